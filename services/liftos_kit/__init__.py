@@ -1,0 +1,1 @@
+"""The chassis of every LiftOS service; it knows none of them."""

@@ -1,0 +1,1 @@
+"""Pure building blocks on the standard library alone: errors, names, filters, paging, money."""
