@@ -1,0 +1,46 @@
+{{/* Combinations that a schema of single values cannot refuse; all are reported at once. */}}
+{{- define "liftos-core.validate" -}}
+{{- $problems := list -}}
+{{- $values := .Values -}}
+{{- if $values.development.enabled -}}
+{{- range list "postgresUrl" "postgresOwnerUrl" "redisUrl" -}}
+{{- if not (index $values.development .) -}}
+{{- $problems = append $problems (printf "development.%s is empty: development.enabled takes it from the values" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq $values.auth.algorithm "HS256") (not $values.development.jwtSecret) -}}
+{{- $problems = append $problems "development.jwtSecret is empty: HS256 needs a shared secret" -}}
+{{- end -}}
+{{- else -}}
+{{- if not $values.postgres.existingSecret -}}
+{{- $problems = append $problems "postgres.existingSecret is empty: name the Secret that holds the Postgres URLs" -}}
+{{- end -}}
+{{- if not $values.redis.existingSecret -}}
+{{- $problems = append $problems "redis.existingSecret is empty: name the Secret that holds the Redis URL" -}}
+{{- end -}}
+{{- if and (eq $values.auth.algorithm "HS256") (not $values.auth.existingSecret) -}}
+{{- $problems = append $problems "auth.existingSecret is empty: HS256 needs a shared secret" -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq $values.auth.algorithm "RS256") (not $values.auth.jwksUrl) -}}
+{{- $problems = append $problems "auth.jwksUrl is empty: RS256 needs the address of a key set" -}}
+{{- end -}}
+{{- if and $values.tls.enabled (not $values.tls.existingSecret) -}}
+{{- $problems = append $problems "tls.existingSecret is empty: tls.enabled needs a certificate" -}}
+{{- end -}}
+{{- if and $values.tls.clientCa.enabled (not $values.tls.enabled) -}}
+{{- $problems = append $problems "tls.clientCa.enabled needs tls.enabled" -}}
+{{- end -}}
+{{- range $name, $service := $values.services -}}
+{{- range $role := list "server" "worker" -}}
+{{- $workload := include "liftos-core.workload" (dict "root" $ "service" $service "role" $role) | fromJson -}}
+{{- $scaling := $workload.autoscaling -}}
+{{- if and $scaling.enabled (lt (int $scaling.maxReplicas) (int $scaling.minReplicas)) -}}
+{{- $problems = append $problems (printf "services.%s.%s.autoscaling: maxReplicas is less than minReplicas" $name $role) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if $problems -}}
+{{- fail (printf "\n\nThese values cannot be deployed:\n  - %s\n" (join "\n  - " $problems)) -}}
+{{- end -}}
+{{- end -}}
