@@ -13,7 +13,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import protovalidate
 from google.protobuf import (
     descriptor_pb2,
     duration_pb2,

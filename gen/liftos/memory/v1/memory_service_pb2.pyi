@@ -488,6 +488,9 @@ class SliceOpening(_message.Message):
 
     SCOPE_FIELD_NUMBER: _builtins.int
     LINEAGE_FIELD_NUMBER: _builtins.int
+    FINAL_FIELD_NUMBER: _builtins.int
+    final: _builtins.bool
+    """True where the platform no longer restates these days: all rows of the slice are marked final."""
     @_builtins.property
     def scope(self) -> _slice_pb2.SliceScope:
         """What it will replace."""
@@ -501,10 +504,11 @@ class SliceOpening(_message.Message):
         *,
         scope: _slice_pb2.SliceScope | None = ...,
         lineage: _slice_pb2.Lineage | None = ...,
+        final: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lineage", b"lineage", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lineage", b"lineage", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["final", b"final", "lineage", b"lineage", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -517,20 +521,16 @@ class SliceCommit(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RAW_FIELD_NUMBER: _builtins.int
-    FINAL_FIELD_NUMBER: _builtins.int
     raw: _builtins.bytes
     """The platform's raw answer, at most 8 MiB; kept compressed."""
-    final: _builtins.bool
-    """True where the platform no longer restates these days: all rows of the slice are marked final."""
     def __init__(
         self,
         *,
         raw: _builtins.bytes = ...,
-        final: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["final", b"final", "raw", b"raw"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["raw", b"raw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -933,8 +933,8 @@ Global___EntryChange: _TypeAlias = EntryChange  # noqa: Y015
 @_typing.final
 class DigestEntriesRequest(_message.Message):
     """DigestEntriesRequest selects entries and buckets. A row is hashed as h = md5 of the texts of the
-    columns of Entry that writers give, in the order of the fields of Entry, Metrics, GrainMetrics, then
-    actions as compact JSON and final, each as PostgreSQL writes it, unset as U+0001, joined by U+001F.
+    columns that writers give, in the order of the column table of docs/contract.md, each as PostgreSQL
+    writes it (enums as numbers, actions as jsonb), unset as U+0001, joined by U+001F.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -1,0 +1,1 @@
+"""Memory's ports on Postgres."""

@@ -1,0 +1,122 @@
+"""SQL text and COPY encoding that follow from the table of an entry's columns."""
+
+import json
+from collections.abc import Iterator
+from typing import Final
+
+import pgpq
+import pgpq.encoders
+import pgpq.schema
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from liftos_mapping.entry_fields import DATE_BASES, ENTRY_FIELDS, LEVELS, FieldKind
+
+CONTENT_COLUMNS: Final = tuple(
+    field.name for field in ENTRY_FIELDS if field.kind is not FieldKind.KEY
+)
+"""What a writer can change about an entry; any difference here makes a new version of it."""
+
+KEY_COLUMNS: Final = tuple(field.name for field in ENTRY_FIELDS if field.kind is FieldKind.KEY)
+
+BATCH_COLUMNS: Final = (
+    "date",
+    "entry_key",
+    *(field.name for field in ENTRY_FIELDS if field.name != "date"),
+    "quality_score",
+    "quality_issues",
+)
+"""Columns of a batch on its way into the database."""
+
+_CODED: Final = {"level": LEVELS, "date_basis": DATE_BASES}
+
+_ROWS_PER_COPY_MESSAGE: Final = 16_384
+
+CREATE_BATCH: Final = f"""
+create temp table batch on commit delete rows as
+select {", ".join(BATCH_COLUMNS)} from entries with no data
+"""
+
+
+def _prefixed(alias: str, columns: tuple[str, ...]) -> str:
+    return ", ".join(f"{alias}.{column}" for column in columns)
+
+
+def upsert_sql(source: str) -> str:
+    """Return the statement that writes the rows of `source` and skips those that are the same.
+
+    Parameters: org, slice, origin, tx. One row each for what it wrote: whether it was new.
+    """
+    columns = (*BATCH_COLUMNS, "slice", "origin", "create_time", "update_time", "tx")
+    changed = (
+        *CONTENT_COLUMNS,
+        "quality_score",
+        "quality_issues",
+        "slice",
+        "origin",
+        "update_time",
+        "tx",
+    )
+    assignments = ", ".join(f"{column} = excluded.{column}" for column in changed)
+    return f"""
+insert into entries as e (org, {", ".join(columns)})
+select $1, {_prefixed("b", BATCH_COLUMNS)}, $2::uuid, $3, now(), now(), $4
+from {source} b
+on conflict (org, date, entry_key) do update set {assignments}
+where ({_prefixed("e", CONTENT_COLUMNS)}) is distinct from ({_prefixed("excluded", CONTENT_COLUMNS)})
+"""  # noqa: S608 - column names are ours
+
+
+STAGE_SQL: Final = f"""
+insert into staged_entries (org, slice, origin, {", ".join(BATCH_COLUMNS)})
+select $1, $2, $3, {_prefixed("b", BATCH_COLUMNS)} from batch b
+on conflict (org, slice, entry_key) do update
+set {", ".join(f"{c} = excluded.{c}" for c in (*CONTENT_COLUMNS, "quality_score", "quality_issues"))}
+"""  # noqa: S608 - column names are ours
+
+
+def _coded(column: pa.ChunkedArray, words: tuple[str, ...]) -> pa.ChunkedArray:
+    numbers = pc.index_in(column, value_set=pa.array(words))
+    return pc.add(numbers, 1).cast(pa.int16())
+
+
+def _as_json(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if column.null_count == len(column):
+        return pa.chunked_array([pa.nulls(len(column), pa.string())])
+    texts = [
+        None if actions is None else json.dumps(actions, separators=(",", ":"))
+        for actions in column.to_pylist()
+    ]
+    return pa.chunked_array([pa.array(texts, pa.string())])
+
+
+def database_table(rows: pa.Table) -> pa.Table:
+    """Return checked, scored rows with the columns and types of the database, in key order.
+
+    The order keeps two writers of the same entries from waiting for each other in a circle.
+    """
+    columns = {
+        name: _coded(rows[name], _CODED[name])
+        if name in _CODED
+        else _as_json(rows[name])
+        if name == "actions"
+        else rows[name]
+        for name in BATCH_COLUMNS
+    }
+    return pa.table(columns).sort_by([("date", "ascending"), ("entry_key", "ascending")])
+
+
+def copy_messages(table: pa.Table) -> Iterator[bytes]:
+    """Yield binary COPY data of a table from `database_table`."""
+    encoders = {
+        field.name: pgpq.ArrowToPostgresBinaryEncoder.infer_encoder(field)
+        for field in table.schema
+    }
+    encoders["actions"] = pgpq.encoders.StringEncoderBuilder.new_with_output(
+        table.schema.field("actions"), pgpq.schema.Jsonb()
+    )
+    encoder = pgpq.ArrowToPostgresBinaryEncoder.new_with_encoders(table.schema, encoders)
+    yield encoder.write_header()
+    for batch in table.combine_chunks().to_batches(max_chunksize=_ROWS_PER_COPY_MESSAGE):
+        yield encoder.write_batch(batch)
+    yield encoder.finish()
