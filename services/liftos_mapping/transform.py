@@ -1,0 +1,28 @@
+"""Raw platform rows to entries: the door for connectors, imports and migrations."""
+
+from collections.abc import Sequence
+
+from liftos_mapping.engine import TransformContext, TransformResult, evaluate
+from liftos_mapping.platforms import platform_mapping
+
+__all__ = ["TransformContext", "TransformResult", "transform"]
+
+
+def transform(
+    platform: str, rows: Sequence[object], context: TransformContext | None = None
+) -> TransformResult:
+    """Turns raw rows of a platform into entries.
+
+    Any JSON value may stand anywhere; what cannot be read becomes a `RowError` and the other rows
+    still give their entries. A field that no rule reads is named in `unmapped_fields`.
+
+    Args:
+        platform: `meta`, `google_ads` or `klaviyo`.
+        rows: Rows as the platform's API answers them, one object each.
+        context: What the rows have in common and do not say themselves.
+
+    Raises:
+        UnknownPlatformError: There is no mapping for the platform.
+        TransformContextError: The context holds a value that no entry can have.
+    """
+    return evaluate(platform_mapping(platform), rows, context or TransformContext())
