@@ -229,7 +229,7 @@ class RateMissingError(DomainError):
     """Money cannot be converted: the org has no exchange rate for these pairs and dates.
 
     Args:
-        missing: (from currency, to currency, date) of each missing rate, in order.
+        missing: (from currency, to currency, date) of each missing rate, at least one.
     """
 
     reason = "ERROR_REASON_RATE_MISSING"
@@ -241,9 +241,8 @@ class RateMissingError(DomainError):
         super().__init__(
             f"Load exchange rates for {shown}{more}, or ask without a currency.",
             metadata={
-                "pairs": ",".join(sorted({f"{a}/{b}" for a, b, _ in missing})),
-                "first_date": min((day for _, _, day in missing), default=""),
-                "last_date": max((day for _, _, day in missing), default=""),
+                "currency_code": missing[0][0],
+                "date": missing[0][2],
                 "missing_count": str(len(missing)),
             },
         )
@@ -266,10 +265,10 @@ class FenceClosedError(DomainError):
 
     reason = "ERROR_REASON_FENCE_CLOSED"
 
-    def __init__(self, scope: str) -> None:
+    def __init__(self, scope: str, *, epoch: int) -> None:
         super().__init__(
             f"Writes to {scope} are closed; ask where writes go now before trying again.",
-            metadata={"scope": scope},
+            metadata={"scope": scope, "epoch": str(epoch)},
         )
 
 
@@ -447,7 +446,7 @@ class NotBuiltError(DomainError):
 
     def __init__(self, subject: str) -> None:
         super().__init__(
-            f"{subject} is not part of this version yet.", metadata={"subject": subject}
+            f"{subject} is not part of this version yet.", metadata={"feature": subject}
         )
 
 

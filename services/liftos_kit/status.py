@@ -1,0 +1,93 @@
+"""The error table: how each reason reaches the caller.
+
+A reason's gRPC code stands here and nowhere else. What else goes on the wire follows from the
+error itself: ErrorInfo always, BadRequest where fields are wrong, RetryInfo where waiting helps.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc import StatusCode
+
+from liftos_kit.core.errors import DomainError
+
+DOMAIN: Final = "liftos.dev"
+"""`google.rpc.ErrorInfo.domain` of every error."""
+
+CODES: Final[Mapping[str, StatusCode]] = MappingProxyType(
+    {
+        "ERROR_REASON_RESOURCE_NOT_FOUND": StatusCode.NOT_FOUND,
+        "ERROR_REASON_RESOURCE_ALREADY_EXISTS": StatusCode.ALREADY_EXISTS,
+        "ERROR_REASON_FIELD_INVALID": StatusCode.INVALID_ARGUMENT,
+        "ERROR_REASON_BATCH_TOO_LARGE": StatusCode.INVALID_ARGUMENT,
+        "ERROR_REASON_PAGE_TOKEN_INVALID": StatusCode.INVALID_ARGUMENT,
+        "ERROR_REASON_FILTER_INVALID": StatusCode.INVALID_ARGUMENT,
+        "ERROR_REASON_ARROW_INVALID": StatusCode.INVALID_ARGUMENT,
+        "ERROR_REASON_REQUEST_ID_REUSED": StatusCode.ALREADY_EXISTS,
+        "ERROR_REASON_ETAG_MISMATCH": StatusCode.ABORTED,
+        "ERROR_REASON_STATE_TRANSITION_INVALID": StatusCode.FAILED_PRECONDITION,
+        "ERROR_REASON_SEQUENCE_OUT_OF_RANGE": StatusCode.OUT_OF_RANGE,
+        "ERROR_REASON_CREDENTIALS_REJECTED": StatusCode.FAILED_PRECONDITION,
+        "ERROR_REASON_VERIFICATION_FAILED": StatusCode.FAILED_PRECONDITION,
+        "ERROR_REASON_FENCE_CLOSED": StatusCode.FAILED_PRECONDITION,
+        "ERROR_REASON_EPOCH_FENCED": StatusCode.FAILED_PRECONDITION,
+        "ERROR_REASON_RATE_MISSING": StatusCode.FAILED_PRECONDITION,
+        "ERROR_REASON_TOKEN_MISSING": StatusCode.UNAUTHENTICATED,
+        "ERROR_REASON_TOKEN_INVALID": StatusCode.UNAUTHENTICATED,
+        "ERROR_REASON_TOKEN_EXPIRED": StatusCode.UNAUTHENTICATED,
+        "ERROR_REASON_ROLE_INSUFFICIENT": StatusCode.PERMISSION_DENIED,
+        "ERROR_REASON_SCOPE_MISSING": StatusCode.PERMISSION_DENIED,
+        "ERROR_REASON_ORG_MISMATCH": StatusCode.PERMISSION_DENIED,
+        "ERROR_REASON_STORE_UNAVAILABLE": StatusCode.UNAVAILABLE,
+        "ERROR_REASON_READ_NOT_FRESH": StatusCode.UNAVAILABLE,
+        "ERROR_REASON_SHUTTING_DOWN": StatusCode.UNAVAILABLE,
+        "ERROR_REASON_SERVER_OVERLOADED": StatusCode.RESOURCE_EXHAUSTED,
+        "ERROR_REASON_PLATFORM_RATE_LIMITED": StatusCode.RESOURCE_EXHAUSTED,
+        "ERROR_REASON_MESSAGE_TOO_LARGE": StatusCode.RESOURCE_EXHAUSTED,
+        "ERROR_REASON_DEADLINE_EXCEEDED": StatusCode.DEADLINE_EXCEEDED,
+        "ERROR_REASON_NOT_BUILT": StatusCode.UNIMPLEMENTED,
+        "ERROR_REASON_INTERNAL": StatusCode.INTERNAL,
+    }
+)
+
+# Trailers have a size limit of their own; a request of 500 wrong rows must still be answered.
+_MAXIMUM_VIOLATIONS: Final = 50
+_MAXIMUM_TEXT_CHARACTERS: Final = 500
+
+
+def status_of(error: DomainError) -> status_pb2.Status:
+    """Return the status of an error, with its details."""
+    status = status_pb2.Status(
+        code=CODES[error.reason].value[0], message=_short(error.message, 2_000)
+    )
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
+    for key, value in error.metadata.items():
+        info.metadata[key] = _short(value, _MAXIMUM_TEXT_CHARACTERS)
+    if len(error.violations) > _MAXIMUM_VIOLATIONS:
+        info.metadata["violation_count"] = str(len(error.violations))
+    details = [info]
+    if error.violations:
+        request = error_details_pb2.BadRequest()
+        for violation in error.violations[:_MAXIMUM_VIOLATIONS]:
+            request.field_violations.add(
+                field=_short(violation.field, _MAXIMUM_TEXT_CHARACTERS),
+                description=_short(violation.description, _MAXIMUM_TEXT_CHARACTERS),
+                reason=violation.rule,
+            )
+        details.append(request)
+    if error.retry_after_seconds is not None:
+        delay = duration_pb2.Duration()
+        delay.FromNanoseconds(int(error.retry_after_seconds * 1e9))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status
+
+
+def _short(text: str, maximum: int) -> str:
+    return text if len(text) <= maximum else f"{text[: maximum - 1]}…"
