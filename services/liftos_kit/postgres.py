@@ -26,6 +26,7 @@ import structlog
 from aiosql.adapters.asyncpg import AsyncPGAdapter
 
 from liftos_kit.core.errors import StoreUnavailableError
+from liftos_kit.telemetry import record_statement
 
 STORE: Final = "postgres"
 
@@ -475,6 +476,7 @@ class _NamedStatements(AsyncPGAdapter):
 
 
 async def _initialise(connection: asyncpg.Connection) -> None:
+    connection.add_query_logger(_measure)
     # The binary format, because binary COPY takes no other.
     await connection.set_type_codec(
         "jsonb",
@@ -483,6 +485,10 @@ async def _initialise(connection: asyncpg.Connection) -> None:
         encoder=lambda value: b"\x01" + json.dumps(value).encode(),
         decoder=lambda content: json.loads(content[1:]),
     )
+
+
+def _measure(statement: Any) -> None:  # noqa: ANN401 - a record of an untyped library
+    record_statement(statement.query, statement.elapsed, statement.exception)
 
 
 async def _keep_session(_: asyncpg.Connection) -> None:
