@@ -1,0 +1,7 @@
+#!/bin/sh
+# Runs once, on an empty data directory: the role that the services log in as, held by row-level security.
+# The schema and its grants come from `python -m liftos_memory migrate`.
+set -eu
+psql --set ON_ERROR_STOP=1 --set password="$APP_PASSWORD" --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" <<'SQL'
+CREATE ROLE liftos_app LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS PASSWORD :'password';
+SQL
