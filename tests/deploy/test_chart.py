@@ -1,0 +1,647 @@
+"""The Helm chart renders to objects that a cluster accepts and an operator would sign."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import helm_python
+import kubernetes_validate
+import pytest
+import yaml
+from tests.deploy.chart import (
+    CASES,
+    CHART_DIRECTORY,
+    Manifest,
+    manifests,
+    objects_of,
+    of_kind,
+    pods_of,
+    render,
+    selects,
+    values_of,
+)
+from tests.deploy.environment_keys import ENVIRONMENT_KEYS, SECRET_KEYS
+
+KUBERNETES_VERSIONS = ("1.29", "1.37")
+every_case = pytest.mark.parametrize("case", CASES)
+
+
+def with_minimal(**changes: Any) -> Manifest:
+    """The minimal values with some top-level keys replaced."""
+    return values_of("minimal") | changes
+
+
+def deployment(objects: tuple[Manifest, ...], component: str) -> Manifest:
+    """The Deployment of one component."""
+    (found,) = (
+        item
+        for item in of_kind(objects, "Deployment")
+        if item["metadata"]["labels"]["app.kubernetes.io/component"] == component
+    )
+    return found
+
+
+def peers(rule: Manifest) -> list[Manifest]:
+    """Peers of an ingress or egress rule; none means anybody."""
+    found: list[Manifest] = rule.get("from") or rule.get("to") or []
+    return found
+
+
+# The chart as a whole.
+
+
+@every_case
+@pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
+def test_objects_fit_the_kubernetes_schema(case: str, version: str) -> None:
+    """Every object is valid, with no unknown field, on the oldest and the newest Kubernetes."""
+    for item in objects_of(case):
+        kubernetes_validate.validate(item, version, strict=True)
+
+
+@every_case
+def test_lint_finds_nothing(case: str) -> None:
+    """Helm's own linter has no warning for any values file."""
+    report = helm_python.lint(CHART_DIRECTORY, values_of(case), strict=True)
+    warnings = [message for message in report["messages"] if message["severity"] >= 2]
+    assert (report["total_charts_linted"], report["errors"], warnings) == (1, [], [])
+
+
+@every_case
+def test_names_are_unique_and_short(case: str) -> None:
+    """No two objects collide, and each name is a valid DNS label even with a long release name."""
+    long_release = "a-release-name-as-long-as-helm-allows-it-to-be-53-ok"
+    for objects in (objects_of(case), manifests(render(values_of(case), release=long_release))):
+        names = [(item["kind"], item["metadata"]["name"]) for item in objects]
+        assert len(names) == len(set(names))
+        assert all(len(name) <= 63 for _, name in names)
+
+
+@every_case
+def test_rendering_is_deterministic(case: str) -> None:
+    """The same values give the same text, so that an upgrade without changes changes nothing."""
+    assert render(values_of(case)) == render(values_of(case))
+
+
+@every_case
+def test_values_fit_the_schema(case: str) -> None:
+    """Every values file passes the schema on top of the defaults."""
+    with helm_python.Chart.load(CHART_DIRECTORY) as chart:
+        chart.validate_schema(chart.merge_values(values_of(case)))
+
+
+def test_default_values_are_refused_with_every_reason_at_once() -> None:
+    """Without stores there is nothing to deploy, and the message names all that is missing."""
+    with pytest.raises(helm_python.HelmError) as refused:
+        render({})
+    for key in ("postgres.existingSecret", "redis.existingSecret", "auth.jwksUrl"):
+        assert key in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"auth": {"algorithm": "HS256"}}, "auth.existingSecret"),
+        ({"tls": {"enabled": True}}, "tls.existingSecret"),
+        ({"tls": {"clientCa": {"enabled": True}}}, "tls.enabled"),
+        ({"development": {"enabled": True}}, "development.postgresOwnerUrl"),
+        (
+            {"defaults": {"autoscaling": {"enabled": True, "minReplicas": 9, "maxReplicas": 3}}},
+            "maxReplicas",
+        ),
+    ],
+)
+def test_impossible_combinations_are_refused(changes: Manifest, named: str) -> None:
+    """Values that contradict each other fail with the name of the value to change."""
+    with pytest.raises(helm_python.HelmError, match=named):
+        render(with_minimal(**changes))
+
+
+@pytest.mark.parametrize(
+    ("pointer", "nonsense"),
+    [
+        ("'replicaCount' not allowed", {"replicaCount": 3}),
+        ("/image/tag", {"image": {"tag": "latest"}}),
+        ("/image/digest", {"image": {"digest": "sha256:abc"}}),
+        ("/image/pullPolicy", {"image": {"pullPolicy": "Sometimes"}}),
+        ("/auth/algorithm", {"auth": {"algorithm": "none"}}),
+        ("/auth/jwksUrl", {"auth": {"jwksUrl": "ftp://keys"}}),
+        ("/milvus/url", {"milvus": {"url": "http://root:password@milvus:19530"}}),
+        ("/settings/logLevel", {"settings": {"logLevel": "LOUD"}}),
+        ("/settings/drainSeconds", {"settings": {"drainSeconds": 0}}),
+        ("/telemetry/traceSampleRatio", {"telemetry": {"traceSampleRatio": 1.5}}),
+        ("'password' not allowed", {"postgres": {"password": "x"}}),
+        (
+            "/development/postgresUrl",
+            {"development": {"enabled": False, "postgresUrl": "postgresql://a:b@c/d"}},
+        ),
+        ("/development/jwtSecret", {"development": {"enabled": True, "jwtSecret": "short"}}),
+        ("'billing' not allowed", {"services": {"billing": {"enabled": True}}}),
+        ("/services/memory/port", {"services": {"memory": {"port": 80}}}),
+        ("/server/replicas", {"services": {"memory": {"server": {"replicas": 0}}}}),
+        ("/server/replicas", {"services": {"memory": {"server": {"replicas": "2"}}}}),
+        ("/resources/limits/memory", {"defaults": {"resources": {"limits": {"memory": "2 GB"}}}}),
+        (
+            "/extraEnvironment/0/name",
+            {"defaults": {"extraEnvironment": [{"name": "LIFTOS_PORT", "value": "1"}]}},
+        ),
+        ("/networkPolicy/clients/0", {"networkPolicy": {"clients": [{}]}}),
+        ("/postgres/ports/0", {"networkPolicy": {"egress": {"postgres": {"ports": [70000]}}}}),
+    ],
+)
+def test_schema_refuses_nonsense(pointer: str, nonsense: Manifest) -> None:
+    """A misspelt key, a wrong type or an impossible number is refused where it stands."""
+    with helm_python.Chart.load(CHART_DIRECTORY) as chart:
+        merged = chart.merge_values(values_of("minimal") | nonsense)
+        with pytest.raises(helm_python.HelmError) as refused:
+            chart.validate_schema(merged)
+    assert pointer in str(refused.value)
+
+
+def test_every_value_is_described() -> None:
+    """Each leaf that a reader may set has a `@param` line, but for the services not yet there."""
+    text = (CHART_DIRECTORY / "values.yaml").read_text()
+    described = {
+        line.split()[2] for line in text.splitlines() if line.strip().startswith("## @param")
+    }
+
+    def leaves(prefix: str, value: object) -> list[str]:
+        if prefix in described or not isinstance(value, dict) or not value:
+            return [prefix]
+        return [name for key, item in value.items() for name in leaves(f"{prefix}.{key}", item)]
+
+    defaults = yaml.safe_load(text)
+    expected = {name for key, value in defaults.items() for name in leaves(key, value)}
+    later = ("services.ingestion.", "services.migration.", "services.causal.")
+    assert {name for name in expected if not name.startswith(later)} <= described
+    assert described <= expected
+
+
+# Pods.
+
+
+@every_case
+def test_pods_meet_the_restricted_profile(case: str) -> None:
+    """Every pod would be admitted to a namespace that enforces Pod Security `restricted`."""
+    for pod in pods_of(objects_of(case)):
+        context = pod.spec["securityContext"]
+        assert context["runAsNonRoot"] is True
+        assert context["runAsUser"] >= 10000
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        container = pod.container["securityContext"]
+        assert container["allowPrivilegeEscalation"] is False
+        assert container["readOnlyRootFilesystem"] is True
+        assert container["capabilities"] == {"drop": ["ALL"]}
+        assert not pod.spec.keys() & {"hostNetwork", "hostPID", "hostIPC"}
+        assert all(volume.keys() & {"emptyDir", "secret"} for volume in pod.spec["volumes"])
+
+
+@every_case
+def test_pods_hold_no_cluster_credentials_and_no_service_links(case: str) -> None:
+    """No token is mounted, and no foreign LIFTOS_ variable is injected by the cluster."""
+    for pod in pods_of(objects_of(case)):
+        assert pod.spec["automountServiceAccountToken"] is False
+        assert pod.spec["enableServiceLinks"] is False
+
+
+@every_case
+def test_containers_have_resources(case: str) -> None:
+    """CPU, memory and disk are requested, memory and disk are limited, CPU is not."""
+    for pod in pods_of(objects_of(case)):
+        resources = pod.container["resources"]
+        assert {"cpu", "memory", "ephemeral-storage"} == resources["requests"].keys()
+        assert {"memory", "ephemeral-storage"} == resources["limits"].keys()
+
+
+@every_case
+def test_images_are_pinned(case: str) -> None:
+    """All pods run the one image, by tag or digest, never by `latest`."""
+    images = {pod.container["image"] for pod in pods_of(objects_of(case))}
+    (image,) = images
+    assert "@sha256:" in image or image.rpartition(":")[2] not in {"", "latest"}
+
+
+def test_digest_wins_over_tag() -> None:
+    """With a digest the image is addressed by it alone."""
+    (image,) = {pod.container["image"] for pod in pods_of(objects_of("production"))}
+    assert image.startswith("registry.example.com/liftos/liftos-core@sha256:")
+
+
+@every_case
+def test_mounts_and_volumes_agree(case: str) -> None:
+    """Each mount has its volume and /tmp can be written although the root is read-only."""
+    for pod in pods_of(objects_of(case)):
+        mounts = {mount["name"]: mount["mountPath"] for mount in pod.container["volumeMounts"]}
+        assert mounts.keys() == {volume["name"] for volume in pod.spec["volumes"]}
+        assert mounts["temporary"] == "/tmp"
+
+
+@every_case
+def test_service_accounts_exist(case: str) -> None:
+    """Every ServiceAccount that a pod names is rendered too, without a token."""
+    accounts = of_kind(objects_of(case), "ServiceAccount")
+    assert all(account["automountServiceAccountToken"] is False for account in accounts)
+    names = {account["metadata"]["name"] for account in accounts}
+    wanted = {pod.spec.get("serviceAccountName") for pod in pods_of(objects_of(case))} - {None}
+    assert wanted == names
+
+
+# Environment.
+
+
+@every_case
+def test_environment_keys_are_known(case: str) -> None:
+    """Only keys that the settings accept are set: a process refuses any other at its start."""
+    objects = objects_of(case)
+    (config,) = of_kind(objects, "ConfigMap")
+    used = set(config["data"]) | {name for pod in pods_of(objects) for name in pod.environment}
+    assert {name for name in used if name.startswith("LIFTOS_")} <= ENVIRONMENT_KEYS
+
+
+@every_case
+def test_secrets_come_from_secrets(case: str) -> None:
+    """A key that carries a secret is a reference to a Secret, never a value."""
+    objects = objects_of(case)
+    (config,) = of_kind(objects, "ConfigMap")
+    assert not config["data"].keys() & SECRET_KEYS
+    for pod in pods_of(objects):
+        for name in pod.environment.keys() & SECRET_KEYS:
+            assert pod.environment[name]["valueFrom"]["secretKeyRef"]["key"]
+
+
+def test_only_development_renders_secrets() -> None:
+    """The chart makes Secrets in development mode alone, with every key that pods look up."""
+    assert {case for case in CASES if of_kind(objects_of(case), "Secret")} == {"development"}
+    objects = objects_of("development")
+    stored = {item["metadata"]["name"]: item["stringData"] for item in of_kind(objects, "Secret")}
+    for pod in pods_of(objects):
+        for name in pod.environment.keys() & SECRET_KEYS:
+            reference = pod.environment[name]["valueFrom"]["secretKeyRef"]
+            assert stored[reference["name"]][reference["key"]]
+
+
+@every_case
+def test_owner_url_reaches_schema_migration_alone(case: str) -> None:
+    """Only the Job that changes the schema logs in as the owner of the tables."""
+    for pod in pods_of(objects_of(case)):
+        is_job = pod.owner["kind"] == "Job"
+        assert ("LIFTOS_POSTGRES_OWNER_URL" in pod.environment) == is_job
+
+
+@every_case
+def test_one_process_listens_for_the_cluster(case: str) -> None:
+    """Pods run one process on all addresses, on the service's port and its metrics port."""
+    for item in of_kind(objects_of(case), "Deployment"):
+        (pod,) = pods_of((item,))
+        value = {name: variable.get("value") for name, variable in pod.environment.items()}
+        assert (value["LIFTOS_HOST"], value["LIFTOS_PROCESSES"]) == ("0.0.0.0", "1")
+        ports = {port["name"]: str(port["containerPort"]) for port in pod.container["ports"]}
+        assert ports["metrics"] == value["LIFTOS_METRICS_PORT"]
+        assert int(str(value["LIFTOS_METRICS_PORT"])) == int(str(value["LIFTOS_PORT"])) + 1000
+        if "grpc" in ports:
+            assert ports["grpc"] == value["LIFTOS_PORT"]
+
+
+@every_case
+def test_telemetry_names_the_process(case: str) -> None:
+    """Each workload reports under its own name, with pod, namespace and node."""
+    names = []
+    for item in of_kind(objects_of(case), "Deployment"):
+        (pod,) = pods_of((item,))
+        names.append(pod.environment["OTEL_SERVICE_NAME"]["value"])
+        attributes = pod.environment["OTEL_RESOURCE_ATTRIBUTES"]["value"]
+        for variable in ("POD_NAME", "POD_NAMESPACE", "NODE_NAME"):
+            assert f"$({variable})" in attributes
+            # A variable is only expanded where it was defined before.
+            assert list(pod.environment).index(variable) < list(pod.environment).index(
+                "OTEL_RESOURCE_ATTRIBUTES"
+            )
+    assert len(names) == len(set(names))
+
+
+def test_changed_settings_roll_the_pods() -> None:
+    """A new log level changes the pods' checksum, and nothing else about the pod template."""
+
+    def checksum(values: Manifest) -> str:
+        item = deployment(manifests(render(values)), "memory-server")
+        return str(item["spec"]["template"]["metadata"]["annotations"]["checksum/config"])
+
+    before = checksum(with_minimal())
+    assert checksum(with_minimal()) == before
+    assert checksum(with_minimal(settings={"logLevel": "DEBUG"})) != before
+
+
+# Workloads.
+
+
+def test_services_of_later_versions_are_off() -> None:
+    """Only Memory is deployed unless a later service is switched on."""
+    components = {
+        item["metadata"]["labels"]["app.kubernetes.io/component"]
+        for item in of_kind(objects_of("minimal"), "Deployment")
+    }
+    assert components == {"memory-server", "memory-worker"}
+
+
+def test_every_service_comes_from_the_same_loop() -> None:
+    """All four services render alike: command, ports and health name follow from their name."""
+    objects = objects_of("all-services")
+    for name, port in {
+        "memory": 8003,
+        "ingestion": 8006,
+        "causal": 8008,
+        "migration": 8010,
+    }.items():
+        item = deployment(objects, f"{name}-server")
+        (pod,) = pods_of((item,))
+        assert pod.container["command"] == ["python", "-m", f"liftos_{name}", "serve"]
+        probe = pod.container["readinessProbe"]["grpc"]
+        assert probe["port"] == port
+        assert probe["service"].startswith(f"liftos.{name}.v1.")
+
+
+@every_case
+def test_probes_ask_the_right_question(case: str) -> None:
+    """Liveness never depends on a store, readiness does, and both are answered by the process."""
+    tls = values_of(case).get("tls", {}).get("enabled", False)
+    for item in of_kind(objects_of(case), "Deployment"):
+        (pod,) = pods_of((item,))
+        container = pod.container
+        if container["name"] == "worker":
+            assert container["livenessProbe"]["httpGet"] == {"path": "/metrics", "port": "metrics"}
+            assert "readinessProbe" not in container
+            continue
+        asked = {
+            kind: container[kind]["exec"]["command"][-1]
+            if tls
+            else container[kind]["grpc"]["service"]
+            for kind in ("startupProbe", "livenessProbe", "readinessProbe")
+        }
+        assert asked["startupProbe"] == asked["livenessProbe"] == ""
+        assert asked["readinessProbe"].endswith("Service")
+
+
+@every_case
+def test_pods_have_time_to_drain(case: str) -> None:
+    """Kubernetes waits longer than the delay and the drain together before it kills."""
+    objects = objects_of(case)
+    (config,) = of_kind(objects, "ConfigMap")
+    needed = int(config["data"]["LIFTOS_DRAIN_SECONDS"]) + int(
+        config["data"]["LIFTOS_SHUTDOWN_DELAY_SECONDS"]
+    )
+    for item in of_kind(objects, "Deployment"):
+        assert item["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > needed
+
+
+@every_case
+def test_selectors_match_their_own_pods_only(case: str) -> None:
+    """Each Deployment, Service and budget selects the pods of exactly one component."""
+    objects = objects_of(case)
+    pods = list(pods_of(objects))
+    for item in objects:
+        match item["kind"]:
+            case "Deployment" | "PodDisruptionBudget":
+                selector = item["spec"]["selector"]["matchLabels"]
+            case "Service":
+                selector = item["spec"]["selector"]
+            case _:
+                continue
+        chosen = [pod for pod in pods if selects(selector, pod.labels)]
+        assert len(chosen) == 1
+        component = item["metadata"]["labels"]["app.kubernetes.io/component"]
+        assert chosen[0].labels["app.kubernetes.io/component"] == component
+        assert not selector.keys() & {"app.kubernetes.io/version", "helm.sh/chart"}
+
+
+@every_case
+def test_services_lead_to_named_ports(case: str) -> None:
+    """Each server has a normal and a headless Service whose ports exist in its pods."""
+    objects = objects_of(case)
+    pods = list(pods_of(objects))
+    services = of_kind(objects, "Service")
+    headless = {s["metadata"]["name"] for s in services if s["spec"].get("clusterIP") == "None"}
+    normal = {s["metadata"]["name"] for s in services if "clusterIP" not in s["spec"]}
+    assert headless == {f"{name}-headless" for name in normal}
+    for service in services:
+        (pod,) = (pod for pod in pods if selects(service["spec"]["selector"], pod.labels))
+        by_name = {port["name"]: port["containerPort"] for port in pod.container["ports"]}
+        for port in service["spec"]["ports"]:
+            assert by_name[port["targetPort"]] == port["port"]
+
+
+@every_case
+def test_disruption_budget_only_where_a_pod_can_be_spared(case: str) -> None:
+    """A budget exists exactly where there are two pods or more; elsewhere it would block drains."""
+    objects = objects_of(case)
+    scalers = {
+        item["spec"]["scaleTargetRef"]["name"]: item["spec"]["minReplicas"]
+        for item in of_kind(objects, "HorizontalPodAutoscaler")
+    }
+    fewest = {
+        item["metadata"]["name"]: item["spec"].get(
+            "replicas", scalers.get(item["metadata"]["name"])
+        )
+        for item in of_kind(objects, "Deployment")
+    }
+    budgets = {item["metadata"]["name"] for item in of_kind(objects, "PodDisruptionBudget")}
+    assert budgets == {name for name, pods in fewest.items() if pods > 1}
+
+
+@every_case
+def test_autoscaled_deployments_fix_no_replicas(case: str) -> None:
+    """An upgrade does not reset what the autoscaler chose, and each autoscaler has its target."""
+    objects = objects_of(case)
+    scaled = {
+        item["spec"]["scaleTargetRef"]["name"]
+        for item in of_kind(objects, "HorizontalPodAutoscaler")
+    }
+    without = {
+        item["metadata"]["name"]
+        for item in of_kind(objects, "Deployment")
+        if "replicas" not in item["spec"]
+    }
+    assert scaled == without
+
+
+def test_workers_scale_by_queue_depth() -> None:
+    """An external metric of the values reaches the worker's autoscaler beside CPU."""
+    (scaler,) = of_kind(objects_of("worker-scaling"), "HorizontalPodAutoscaler")
+    assert scaler["metadata"]["name"].endswith("memory-worker")
+    assert [metric["type"] for metric in scaler["spec"]["metrics"]] == ["Resource", "External"]
+
+
+def test_a_workload_overrides_defaults_key_by_key() -> None:
+    """What a service does not say stays as the defaults say it, down to a single limit."""
+    item = deployment(objects_of("production"), "memory-server")
+    (pod,) = pods_of((item,))
+    assert pod.container["resources"]["limits"] == {"memory": "4Gi", "ephemeral-storage": "1Gi"}
+    worker = deployment(objects_of("production"), "memory-worker")
+    (other,) = pods_of((worker,))
+    assert other.container["resources"]["limits"]["memory"] == "2Gi"
+
+
+@every_case
+def test_pods_spread_over_zones_and_nodes(case: str) -> None:
+    """The pods of a workload avoid sharing a zone or node, each revision counted by itself."""
+    for item in of_kind(objects_of(case), "Deployment"):
+        constraints = item["spec"]["template"]["spec"]["topologySpreadConstraints"]
+        keys = [constraint["topologyKey"] for constraint in constraints]
+        assert keys == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+        for constraint in constraints:
+            assert constraint["labelSelector"] == item["spec"]["selector"]
+            assert constraint["matchLabelKeys"] == ["pod-template-hash"]
+
+
+# Network.
+
+
+@every_case
+def test_every_pod_is_under_exactly_one_policy(case: str) -> None:
+    """Each pod is selected by one policy that governs both directions, and no policy is idle."""
+    objects = objects_of(case)
+    pods = list(pods_of(objects))
+    policies = of_kind(objects, "NetworkPolicy")
+    for policy in policies:
+        assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    matched = [
+        (policy["metadata"]["name"], index)
+        for policy in policies
+        for index, pod in enumerate(pods)
+        if selects(policy["spec"]["podSelector"]["matchLabels"], pod.labels)
+    ]
+    assert sorted(index for _, index in matched) == list(range(len(pods)))
+    assert {name for name, _ in matched} == {policy["metadata"]["name"] for policy in policies}
+
+
+@every_case
+def test_nobody_is_let_in_by_an_empty_rule(case: str) -> None:
+    """Every ingress rule names its peers and its ports."""
+    for policy in of_kind(objects_of(case), "NetworkPolicy"):
+        for rule in policy["spec"].get("ingress") or []:
+            assert peers(rule)
+            assert rule["ports"]
+
+
+def test_narrow_egress_names_its_destinations() -> None:
+    """With destinations in the values only DNS may go anywhere."""
+    for policy in of_kind(objects_of("production"), "NetworkPolicy"):
+        anywhere = [rule for rule in policy["spec"]["egress"] if not peers(rule)]
+        ports = {port["port"] for rule in anywhere for port in rule["ports"]}
+        assert ports == {53}
+
+
+def test_network_policies_can_be_turned_off() -> None:
+    """Clusters that govern traffic elsewhere get no policy."""
+    objects = manifests(render(with_minimal(networkPolicy={"enabled": False})))
+    assert not of_kind(objects, "NetworkPolicy")
+
+
+# Schema migration.
+
+
+def test_schema_migration_runs_before_the_rollout() -> None:
+    """The Job is a hook of install and upgrade; what it needs is made before it and removed."""
+    job_weight = -5
+    for item in objects_of("development"):
+        annotations = item["metadata"].get("annotations", {})
+        if annotations.get("helm.sh/hook") != "pre-install,pre-upgrade":
+            continue
+        weight = int(annotations["helm.sh/hook-weight"])
+        assert weight == job_weight if item["kind"] == "Job" else weight < job_weight
+        assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
+    (job,) = of_kind(objects_of("development"), "Job")
+    (pod,) = pods_of((job,))
+    assert pod.container["command"] == ["python", "-m", "liftos_memory", "migrate"]
+    hooked = {
+        (item["kind"], item["metadata"]["name"])
+        for item in objects_of("development")
+        if "helm.sh/hook" in item["metadata"].get("annotations", {})
+    }
+    assert ("ServiceAccount", pod.spec["serviceAccountName"]) in hooked
+    secrets = {
+        variable["valueFrom"]["secretKeyRef"]["name"]
+        for variable in pod.environment.values()
+        if "secretKeyRef" in variable.get("valueFrom", {})
+    }
+    assert {("Secret", name) for name in secrets} <= hooked
+    assert "envFrom" not in pod.container
+
+
+def test_without_hooks_the_job_is_named_after_its_content() -> None:
+    """A tool that applies manifests meets a new Job when the Job changes, and else the same."""
+
+    def job_name(tag: str) -> str:
+        values = with_minimal(schemaMigration={"useHelmHooks": False}, image={"tag": tag})
+        objects = manifests(render(values))
+        assert not [
+            item
+            for item in objects
+            if "pre-install" in item["metadata"].get("annotations", {}).get("helm.sh/hook", "")
+        ]
+        (job,) = of_kind(objects, "Job")
+        return str(job["metadata"]["name"])
+
+    assert job_name("1.0.0") == job_name("1.0.0") != job_name("1.0.1")
+
+
+def test_schema_migration_can_be_left_to_another_pipeline() -> None:
+    """Turned off, neither the Job nor anything made for it remains."""
+    objects = manifests(render(with_minimal(schemaMigration={"enabled": False})))
+    assert not [item for item in objects if "schema" in item["metadata"]["name"]]
+
+
+# TLS, tests, notes.
+
+
+def test_tls_is_mounted_where_calls_arrive() -> None:
+    """Servers get the certificate, key and client authority; workers take no calls and get none."""
+    objects = objects_of("tls")
+    (server,) = pods_of((deployment(objects, "memory-server"),))
+    (worker,) = pods_of((deployment(objects, "memory-worker"),))
+    (mount,) = (m for m in server.container["volumeMounts"] if m["name"] == "tls")
+    for key in ("CERTIFICATE_FILE", "KEY_FILE", "CLIENT_CA_FILE"):
+        value = server.environment[f"LIFTOS_TLS_{key}"]["value"]
+        assert value.startswith(mount["mountPath"])
+        assert f"LIFTOS_TLS_{key}" not in worker.environment
+    ports = [port for s in of_kind(objects, "Service") for port in s["spec"]["ports"]]
+    assert not [port for port in ports if port.get("appProtocol") == "kubernetes.io/h2c"]
+
+
+@every_case
+def test_helm_test_reaches_every_server(case: str) -> None:
+    """There is one test pod for each server, and the server's policy lets it in."""
+    objects = objects_of(case)
+    services = {service["metadata"]["name"]: service for service in of_kind(objects, "Service")}
+    tests = [item for item in objects if item["kind"] == "Pod"]
+    assert len(tests) == len(services) // 2
+    for item in tests:
+        (pod,) = pods_of((item,))
+        command = pod.container["command"]
+        name, _, port = command[command.index("--address") + 1].partition(":")
+        service = services[name]
+        assert int(port) in {entry["port"] for entry in service["spec"]["ports"]}
+        (policy,) = (
+            candidate
+            for candidate in of_kind(objects, "NetworkPolicy")
+            if candidate["spec"]["podSelector"]["matchLabels"] == service["spec"]["selector"]
+        )
+        allowed = [peer for rule in policy["spec"]["ingress"] for peer in peers(rule)]
+        assert any(
+            selects(peer.get("podSelector", {}).get("matchLabels", {}), pod.labels)
+            for peer in allowed
+        )
+
+
+def test_notes_print_lines_that_fit_the_deployment() -> None:
+    """The printed grpcurl lines name the real port and health service, and TLS where it is on."""
+    plain = render(values_of("minimal"))["NOTES.txt"]
+    assert (
+        'grpcurl -plaintext -d \'{"service": "liftos.memory.v1.MemoryService"}\' '
+        "127.0.0.1:8003 grpc.health.v1.Health/Check"
+    ) in plain
+    assert "service/lift-liftos-core-memory 8003:8003" in plain
+    assert "DEVELOPMENT" not in plain
+    mutual = render(values_of("tls"))["NOTES.txt"]
+    assert "-plaintext" not in mutual
+    assert "-cert client.crt" in mutual
+    assert "127.0.0.1:8003 list" not in render(values_of("production"))["NOTES.txt"]
+    assert "DEVELOPMENT" in render(values_of("development"))["NOTES.txt"]
