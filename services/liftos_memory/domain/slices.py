@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from liftos_mapping.entry_fields import DATE_BASES, LEVELS
-from liftos_memory.domain.entry_rules import RowError
+from liftos_memory.domain.entry_rules import RowError, RowErrorCode
 
 MAXIMUM_DAYS: Final = 400
 
@@ -49,7 +49,9 @@ class Lineage:
 def split_by_scope(
     rows: pa.Table, scope: SliceScope, row_indexes: pa.Array
 ) -> tuple[pa.Table, pa.Array, list[RowError]]:
-    """Return the rows inside of a scope, their places in the batch, and an error for each other row.
+    """Divide rows by a scope.
+
+    Returns the rows inside, their places in the batch, and an error for each other row.
 
     Args:
         rows: Checked rows.
@@ -82,7 +84,7 @@ def split_by_scope(
             RowError(
                 index=row_indexes[position].as_py(),
                 field=field,
-                code="OUTSIDE_SLICE",
+                code=RowErrorCode.OUTSIDE_SLICE,
                 message=f"{field} is {found!s:.80}, and the open slice holds {allowed} only",
             )
         )

@@ -39,6 +39,20 @@ class Write:
     staging_exists: bool
     version: int = 0
 
+    async def finish(self) -> int:
+        """Take the org's next version and return it.
+
+        The org's row stays locked until the commit, so this comes as late as can be.
+        """
+        if not self.version:
+            self.version = await self.connection.fetchval(
+                "select end_write($1, $2, $3)",
+                self.org,
+                self.origin,
+                inject_carrier().get("traceparent"),
+            )
+        return self.version
+
 
 class Database:
     """Memory's Postgres.
@@ -53,7 +67,10 @@ class Database:
 
     @asynccontextmanager
     async def read(self, org: str, *, snapshot: bool = False) -> AsyncIterator[asyncpg.Connection]:
-        """Yield a connection that sees the org's rows; with `snapshot` all statements see one state."""
+        """Yield a connection that sees the org's rows.
+
+        With `snapshot` all its statements see one state of the database.
+        """
         async with postgres.transaction(
             self.pool,
             org=org,
@@ -82,12 +99,7 @@ class Database:
                 raise _fence_error(error, context) from error
             write = Write(connection, org, context.origin, row["tx"], row["staging_exists"])
             yield write
-            write.version = await connection.fetchval(
-                "select end_write($1, $2, $3)",
-                org,
-                context.origin,
-                inject_carrier().get("traceparent"),
-            )
+            await write.finish()
 
     async def ensure_partitions(self, days: Iterable[date]) -> None:
         """Make the monthly partitions that these days need; a no-op for months seen before."""
@@ -102,17 +114,17 @@ class Database:
     async def last_version(self, org: str) -> int:
         """Return the org's newest version, 0 where it never wrote."""
         async with self.read(org) as connection:
-            version = await connection.fetchval(
-                "select last_version from orgs where org = $1", org
-            )
+            version = await connection.fetchval("select last_version from orgs where org = $1", org)
         return version or 0
 
 
 def _fence_error(error: asyncpg.PostgresError, context: WriteContext) -> Exception:
     if error.sqlstate == _FENCE_CLOSED:
-        return FenceClosedError(error.detail or context.fence_scope)
+        epoch, _, scope = str(error.detail).partition(" ")
+        return FenceClosedError(scope, epoch=int(epoch))
     if error.sqlstate == _EPOCH_FENCED:
         return EpochFencedError(
-            current_epoch=int(error.detail or 0), received=context.fencing_epoch or 0
+            current_epoch=int(str(error.detail)), received=context.fencing_epoch or 0
         )
-    return error
+    unchanged: Exception = error
+    return unchanged

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
+from uuid import UUID
 
 import pgpq
 import pgpq.encoders
@@ -10,6 +11,7 @@ import pgpq.schema
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from liftos_kit.core.filters import And, Comparison, Filter, Not, Or, to_sql
 from liftos_mapping.entry_fields import DATE_BASES, ENTRY_FIELDS, LEVELS, FieldKind
 
 CONTENT_COLUMNS: Final = tuple(
@@ -30,16 +32,22 @@ BATCH_COLUMNS: Final = (
 
 _CODED: Final = {"level": LEVELS, "date_basis": DATE_BASES}
 
+_FILTERED_KINDS: Final = (FieldKind.KEY, FieldKind.ATTRIBUTE)
+
 _ROWS_PER_COPY_MESSAGE: Final = 16_384
 
 CREATE_BATCH: Final = f"""
 create temp table batch on commit delete rows as
 select {", ".join(BATCH_COLUMNS)} from entries with no data
-"""
+"""  # noqa: S608 - column names are ours
 
 
 def _prefixed(alias: str, columns: tuple[str, ...]) -> str:
     return ", ".join(f"{alias}.{column}" for column in columns)
+
+
+def _assignments(columns: tuple[str, ...]) -> str:
+    return ", ".join(f"{column} = excluded.{column}" for column in columns)
 
 
 def upsert_sql(source: str) -> str:
@@ -57,13 +65,13 @@ def upsert_sql(source: str) -> str:
         "update_time",
         "tx",
     )
-    assignments = ", ".join(f"{column} = excluded.{column}" for column in changed)
     return f"""
 insert into entries as e (org, {", ".join(columns)})
 select $1, {_prefixed("b", BATCH_COLUMNS)}, $2::uuid, $3, now(), now(), $4
 from {source} b
-on conflict (org, date, entry_key) do update set {assignments}
-where ({_prefixed("e", CONTENT_COLUMNS)}) is distinct from ({_prefixed("excluded", CONTENT_COLUMNS)})
+on conflict (org, date, entry_key) do update set {_assignments(changed)}
+where ({_prefixed("e", CONTENT_COLUMNS)})
+    is distinct from ({_prefixed("excluded", CONTENT_COLUMNS)})
 """  # noqa: S608 - column names are ours
 
 
@@ -71,7 +79,7 @@ STAGE_SQL: Final = f"""
 insert into staged_entries (org, slice, origin, {", ".join(BATCH_COLUMNS)})
 select $1, $2, $3, {_prefixed("b", BATCH_COLUMNS)} from batch b
 on conflict (org, slice, entry_key) do update
-set {", ".join(f"{c} = excluded.{c}" for c in (*CONTENT_COLUMNS, "quality_score", "quality_issues"))}
+set {_assignments((*CONTENT_COLUMNS, "quality_score", "quality_issues"))}
 """  # noqa: S608 - column names are ours
 
 
@@ -109,8 +117,7 @@ def database_table(rows: pa.Table) -> pa.Table:
 def copy_messages(table: pa.Table) -> Iterator[bytes]:
     """Yield binary COPY data of a table from `database_table`."""
     encoders = {
-        field.name: pgpq.ArrowToPostgresBinaryEncoder.infer_encoder(field)
-        for field in table.schema
+        field.name: pgpq.ArrowToPostgresBinaryEncoder.infer_encoder(field) for field in table.schema
     }
     encoders["actions"] = pgpq.encoders.StringEncoderBuilder.new_with_output(
         table.schema.field("actions"), pgpq.schema.Jsonb()
@@ -120,3 +127,47 @@ def copy_messages(table: pa.Table) -> Iterator[bytes]:
     for batch in table.combine_chunks().to_batches(max_chunksize=_ROWS_PER_COPY_MESSAGE):
         yield encoder.write_batch(batch)
     yield encoder.finish()
+
+
+ENTRY_SQL_NAMES: Final = {
+    **{field.name: field.name for field in ENTRY_FIELDS if field.kind in _FILTERED_KINDS},
+    "final": "final",
+    "origin": "origin",
+    "slice": "slice::text",
+    "quality.score": "quality_score",
+}
+"""SQL expression of each name that a filter or an order may use."""
+
+
+def entry_condition(where: Filter | None, *, first_parameter: int) -> tuple[str, list[Any]]:
+    """Return a filter of entries as a condition and its parameters."""
+    if where is None:
+        return "true", []
+    condition, values = to_sql(
+        _as_stored(where), columns=ENTRY_SQL_NAMES, first_parameter=first_parameter
+    )
+    return f"({condition})", list(values)
+
+
+def _as_stored(term: Filter) -> Filter:
+    """Replace words by the numbers, and names by the ids, that the database holds."""
+    match term:
+        case Comparison(field, operator, str(word)) if field in _CODED:
+            return Comparison(field, operator, _CODED[field].index(word) + 1)
+        case Comparison("slice", operator, str(name)):
+            return Comparison("slice", operator, _slice_text(name))
+        case And(terms):
+            return And(tuple(map(_as_stored, terms)))
+        case Or(terms):
+            return Or(tuple(map(_as_stored, terms)))
+        case Not(inner):
+            return Not(_as_stored(inner))
+        case _:
+            return term
+
+
+def _slice_text(name: str) -> str:
+    try:
+        return str(UUID(name.rsplit("/", 1)[-1]))
+    except ValueError:
+        return name

@@ -153,6 +153,7 @@ create table slices (
     request_id text not null,
     query_hash text not null,
     fetch_time timestamptz,
+    final boolean not null,
     state smallint not null,
     row_count bigint not null default 0,
     inserted_count bigint not null default 0,
@@ -183,7 +184,6 @@ create table ingest_streams (
     checkpoint bytea not null,
     fencing_epoch bigint not null,
     open_slice uuid,
-    last_version bigint not null,
     update_time timestamptz not null,
     primary key (org, stream_id)
 );
@@ -354,8 +354,8 @@ create table embeddings (
 -- Begins a write: sets the org, takes the fences of the scope, gives the transaction its number.
 --
 -- Writers share an advisory lock with each other, and a change of the fence takes it alone: when the fence
--- has changed, no write from before is under way. Raises LF001 (closed) and LF002 (epoch), the latter
--- with the current epoch as detail.
+-- has changed, no write from before is under way. Raises LF001 (closed; detail: epoch and scope)
+-- and LF002 (detail: epoch).
 create function begin_write(p_org text, p_scope text, p_epoch bigint)
 returns table (tx bigint, staging_exists boolean) language plpgsql as $$
 declare
@@ -363,8 +363,9 @@ declare
 begin
     perform set_config('liftos.org', p_org, true);
     perform pg_advisory_xact_lock_shared(hashtextextended('fence ' || p_org || ' *', 0));
-    if exists (select from write_fences f where f.org = p_org and f.scope = '*' and f.closed) then
-        raise exception 'fence closed' using errcode = 'LF001', detail = '*';
+    select * into fence from write_fences f where f.org = p_org and f.scope = '*' and f.closed;
+    if found then
+        raise exception 'fence closed' using errcode = 'LF001', detail = fence.epoch || ' *';
     end if;
     if p_scope <> '' then
         select * into fence from write_fences f where f.org = p_org and f.scope = p_scope;
@@ -381,7 +382,7 @@ begin
         end if;
         select * into fence from write_fences f where f.org = p_org and f.scope = p_scope;
         if fence.closed then
-            raise exception 'fence closed' using errcode = 'LF001', detail = p_scope;
+            raise exception 'fence closed' using errcode = 'LF001', detail = fence.epoch || ' ' || p_scope;
         end if;
         if p_epoch is not null and p_epoch < coalesce(fence.epoch, -1) then
             raise exception 'epoch fenced' using errcode = 'LF002', detail = fence.epoch::text;

@@ -1,0 +1,1 @@
+"""What Memory does, in terms of its ports."""

@@ -1,0 +1,85 @@
+"""From what a client sends to rows that can be written."""
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+
+from liftos_kit.core.errors import ArrowInvalidError
+from liftos_memory.domain.entry_rules import RowError, check_batch
+from liftos_memory.domain.quality import score_rows
+from liftos_memory.domain.slices import SliceScope, split_by_scope
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedBatch:
+    """Rows that are checked and scored, and an error for each row that is not among them.
+
+    Attributes:
+        rows: `ENTRY_SCHEMA` with entry_key, quality_score and quality_issues.
+        errors: At least one for each refused row, by index.
+    """
+
+    rows: pa.Table
+    errors: tuple[RowError, ...]
+
+    def days(self) -> list[date]:
+        """Return the days that the rows have, each once."""
+        days: list[date] = self.rows["date"].unique().to_pylist()
+        return days
+
+
+def read_arrow(data: bytes) -> pa.Table:
+    """Return the table of an Arrow IPC stream.
+
+    Raises:
+        ArrowInvalidError: The bytes are not one whole, valid stream.
+    """
+    try:
+        with pa.ipc.open_stream(data) as reader:
+            table = reader.read_all()
+        # Offsets out of bounds would crash the process at first use.
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ArrowInvalidError(str(error).splitlines()[0][:200]) from error
+    return table
+
+
+def prepare_batch(
+    batch: pa.Table | pa.RecordBatch,
+    *,
+    today: date,
+    known_platforms: frozenset[str],
+    scope: SliceScope | None = None,
+    final: bool = False,
+) -> PreparedBatch:
+    """Check and score the rows of a batch. Pure and heavy: run it in an executor.
+
+    Args:
+        batch: Rows as they were sent.
+        today: The newest day that has begun anywhere.
+        known_platforms: Registered sources of the org.
+        scope: The open slice that the rows must fit into.
+        final: Mark all rows final.
+
+    Raises:
+        BatchTooLargeError: There are too many rows.
+        BatchColumnsError: The columns are not those of an entry.
+    """
+    checked = check_batch(batch, today=today, known_platforms=known_platforms)
+    rows = checked.rows.append_column("entry_key", pa.array(checked.digests, pa.binary()))
+    errors = list(checked.errors)
+    if scope is not None:
+        refused = {error.index for error in errors}
+        places = np.setdiff1d(np.arange(batch.num_rows), np.fromiter(refused, int, len(refused)))
+        rows, _, outside = split_by_scope(rows, scope, pa.array(places))
+        errors = sorted([*errors, *outside], key=lambda error: error.index)
+    if final:
+        position = rows.schema.get_field_index("final")
+        marks = pa.array(np.ones(rows.num_rows, dtype=bool))
+        rows = rows.set_column(position, "final", marks)
+    scores, issues = score_rows(rows, today=today)
+    rows = rows.append_column("quality_score", pa.array(scores, pa.float64()))
+    rows = rows.append_column("quality_issues", pa.array(issues, pa.string()))
+    return PreparedBatch(rows, tuple(errors))
