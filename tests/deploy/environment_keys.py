@@ -1,34 +1,16 @@
-"""The `LIFTOS_*` keys that a process accepts, and which of them carry a secret."""
+"""The `LIFTOS_*` keys that a process accepts, and which of them always carry a secret."""
 
-SECRET_KEYS = frozenset(
-    {
-        "LIFTOS_JWT_SECRET",
-        "LIFTOS_POSTGRES_OWNER_URL",
-        "LIFTOS_POSTGRES_URL",
-        "LIFTOS_REDIS_URL",
-    }
+from liftos_kit.settings import PREFIX, ServiceSettings
+
+# Milvus's URL carries a secret only where Milvus asks for credentials.
+NOT_ALWAYS_SECRET = frozenset({"LIFTOS_MILVUS_URL"})
+
+ENVIRONMENT_KEYS = frozenset(PREFIX + name.upper() for name in ServiceSettings.model_fields)
+SECRET_KEYS = (
+    frozenset(
+        PREFIX + name.upper()
+        for name, field in ServiceSettings.model_fields.items()
+        if "SecretStr" in str(field.annotation)
+    )
+    - NOT_ALWAYS_SECRET
 )
-ENVIRONMENT_KEYS = SECRET_KEYS | {
-    "LIFTOS_DEFAULT_DEADLINE_SECONDS",
-    "LIFTOS_DRAIN_SECONDS",
-    "LIFTOS_HOST",
-    "LIFTOS_JWT_ALGORITHM",
-    "LIFTOS_JWT_AUDIENCE",
-    "LIFTOS_JWT_ISSUER",
-    "LIFTOS_JWT_JWKS_URL",
-    "LIFTOS_LOG_FORMAT",
-    "LIFTOS_LOG_LEVEL",
-    "LIFTOS_MAXIMUM_CONCURRENT_CALLS",
-    "LIFTOS_METRICS_PORT",
-    "LIFTOS_MILVUS_URL",
-    "LIFTOS_OTLP_ENDPOINT",
-    "LIFTOS_PORT",
-    "LIFTOS_PROCESSES",
-    "LIFTOS_REFLECTION",
-    "LIFTOS_SHUTDOWN_DELAY_SECONDS",
-    "LIFTOS_SPAN_DIRECTORY",
-    "LIFTOS_TLS_CERTIFICATE_FILE",
-    "LIFTOS_TLS_CLIENT_CA_FILE",
-    "LIFTOS_TLS_KEY_FILE",
-    "LIFTOS_TRACE_SAMPLE_RATIO",
-}

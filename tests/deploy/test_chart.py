@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import helm_python
@@ -21,6 +22,8 @@ from tests.deploy.chart import (
     values_of,
 )
 from tests.deploy.environment_keys import ENVIRONMENT_KEYS, SECRET_KEYS
+
+from liftos_kit.settings import ServiceSettings, load
 
 KUBERNETES_VERSIONS = ("1.29", "1.37")
 every_case = pytest.mark.parametrize("case", CASES)
@@ -101,6 +104,8 @@ def test_default_values_are_refused_with_every_reason_at_once() -> None:
     ("changes", "named"),
     [
         ({"auth": {"algorithm": "HS256"}}, "auth.existingSecret"),
+        ({"auth": {"algorithm": "RS256", "existingSecret": "auth"}}, "auth.jwksUrl"),
+        ({"development": {"enabled": True}}, "auth.algorithm"),
         ({"tls": {"enabled": True}}, "tls.existingSecret"),
         ({"tls": {"clientCa": {"enabled": True}}}, "tls.enabled"),
         ({"development": {"enabled": True}}, "development.postgresOwnerUrl"),
@@ -266,6 +271,41 @@ def test_secrets_come_from_secrets(case: str) -> None:
     for pod in pods_of(objects):
         for name in pod.environment.keys() & SECRET_KEYS:
             assert pod.environment[name]["valueFrom"]["secretKeyRef"]["key"]
+
+
+@every_case
+def test_processes_accept_their_environment(case: str, tmp_path: Path) -> None:
+    """The settings of the chassis load from what each pod is given, with nothing to complain of."""
+    objects = objects_of(case)
+    (config,) = of_kind(objects, "ConfigMap")
+    for pod in pods_of(objects):
+        if pod.owner["kind"] == "Pod":
+            continue
+        given = dict(config["data"]) if "envFrom" in pod.container else {}
+        for name, variable in pod.environment.items():
+            given[name] = variable.get("value", "secret-of-at-least-32-characters-and-more")
+            if name.endswith("_FILE"):
+                file = tmp_path / Path(given[name]).name
+                file.touch()
+                given[name] = str(file)
+        settings = load(ServiceSettings, given)
+        if pod.owner["kind"] == "Deployment":
+            ports = {port["name"]: port["containerPort"] for port in pod.container["ports"]}
+            assert settings.effective_metrics_port == ports["metrics"]
+        assert settings.postgres_url is not None
+        assert settings.redis_url is not None
+        assert settings.milvus_url is not None
+
+
+def test_milvus_with_credentials_comes_from_a_secret() -> None:
+    """Where a Secret is named, the URL is taken from it and not written down."""
+    objects = objects_of("production")
+    (config,) = of_kind(objects, "ConfigMap")
+    assert "LIFTOS_MILVUS_URL" not in config["data"]
+    for item in (*of_kind(objects, "Deployment"), *of_kind(objects, "Job")):
+        (pod,) = pods_of((item,))
+        reference = pod.environment["LIFTOS_MILVUS_URL"]["valueFrom"]["secretKeyRef"]
+        assert reference == {"name": "liftos-milvus", "key": "milvus-url"}
 
 
 def test_only_development_renders_secrets() -> None:

@@ -12,6 +12,8 @@ import yaml
 from tests.deploy.chart import REPOSITORY
 from tests.deploy.environment_keys import ENVIRONMENT_KEYS, SECRET_KEYS
 
+from liftos_kit.settings import ServiceSettings, load
+
 DIRECTORY = REPOSITORY / "deploy" / "docker"
 TEXT = (DIRECTORY / "compose.yaml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
@@ -103,6 +105,18 @@ def test_environment_keys_are_known(name: str) -> None:
     environment = SERVICES[name]["environment"]
     assert {key for key in environment if key.startswith("LIFTOS_")} <= ENVIRONMENT_KEYS
     assert all(environment.values())
+
+
+@our_services
+def test_processes_accept_their_environment(name: str) -> None:
+    """The settings of the chassis load from what each of our containers is given."""
+    filled = {
+        key: re.sub(r"\$\{[A-Z_]+:\?[^}]+\}", "a" * 48, value)
+        for key, value in SERVICES[name]["environment"].items()
+    }
+    settings = load(ServiceSettings, filled)
+    assert (settings.port, settings.effective_metrics_port) == (8003, 9003)
+    assert settings.milvus_url is not None
 
 
 @our_services

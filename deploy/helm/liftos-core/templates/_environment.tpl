@@ -1,6 +1,8 @@
 {{/* Settings without secrets, the same for every process, as a YAML map. */}}
 {{- define "liftos-core.settings" -}}
+{{- if not .Values.milvus.existingSecret }}
 LIFTOS_MILVUS_URL: {{ .Values.milvus.url | quote }}
+{{- end }}
 LIFTOS_JWT_ALGORITHM: {{ .Values.auth.algorithm | quote }}
 LIFTOS_JWT_ISSUER: {{ .Values.auth.issuer | quote }}
 LIFTOS_JWT_AUDIENCE: {{ .Values.auth.audience | quote }}
@@ -12,6 +14,7 @@ LIFTOS_LOG_LEVEL: {{ .Values.settings.logLevel | quote }}
 LIFTOS_LOG_FORMAT: {{ .Values.settings.logFormat | quote }}
 LIFTOS_DRAIN_SECONDS: {{ .Values.settings.drainSeconds | int | quote }}
 LIFTOS_SHUTDOWN_DELAY_SECONDS: {{ .Values.settings.shutdownDelaySeconds | int | quote }}
+LIFTOS_MAXIMUM_CONNECTION_AGE_SECONDS: {{ .Values.settings.maximumConnectionAgeSeconds | int | quote }}
 LIFTOS_MAXIMUM_CONCURRENT_CALLS: {{ .Values.settings.maximumConcurrentCalls | int | quote }}
 LIFTOS_DEFAULT_DEADLINE_SECONDS: {{ .Values.settings.defaultDeadlineSeconds | int | quote }}
 LIFTOS_TRACE_SAMPLE_RATIO: {{ .Values.telemetry.traceSampleRatio | quote }}
@@ -39,10 +42,16 @@ LIFTOS_OTLP_ENDPOINT: {{ . | quote }}
 {{ include "liftos-core.secretVariable" (dict "name" "LIFTOS_REDIS_URL"
   "secret" (ternary .developmentSecret $values.redis.existingSecret $development)
   "key" (ternary "redis-url" $values.redis.urlKey $development)) }}
+{{- with $values.milvus.existingSecret }}
+{{ include "liftos-core.secretVariable" (dict "name" "LIFTOS_MILVUS_URL" "secret" . "key" $values.milvus.urlKey) }}
+{{- end }}
 {{- if eq $values.auth.algorithm "HS256" }}
 {{ include "liftos-core.secretVariable" (dict "name" "LIFTOS_JWT_SECRET"
   "secret" (ternary .developmentSecret $values.auth.existingSecret $development)
   "key" (ternary "jwt-secret" $values.auth.secretKey $development)) }}
+{{- else }}
+{{ include "liftos-core.secretVariable" (dict "name" "LIFTOS_PAGE_TOKEN_SECRET"
+  "secret" $values.auth.existingSecret "key" $values.auth.pageTokenSecretKey) }}
 {{- end }}
 {{- end -}}
 

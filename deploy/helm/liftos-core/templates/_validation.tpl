@@ -3,13 +3,13 @@
 {{- $problems := list -}}
 {{- $values := .Values -}}
 {{- if $values.development.enabled -}}
-{{- range list "postgresUrl" "postgresOwnerUrl" "redisUrl" -}}
+{{- range list "postgresUrl" "postgresOwnerUrl" "redisUrl" "jwtSecret" -}}
 {{- if not (index $values.development .) -}}
 {{- $problems = append $problems (printf "development.%s is empty: development.enabled takes it from the values" .) -}}
 {{- end -}}
 {{- end -}}
-{{- if and (eq $values.auth.algorithm "HS256") (not $values.development.jwtSecret) -}}
-{{- $problems = append $problems "development.jwtSecret is empty: HS256 needs a shared secret" -}}
+{{- if ne $values.auth.algorithm "HS256" -}}
+{{- $problems = append $problems "auth.algorithm is not HS256: development.enabled works with a shared secret" -}}
 {{- end -}}
 {{- else -}}
 {{- if not $values.postgres.existingSecret -}}
@@ -18,8 +18,8 @@
 {{- if not $values.redis.existingSecret -}}
 {{- $problems = append $problems "redis.existingSecret is empty: name the Secret that holds the Redis URL" -}}
 {{- end -}}
-{{- if and (eq $values.auth.algorithm "HS256") (not $values.auth.existingSecret) -}}
-{{- $problems = append $problems "auth.existingSecret is empty: HS256 needs a shared secret" -}}
+{{- if not $values.auth.existingSecret -}}
+{{- $problems = append $problems "auth.existingSecret is empty: name the Secret of the shared secret (HS256) or of the page tokens (RS256)" -}}
 {{- end -}}
 {{- end -}}
 {{- if and (eq $values.auth.algorithm "RS256") (not $values.auth.jwksUrl) -}}
