@@ -3,15 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final
 
 import asyncpg
 import grpc
+from google.protobuf import empty_pb2
+from google.protobuf.unknown_fields import UnknownFieldSet
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 Probe = Callable[[], Awaitable[None]]
-
-_MILVUS_VERSION_METHOD: Final = "/milvus.proto.milvus.MilvusService/GetVersion"
 
 
 class ProbeError(Exception):
@@ -68,19 +67,30 @@ def redis_probe(host: str, port: int, password: str) -> Probe:
     return probe
 
 
-async def milvus_version(address: str, *, timeout_seconds: float = 5.0) -> str:
-    """Ask for the version, the cheapest call of the Milvus protocol.
+async def milvus_version(address: str) -> str:
+    """Ask for the version, the cheapest call of the Milvus protocol."""
+    return (await _ask_milvus(address, "GetVersion"))[0]
+
+
+async def milvus_collections(address: str) -> list[str]:
+    """Ask for the names of all collections."""
+    return await _ask_milvus(address, "ShowCollections")
+
+
+async def _ask_milvus(address: str, method: str) -> list[str]:
+    """Call a method without arguments and return the texts of field 2 of the answer.
 
     The answer is read without the Milvus client, whose import takes longer than the start of
     the whole stack.
     """
     async with grpc.aio.insecure_channel(address) as channel:
         ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
-            _MILVUS_VERSION_METHOD
+            f"/milvus.proto.milvus.MilvusService/{method}"
         )
-        answer: bytes = await ask(b"", timeout=timeout_seconds, wait_for_ready=False)
-    # The version is the last field and plain ASCII.
-    return answer[answer.rfind(b"\x12") + 2 :].decode("ascii", "replace")
+        answer = empty_pb2.Empty.FromString(await ask(b"", timeout=5))
+    fields = UnknownFieldSet(answer)
+    texts = (fields[index] for index in range(len(fields)))
+    return [field.data.decode() for field in texts if field.field_number == 2]
 
 
 def milvus_probe(address: str) -> Probe:

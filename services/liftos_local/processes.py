@@ -98,7 +98,7 @@ def guarded_as(
     options.append("--clear-groups")
     closed = [folder for path in reaches if (folder := closed_folder(path, account))]
     if closed:
-        capability = _capability_to_pass()
+        capability = capability_to_pass()
         if capability is None:
             raise DataDirectoryError(
                 closed[0],
@@ -148,19 +148,20 @@ def postgres_account(postgres_folder: Path) -> Account | None:
     )
 
 
-def _setpriv() -> str:
-    found = shutil.which("setpriv")
-    if found is None:
-        raise MissingProgramError("setpriv", advice="install util-linux")
-    return found
-
-
-def _capability_to_pass() -> str | None:
+def capability_to_pass() -> str | None:
+    """Name a capability we could give away that passes through closed folders."""
     status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     effective = next(
         int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:")
     )
     return next((name for number, name in _PASSAGE if effective >> number & 1), None)
+
+
+def _setpriv() -> str:
+    found = shutil.which("setpriv")
+    if found is None:
+        raise MissingProgramError("setpriv", advice="install util-linux")
+    return found
 
 
 def _prctl(option: int, value: int) -> None:
