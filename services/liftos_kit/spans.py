@@ -24,7 +24,7 @@ from liftos_kit.redaction import redact, redact_text
 _MAXIMUM_FILE_BYTES: Final = 8 * 1024 * 1024
 _MAXIMUM_FILES: Final = 4
 _MAXIMUM_QUEUED: Final = 8192
-_GATHER_SECONDS: Final = 0.2
+_GATHER_SECONDS: Final = 0.1
 _FILE_NAME: Final = re.compile(r"(.+)\.(\d+)\.(\d+)\.(\d+)\.jsonl")
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _KEY_ATTRIBUTES: Final = (
@@ -128,6 +128,7 @@ class SpanFileProcessor(SpanProcessor):
         self._queue: queue.Queue[ReadableSpan | threading.Event | None] = queue.Queue(
             _MAXIMUM_QUEUED
         )
+        self._hurry = threading.Event()
         self._prefix = f"{service}.{time.time_ns()}.{os.getpid()}"
         self._part = 0
         self._file: BufferedWriter | None = None
@@ -148,6 +149,7 @@ class SpanFileProcessor(SpanProcessor):
         """Write what is queued and close the file."""
         if self._thread.is_alive():
             self._queue.put(None)
+            self._hurry.set()
             self._thread.join(timeout=5.0)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
@@ -156,6 +158,7 @@ class SpanFileProcessor(SpanProcessor):
             return True
         written = threading.Event()
         self._queue.put(written)
+        self._hurry.set()
         return written.wait(timeout_millis / 1000)
 
     def _run(self) -> None:
@@ -163,7 +166,8 @@ class SpanFileProcessor(SpanProcessor):
         while going_on:
             items = [self._queue.get()]
             if isinstance(items[0], ReadableSpan):
-                time.sleep(_GATHER_SECONDS)  # one write for what a busy server ends meanwhile
+                self._hurry.wait(_GATHER_SECONDS)  # one write for what ends meanwhile
+                self._hurry.clear()
             while not self._queue.empty():
                 items.append(self._queue.get_nowait())
             self._write([item for item in items if isinstance(item, ReadableSpan)])
@@ -250,17 +254,23 @@ def arrange(spans: Sequence[SpanRecord]) -> list[WaterfallRow]:
     """Return the spans as a tree, parents before children, siblings by start."""
     by_id = {span.span_id: span for span in spans}
     children: dict[str | None, list[SpanRecord]] = defaultdict(list)
-    for span in sorted(spans, key=lambda span: (span.start_nanoseconds, span.span_id)):
+    by_start = sorted(by_id.values(), key=lambda span: (span.start_nanoseconds, span.span_id))
+    for span in by_start:
         known = span.parent_id in by_id and span.parent_id != span.span_id
         children[span.parent_id if known else None].append(span)
     first = min((span.start_nanoseconds for span in spans), default=0)
     rows: list[WaterfallRow] = []
-    waiting = [(span, 0) for span in reversed(children[None])]
-    while waiting:
-        span, depth = waiting.pop()
-        offset_seconds = (span.start_nanoseconds - first) / 1e9
-        rows.append(WaterfallRow(span, depth, offset_seconds))
-        waiting.extend((child, depth + 1) for child in reversed(children[span.span_id]))
+    placed: set[str] = set()
+    # Damaged files may hold parents in a circle, which no root reaches: cut it at its first span.
+    for root in (*children[None], *by_start):
+        waiting = [(root, 0)]
+        while waiting:
+            span, depth = waiting.pop()
+            if span.span_id in placed:
+                continue
+            placed.add(span.span_id)
+            rows.append(WaterfallRow(span, depth, (span.start_nanoseconds - first) / 1e9))
+            waiting.extend((child, depth + 1) for child in reversed(children[span.span_id]))
     return rows
 
 
