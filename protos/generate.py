@@ -112,7 +112,9 @@ def check() -> int:
 
 
 def _buf(*arguments: str) -> int:
-    return subprocess.run(["buf", *arguments], cwd=ROOT, check=False).returncode
+    # The buf beside this Python is the locked one; PATH may hold another or none.
+    buf = Path(sys.executable).with_name("buf")
+    return subprocess.run([buf, *arguments], cwd=ROOT, check=False).returncode
 
 
 def lint() -> int:

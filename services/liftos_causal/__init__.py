@@ -1,0 +1,1 @@
+"""LiftOS Causal: will serve `liftos.causal.v1.CausalService`, the API of the Causal module."""

@@ -1,0 +1,1 @@
+"""LiftOS Ingestion: will serve `liftos.ingestion.v1.IngestionService`, which reads platforms."""
