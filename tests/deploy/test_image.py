@@ -53,7 +53,7 @@ def test_only_known_instructions_are_used() -> None:
     """The file parses, and begins with the base image as an argument."""
     every = instructions()
     assert {instruction.keyword for instruction in every} <= KEYWORDS
-    assert every[0] == Instruction("ARG", "BASE=docker.io/library/python:3.11-slim-bookworm")
+    assert every[0] == Instruction("ARG", "BASE=python:3.11-slim-bookworm")
 
 
 def test_every_stage_builds_on_the_pinned_base() -> None:
