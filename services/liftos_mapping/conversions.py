@@ -302,6 +302,12 @@ def google_customer_id(value: object) -> str | None:
     return None if identifier is None else identifier.removeprefix("customers/").replace("-", "")
 
 
+def dbt_platform(value: object) -> str | None:
+    """A platform's name here for its name in dbt_ad_reporting; others stay as they are."""
+    name = text(value)
+    return "meta" if name == "facebook_ads" else name
+
+
 def currency(value: object) -> str | None:
     """An ISO 4217 code in capitals."""
     code = text(value)
@@ -411,6 +417,7 @@ CONVERSIONS: Final[Mapping[str, Conversion]] = MappingProxyType(
             Conversion("text_id@1", pa.string(), text_id),
             Conversion("meta_account_id@1", pa.string(), meta_account_id),
             Conversion("google_customer_id@1", pa.string(), google_customer_id),
+            Conversion("dbt_platform@1", pa.string(), dbt_platform),
             Conversion("currency@1", pa.string(), currency),
             Conversion("date@1", pa.date32(), day),
             Conversion("boolean@1", pa.bool_(), boolean),

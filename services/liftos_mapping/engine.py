@@ -146,9 +146,11 @@ class _Evaluation:
         self._read_actions()
         self._check_same_day()
         self._stand_in()
-        self._set_level()
         self._set_breakdowns()
-        self._require()
+        # What follows from a first error is not worth a second one.
+        readable = self._good()
+        self._set_level(readable)
+        self._require(readable)
         return self._finish()
 
     def _fail(self, position: int, field: str, code: RowErrorCode, message: str) -> None:
@@ -222,6 +224,8 @@ class _Evaluation:
 
     def _stand_in(self) -> None:
         """Fills what rows do not say from the context, and finds what contradicts it."""
+        if self._context.date_basis is not None:
+            self._columns.pop("date_basis", None)
         for name, constant in self._constants.items():
             given = self._columns.get(name)
             if given is None:
@@ -233,7 +237,7 @@ class _Evaluation:
                     self._fail(position, path, _CONTRADICTED[name], message)
             self._columns[name] = pc.fill_null(given, constant) if constant.is_valid else given
 
-    def _set_level(self) -> None:
+    def _set_level(self, readable: Mask) -> None:
         ids = {name: self._present(name) for name in OBJECT_IDS}
         seen = np.full(len(self._unfolded.rows), "ACCOUNT", dtype=object)
         for rule in reversed(self._mapping.levels):
@@ -244,7 +248,7 @@ class _Evaluation:
         elif "level" in self._columns:
             levels = pc.coalesce(self._columns["level"], levels)
         for level in levels.unique().to_pylist():
-            self._check_ids(level, _mask(pc.equal(levels, level)), ids)
+            self._check_ids(level, readable & _mask(pc.equal(levels, level)), ids)
         self._columns["level"] = levels
 
     def _check_ids(self, level: str, rows: Mask, ids: dict[str, Mask]) -> None:
@@ -271,29 +275,41 @@ class _Evaluation:
                     self._fail(position, path, RowErrorCode.LEVEL_MISMATCH, message)
 
     def _set_breakdowns(self) -> None:
-        if "breakdown_key" not in self._columns:
-            keys = breakdown_keys(
-                self._unfolded.rows,
-                self._source,
-                self._mapping.breakdowns,
-                self._wanted,
-                self._errors,
-            )
-            self._columns["breakdown_key"] = pa.array(keys, pa.string())
+        keys = breakdown_keys(
+            self._unfolded.rows,
+            self._source,
+            self._mapping.breakdowns,
+            self._wanted,
+            self._errors,
+        )
+        seen = pa.array(keys, pa.string())
+        given = self._columns.get("breakdown_key")
+        self._columns["breakdown_key"] = seen if given is None else pc.coalesce(given, seen)
 
-    def _require(self) -> None:
+    def _require(self, readable: Mask) -> None:
+        known = _mask(pc.is_in(self._columns["date_basis"], pa.array(DATE_BASES, pa.string())))
+        for position in np.flatnonzero(readable & ~known).tolist():
+            message = f"{self._columns['date_basis'][position]} is not one of {DATE_BASES}"
+            path = self._mapping.path_of("date_basis")
+            self._fail(position, path, RowErrorCode.NOT_TEXT, message)
         for name in ("date", "platform", "account_id"):
-            for position in np.flatnonzero(~self._present(name)).tolist():
+            for position in np.flatnonzero(readable & ~self._present(name)).tolist():
                 message = f"no {name} in the row or in the context of the call"
                 self._fail(position, self._mapping.path_of(name), RowErrorCode.MISSING, message)
         money = np.logical_or.reduce([self._present(name) for name in _MONEY])
-        for position in np.flatnonzero(money & ~self._present("currency_code")).tolist():
+        for position in np.flatnonzero(readable & money & ~self._present("currency_code")).tolist():
             self._fail(
                 position,
                 self._mapping.path_of("currency_code"),
                 RowErrorCode.MISSING,
                 "money needs its currency, in the row or in the context of the call",
             )
+
+    def _good(self) -> Mask:
+        """Rows without an error so far."""
+        good = np.ones(len(self._unfolded.rows), dtype=np.bool_)
+        good[[error.index for error in self._errors]] = False
+        return good
 
     def _present(self, name: str) -> Mask:
         column = self._columns.get(name)
@@ -303,8 +319,7 @@ class _Evaluation:
 
     def _finish(self) -> TransformResult:
         count = len(self._unfolded.rows)
-        good = np.ones(count, dtype=np.bool_)
-        good[[error.index for error in self._errors]] = False
+        good = self._good()
         arrays = []
         for field in ENTRY_FIELDS:
             column = self._columns.get(field.name, pa.nulls(count, field.type))
