@@ -4,15 +4,16 @@ A reason's gRPC code stands here and nowhere else. What else goes on the wire fo
 error itself: ErrorInfo always, BadRequest where fields are wrong, RetryInfo where waiting helps.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
 from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
-from liftos_kit.core.errors import DomainError
+from liftos_kit.core.errors import DomainError, FieldViolation
 
 DOMAIN: Final = "liftos.dev"
 """`google.rpc.ErrorInfo.domain` of every error."""
@@ -53,30 +54,26 @@ CODES: Final[Mapping[str, StatusCode]] = MappingProxyType(
     }
 )
 
-# Trailers have a size limit of their own; a request of 500 wrong rows must still be answered.
-_MAXIMUM_VIOLATIONS: Final = 50
-_MAXIMUM_TEXT_CHARACTERS: Final = 500
+# All of it travels in trailers, of which clients take 8 KiB; a request may hold 500 wrong rows.
+_MAXIMUM_MESSAGE_CHARACTERS: Final = 300
+_MAXIMUM_TEXT_CHARACTERS: Final = 200
+_MAXIMUM_VIOLATION_BYTES: Final = 3_072
 
 
 def status_of(error: DomainError) -> status_pb2.Status:
     """Return the status of an error, with its details."""
     status = status_pb2.Status(
-        code=CODES[error.reason].value[0], message=_short(error.message, 2_000)
+        code=CODES[error.reason].value[0],
+        message=_short(error.message, _MAXIMUM_MESSAGE_CHARACTERS),
     )
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
     for key, value in error.metadata.items():
         info.metadata[key] = _short(value, _MAXIMUM_TEXT_CHARACTERS)
-    if len(error.violations) > _MAXIMUM_VIOLATIONS:
-        info.metadata["violation_count"] = str(len(error.violations))
-    details = [info]
+    details: list[Message] = [info]
     if error.violations:
-        request = error_details_pb2.BadRequest()
-        for violation in error.violations[:_MAXIMUM_VIOLATIONS]:
-            request.field_violations.add(
-                field=_short(violation.field, _MAXIMUM_TEXT_CHARACTERS),
-                description=_short(violation.description, _MAXIMUM_TEXT_CHARACTERS),
-                reason=violation.rule,
-            )
+        request = _bad_request(error.violations)
+        if len(request.field_violations) < len(error.violations):
+            info.metadata["violation_count"] = str(len(error.violations))
         details.append(request)
     if error.retry_after_seconds is not None:
         delay = duration_pb2.Duration()
@@ -87,6 +84,19 @@ def status_of(error: DomainError) -> status_pb2.Status:
         packed.Pack(detail)
         status.details.append(packed)
     return status
+
+
+def _bad_request(violations: Sequence[FieldViolation]) -> error_details_pb2.BadRequest:
+    request = error_details_pb2.BadRequest()
+    for violation in violations:
+        if request.ByteSize() > _MAXIMUM_VIOLATION_BYTES:
+            break
+        request.field_violations.add(
+            field=_short(violation.field, _MAXIMUM_TEXT_CHARACTERS),
+            description=_short(violation.description, _MAXIMUM_TEXT_CHARACTERS),
+            reason=violation.rule,
+        )
+    return request
 
 
 def _short(text: str, maximum: int) -> str:

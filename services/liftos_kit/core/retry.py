@@ -34,6 +34,11 @@ class Backoff:
         if self.maximum_tries is not None and self.maximum_tries < 1:
             raise ValueError("maximum_tries must be at least 1")
 
+    def bound_seconds(self, number: int) -> float:
+        """Return the upper bound of a wait, the first being number 0."""
+        # The exponent stops growing where the cap rules anyway; 2.0**1024 would overflow.
+        return min(self.maximum_seconds, self.base_seconds * 2.0 ** min(number, 64))
+
     def waits_seconds(self, uniform: Callable[[float, float], float]) -> Iterator[float]:
         """Yield the wait before each further try, in seconds.
 
@@ -42,9 +47,7 @@ class Backoff:
         """
         further = itertools.count() if self.maximum_tries is None else range(self.maximum_tries - 1)
         for number in further:
-            # The exponent stops growing where the cap rules anyway; 2.0**1024 would overflow.
-            bound = min(self.maximum_seconds, self.base_seconds * 2.0 ** min(number, 64))
-            yield uniform(0.0, bound)
+            yield uniform(0.0, self.bound_seconds(number))
 
 
 async def retry(

@@ -1,7 +1,5 @@
 """The chain of every call, in one list, with the reason for each place."""
 
-from collections.abc import Sequence
-
 from liftos_kit.auth import TokenVerifier
 from liftos_kit.interceptors.around import Layer
 from liftos_kit.interceptors.auth import AuthLayer
@@ -9,6 +7,7 @@ from liftos_kit.interceptors.deadline import DeadlineLayer
 from liftos_kit.interceptors.errors import ErrorsLayer
 from liftos_kit.interceptors.limits import LimitsLayer
 from liftos_kit.interceptors.request_log import RequestLogLayer
+from liftos_kit.interceptors.telemetry import TelemetryLayer
 from liftos_kit.interceptors.validation import ValidationLayer
 
 
@@ -17,7 +16,6 @@ def ordered_layers(
     verifier: TokenVerifier,
     maximum_concurrent_calls: int,
     default_deadline_seconds: float,
-    telemetry: Sequence[Layer] = (),
 ) -> tuple[Layer, ...]:
     """Return the layers of the chain, outermost first.
 
@@ -25,11 +23,10 @@ def ordered_layers(
         verifier: Checks tokens.
         maximum_concurrent_calls: Calls at once, and streams at once.
         default_deadline_seconds: Time of a unary call whose caller gave none.
-        telemetry: Spans and metrics; tests without them leave it empty.
     """
     return (
         # Sees every call with its final code, and gives the log and the errors their trace id.
-        *telemetry,
+        TelemetryLayer(),
         # Logs refusals of all layers below, with the code that the caller got.
         RequestLogLayer(),
         # Outside of all that refuses, so that each refusal goes through the one table.

@@ -8,7 +8,7 @@ for its layers and for nothing else.
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -17,7 +17,10 @@ from liftos_kit.core.errors import InvalidFieldsError
 from liftos_kit.draining import Draining
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Handler = grpc.RpcMethodHandler[Any, Any]
+if TYPE_CHECKING:
+    Handler = grpc.RpcMethodHandler[Any, Any]
+else:
+    Handler = grpc.RpcMethodHandler
 Check = Callable[[Message], None]
 Enter = Callable[[Context], AbstractAsyncContextManager[object, bool | None]]
 Call = Callable[[object, Context], Awaitable[object]]

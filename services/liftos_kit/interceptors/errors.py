@@ -6,11 +6,11 @@ from typing import Final
 import grpc
 import structlog
 from grpc_status import rpc_status
-from opentelemetry import trace
 
 from liftos_kit.core.errors import DomainError, InternalError, NotBuiltError
 from liftos_kit.interceptors.around import Around, Context, Method
 from liftos_kit.status import status_of
+from liftos_kit.telemetry import current_trace_id
 from liftos_kit.unimplemented import is_generated_default
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.rpc")
@@ -57,7 +57,6 @@ class _Answering:
         await self._context.abort_with_status(rpc_status.to_status(status_of(answer)))
 
     def _hidden(self, error: Exception) -> DomainError:
-        span = trace.get_current_span().get_span_context()
-        trace_id = trace.format_trace_id(span.trace_id) if span.is_valid else ""
+        trace_id = current_trace_id()
         _log.error("rpc_failed", method=self._method, trace_id=trace_id, exc_info=error)
         return InternalError(trace_id)

@@ -59,7 +59,9 @@ class _Logged:
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
             _log.info("rpc", **self._fields(grpc.StatusCode.CANCELLED))
             return
-        code = _CODES.get(self._context.code(), grpc.StatusCode.UNKNOWN)  # type: ignore[call-overload]  # an int in truth
+        told = self._context.code()
+        code = told if isinstance(told, grpc.StatusCode) else _CODES.get(told)
+        code = code or grpc.StatusCode.UNKNOWN
         level = logging.WARNING if code in _SERVER_FAULTS else logging.INFO
         _log.log(level, "rpc", **self._fields(code), details=self._context.details())
 
