@@ -107,17 +107,13 @@ def prepare(data_dir: Path) -> DataDirectory:
     """Create the data directory, or take one that is empty or ours.
 
     Raises:
-        DataDirectoryError: it holds something else, or may not be written.
+        DataDirectoryError: it holds something else, is of another user, or may not be written.
     """
     directory = DataDirectory(data_dir.absolute())
     try:
         directory.root.mkdir(parents=True, exist_ok=True)
-        if any(directory.root.iterdir()) and not directory.run.is_dir():
-            raise DataDirectoryError(
-                directory.root,
-                "holds files that are not of LiftOS",
-                advice="choose an empty or a new folder",
-            )
+        if any(directory.root.iterdir()):
+            _check_ours(directory)
         # Postgres runs under another account when we are root, and has to pass through.
         directory.root.chmod(0o711 if os.geteuid() == 0 else 0o700)
         for folder in (directory.run, directory.log, directory.spans, directory.redis):
@@ -130,6 +126,22 @@ def prepare(data_dir: Path) -> DataDirectory:
             advice="run as the user who owns it, or choose another folder",
         ) from error
     return directory
+
+
+def _check_ours(directory: DataDirectory) -> None:
+    if not directory.run.is_dir():
+        raise DataDirectoryError(
+            directory.root,
+            "holds files that are not of LiftOS",
+            advice="choose an empty or a new folder",
+        )
+    # Root could go on, and would leave files that the owner cannot use any more.
+    if (owner := directory.root.stat().st_uid) != os.geteuid():
+        raise DataDirectoryError(
+            directory.root,
+            f"belongs to user {owner}",
+            advice="run as that user, or choose another folder",
+        )
 
 
 def write_atomically(path: Path, text: str, *, mode: int = 0o644, durable: bool = False) -> None:
@@ -174,11 +186,19 @@ def try_lock(directory: DataDirectory) -> int | None:
 
 
 def is_locked(directory: DataDirectory) -> bool:
-    """Tell whether any process of a stack on this directory lives."""
+    """Tell whether any process of a stack on this directory lives.
+
+    Raises:
+        DataDirectoryError: the directory is of another user.
+    """
     try:
         descriptor = os.open(directory.lock_file, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
+    except PermissionError as error:
+        raise DataDirectoryError(
+            directory.root, "belongs to another user", advice="run as that user"
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

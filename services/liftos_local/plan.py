@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from liftos_local.directory import DataDirectory, Secrets, write_atomically
@@ -78,12 +78,14 @@ class Plan:
         durable: False lets Postgres and Redis lose data when the machine (not a process)
             dies, which makes tests fast.
         attached: the supervisor stops everything when the process that started it ends.
+        settings: `LIFTOS_*` variables of the services that the stack leaves open.
     """
 
     ports: Mapping[str, int]
     services: Sequence[ServiceSpec]
     durable: bool
     attached: bool
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def address(self, name: str) -> str:
         """Where a process listens, as 127.0.0.1:port."""
@@ -96,7 +98,7 @@ class Plan:
 
 def write_plan(plan: Plan, directory: DataDirectory) -> None:
     """Leave the plan for the supervisor."""
-    write_atomically(directory.plan_file, json.dumps(asdict(plan)))
+    write_atomically(directory.plan_file, json.dumps(asdict(plan)), mode=0o600)
 
 
 def read_plan(directory: DataDirectory) -> Plan:
@@ -111,7 +113,7 @@ def read_plan(directory: DataDirectory) -> Plan:
 
 def stack_environment(plan: Plan, directory: DataDirectory, secrets: Secrets) -> dict[str, str]:
     """Return the variables of a service, the ones of its own ports and the owner's URL apart."""
-    return {
+    return dict(plan.settings) | {
         "LIFTOS_HOST": HOST,
         "LIFTOS_POSTGRES_URL": plan.postgres_url(APP_ROLE, secrets.postgres_app_password),
         "LIFTOS_REDIS_URL": f"redis://:{secrets.redis_password}@{plan.address('redis')}/0",

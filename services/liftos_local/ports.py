@@ -5,6 +5,7 @@ import json
 import random
 import socket
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -83,19 +84,26 @@ def choose_ports(
 
 def port_owner(port: int) -> str:
     """Name the process that listens on a port, as far as /proc shows it."""
-    inodes = _listening_inodes(port)
+    sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            links = [str(descriptor.readlink()) for descriptor in (entry / "fd").iterdir()]
-            if any(f"socket:[{inode}]" in links for inode in inodes):
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                command = b" ".join(words).decode("utf-8", "replace").strip()
-                return f"process {entry.name} ({command[:200]})"
-        except OSError:
-            continue  # it ended meanwhile, or belongs to another user
-    return "a process of another user" if inodes else "a process that cannot be seen"
+        if entry.name.isdigit() and sockets & _open_files(entry):
+            command_line = entry / "cmdline"
+            words = command_line.read_bytes().split(b"\0") if command_line.exists() else []
+            command = b" ".join(words).decode("utf-8", "replace").strip()
+            return f"process {entry.name} ({command[:200]})"
+    return "a process of another user" if sockets else "a process that cannot be seen"
+
+
+def _open_files(process: Path) -> set[str]:
+    """Return what a process has open; nothing of a process that ended or is of another user."""
+    found: set[str] = set()
+    try:
+        for descriptor in (process / "fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                found.add(str(descriptor.readlink()))
+    except OSError:
+        return set()
+    return found
 
 
 def _listening_inodes(port: int) -> set[str]:
@@ -115,6 +123,6 @@ def _listening_inodes(port: int) -> set[str]:
 def _earlier_ports(directory: DataDirectory) -> dict[str, int]:
     try:
         stored = json.loads(directory.ports_file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, json.JSONDecodeError):  # the latter after a loss of power
         return {}
     return {str(name): int(port) for name, port in stored.items()}

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Final
 
 import asyncpg
 import grpc
@@ -11,6 +12,9 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 Probe = Callable[[], Awaitable[None]]
+
+# A proxy of the environment knows nothing of this machine.
+_CHANNEL_OPTIONS: Final = (("grpc.enable_http_proxy", 0),)
 
 
 class ProbeError(Exception):
@@ -83,7 +87,7 @@ async def _ask_milvus(address: str, method: str) -> list[str]:
     The answer is read without the Milvus client, whose import takes longer than the start of
     the whole stack.
     """
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS) as channel:
         ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
             f"/milvus.proto.milvus.MilvusService/{method}"
         )
@@ -106,7 +110,7 @@ def health_probe(address: str, service: str) -> Probe:
     """Ask grpc.health.v1 about one service."""
 
     async def probe() -> None:
-        async with grpc.aio.insecure_channel(address) as channel:
+        async with grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS) as channel:
             request = health_pb2.HealthCheckRequest(service=service)
             answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=5)
         if answer.status != health_pb2.HealthCheckResponse.SERVING:

@@ -7,6 +7,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Final, Self
@@ -133,6 +134,7 @@ def start(
     stores_only: bool = False,
     services: Sequence[str] = tuple(SERVICES),
     catalogue: Mapping[str, ServiceSpec] = SERVICES,
+    settings: Mapping[str, str] | None = None,
     durable: bool = True,
     on_progress: Progress | None = None,
 ) -> Stack:
@@ -144,6 +146,8 @@ def start(
         stores_only: start no services.
         services: names in the catalogue, in the order of their start.
         catalogue: what can be started.
+        settings: `LIFTOS_*` variables for the services that the stack does not set itself,
+            such as `LIFTOS_LOG_LEVEL`.
         durable: False lets the stores lose data when the machine dies (faster; for tests).
         on_progress: called with a process and its new state, in this thread.
 
@@ -152,7 +156,7 @@ def start(
     """
     chosen = () if stores_only else tuple(catalogue[name] for name in services)
     directory, guardian = _launch(
-        data_dir, ports=ports, services=chosen, durable=durable, attached=True
+        data_dir, ports=ports, services=chosen, settings=settings, durable=durable, attached=True
     )
     try:
         _await_healthy(directory, on_progress)
@@ -169,6 +173,7 @@ def up(
     stores_only: bool = False,
     services: Sequence[str] = tuple(SERVICES),
     catalogue: Mapping[str, ServiceSpec] = SERVICES,
+    settings: Mapping[str, str] | None = None,
     on_progress: Progress | None = None,
     detach: bool = True,
 ) -> StackStatus:
@@ -185,12 +190,13 @@ def up(
             stores_only=stores_only,
             services=services,
             catalogue=catalogue,
+            settings=settings,
             on_progress=on_progress,
         ) as stack:
             return stack.wait()
     chosen = () if stores_only else tuple(catalogue[name] for name in services)
     directory, launcher = _launch(
-        data_dir, ports=ports, services=chosen, durable=True, attached=False
+        data_dir, ports=ports, services=chosen, settings=settings, durable=True, attached=False
     )
     launcher.wait()
     try:
@@ -219,7 +225,8 @@ def down(data_dir: Path) -> bool:
             # The state file appears a moment after the lock is taken.
             pid = read_status(directory.root).supervisor_pid
             if pid is not None and pid != signalled:
-                os.kill(pid, number)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
                 signalled = pid
             if not is_locked(directory):
                 return True
@@ -239,6 +246,7 @@ def _launch(
     *,
     ports: PortPlan,
     services: Sequence[ServiceSpec],
+    settings: Mapping[str, str] | None,
     durable: bool,
     attached: bool,
 ) -> tuple[DataDirectory, subprocess.Popen[bytes]]:
@@ -255,6 +263,7 @@ def _launch(
             services=services,
             durable=durable,
             attached=attached,
+            settings=settings or {},
         )
         write_plan(plan, directory)
         directory.state_file.unlink(missing_ok=True)

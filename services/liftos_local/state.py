@@ -76,7 +76,7 @@ def read_status(data_dir: Path) -> StackStatus:
     alive = is_locked(directory)
     try:
         stored = json.loads(directory.state_file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, json.JSONDecodeError):  # the latter after a loss of power
         state = StackState.STARTING if alive else StackState.STOPPED
         return StackStatus(str(directory.root), state)
     processes = tuple(

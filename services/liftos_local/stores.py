@@ -142,7 +142,10 @@ def initdb_command(
         "--auth-host=scram-sha-256",
         "--auth-local=trust",  # no socket is ever opened
         "--encoding=UTF8",
-        "--locale=C.UTF-8",
+        # Postgres' own collation: the same order on every machine, whatever its C library.
+        "--locale-provider=builtin",
+        "--builtin-locale=C.UTF-8",
+        "--locale=C",
         "--no-sync",
     )
     return command, password_file
@@ -226,7 +229,9 @@ def milvus_child(plan: Plan, directory: DataDirectory) -> ChildSpec:
 async def ensure_database(plan: Plan, secrets: Secrets) -> None:
     """Create the roles and the database, and set the passwords to the directory's."""
     admin_url = plan.postgres_url(ADMIN_ROLE, secrets.postgres_admin_password, "postgres")
-    connection = await asyncpg.connect(admin_url, timeout=10)
+    # A statement that fails is logged as it is written, and these hold passwords.
+    quiet = {"log_min_error_statement": "panic"}
+    connection = await asyncpg.connect(admin_url, timeout=10, server_settings=quiet)
     try:
         known = {row["rolname"] for row in await connection.fetch("select rolname from pg_roles")}
         for role, password in (

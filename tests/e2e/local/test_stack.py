@@ -232,25 +232,24 @@ async def test_each_test_gets_a_database_of_its_own(shared_stack: Stack) -> None
             assert [row["five"] for row in rows] == [5]
 
 
-def test_killing_the_supervisor_leaves_nothing(tmp_path: Path) -> None:
-    """SIGKILL of the supervisor ends every store within 2 s."""
+@pytest.mark.parametrize(
+    "names",
+    [("supervisor",), ("guardian",), ("guardian", "supervisor")],
+    ids=["supervisor", "guardian", "both"],
+)
+def test_killing_who_watches_leaves_nothing(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """SIGKILL of the supervisor, of its guardian or of both ends every store within 2 s."""
     stack = start(tmp_path, ports=PortPlan.automatic(), stores_only=True)
-    supervisor_pid = stack.status().supervisor_pid
-    assert supervisor_pid is not None
-    os.kill(supervisor_pid, signal.SIGKILL)
-    until_gone(tmp_path, within_seconds=2)
-    assert stack.status().state is StackState.STOPPED
-    stack.stop()
-
-
-def test_killing_supervisor_and_guardian_at_once_leaves_nothing(tmp_path: Path) -> None:
-    """Even then the kernel ends every store within 2 s."""
-    stack = start(tmp_path, ports=PortPlan.automatic(), stores_only=True)
-    watchers = [pid for pid, command in processes_of(tmp_path).items() if "liftos_local" in command]
-    assert len(watchers) == 2
-    for pid in watchers:
+    victims = [
+        pid
+        for pid, command in processes_of(tmp_path).items()
+        if any(f"-m liftos_local.{name} " in command for name in names)
+    ]
+    assert len(victims) == len(names)
+    for pid in victims:
         os.kill(pid, signal.SIGKILL)
     until_gone(tmp_path, within_seconds=2)
+    assert stack.status().state is StackState.STOPPED
     stack.stop()
 
 
@@ -280,12 +279,13 @@ def test_detached_stack_with_a_service(tmp_path: Path, fake_service: ServiceSpec
         ports=PortPlan.automatic(),
         services=("fake",),
         catalogue={"fake": fake_service},
+        settings={"LIFTOS_LOG_LEVEL": "DEBUG"},
     )
     assert seen.state is StackState.HEALTHY
     assert set(seen.addresses) == {*STORES, "fake"}
     environment = json.loads((tmp_path / "spans" / "environment.json").read_text())
     ours = {name for name in environment if name.startswith("LIFTOS_")}
-    assert {"LIFTOS_PORT", "LIFTOS_METRICS_PORT", "LIFTOS_JWT_SECRET"} < ours
+    assert {"LIFTOS_PORT", "LIFTOS_METRICS_PORT", "LIFTOS_LOG_LEVEL"} < ours
     assert "LIFTOS_POSTGRES_OWNER_URL" not in ours
     assert not [name for name in environment if name.startswith("PYTEST")]
 

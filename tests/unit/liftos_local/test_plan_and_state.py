@@ -1,0 +1,141 @@
+"""What goes between the processes of a stack as files."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from liftos_local.directory import load_secrets, prepare, try_lock
+from liftos_local.plan import (
+    SERVICES,
+    Plan,
+    owner_environment,
+    port_environment,
+    read_plan,
+    stack_environment,
+    write_plan,
+)
+from liftos_local.ports import DEFAULT_PORTS
+from liftos_local.processes import Account, closed_folder
+from liftos_local.state import (
+    ProcessState,
+    ProcessStatus,
+    StackState,
+    StackStatus,
+    read_status,
+)
+
+PLAN = Plan(
+    ports=DEFAULT_PORTS,
+    services=list(SERVICES.values()),
+    durable=True,
+    attached=False,
+    settings={"LIFTOS_LOG_LEVEL": "DEBUG"},
+)
+WORDS = st.text(max_size=20)
+PROCESSES = st.builds(
+    ProcessStatus,
+    name=WORDS,
+    state=st.sampled_from(ProcessState),
+    since=WORDS,
+    log_file=WORDS,
+    address=st.none() | WORDS,
+    pid=st.none() | st.integers(1, 2**22),
+    restarts=st.integers(0),
+    detail=st.none() | WORDS,
+    log_tail=st.lists(WORDS, max_size=3).map(tuple),
+)
+
+
+def test_a_plan_survives_its_file(tmp_path: Path) -> None:
+    """The supervisor reads what was written."""
+    directory = prepare(tmp_path / "data")
+    write_plan(PLAN, directory)
+    assert read_plan(directory) == PLAN
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(processes=st.lists(PROCESSES, max_size=3), state=st.sampled_from(StackState))
+def test_status_survives_its_file(
+    tmp_path: Path, processes: list[ProcessStatus], state: StackState
+) -> None:
+    """A live stack's status is read as written; a dead one's says that all is stopped."""
+    directory = prepare(tmp_path / "data")
+    written = StackStatus(str(directory.root), state, 42, None, None, tuple(processes))
+    directory.state_file.write_text(written.to_json())
+    dead = read_status(directory.root)
+    assert dead.state in (StackState.STOPPED, StackState.FAILED)
+    assert dead.supervisor_pid is None
+    assert {(entry.state, entry.pid) for entry in dead.processes} <= {(ProcessState.STOPPED, None)}
+    lock = try_lock(directory)
+    assert lock is not None
+    with open(lock, "rb"):  # noqa: PTH123 - a descriptor
+        assert read_status(directory.root) == written
+
+
+@pytest.mark.parametrize("torn", [None, ""])
+def test_status_without_a_usable_file_is_stopped(tmp_path: Path, torn: str | None) -> None:
+    """A directory that never ran, or lost power, is a stopped stack."""
+    directory = prepare(tmp_path / "data")
+    if torn is not None:
+        directory.state_file.write_text(torn)
+    assert read_status(directory.root) == StackStatus(str(directory.root), StackState.STOPPED)
+
+
+def test_status_as_json_lists_every_address() -> None:
+    """Programs find the addresses by name, beside the processes."""
+    process = ProcessStatus("redis", ProcessState.HEALTHY, "now", "log", "127.0.0.1:1", 7)
+    worker = replace(process, name="memory-worker", address=None)
+    shown = json.loads(
+        StackStatus("/d", StackState.HEALTHY, 1, None, None, (process, worker)).to_json()
+    )
+    assert shown["addresses"] == {"redis": "127.0.0.1:1"}
+    assert shown["processes"][0]["state"] == "healthy"
+
+
+def test_a_service_sees_its_own_ports_and_not_the_owner(tmp_path: Path) -> None:
+    """The variables are those the services know; the owner's URL is for `migrate` alone."""
+    directory = prepare(tmp_path / "data")
+    secrets = load_secrets(directory)
+    shared = stack_environment(PLAN, directory, secrets)
+    assert shared["LIFTOS_POSTGRES_URL"].endswith("@127.0.0.1:15432/liftos")
+    assert shared["LIFTOS_POSTGRES_URL"].startswith("postgresql://liftos_app:")
+    assert shared["LIFTOS_MILVUS_URL"] == "http://127.0.0.1:19530"
+    assert shared["LIFTOS_LOG_LEVEL"] == "DEBUG"
+    assert "LIFTOS_POSTGRES_OWNER_URL" not in shared
+    owner_url = owner_environment(PLAN, secrets)["LIFTOS_POSTGRES_OWNER_URL"]
+    assert owner_url.startswith("postgresql://liftos_owner:")
+    assert port_environment(SERVICES["memory"], PLAN) == {
+        "LIFTOS_PORT": "8003",
+        "LIFTOS_METRICS_PORT": "9003",
+    }
+    assert port_environment(SERVICES["memory-worker"], PLAN) == {"LIFTOS_METRICS_PORT": "9103"}
+
+
+def test_settings_never_replace_what_the_stack_decides(tmp_path: Path) -> None:
+    """An address given as a setting is overruled by the real one."""
+    directory = prepare(tmp_path / "data")
+    plan = replace(PLAN, settings={"LIFTOS_MILVUS_URL": "http://elsewhere"})
+    shown = stack_environment(plan, directory, load_secrets(directory))
+    assert shown["LIFTOS_MILVUS_URL"] == "http://127.0.0.1:19530"
+
+
+def test_the_outermost_closed_folder_is_named(tmp_path: Path) -> None:
+    """Whether an account may pass depends on its bit of every folder on the way."""
+    tmp_path.chmod(0o755)
+    outer = tmp_path / "outer"
+    inner = outer / "inner"
+    inner.mkdir(parents=True)
+    facts = outer.stat()
+    stranger = Account("stranger", facts.st_uid + 1, facts.st_gid + 1)
+    member = Account("member", facts.st_uid + 1, facts.st_gid)
+    outer.chmod(0o710)
+    inner.chmod(0o700)
+    below_pytest = [folder for folder in tmp_path.parents if not folder.stat().st_mode & 0o001]
+    assert closed_folder(inner, stranger) == (below_pytest[-1] if below_pytest else outer)
+    if not below_pytest:
+        assert closed_folder(inner, member) == inner
+    assert closed_folder(inner, Account("owner", facts.st_uid, facts.st_gid)) is None
