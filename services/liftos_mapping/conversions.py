@@ -242,6 +242,14 @@ def real(value: object) -> float | None:
     return result
 
 
+def positive_real(value: object) -> float | None:
+    """A finite number above 0; 0 is what platforms send where there was nothing to measure.
+
+    A frequency of nobody reached and a quality score of a keyword without one are such zeros.
+    """
+    return real(value) or None
+
+
 def fraction(value: object) -> float | None:
     """A share from 0 to 1; percentages are refused."""
     result = real(value)
@@ -411,7 +419,7 @@ CONVERSIONS: Final[Mapping[str, Conversion]] = MappingProxyType(
             Conversion("decimal_to_micros@1", pa.int64(), decimal_to_micros, _micros_of_column),
             Conversion("micros@1", pa.int64(), integer, _integers_of_column),
             Conversion("integer@1", pa.int64(), integer, _integers_of_column),
-            Conversion("real@1", pa.float64(), real),
+            Conversion("positive_real@1", pa.float64(), positive_real),
             Conversion("fraction@1", pa.float64(), fraction),
             Conversion("text@1", pa.string(), text),
             Conversion("text_id@1", pa.string(), text_id),

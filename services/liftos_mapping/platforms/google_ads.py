@@ -69,7 +69,7 @@ MAPPING: Final = PlatformMapping(
         ),
         _metric("video_views", "integer@1", "video_trueview_views", "video_views"),
         _metric("reach", "integer@1", "unique_users"),
-        _metric("frequency", "real@1", "average_impression_frequency_per_user"),
+        _metric("frequency", "positive_real@1", "average_impression_frequency_per_user"),
         _metric("search_impression_share", "fraction@1", "search_impression_share"),
         _metric(
             "search_rank_lost_impression_share", "fraction@1", "search_rank_lost_impression_share"
@@ -81,7 +81,7 @@ MAPPING: Final = PlatformMapping(
                 "ad_group_criterion.quality_info.quality_score",
                 "historical_quality_score",
             ),
-            "real@1",
+            "positive_real@1",
             date_bases=_INTERACTION,
         ),
         _metric(

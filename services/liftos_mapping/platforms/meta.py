@@ -85,7 +85,7 @@ MAPPING: Final = PlatformMapping(
         ColumnRule("link_clicks", ("inline_link_clicks",), "integer@1"),
         ColumnRule("reach", ("reach",), "integer@1"),
         ColumnRule("unique_clicks", ("unique_clicks",), "integer@1"),
-        ColumnRule("frequency", ("frequency",), "real@1"),
+        ColumnRule("frequency", ("frequency",), "positive_real@1"),
     ),
     action_values=(
         ActionValueRule("video_views", "video_play_actions", ("video_view",), "integer@1"),
