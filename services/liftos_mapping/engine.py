@@ -60,7 +60,7 @@ class TransformContext:
         date_basis: One of `DATE_BASES`; None takes the platform's usual one.
         date: The day of rows without one, as of a report whose timeframe is one day.
         date_times: The days of rows that hold a list per statistic, as of a flow series.
-        purchase_actions: Action types that count a conversion, the preferred first; empty takes
+        conversion_actions: Action types that count a conversion, the preferred first; empty takes
             the platform's usual ones.
         final: Whether the platform may still restate these rows; None if unknown.
     """
@@ -74,7 +74,7 @@ class TransformContext:
     date_basis: str | None = None
     date: dt.date | str | None = None
     date_times: tuple[dt.date | str, ...] = ()
-    purchase_actions: tuple[str, ...] = ()
+    conversion_actions: tuple[str, ...] = ()
     final: bool | None = None
 
     def __post_init__(self) -> None:
@@ -203,7 +203,7 @@ class _Evaluation:
                 self._columns[rule.target] = counts
         chosen = self._mapping.chosen_action
         if chosen is not None:
-            priority = self._context.purchase_actions or chosen.action_types
+            priority = self._context.conversion_actions or chosen.action_types
             self._columns.update(chosen_action(lists, chosen, priority, self._errors))
         if self._mapping.action_list is not None:
             actions = action_list(lists, self._mapping.action_list, self._errors)

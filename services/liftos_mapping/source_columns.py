@@ -17,7 +17,7 @@ from liftos_mapping.errors import RowError, RowErrorCode
 RawRow = Mapping[str, object]
 """One row as a platform sent it."""
 
-_CAPITAL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_CAPITAL: Final = re.compile(r"(?<=[a-z0-9])[A-Z]", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -102,7 +102,7 @@ def wanted_paths(
 @lru_cache(maxsize=4096)
 def snake_case(name: str) -> str:
     """`costMicros` as `cost_micros`; snake_case stays as it is."""
-    return _CAPITAL.sub("_", name).lower()
+    return _CAPITAL.sub(lambda capital: f"_{capital.group().lower()}", name)
 
 
 def read_columns(rows: Sequence[object], wanted: WantedPaths) -> SourceColumns:

