@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -149,6 +150,8 @@ spans_dropped: Final = _meter.create_counter(
 _tracer = trace.get_tracer(SCOPE)
 _propagator: Final = TraceContextTextMapPropagator()
 
+# A server that ends waits this long for its collector.
+_OTLP_TIMEOUT_SECONDS: Final = 3
 # The instrumentation libraries look at this key and step aside.
 _SUPPRESS_KEY: Final = "suppress_instrumentation"
 
@@ -214,9 +217,11 @@ class Telemetry:
         return MetricsServer(server, thread)
 
     def shutdown(self) -> None:
-        """Send and write what is there, and end. Blocks for at most some seconds."""
-        self._tracers.shutdown()
-        self._meters.shutdown()
+        """Send and write what is there, and end; a dead collector costs a few seconds at most."""
+        with ThreadPoolExecutor(max_workers=2) as executor:
+            ends = (executor.submit(self._tracers.shutdown), executor.submit(self._meters.shutdown))
+        for end in ends:
+            end.result()
 
 
 def configure(service_name: str, settings: TelemetrySettings) -> Telemetry:
@@ -255,11 +260,17 @@ def configure(service_name: str, settings: TelemetrySettings) -> Telemetry:
     if settings.otlp_endpoint is not None:
         insecure = not settings.otlp_endpoint.startswith("https://")
         tracers.add_span_processor(
-            BatchSpanProcessor(OTLPSpanExporter(settings.otlp_endpoint, insecure=insecure))
+            BatchSpanProcessor(
+                OTLPSpanExporter(
+                    settings.otlp_endpoint, insecure=insecure, timeout=_OTLP_TIMEOUT_SECONDS
+                )
+            )
         )
         readers.append(
             PeriodicExportingMetricReader(
-                OTLPMetricExporter(settings.otlp_endpoint, insecure=insecure)
+                OTLPMetricExporter(
+                    settings.otlp_endpoint, insecure=insecure, timeout=_OTLP_TIMEOUT_SECONDS
+                )
             )
         )
     meters = MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False)
@@ -388,7 +399,8 @@ class WorkSampler(Sampler):
         trace_state: TraceState | None = None,  # noqa: ARG002
     ) -> SamplingResult:
         """Drop store accesses, take a share of all else."""
-        if kind is SpanKind.CLIENT and attributes and DB_SYSTEM in attributes:
+        # The instrumentation of Redis says only later what it is about; our calls say it at once.
+        if kind is SpanKind.CLIENT and RPC_SYSTEM not in (attributes or {}):
             return SamplingResult(Decision.DROP)
         return self._share.should_sample(parent_context, trace_id, name, kind, attributes, links)
 

@@ -19,6 +19,8 @@ from opentelemetry.proto.collector.metrics.v1 import (
     metrics_service_pb2_grpc,
 )
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.trace import SpanKind
 
 from liftos_kit import telemetry
 from liftos_kit.redaction import REDACTED, is_secret_key, redact, redact_text
@@ -214,6 +216,46 @@ def test_otlp_receives_traces_and_metrics(observed: Observed) -> None:
     assert {"liftos.ingest.rows", "liftos.cache.requests", "db.client.operation.duration"} <= (
         observed.sink.metrics
     )
+
+
+async def test_a_dead_collector_does_not_hold_up_the_end() -> None:
+    """Shutting down gives up on a collector that does not answer, and still ends well."""
+    script = (
+        "import time; from liftos_kit import telemetry as t;"
+        "c = t.configure('m', t.TelemetrySettings(otlp_endpoint='http://127.0.0.1:1'));"
+        "t.ingest_rows.add(1); s = t.background_span('x', {}); s.__enter__();"
+        "s.__exit__(None, None, None);"
+        "start = time.monotonic(); c.shutdown(); print(time.monotonic() - start)"
+    )
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", script),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    output, _ = await asyncio.wait_for(child.communicate(), 40)
+    assert child.returncode == 0
+    assert float(output) < 9
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes", "recorded"),
+    [
+        (SpanKind.SERVER, {"rpc.system.name": "grpc"}, True),
+        (SpanKind.CLIENT, {"rpc.system.name": "grpc"}, True),
+        (SpanKind.CONSUMER, None, True),
+        (SpanKind.CLIENT, {"db.system.name": "postgresql"}, False),
+        (SpanKind.CLIENT, None, False),
+    ],
+)
+def test_only_work_begins_a_trace(
+    kind: SpanKind, attributes: dict[str, str] | None, recorded: bool
+) -> None:
+    """Calls and background work are recorded; probes and pool connects by themselves are not."""
+    for ratio in (1.0, 0.0):
+        sampler = telemetry.WorkSampler(ratio)
+        decision = sampler.should_sample(None, 1 << 63, "name", kind, attributes).decision
+        assert (decision is Decision.RECORD_AND_SAMPLE) is (recorded and ratio == 1.0)
 
 
 def test_names_are_unique_and_well_formed() -> None:
