@@ -8,13 +8,15 @@ What is changed on the way, and nothing else:
 
 * columns that are left out are added as null; key columns as empty text;
 * null keys become empty text, empty attributes become null, so that absence has one form;
-* integers of other widths, dates as midnight timestamps, dictionaries and large text are cast
-  where that loses nothing; counts may come as whole floats, since data frames keep integers with
-  gaps that way, but micros may not: a float there is a sign of currency units;
+* integers of other widths, dates as midnight timestamps or as text YYYY-MM-DD, dictionaries and
+  large text are cast where that loses nothing; counts may come as whole floats, since data frames
+  keep integers with gaps that way, but micros may not: a float there is a sign of currency units;
 * an empty date basis gets the default of its level and platform, see `DEFAULT_DATE_BASIS`.
 """
 
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
@@ -94,6 +96,7 @@ _RANGES: Final = {
 _EPOCH: Final = date(1970, 1, 1)
 _EXACT_FLOAT: Final = 2**53
 _SHOWN_PROBLEMS: Final = 10
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CONTROL_PATTERN: Final = r"\p{Cc}"
 _TICKS_PER_DAY: Final = {
     "s": 86_400,
@@ -126,6 +129,7 @@ class RowErrorCode(StrEnum):
     CONTROL_CHARACTER = "CONTROL_CHARACTER"
     EMPTY = "EMPTY"
     DUPLICATE = "DUPLICATE"
+    OUTSIDE_SLICE = "OUTSIDE_SLICE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +333,8 @@ def _cast_text(name: str, array: pa.Array, _: _Findings) -> pa.Array | None:
 def _cast_date(name: str, array: pa.Array, findings: _Findings) -> pa.Array | None:
     if array.type == pa.date32():
         return array
+    if pa.types.is_string(array.type):
+        return _read_days(name, array, findings)
     if array.type == pa.date64():
         ticks_per_day = _TICKS_PER_DAY["ms"]
     elif pa.types.is_timestamp(array.type) and array.type.tz is None:
@@ -350,6 +356,27 @@ def _cast_date(name: str, array: pa.Array, findings: _Findings) -> pa.Array | No
     )
 
 
+def _read_days(name: str, texts: pa.Array, findings: _Findings) -> pa.Array:
+    texts = pc.if_else(pc.equal(texts, ""), None, texts)
+    with suppress(pa.ArrowInvalid):
+        return texts.cast(pa.date32())
+    days = [None if text is None else _day_of(text) for text in texts.to_pylist()]
+    wrong = _mask(texts.is_valid()) & np.array([day is None for day in days], np.bool_)
+    findings.add_values(
+        wrong, name, RowErrorCode.NOT_A_DAY, texts, "send a day of the calendar as YYYY-MM-DD"
+    )
+    return pc.if_else(pa.array(wrong), FIRST_DATE, pa.array(days, pa.date32()))
+
+
+def _day_of(text: str) -> date | None:
+    if _DAY.fullmatch(text) is None:  # the library reads other forms as well
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
 def _cast_integer(name: str, array: pa.Array, findings: _Findings) -> pa.Array | None:
     if array.type == pa.int64():
         return array
@@ -357,7 +384,7 @@ def _cast_integer(name: str, array: pa.Array, findings: _Findings) -> pa.Array |
         large = _mask(pc.greater(array, pa.scalar(2**63 - 1, pa.uint64())))
         allowed = "the largest number is 9223372036854775807"
         findings.add_values(large, name, RowErrorCode.TOO_LARGE, array, allowed)
-        return pc.if_else(pa.array(large), None, array).cast(pa.int64())
+        return pc.if_else(pa.array(large), pa.scalar(0, pa.uint64()), array).cast(pa.int64())
     if pa.types.is_integer(array.type):
         return array.cast(pa.int64())
     if not pa.types.is_floating(array.type) or name.endswith("_micros"):
@@ -371,7 +398,7 @@ def _cast_integer(name: str, array: pa.Array, findings: _Findings) -> pa.Array |
     findings.add_values(valid & ~whole, name, RowErrorCode.NOT_AN_INTEGER, array, allowed)
     allowed = "a float holds whole numbers up to 2**53 only, send int64"
     findings.add_values(whole & ~exact, name, RowErrorCode.TOO_LARGE, array, allowed)
-    return pa.array(np.where(exact, floats, 0.0).astype(np.int64), mask=~(valid & exact))
+    return pa.array(np.where(exact, floats, 0.0).astype(np.int64), mask=~valid)
 
 
 def _cast_real(_: str, array: pa.Array, __: _Findings) -> pa.Array | None:

@@ -259,6 +259,11 @@ def test_other_types_are_cast_where_nothing_is_lost() -> None:
         ("date", pa.array([1], pa.timestamp("ms")), RowErrorCode.NOT_A_DAY),
         ("date", pa.array([2**62], pa.timestamp("s")), RowErrorCode.NOT_A_DAY),
         ("date", pa.array([2**31 - 1], pa.date32()), RowErrorCode.DATE_OUT_OF_RANGE),
+        ("date", pa.array(["2026-02-29"]), RowErrorCode.NOT_A_DAY),
+        ("date", pa.array(["20261101"]), RowErrorCode.NOT_A_DAY),
+        ("date", pa.array(["2026-W01-1"]), RowErrorCode.NOT_A_DAY),
+        ("date", pa.array([""]), RowErrorCode.REQUIRED),
+        ("date", pa.array(["1999-12-31"]), RowErrorCode.DATE_OUT_OF_RANGE),
     ],
 )
 def test_values_that_do_not_fit_are_row_errors(
@@ -267,7 +272,23 @@ def test_values_that_do_not_fit_are_row_errors(
     """A castable column with a value that does not fit costs that row, not the batch."""
     checked = check_columns(**{name: column})
     assert (name, code) in [(error.field, error.code) for error in checked.errors]
+    assert RowErrorCode.EMPTY not in {error.code for error in checked.errors}
     assert checked.rows.num_rows == 0
+
+
+def test_days_as_text_are_read() -> None:
+    """Text dates are the same rows; a day that does not exist costs its own row only."""
+    texts = pa.array(["2026-11-01", "2026-02-30", None])
+    table = pa.table(
+        {"date": texts, "platform": ["meta"] * 3, "level": ["ACCOUNT"] * 3}
+        | {"account_id": ["1", "2", "3"], "clicks": [1] * 3}
+    )
+    checked = check_batch(table, today=TODAY, known_platforms=PLATFORMS)
+    assert [(error.index, error.field, error.code) for error in checked.errors] == [
+        (1, "date", RowErrorCode.NOT_A_DAY),
+        (2, "date", RowErrorCode.REQUIRED),
+    ]
+    assert checked.rows.column("date").to_pylist() == [date(2026, 11, 1)]
 
 
 @pytest.mark.parametrize(
@@ -279,7 +300,7 @@ def test_values_that_do_not_fit_are_row_errors(
         ("clicks", pa.array(["7"]), "has type string; send int64"),
         ("campaign_id", pa.array([23_847]), "has type int64; send string"),
         ("campaign_id", pa.array([b"1"]), "has type binary"),
-        ("date", pa.array(["2026-11-01"]), "send date32"),
+        ("date", pa.array([20_261_101]), "send date32"),
         (
             "date",
             pa.array([datetime(2026, 11, 1, tzinfo=UTC)], pa.timestamp("us", tz="UTC")),
