@@ -14,7 +14,7 @@ _FORMAT = 1
 
 def encode_write_token(org: str, version: int) -> str:
     """Return the token that covers all commits of the org up to `version`."""
-    packed = _LAYOUT.pack(_FORMAT, xxhash.xxh32_intdigest(org), version)
+    packed = _LAYOUT.pack(_FORMAT, xxhash.xxh32_intdigest(org.encode()), version)
     return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
 
 
@@ -29,7 +29,7 @@ def decode_write_token(org: str, token: str, *, field: str) -> int:
         layout, org_digest, version = _LAYOUT.unpack(packed)
     except (binascii.Error, ValueError, struct.error):
         layout, org_digest, version = 0, 0, 0
-    if layout != _FORMAT or org_digest != xxhash.xxh32_intdigest(org):
+    if layout != _FORMAT or org_digest != xxhash.xxh32_intdigest(org.encode()):
         raise InvalidFieldsError.of(
             field, "must be a write_token that this organisation was given", rule="write_token"
         )

@@ -1,0 +1,1 @@
+"""Between messages of the contract and Memory's own values, both ways."""

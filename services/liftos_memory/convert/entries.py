@@ -1,0 +1,178 @@
+"""Entries: typed messages to columns, stored rows to messages."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+
+import pyarrow as pa
+from google.protobuf import timestamp_pb2
+from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
+from liftos.common.v1 import error_reason_pb2, marketing_pb2
+from liftos.memory.v1 import entry_pb2
+from liftos_kit.core.names import Pattern
+from liftos_mapping.entry_fields import (
+    ADDITIVE_METRICS,
+    DATE_BASES,
+    ENTRY_FIELDS,
+    GRAIN_METRICS,
+    LEVELS,
+    FieldKind,
+)
+from liftos_memory.domain.derived_metrics import derive
+from liftos_memory.domain.entry_id import format_entry_id
+from liftos_memory.domain.quality import IssueSeverity, QualityPart, quality_from_text
+from liftos_memory.ports import Row
+
+ENTRY_NAME: Final = Pattern("orgs/{org}/entries/{entry}")
+SLICE_NAME: Final = Pattern("orgs/{org}/slices/{slice}")
+
+_INVALID_ARGUMENT: Final = 3
+_WORDS: Final = {"level": LEVELS, "date_basis": DATE_BASES}
+_GROUPS: Final = ("metrics", "grain_metrics")
+_TYPES: Final = {field.name: field.type for field in ENTRY_FIELDS} | {"date": pa.string()}
+_KEYS: Final = tuple(field.name for field in ENTRY_FIELDS if field.kind is FieldKind.KEY)
+_TEXTS: Final = tuple(
+    field.name
+    for field in ENTRY_FIELDS
+    if field.kind in (FieldKind.KEY, FieldKind.ATTRIBUTE)
+    and field.name not in ("date", "level", "date_basis", "currency_code")
+)
+_PARTS: Final = {part: number for number, part in enumerate(QualityPart, 1)}
+_SEVERITIES: Final = {severity: number for number, severity in enumerate(IssueSeverity, 1)}
+
+
+def batch_of_entries(entries: Sequence[entry_pb2.Entry]) -> pa.RecordBatch:
+    """Return the columns of typed rows; columns that no row has are left out.
+
+    A field without presence that is at its default counts as unset. Output-only fields are left
+    alone: writers may send back what they read.
+    """
+    columns: dict[str, list[Any]] = {name: [None] * len(entries) for name in _KEYS}
+    for index, entry in enumerate(entries):
+        for name, value in _set_fields(entry):
+            column = columns.get(name)
+            if column is None:
+                column = columns[name] = [None] * len(entries)
+            column[index] = value
+    columns.setdefault("final", [])[:] = [entry.final for entry in entries]
+    return pa.RecordBatch.from_arrays(
+        [pa.array(values, _TYPES[name]) for name, values in columns.items()], list(columns)
+    )
+
+
+def _set_fields(entry: entry_pb2.Entry) -> Iterator[tuple[str, Any]]:
+    for descriptor, value in entry.ListFields():
+        name = descriptor.name
+        if name in _GROUPS:
+            for metric, number in value.ListFields():
+                yield metric.name, number
+        elif name in _WORDS:
+            words = _WORDS[name]
+            yield name, words[value - 1] if value <= len(words) else str(value)
+        elif name == "actions":
+            yield name, [_action(action) for action in value]
+        elif name in _TYPES:
+            yield name, value
+
+
+def _action(action: entry_pb2.ActionCount) -> dict[str, Any]:
+    return {
+        "action_type": action.action_type,
+        "window": action.window,
+        "count_micros": action.count_micros if action.HasField("count_micros") else None,
+        "value_micros": action.value_micros if action.HasField("value_micros") else None,
+    }
+
+
+def entry_of_row(org: str, row: Row) -> entry_pb2.Entry:
+    """Return the message of a stored row, without its calendar day."""
+    entry = entry_pb2.Entry(
+        name=f"orgs/{org}/entries/{format_entry_id(row['date'], row['entry_key'])}",
+        date=row["date"].isoformat(),
+        level=row["level"],
+        date_basis=row["date_basis"],
+        final=row["final"],
+        origin=row["origin"],
+        etag=f"{row['tx']:x}",
+        create_time=timestamp(row["create_time"]),
+        update_time=timestamp(row["update_time"]),
+        quality=quality_message(row["quality_issues"]),
+    )
+    for name in _TEXTS:
+        text = row[name]
+        if text:
+            setattr(entry, name, text)
+    if row["slice"] is not None:
+        entry.slice = f"orgs/{org}/slices/{row['slice'].hex}"
+    fill_metrics(entry.metrics, entry.derived_metrics, row)
+    for name in GRAIN_METRICS:
+        if row[name] is not None:
+            setattr(entry.grain_metrics, name, row[name])
+    if row["actions"] is not None:
+        entry.actions.extend(entry_pb2.ActionCount(**action) for action in row["actions"])
+    return entry
+
+
+def fill_metrics(metrics: entry_pb2.Metrics, derived: entry_pb2.DerivedMetrics, row: Row) -> None:
+    """Set the additive metrics of a row, and the ratios of them."""
+    metrics.currency_code = row["currency_code"] or ""
+    for name in ADDITIVE_METRICS:
+        value = row[name]
+        if value is not None:
+            setattr(metrics, name, value)
+    for name, ratio in derive(row).items():
+        if ratio is not None:
+            setattr(derived, name, ratio)
+
+
+@lru_cache(maxsize=4096)
+def quality_message(issues: str | None) -> entry_pb2.Quality:
+    """Return the quality that stored issues amount to; do not change what is returned."""
+    quality = quality_from_text(issues)
+    return entry_pb2.Quality(
+        score=quality.score,
+        completeness=quality.completeness,
+        validity=quality.validity,
+        consistency=quality.consistency,
+        timeliness=quality.timeliness,
+        uniqueness=quality.uniqueness,
+        issues=[
+            entry_pb2.QualityIssue(
+                code=issue.code,
+                field=issue.field,
+                severity=entry_pb2.IssueSeverity.ValueType(_SEVERITIES[issue.severity]),
+                cost=issue.cost,
+                part=entry_pb2.QualityPart.ValueType(_PARTS[issue.part]),
+            )
+            for issue in quality.issues
+        ],
+    )
+
+
+def timestamp(time: datetime) -> timestamp_pb2.Timestamp:
+    """Return the message of a point in time."""
+    since = time - _EPOCH
+    return timestamp_pb2.Timestamp(
+        seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1_000
+    )
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def add_item_errors(
+    target: "RepeatedCompositeFieldContainer[marketing_pb2.ItemError]", errors: Iterable[Any]
+) -> None:
+    """Append row errors (index, field, code, message) of a batch or of a transform."""
+    reason = error_reason_pb2.ErrorReason.Name(error_reason_pb2.ERROR_REASON_FIELD_INVALID)
+    for error in errors:
+        target.add(
+            index=error.index,
+            code=_INVALID_ARGUMENT,
+            reason=reason,
+            field=error.field,
+            message=error.message,
+            rule=str(error.code),
+        )

@@ -1,0 +1,72 @@
+"""The composition root of Memory's server: the one place that names concrete adapters."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import grpc
+
+from liftos.memory.v1 import memory_service_pb2_grpc
+from liftos_kit import postgres
+from liftos_kit.core.clock import SystemClock
+from liftos_kit.core.paging import PageTokens
+from liftos_kit.health import StoreProbe
+from liftos_kit.server import Application, Services
+from liftos_memory.adapters.postgres.database import SCHEMA, SCHEMA_VERSION, Database
+from liftos_memory.adapters.postgres.entries import PostgresEntryStore
+from liftos_memory.servicer import MemoryServicer
+from liftos_memory.settings import MemorySettings
+from liftos_memory.usecases.entries import Entries
+from liftos_memory.usecases.freshness import Freshness
+from liftos_memory.usecases.ingest import Ingest
+
+SERVICE_NAME: Final = "liftos.memory.v1.MemoryService"
+
+
+def application(settings: MemorySettings) -> Application:
+    """Return Memory, ready to be served."""
+    return Application(
+        name="liftos-memory",
+        settings=settings,
+        service_names=(SERVICE_NAME,),
+        open=lambda: open_services(settings),
+    )
+
+
+async def open_services(settings: MemorySettings) -> Services:
+    """Connect to the stores and put the service together.
+
+    Raises:
+        SchemaOutdatedError: The database has an older schema.
+        StoreUnavailableError: Postgres does not answer.
+    """
+    assert settings.postgres_url is not None, "checked by load"
+    pool = await postgres.create_pool(
+        settings.postgres_url.get_secret_value(),
+        application_name="liftos-memory",
+        minimum=1,
+        maximum=settings.postgres_connections,
+        schema=SCHEMA,
+    )
+    await postgres.require_version(pool, SCHEMA_VERSION, schema=SCHEMA)
+    executor = ThreadPoolExecutor(settings.executor_threads, thread_name_prefix="memory")
+    database = Database(pool)
+    entry_store = PostgresEntryStore(database)
+    clock = SystemClock()
+    servicer = MemoryServicer(
+        ingest=Ingest(entry_store, executor, today=clock.today),
+        entries=Entries(entry_store),
+        freshness=Freshness(database.last_version),
+        page_tokens=PageTokens(settings.page_token_key),
+    )
+
+    def register(server: grpc.aio.Server) -> None:
+        memory_service_pb2_grpc.add_MemoryServiceServicer_to_server(servicer, server)
+
+    async def close_executor() -> None:
+        executor.shutdown(wait=False, cancel_futures=True)
+
+    return Services(
+        register=register,
+        probes=(StoreProbe("postgres", lambda: pool.fetchval("select 1")),),
+        close=(close_executor, pool.close),
+    )

@@ -1,0 +1,289 @@
+"""Entries on the wire: convert, call, convert."""
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+from uuid import UUID
+
+from google.protobuf.message import Message
+from grpc.aio import ServicerContext
+
+from liftos.memory.v1 import memory_service_pb2 as pb
+from liftos_kit.auth import require_org
+from liftos_kit.core.errors import InvalidFieldsError
+from liftos_kit.core.filters import parse_filter
+from liftos_kit.core.paging import PageTokens, effective_page_size
+from liftos_kit.requests import digest_for_paging, digest_request
+from liftos_memory.convert.entries import (
+    ENTRY_NAME,
+    SLICE_NAME,
+    add_item_errors,
+    batch_of_entries,
+    timestamp,
+)
+from liftos_memory.convert.masks import apply_mask
+from liftos_memory.convert.slices import lineage_of, scope_of, slice_message
+from liftos_memory.domain.entry_filter import ENTRY_FILTER_FIELDS, parse_order
+from liftos_memory.domain.entry_id import EntryIdError, parse_entry_id
+from liftos_memory.domain.write_token import encode_write_token
+from liftos_memory.ports import WriteContext, WriteFence
+from liftos_memory.servicer.presenter import EntryPresenter
+from liftos_memory.usecases.batches import read_arrow
+from liftos_memory.usecases.entries import Entries
+from liftos_memory.usecases.freshness import Freshness
+from liftos_memory.usecases.ingest import (
+    AbortSliceAction,
+    Acknowledgement,
+    Action,
+    BatchResult,
+    CommitSliceAction,
+    Ingest,
+    OpenSliceAction,
+    Rows,
+    StreamMessage,
+)
+from liftos_memory.usecases.repeatable import Repeatable
+
+_MAXIMUM_PAGE: Final = 1_000
+
+
+class EntriesServicer:
+    """Reads and writes entries, slices and fences."""
+
+    _ingest: Ingest
+    _entries: Entries
+    _freshness: Freshness
+    _presenter: EntryPresenter
+    _page_tokens: PageTokens
+
+    async def BatchUpsertEntries(
+        self, request: pb.BatchUpsertEntriesRequest, context: ServicerContext[Any, Any]
+    ) -> pb.BatchUpsertEntriesResponse:
+        org = require_org(request.parent)
+
+        def answer(result: BatchResult) -> pb.BatchUpsertEntriesResponse:
+            response = pb.BatchUpsertEntriesResponse(
+                upserted_count=result.counts.upserted,
+                unchanged_count=result.counts.unchanged,
+                write_token=encode_write_token(org, result.version),
+            )
+            add_item_errors(response.item_errors, result.errors)
+            return response
+
+        result = await self._ingest.upsert(
+            org,
+            _rows(request),
+            _write_context(request),
+            validate_only=request.validate_only,
+            repeatable=repeatable("BatchUpsertEntries", request, answer),
+        )
+        if isinstance(result, bytes):
+            return pb.BatchUpsertEntriesResponse.FromString(result)
+        return answer(result)
+
+    async def IngestEntries(
+        self,
+        request_iterator: AsyncIterator[pb.IngestEntriesRequest],
+        context: ServicerContext[Any, Any],
+    ) -> AsyncIterator[pb.IngestEntriesResponse]:
+        first = await anext(aiter(request_iterator), None)
+        if first is None:
+            return
+        if not first.parent or not first.stream_id:
+            missing = "stream_id" if first.parent else "parent"
+            raise InvalidFieldsError.of(missing, "the first message names it", rule="required")
+        org = require_org(first.parent)
+        messages = self._messages(org, first, request_iterator)
+        async for done in self._ingest.stream(org, first.stream_id, messages):
+            yield _acknowledgement(org, done)
+
+    async def _messages(
+        self,
+        org: str,
+        first: pb.IngestEntriesRequest,
+        following: AsyncIterator[pb.IngestEntriesRequest],
+    ) -> AsyncIterator[StreamMessage]:
+        message: pb.IngestEntriesRequest | None = first
+        while message is not None:
+            if message.parent and require_org(message.parent) != org:
+                raise AssertionError("the token has one org")
+            if message.stream_id and message.stream_id != first.stream_id:
+                raise InvalidFieldsError.of(
+                    "stream_id", "stays the same within a stream", rule="stream_id"
+                )
+            yield StreamMessage(
+                sequence=message.sequence,
+                action=_action(message),
+                context=_write_context(message),
+                checkpoint=message.checkpoint or None,
+            )
+            message = await anext(following, None)
+
+    async def GetStreamPosition(
+        self, request: pb.GetStreamPositionRequest, context: ServicerContext[Any, Any]
+    ) -> pb.GetStreamPositionResponse:
+        org = require_org(request.parent)
+        position = await self._entries.stream_position(org, request.stream_id)
+        opened = position.open_slice
+        return pb.GetStreamPositionResponse(
+            last_sequence=position.last_sequence,
+            checkpoint=position.checkpoint,
+            fencing_epoch=position.fencing_epoch,
+            open_slice="" if opened is None else SLICE_NAME.format(org=org, slice=opened.slice.hex),
+            write_token=encode_write_token(org, position.version),
+        )
+
+    async def GetEntry(
+        self, request: pb.GetEntryRequest, context: ServicerContext[Any, Any]
+    ) -> pb.GetEntryResponse:
+        org = require_org(request.name, field="name")
+        await self._freshness.wait(org, request.consistency.at_least_as_fresh)
+        try:
+            day, key = parse_entry_id(ENTRY_NAME.parse(request.name)["entry"])
+        except EntryIdError as error:
+            raise InvalidFieldsError.of("name", str(error), rule="entry_id") from error
+        row = await self._entries.get(org, request.name, day, key)
+        entry = await self._presenter.one(org, row)
+        return pb.GetEntryResponse(entry=apply_mask(entry, request.read_mask))
+
+    async def ListEntries(
+        self, request: pb.ListEntriesRequest, context: ServicerContext[Any, Any]
+    ) -> pb.ListEntriesResponse:
+        org = require_org(request.parent)
+        await self._freshness.wait(org, request.consistency.at_least_as_fresh)
+        digest = digest_for_paging("ListEntries", request)
+        cursor = self._page_tokens.decode(request.page_token, org=org, request_digest=digest)
+        page = await self._entries.list_page(
+            org,
+            where=parse_filter(request.filter, ENTRY_FILTER_FIELDS),
+            order_by=parse_order(request.order_by, ENTRY_FILTER_FIELDS),
+            cursor=cursor,
+            limit=effective_page_size(request.page_size, default=100, maximum=_MAXIMUM_PAGE),
+        )
+        entries = await self._presenter.many(org, page.rows)
+        return pb.ListEntriesResponse(
+            entries=[apply_mask(entry, request.read_mask) for entry in entries],
+            next_page_token=""
+            if page.cursor is None
+            else self._page_tokens.encode(page.cursor, org=org, request_digest=digest),
+        )
+
+    async def PurgeEntries(
+        self, request: pb.PurgeEntriesRequest, context: ServicerContext[Any, Any]
+    ) -> pb.PurgeEntriesResponse:
+        org = require_org(request.parent)
+
+        def answer(result: tuple[int, list[str], int]) -> pb.PurgeEntriesResponse:
+            count, names, version = result
+            return pb.PurgeEntriesResponse(
+                purge_count=count,
+                sample_names=[ENTRY_NAME.format(org=org, entry=name) for name in names],
+                write_token=encode_write_token(org, version),
+            )
+
+        result = await self._entries.purge(
+            org,
+            request.origin,
+            parse_filter(request.filter, ENTRY_FILTER_FIELDS),
+            force=request.force,
+            repeatable=repeatable("PurgeEntries", request, answer),
+        )
+        if isinstance(result, bytes):
+            return pb.PurgeEntriesResponse.FromString(result)
+        return answer(result)
+
+    async def GetSlice(
+        self, request: pb.GetSliceRequest, context: ServicerContext[Any, Any]
+    ) -> pb.GetSliceResponse:
+        org = require_org(request.name, field="name")
+        slice_id = UUID(SLICE_NAME.parse(request.name)["slice"])
+        stored = await self._entries.get_slice(
+            org, request.name, slice_id, with_raw=request.include_raw
+        )
+        return pb.GetSliceResponse(slice=slice_message(org, stored), raw=stored.raw or b"")
+
+    async def SetWriteFence(
+        self, request: pb.SetWriteFenceRequest, context: ServicerContext[Any, Any]
+    ) -> pb.SetWriteFenceResponse:
+        org = require_org(request.parent)
+        fence, version = await self._entries.set_fence(
+            org, request.scope, epoch=request.epoch, closed=request.closed
+        )
+        return pb.SetWriteFenceResponse(
+            fence=_fence(fence), write_token=encode_write_token(org, version)
+        )
+
+    async def GetWriteFence(
+        self, request: pb.GetWriteFenceRequest, context: ServicerContext[Any, Any]
+    ) -> pb.GetWriteFenceResponse:
+        org = require_org(request.parent)
+        fence = await self._entries.get_fence(org, request.scope)
+        return pb.GetWriteFenceResponse(fence=_fence(fence))
+
+
+def repeatable(method: str, request: Message, answer: Any) -> Repeatable[Any] | None:  # noqa: ANN401
+    """Return the identity of a request with a request_id, None where it has none."""
+    request_id = getattr(request, "request_id")  # noqa: B009 - not in Message's type
+    if not request_id:
+        return None
+    return Repeatable(
+        method=method,
+        request_id=UUID(request_id),
+        payload_digest=digest_request(method, request, without=("request_id",)),
+        render=lambda result: bytes(answer(result).SerializeToString()),
+    )
+
+
+def _write_context(
+    request: pb.BatchUpsertEntriesRequest | pb.IngestEntriesRequest,
+) -> WriteContext:
+    return WriteContext(
+        origin=request.origin,
+        fence_scope=request.fence_scope,
+        fencing_epoch=request.fencing_epoch if request.HasField("fencing_epoch") else None,
+    )
+
+
+def _rows(request: pb.BatchUpsertEntriesRequest | pb.IngestEntriesRequest) -> Rows:
+    if request.HasField("arrow"):
+        data = request.arrow
+        return Rows(lambda: read_arrow(data))
+    entries = request.rows.entries
+    return Rows(lambda: batch_of_entries(entries))
+
+
+def _action(message: pb.IngestEntriesRequest) -> Action:
+    match message.WhichOneof("action"):
+        case "open_slice":
+            opening = message.open_slice
+            return OpenSliceAction(
+                scope_of(opening.scope), lineage_of(opening.lineage), opening.final
+            )
+        case "commit_slice":
+            return CommitSliceAction(message.commit_slice.raw)
+        case "abort_slice":
+            return AbortSliceAction(message.abort_slice.reason)
+        case _:
+            return _rows(message)
+
+
+def _acknowledgement(org: str, done: Acknowledgement) -> pb.IngestEntriesResponse:
+    response = pb.IngestEntriesResponse(
+        sequence=done.sequence,
+        upserted_count=done.counts.upserted,
+        unchanged_count=done.counts.unchanged,
+        write_token=encode_write_token(org, done.version),
+        duplicate=done.duplicate,
+        slice="" if done.slice is None else SLICE_NAME.format(org=org, slice=done.slice.hex),
+        vanished_count=done.vanished,
+    )
+    add_item_errors(response.item_errors, done.errors)
+    return response
+
+
+def _fence(fence: WriteFence) -> pb.WriteFence:
+    return pb.WriteFence(
+        scope=fence.scope,
+        epoch=fence.epoch,
+        closed=fence.closed,
+        update_time=timestamp(fence.update_time),
+    )

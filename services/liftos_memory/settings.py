@@ -1,0 +1,37 @@
+"""What Memory is told by its environment."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field
+
+from liftos_kit.settings import ServiceSettings
+
+
+class MemorySettings(ServiceSettings):
+    """Settings of Memory's server, worker and schema runner."""
+
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8003
+    postgres_connections: Annotated[int, Field(ge=1, le=200)] = 20
+    """Connections to Postgres per process, at most."""
+    executor_threads: Annotated[int, Field(ge=1, le=64)] = 2
+    """Threads for checks, encodings and embeddings per process."""
+    embedder: str = "onnx:all-MiniLM-L6-v2"
+    """Which model embeds texts: `onnx:all-MiniLM-L6-v2`, or the URL of an OpenAI-compatible server
+    with the model's name as fragment."""
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, problem) for rules between fields."""
+        yield from super().check()
+        for field in ("postgres_url", "redis_url", "milvus_url"):
+            if getattr(self, field) is None:
+                yield field, "Memory needs it"
+
+
+class MigrateSettings(ServiceSettings):
+    """Settings of `python -m liftos_memory migrate`: only the owner's Postgres matters."""
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, problem) for rules between fields."""
+        if self.postgres_owner_url is None:
+            yield "postgres_owner_url", "the schema runner needs it"
