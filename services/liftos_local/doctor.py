@@ -16,7 +16,7 @@ import asyncpg
 import grpc
 
 from liftos_local.directory import DataDirectory, is_locked, load_secrets
-from liftos_local.errors import LocalStackError
+from liftos_local.errors import DataDirectoryError, LocalStackError
 from liftos_local.plan import ADMIN_ROLE, DATABASE, HOST, Plan, read_plan
 from liftos_local.ports import DEFAULT_PORTS, is_free, port_owner
 from liftos_local.probes import ProbeError, milvus_collections, milvus_version, redis_command
@@ -51,7 +51,10 @@ class Finding:
 def doctor(data_dir: Path) -> list[Finding]:
     """Check the machine, the data directory and, where the stack runs, its stores."""
     directory = DataDirectory(data_dir.absolute())
-    status = read_status(directory.root)
+    try:
+        status = read_status(directory.root)
+    except DataDirectoryError as error:
+        return [Finding("data directory", False, f"{error.data_dir}: {error.reason}", error.advice)]
     findings = [*_machine(directory), *_programs(directory), *_data_directory(directory)]
     findings += [*_ports(directory), *_processes(directory, status)]
     if is_locked(directory) and directory.plan_file.exists():

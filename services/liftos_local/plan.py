@@ -112,8 +112,8 @@ def read_plan(directory: DataDirectory) -> Plan:
 
 
 def stack_environment(plan: Plan, directory: DataDirectory, secrets: Secrets) -> dict[str, str]:
-    """Return the variables of a service, the ones of its own ports and the owner's URL apart."""
-    return dict(plan.settings) | {
+    """Return the variables that every process of every service knows."""
+    return {
         "LIFTOS_HOST": HOST,
         "LIFTOS_POSTGRES_URL": plan.postgres_url(APP_ROLE, secrets.postgres_app_password),
         "LIFTOS_REDIS_URL": f"redis://:{secrets.redis_password}@{plan.address('redis')}/0",
@@ -130,9 +130,11 @@ def owner_environment(plan: Plan, secrets: Secrets) -> dict[str, str]:
     return {"LIFTOS_POSTGRES_OWNER_URL": url}
 
 
-def port_environment(spec: ServiceSpec, plan: Plan) -> dict[str, str]:
-    """Return the variables of one process's own ports."""
-    variables = {"LIFTOS_METRICS_PORT": str(plan.ports[f"{spec.name}-metrics"])}
+def process_environment(spec: ServiceSpec, plan: Plan) -> dict[str, str]:
+    """Return the variables of one process: the settings of the plan and its own ports."""
+    variables = dict(plan.settings) | {
+        "LIFTOS_METRICS_PORT": str(plan.ports[f"{spec.name}-metrics"])
+    }
     if spec.listens:
         variables["LIFTOS_PORT"] = str(plan.ports[spec.name])
     return variables

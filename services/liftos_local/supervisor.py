@@ -20,7 +20,7 @@ from liftos_local.plan import (
     Plan,
     ServiceSpec,
     owner_environment,
-    port_environment,
+    process_environment,
     read_plan,
     stack_environment,
 )
@@ -165,12 +165,14 @@ class Supervisor:
         return self._one_shot(
             f"{spec.name}-migrate",
             _python_module(spec.module, "migrate"),
-            self._service_environment(spec) | owner_environment(self._plan, self._secrets),
+            _python_environment()
+            | stack_environment(self._plan, self._directory, self._secrets)
+            | owner_environment(self._plan, self._secrets),
         )
 
     def _service_environment(self, spec: ServiceSpec) -> dict[str, str]:
         shared = stack_environment(self._plan, self._directory, self._secrets)
-        return _python_environment() | shared | port_environment(spec, self._plan)
+        return _python_environment() | process_environment(spec, self._plan) | shared
 
     def _one_shot(
         self, name: str, command: tuple[str, ...], environment: dict[str, str]

@@ -13,7 +13,7 @@ from liftos_local.plan import (
     SERVICES,
     Plan,
     owner_environment,
-    port_environment,
+    process_environment,
     read_plan,
     stack_environment,
     write_plan,
@@ -104,23 +104,25 @@ def test_a_service_sees_its_own_ports_and_not_the_owner(tmp_path: Path) -> None:
     assert shared["LIFTOS_POSTGRES_URL"].endswith("@127.0.0.1:15432/liftos")
     assert shared["LIFTOS_POSTGRES_URL"].startswith("postgresql://liftos_app:")
     assert shared["LIFTOS_MILVUS_URL"] == "http://127.0.0.1:19530"
-    assert shared["LIFTOS_LOG_LEVEL"] == "DEBUG"
     assert "LIFTOS_POSTGRES_OWNER_URL" not in shared
     owner_url = owner_environment(PLAN, secrets)["LIFTOS_POSTGRES_OWNER_URL"]
     assert owner_url.startswith("postgresql://liftos_owner:")
-    assert port_environment(SERVICES["memory"], PLAN) == {
+    assert process_environment(SERVICES["memory"], PLAN) == {
+        "LIFTOS_LOG_LEVEL": "DEBUG",
         "LIFTOS_PORT": "8003",
         "LIFTOS_METRICS_PORT": "9003",
     }
-    assert port_environment(SERVICES["memory-worker"], PLAN) == {"LIFTOS_METRICS_PORT": "9103"}
+    worker = process_environment(SERVICES["memory-worker"], PLAN)
+    assert worker == {"LIFTOS_LOG_LEVEL": "DEBUG", "LIFTOS_METRICS_PORT": "9103"}
 
 
-def test_settings_never_replace_what_the_stack_decides(tmp_path: Path) -> None:
-    """An address given as a setting is overruled by the real one."""
-    directory = prepare(tmp_path / "data")
-    plan = replace(PLAN, settings={"LIFTOS_MILVUS_URL": "http://elsewhere"})
-    shown = stack_environment(plan, directory, load_secrets(directory))
-    assert shown["LIFTOS_MILVUS_URL"] == "http://127.0.0.1:19530"
+def test_settings_never_replace_a_port(tmp_path: Path) -> None:
+    """A port given as a setting is overruled by the one that was found free."""
+    plan = replace(PLAN, settings={"LIFTOS_PORT": "1", "LIFTOS_METRICS_PORT": "2"})
+    assert process_environment(SERVICES["memory"], plan) == {
+        "LIFTOS_PORT": "8003",
+        "LIFTOS_METRICS_PORT": "9003",
+    }
 
 
 def test_the_outermost_closed_folder_is_named(tmp_path: Path) -> None:
