@@ -13,7 +13,10 @@ from liftos_kit.health import StoreProbe
 from liftos_kit.server import Application, Services
 from liftos_memory.adapters.postgres.database import SCHEMA, SCHEMA_VERSION, Database
 from liftos_memory.adapters.postgres.entries import PostgresEntryStore
-from liftos_memory.servicer import MemoryServicer
+from liftos_memory.servicer import combine
+from liftos_memory.servicer.entries import EntriesServicer
+from liftos_memory.servicer.later import later_servicer
+from liftos_memory.servicer.presenter import EntryPresenter
 from liftos_memory.settings import MemorySettings
 from liftos_memory.usecases.entries import Entries
 from liftos_memory.usecases.freshness import Freshness
@@ -52,11 +55,20 @@ async def open_services(settings: MemorySettings) -> Services:
     database = Database(pool)
     entry_store = PostgresEntryStore(database)
     clock = SystemClock()
-    servicer = MemoryServicer(
-        ingest=Ingest(entry_store, executor, today=clock.today),
-        entries=Entries(entry_store),
-        freshness=Freshness(database.last_version),
-        page_tokens=PageTokens(settings.page_token_key),
+    freshness = Freshness(database.last_version)
+    page_tokens = PageTokens(settings.page_token_key)
+    presenter = EntryPresenter()
+    servicer = combine(
+        [
+            EntriesServicer(
+                ingest=Ingest(entry_store, executor, today=clock.today),
+                entries=Entries(entry_store),
+                freshness=freshness,
+                presenter=presenter,
+                page_tokens=page_tokens,
+            ),
+            later_servicer(),
+        ]
     )
 
     def register(server: grpc.aio.Server) -> None:

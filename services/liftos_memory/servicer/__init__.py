@@ -1,22 +1,28 @@
-"""Memory on the wire."""
+"""Memory on the wire: one part per area, put together to the whole service."""
 
-from liftos.memory.v1 import memory_service_pb2_grpc
-from liftos_kit.core.paging import PageTokens
-from liftos_memory.servicer.entries import EntriesServicer
-from liftos_memory.servicer.presenter import EntryPresenter
-from liftos_memory.usecases.entries import Entries
-from liftos_memory.usecases.freshness import Freshness
-from liftos_memory.usecases.ingest import Ingest
+from collections.abc import Sequence
+from typing import cast
+
+from liftos.memory.v1 import memory_service_pb2, memory_service_pb2_grpc
 
 
-class MemoryServicer(EntriesServicer, memory_service_pb2_grpc.MemoryServiceServicer):
-    """Every method of MemoryService; the parts differ in what they are about, not in kind."""
+class ServicerPartsError(Exception):
+    """The parts do not serve every method exactly once."""
 
-    def __init__(
-        self, *, ingest: Ingest, entries: Entries, freshness: Freshness, page_tokens: PageTokens
-    ) -> None:
-        self._ingest = ingest
-        self._entries = entries
-        self._freshness = freshness
-        self._presenter = EntryPresenter()
-        self._page_tokens = page_tokens
+
+def combine(parts: Sequence[object]) -> memory_service_pb2_grpc.MemoryServiceServicer:
+    """Return a servicer that answers each method by the one part that has it.
+
+    Raises:
+        ServicerPartsError: A method has no part, or several.
+    """
+    methods = {}
+    for method in memory_service_pb2.DESCRIPTOR.services_by_name["MemoryService"].methods:
+        serving = [part for part in parts if hasattr(part, method.name)]
+        if len(serving) != 1:
+            names = ", ".join(type(part).__name__ for part in serving) or "no part"
+            raise ServicerPartsError(f"{method.name} is served by {names}")
+        methods[method.name] = getattr(serving[0], method.name)
+    servicer = type("MemoryServicer", (), methods)
+    # The whole has every method by construction, which types cannot see.
+    return cast("memory_service_pb2_grpc.MemoryServiceServicer", servicer)

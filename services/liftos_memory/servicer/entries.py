@@ -49,11 +49,20 @@ _MAXIMUM_PAGE: Final = 1_000
 class EntriesServicer:
     """Reads and writes entries, slices and fences."""
 
-    _ingest: Ingest
-    _entries: Entries
-    _freshness: Freshness
-    _presenter: EntryPresenter
-    _page_tokens: PageTokens
+    def __init__(
+        self,
+        *,
+        ingest: Ingest,
+        entries: Entries,
+        freshness: Freshness,
+        presenter: EntryPresenter,
+        page_tokens: PageTokens,
+    ) -> None:
+        self._ingest = ingest
+        self._entries = entries
+        self._freshness = freshness
+        self._presenter = presenter
+        self._page_tokens = page_tokens
 
     async def BatchUpsertEntries(
         self, request: pb.BatchUpsertEntriesRequest, context: ServicerContext[Any, Any]

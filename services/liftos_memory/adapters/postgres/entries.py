@@ -1,0 +1,464 @@
+"""The entry store on Postgres."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import date
+from typing import Final
+
+import pyarrow as pa
+import zstandard
+from asyncpg import Connection, DeadlockDetectedError, Record
+
+from liftos_kit import postgres
+from liftos_kit.core.errors import (
+    EpochFencedError,
+    RequestIdReusedError,
+    StoreUnavailableError,
+)
+from liftos_kit.core.filters import Filter
+from liftos_memory.adapters.postgres.database import Database, Write
+from liftos_memory.adapters.postgres.entry_columns import (
+    BATCH_COLUMNS,
+    CREATE_BATCH,
+    ENTRY_SQL_NAMES,
+    STAGE_SQL,
+    copy_messages,
+    database_table,
+    entry_condition,
+    upsert_sql,
+)
+from liftos_memory.domain.slices import Lineage, SliceScope, SliceState
+from liftos_memory.domain.sources import BUILT_IN_SOURCES
+from liftos_memory.ports import (
+    EntryWrite,
+    OpenSlice,
+    Row,
+    SliceCounts,
+    StoredSlice,
+    StreamPosition,
+    UpsertCounts,
+    WriteContext,
+    WriteFence,
+)
+
+_SQL: Final = postgres.load_queries("liftos_memory", "sql/entries.sql")
+_UPSERT_BATCH: Final = upsert_sql("batch")
+_UPSERT_STAGED: Final = f"""
+with written as ({
+    upsert_sql(
+        "(select "
+        + ", ".join(BATCH_COLUMNS)
+        + " from staged_entries where org = $1 and slice = $2::uuid order by date, entry_key)"
+    )
+}
+returning old.org is null as inserted)
+select count(*) filter (where inserted), count(*) from written
+"""  # noqa: S608 - column names are ours
+_RAW_COMPRESSION_LEVEL: Final = 6
+
+
+class PostgresEntryWrite:
+    """One write of entries; see `liftos_memory.ports.EntryWrite`."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+
+    @property
+    def _connection(self) -> Connection:
+        return self._write.connection
+
+    @property
+    def version(self) -> int:
+        """The org's version after this write."""
+        return self._write.version
+
+    async def finish(self) -> int:
+        """Take the org's next version and return it."""
+        return await self._write.finish()
+
+    async def _copy_batch(self, rows: pa.Table) -> None:
+        if not self._write.staging_exists:
+            await self._connection.execute(CREATE_BATCH)
+            self._write.staging_exists = True
+        await self._connection.copy_to_table(
+            "batch",
+            schema_name="pg_temp",
+            format="binary",
+            source=_produced(lambda: copy_messages(database_table(rows))),
+        )
+
+    async def upsert(self, rows: pa.Table) -> UpsertCounts:
+        """Write rows; those that are the same stay as they are."""
+        if rows.num_rows == 0:
+            return UpsertCounts(0, 0)
+        await self._copy_batch(rows)
+        tag = await self._connection.execute(
+            _UPSERT_BATCH, self._write.org, None, self._write.origin, self._write.tx
+        )
+        upserted = _affected(tag)
+        return UpsertCounts(upserted, rows.num_rows - upserted)
+
+    async def purge(self, origin: str, where: Filter | None) -> int:
+        """Delete what an origin wrote last."""
+        condition, values = entry_condition(where, first_parameter=3)
+        tag = await self._connection.execute(
+            f"delete from entries where org = $1 and origin = $2 and {condition}",  # noqa: S608
+            self._write.org,
+            origin,
+            *values,
+        )
+        return _affected(tag)
+
+    async def lock_stream(self, stream_id: str) -> StreamPosition:
+        """Read a stream's position under a lock."""
+        keys = {"org": self._write.org, "stream_id": stream_id}
+        row = await _SQL.lock_stream(self._connection, **keys)
+        if row is None:
+            await _SQL.claim_stream(self._connection, **keys)
+            row = await _SQL.lock_stream(self._connection, **keys)
+        return _position(row)
+
+    async def advance_stream(
+        self,
+        stream_id: str,
+        *,
+        sequence: int,
+        checkpoint: bytes,
+        fencing_epoch: int,
+        open_slice: uuid.UUID | None,
+    ) -> None:
+        """Store how far the stream is."""
+        await _SQL.advance_stream(
+            self._connection,
+            org=self._write.org,
+            stream_id=stream_id,
+            last_sequence=sequence,
+            checkpoint=checkpoint,
+            fencing_epoch=fencing_epoch,
+            open_slice=open_slice,
+        )
+
+    async def open_slice(
+        self, stream_id: str, scope: SliceScope, lineage: Lineage, *, final: bool
+    ) -> uuid.UUID:
+        """Begin a slice."""
+        slice_id = uuid.uuid4()
+        await _SQL.open_slice(
+            self._connection,
+            org=self._write.org,
+            slice=slice_id,
+            stream_id=stream_id,
+            platform=scope.platform,
+            account_id=scope.account_id,
+            level=scope.level,
+            start_date=scope.start_date,
+            end_date=scope.end_date,
+            attribution_key=scope.attribution_key,
+            date_basis=scope.date_basis,
+            source=lineage.source,
+            api_version=lineage.api_version,
+            request_id=lineage.request_id,
+            query_hash=lineage.query_hash,
+            fetch_time=lineage.fetch_time,
+            final=final,
+            origin=self._write.origin,
+        )
+        return slice_id
+
+    async def stage(self, slice_id: uuid.UUID, rows: pa.Table) -> int:
+        """Keep rows of an open slice aside."""
+        if rows.num_rows == 0:
+            return 0
+        await self._copy_batch(rows)
+        await self._connection.execute(STAGE_SQL, self._write.org, slice_id, self._write.origin)
+        return int(rows.num_rows)
+
+    async def commit_slice(self, opened: OpenSlice, raw: bytes) -> SliceCounts:
+        """Replace the slice's scope by its staged rows."""
+        org, scope = self._write.org, opened.scope
+        vanished = _affected(
+            await _SQL.vanish(
+                self._connection,
+                org=org,
+                slice=opened.slice,
+                platform=scope.platform,
+                account_id=scope.account_id,
+                level=scope.level,
+                start_date=scope.start_date,
+                end_date=scope.end_date,
+                attribution_key=scope.attribution_key,
+                date_basis=scope.date_basis,
+            )
+        )
+        inserted, written = await self._connection.fetchrow(
+            _UPSERT_STAGED, org, opened.slice, self._write.origin, self._write.tx
+        )
+        rows = _affected(await _SQL.drop_staged(self._connection, org=org, slice=opened.slice))
+        counts = SliceCounts(rows, inserted, written - inserted, vanished)
+        await self._close_slice(opened.slice, SliceState.COMMITTED, counts, raw=raw)
+        return counts
+
+    async def abort_slice(self, slice_id: uuid.UUID, reason: str) -> None:
+        """Drop the staged rows of a slice."""
+        await _SQL.drop_staged(self._connection, org=self._write.org, slice=slice_id)
+        await self._close_slice(
+            slice_id, SliceState.ABORTED, SliceCounts(0, 0, 0, 0), abort_reason=reason
+        )
+
+    async def _close_slice(
+        self,
+        slice_id: uuid.UUID,
+        state: SliceState,
+        counts: SliceCounts,
+        *,
+        raw: bytes = b"",
+        abort_reason: str = "",
+    ) -> None:
+        compressed = (
+            await asyncio.to_thread(zstandard.compress, raw, _RAW_COMPRESSION_LEVEL)
+            if raw
+            else None
+        )
+        await _SQL.close_slice(
+            self._connection,
+            org=self._write.org,
+            slice=slice_id,
+            state=state,
+            row_count=counts.rows,
+            inserted_count=counts.inserted,
+            changed_count=counts.changed,
+            vanished_count=counts.vanished,
+            raw=compressed,
+            raw_size_bytes=len(raw),
+            abort_reason=abort_reason,
+        )
+
+    async def recall(
+        self, method: str, request_id: uuid.UUID, payload_digest: bytes
+    ) -> bytes | None:
+        """Return the stored answer of a request, or claim its id."""
+        keys = {"org": self._write.org, "method": method, "request_id": request_id}
+        if await _SQL.claim_request(self._connection, **keys, payload_digest=payload_digest):
+            return None
+        row = await _SQL.get_request(self._connection, **keys)
+        if row["payload_digest"] != payload_digest:
+            raise RequestIdReusedError(str(request_id))
+        response: bytes = row["response"]
+        return response
+
+    async def remember(self, method: str, request_id: uuid.UUID, response: bytes) -> None:
+        """Store the answer of a request."""
+        await _SQL.answer_request(
+            self._connection,
+            org=self._write.org,
+            method=method,
+            request_id=request_id,
+            response=response,
+        )
+
+
+class PostgresEntryStore:
+    """Entries in Postgres; see `liftos_memory.ports.EntryStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def write(self, org: str, context: WriteContext) -> AsyncIterator[EntryWrite]:
+        """Begin a write."""
+        try:
+            async with self._database.write(org, context) as write:
+                yield PostgresEntryWrite(write)
+        except DeadlockDetectedError as error:
+            # Two writers of the same entries met in a circle; the other one has gone on.
+            raise StoreUnavailableError(postgres.STORE, retry_after_seconds=0.1) from error
+
+    async def prepare_days(self, days: Sequence[date]) -> None:
+        """Make room for entries of these days."""
+        await self._database.ensure_partitions(days)
+
+    async def platforms(self, org: str) -> frozenset[str]:
+        """Return every registered source of the org."""
+        async with self._database.read(org) as connection:
+            own = [row["source"] async for row in _SQL.registered_sources(connection, org=org)]
+        return frozenset(own) | BUILT_IN_SOURCES.keys()
+
+    async def stream_position(self, org: str, stream_id: str) -> StreamPosition:
+        """Return how far a stream has been committed."""
+        async with self._database.read(org) as connection:
+            row = await _SQL.stream_position(connection, org=org, stream_id=stream_id)
+        return StreamPosition() if row is None else _position(row)
+
+    async def get(self, org: str, day: date, key: bytes) -> Row | None:
+        """Return one entry, in one round trip."""
+        with postgres.translate_errors():
+            row: Row | None = await self._database.pool.fetchrow(
+                "select * from read_entry($1, $2, $3)", org, day, key
+            )
+        return row
+
+    async def list_page(
+        self,
+        org: str,
+        *,
+        where: Filter | None,
+        order_by: Sequence[tuple[str, bool]],
+        after: Sequence[object] | None,
+        limit: int,
+    ) -> Sequence[Row]:
+        """Return entries in order, beginning after a row."""
+        order = [
+            *((ENTRY_SQL_NAMES[name], descends) for name, descends in order_by),
+            ("date", False),
+            ("entry_key", False),
+        ]
+        condition, values = entry_condition(where, first_parameter=3)
+        values = [org, limit, *values]
+        if after is not None:
+            beyond, after_values = _beyond(order, after, first_parameter=len(values) + 1)
+            condition += f" and ({beyond})"
+            values += after_values
+        ordering = ", ".join(
+            f"{column} {'desc nulls last' if descends else 'asc nulls first'}"
+            for column, descends in order
+        )
+        async with self._database.read(org) as connection:
+            rows: Sequence[Row] = await connection.fetch(
+                f"select * from entries where org = $1 and {condition}"  # noqa: S608
+                f" order by {ordering} limit $2",
+                *values,
+            )
+        return rows
+
+    async def sample_of_origin(
+        self, org: str, origin: str, where: Filter | None, *, limit: int
+    ) -> tuple[int, Sequence[tuple[date, bytes]]]:
+        """Return what a purge would delete."""
+        condition, values = entry_condition(where, first_parameter=3)
+        matching = f"from entries where org = $1 and origin = $2 and {condition}"
+        async with self._database.read(org, snapshot=True) as connection:
+            count = await connection.fetchval(f"select count(*) {matching}", org, origin, *values)
+            rows = await connection.fetch(
+                f"select date, entry_key {matching} order by date, entry_key limit {int(limit)}",
+                org,
+                origin,
+                *values,
+            )
+        return count, [(row["date"], row["entry_key"]) for row in rows]
+
+    async def get_slice(
+        self, org: str, slice_id: uuid.UUID, *, with_raw: bool
+    ) -> StoredSlice | None:
+        """Return one slice."""
+        async with self._database.read(org) as connection:
+            row = await _SQL.get_slice(connection, org=org, slice=slice_id, with_raw=with_raw)
+        return None if row is None else await _slice(row)
+
+    async def set_fence(
+        self, org: str, scope: str, *, epoch: int, closed: bool
+    ) -> tuple[WriteFence, int]:
+        """Set a fence once no write of the scope is under way."""
+        async with postgres.transaction(self._database.pool, org=org) as connection:
+            await _SQL.lock_fence(connection, org=org, scope=scope)
+            row = await _SQL.set_fence(connection, org=org, scope=scope, epoch=epoch, closed=closed)
+            if row is None:
+                current = await _SQL.get_fence(connection, org=org, scope=scope)
+                raise EpochFencedError(current_epoch=current["epoch"], received=epoch)
+            version = await _SQL.last_version(connection, org=org)
+        return WriteFence(**row), version or 0
+
+    async def get_fence(self, org: str, scope: str) -> WriteFence | None:
+        """Return the fence of a scope."""
+        async with self._database.read(org) as connection:
+            row = await _SQL.get_fence(connection, org=org, scope=scope)
+        return None if row is None else WriteFence(**row)
+
+    async def last_version(self, org: str) -> int:
+        """Return the org's newest version."""
+        return await self._database.last_version(org)
+
+
+def _affected(tag: str) -> int:
+    return int(tag.rsplit(" ", 1)[1])
+
+
+def _beyond(
+    order: Sequence[tuple[str, bool]], after: Sequence[object], *, first_parameter: int
+) -> tuple[str, list[object]]:
+    """Return the condition of rows after `after`; nulls are first ascending, last descending."""
+    alternatives = []
+    equal: list[str] = []
+    for offset, ((column, descends), value) in enumerate(zip(order, after, strict=True)):
+        place = f"${first_parameter + offset}"
+        comparison = "<" if descends else ">"
+        if value is None:
+            further = "false" if descends else f"{column} is not null"
+        else:
+            further = f"{column} {comparison} {place}"
+            if descends:
+                further = f"({further} or {column} is null)"
+        alternatives.append(" and ".join([*equal, further]))
+        equal.append(f"{column} is not distinct from {place}")
+    return " or ".join(f"({alternative})" for alternative in alternatives), list(after)
+
+
+def _position(row: Record) -> StreamPosition:
+    opened = None
+    if row["slice"] is not None:
+        opened = OpenSlice(row["slice"], _scope(row), row["final"])
+    return StreamPosition(
+        last_sequence=row["last_sequence"],
+        checkpoint=row["checkpoint"],
+        fencing_epoch=row["fencing_epoch"],
+        open_slice=opened,
+        version=row["last_version"] or 0,
+    )
+
+
+def _scope(row: Record) -> SliceScope:
+    return SliceScope(
+        platform=row["platform"],
+        account_id=row["account_id"],
+        level=row["level"],
+        start_date=row["start_date"],
+        end_date=row["end_date"],
+        attribution_key=row["attribution_key"],
+        date_basis=row["date_basis"],
+    )
+
+
+async def _slice(row: Record) -> StoredSlice:
+    raw = row["raw"]
+    return StoredSlice(
+        slice=row["slice"],
+        scope=_scope(row),
+        lineage=Lineage(
+            row["source"],
+            row["api_version"],
+            row["request_id"],
+            row["query_hash"],
+            row["fetch_time"],
+        ),
+        state=SliceState(row["state"]),
+        counts=SliceCounts(
+            row["row_count"], row["inserted_count"], row["changed_count"], row["vanished_count"]
+        ),
+        raw_size_bytes=row["raw_size_bytes"],
+        raw=None if raw is None else await asyncio.to_thread(zstandard.decompress, raw),
+        origin=row["origin"],
+        create_time=row["create_time"],
+        end_time=row["end_time"],
+    )
+
+
+async def _produced(start: Callable[[], Iterator[bytes]]) -> AsyncIterator[bytes]:
+    """Run a heavy generator in a thread, one item ahead of its reader."""
+    end = object()
+    items = await asyncio.to_thread(start)
+    following = asyncio.ensure_future(asyncio.to_thread(next, items, end))
+    while (item := await following) is not end:
+        following = asyncio.ensure_future(asyncio.to_thread(next, items, end))
+        assert isinstance(item, bytes)
+        yield item
