@@ -31,7 +31,7 @@ LEEWAY_SECONDS: Final = 30.0
 """How far the clocks of issuer and server may differ."""
 
 _REQUIRED_CLAIMS: Final = ("iss", "aud", "sub", "org", "roles", "scopes", "iat", "exp")
-_MAXIMUM_TOKEN_BYTES: Final = 8_192
+_MAXIMUM_TOKEN_BYTES: Final = 4_096
 _KEPT_TOKENS: Final = 10_000
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.auth")

@@ -136,17 +136,22 @@ class Server:
         )
 
     async def drain(self) -> None:
-        """End in the order that the module describes; safe to call after a failed start."""
+        """End in the order that the module describes.
+
+        Safe to call again, and after a failed start.
+        """
         await self._health.enter_graceful_shutdown()
         if self._monitor is not None:
             self._monitor.cancel()
             with suppress(asyncio.CancelledError):
                 await self._monitor
-        if self._server is not None:
+        server, self._server = self._server, None
+        if server is not None:
             await asyncio.sleep(self._settings.shutdown_delay_seconds)
             self._draining.start()
-            await self._server.stop(self._settings.drain_seconds)
-        for close in () if self._services is None else self._services.close:
+            await server.stop(self._settings.drain_seconds)
+        services, self._services = self._services, None
+        for close in () if services is None else services.close:
             try:
                 await close()
             except Exception:  # the other stores still have to be closed

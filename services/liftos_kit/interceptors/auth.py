@@ -1,11 +1,18 @@
 """Lets in who may call a method, and only with names of their own org."""
 
 from types import TracebackType
-from typing import Final
+from typing import Final, NoReturn
 
 from google.protobuf.message import Message
 
-from liftos_kit.access import Requirement, check_of_names, find_method, requirement_of
+from liftos_kit.access import (
+    AccessError,
+    NameCheck,
+    Requirement,
+    check_of_names,
+    find_method,
+    requirement_of,
+)
 from liftos_kit.auth import Principal, TokenVerifier, current_principal, set_principal
 from liftos_kit.core.errors import (
     RoleInsufficientError,
@@ -13,7 +20,7 @@ from liftos_kit.core.errors import (
     TokenInvalidError,
     TokenMissingError,
 )
-from liftos_kit.interceptors.around import Around, Context, Method
+from liftos_kit.interceptors.around import Around, Check, Context, Enter, Method
 
 _SCHEME: Final = "bearer "
 
@@ -31,24 +38,38 @@ class AuthLayer:
     def bind(self, method: Method) -> Around | None:
         """Surround every method but health and reflection.
 
-        Raises:
-            AccessError: The contract has no role for the method; the call fails closed.
+        A method for which the contract has no role fails closed: all its calls end as faults.
         """
         if method.is_infrastructure:
             return None
-        described = find_method(method.path)
-        requirement = requirement_of(described)
-        names = check_of_names(described.input_type)
+        try:
+            described = find_method(method.path)
+            requirement = requirement_of(described)
+        except AccessError as error:
+            return Around(enter=_refusing(error))
         verifier = self._verifier
 
-        def check(message: Message) -> None:
-            assert names is not None
-            names(message, current_principal().org)
+        def enter(context: Context) -> _Authenticated:
+            return _Authenticated(verifier, requirement, context)
 
-        return Around(
-            enter=lambda context: _Authenticated(verifier, requirement, context),
-            check=None if names is None else check,
-        )
+        return Around(enter=enter, check=_own_names(check_of_names(described.input_type)))
+
+
+def _refusing(error: AccessError) -> Enter:
+    def enter(context: Context) -> NoReturn:  # noqa: ARG001  # no call gets further
+        raise error
+
+    return enter
+
+
+def _own_names(check: NameCheck | None) -> Check | None:
+    if check is None:
+        return None
+
+    def own_names(message: Message) -> None:
+        check(message, current_principal().org)
+
+    return own_names
 
 
 class _Authenticated:

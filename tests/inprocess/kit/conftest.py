@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 
 import grpc
 import pytest
+from tests.inprocess.kit.echo_service import NAME, Behaviours, Stub
 
 from liftos_kit.testing.server import RunningServer, running_server
-from tests.inprocess.kit.echo_service import NAME, Behaviours, Stub
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import grpc
-from buf.validate import validate_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from buf.validate import validate_pb2
 from liftos.common.v1 import access_pb2
 from liftos_kit.testing import server as testing_server
 
@@ -122,29 +122,13 @@ class Behaviours:
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add the service to a server."""
-        # By late lookup, so that a test may change behaviours while the server runs.
-        unary = grpc.unary_unary_rpc_method_handler(
-            lambda request, context: self.unary(request, context),  # type: ignore[arg-type,misc]
-            Echo.FromString,
-            Echo.SerializeToString,
-        )
+        echo = (Echo.FromString, Echo.SerializeToString)
+        unary = grpc.unary_unary_rpc_method_handler(self._unary, *echo)
         handlers = {
             **dict.fromkeys(("Read", "Write", "Administer"), unary),
-            "Collect": grpc.stream_unary_rpc_method_handler(
-                lambda requests, context: self.collect(requests, context),  # type: ignore[arg-type,misc]
-                Echo.FromString,
-                Echo.SerializeToString,
-            ),
-            "Watch": grpc.unary_stream_rpc_method_handler(
-                lambda request, context: self.watch(request, context),  # type: ignore[arg-type,misc]
-                Echo.FromString,
-                Echo.SerializeToString,
-            ),
-            "Chat": grpc.stream_stream_rpc_method_handler(
-                lambda requests, context: self.chat(requests, context),  # type: ignore[arg-type,misc]
-                Echo.FromString,
-                Echo.SerializeToString,
-            ),
+            "Collect": grpc.stream_unary_rpc_method_handler(self._collect, *echo),
+            "Watch": grpc.unary_stream_rpc_method_handler(self._watch, *echo),
+            "Chat": grpc.stream_stream_rpc_method_handler(self._chat, *echo),
         }
         server.add_generic_rpc_handlers(
             (
@@ -152,6 +136,19 @@ class Behaviours:
                 grpc.method_handlers_generic_handler(UNGUARDED_NAME, {"Open": unary}),
             )
         )
+
+    # Looked up late, so that a test may change behaviours while the server runs.
+    def _unary(self, request: Any, context: Any) -> Any:
+        return self.unary(request, context)
+
+    def _collect(self, requests: Any, context: Any) -> Any:
+        return self.collect(requests, context)
+
+    def _watch(self, request: Any, context: Any) -> Any:
+        return self.watch(request, context)
+
+    def _chat(self, requests: Any, context: Any) -> Any:
+        return self.chat(requests, context)
 
 
 class Stub:

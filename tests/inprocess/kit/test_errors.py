@@ -6,10 +6,10 @@ from typing import Any
 
 import grpc
 import pytest
-
-from liftos_kit.core.errors import DomainError, NotFoundError, StoreUnavailableError
 from tests.inprocess.kit.echo_service import Behaviours, Context, Echo, Stub, authorization
 from tests.inprocess.kit.statuses import Refusal, refusal_of
+
+from liftos_kit.core.errors import DomainError, NotFoundError, StoreUnavailableError
 
 SECRET_TEXT = "password=hunter2 host=db.internal"
 
