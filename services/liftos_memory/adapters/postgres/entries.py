@@ -11,7 +11,7 @@ import pyarrow as pa
 import zstandard
 from asyncpg import Connection, DeadlockDetectedError, Record
 
-from liftos_kit import postgres
+from liftos_kit import postgres, telemetry
 from liftos_kit.core.errors import (
     EpochFencedError,
     RequestIdReusedError,
@@ -82,12 +82,13 @@ class PostgresEntryWrite:
         if not self._write.staging_exists:
             await self._connection.execute(CREATE_BATCH)
             self._write.staging_exists = True
-        await self._connection.copy_to_table(
-            "batch",
-            schema_name="pg_temp",
-            format="binary",
-            source=_produced(lambda: copy_messages(database_table(rows))),
-        )
+        with telemetry.postgres_span("COPY", "batch"):
+            await self._connection.copy_to_table(
+                "batch",
+                schema_name="pg_temp",
+                format="binary",
+                source=_produced(lambda: copy_messages(database_table(rows))),
+            )
 
     async def upsert(self, rows: pa.Table) -> UpsertCounts:
         """Write rows; those that are the same stay as they are."""
