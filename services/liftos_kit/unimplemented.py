@@ -1,11 +1,11 @@
-"""Answers for what the contract has and this version does not."""
+"""Answers for what the contract has and this version does not.
+
+A whole method needs nothing: one that a servicer does not override answers so by itself.
+"""
 
 from typing import NoReturn
 
-import grpc
-
 from liftos_kit.core.errors import NotBuiltError
-from liftos_kit.interceptors.around import Context
 
 
 def not_built(subject: str) -> NoReturn:
@@ -18,15 +18,3 @@ def not_built(subject: str) -> NoReturn:
         NotBuiltError: Always.
     """
     raise NotBuiltError(subject)
-
-
-def is_generated_default(error: BaseException, context: Context) -> bool:
-    """Tell whether an error comes from a method that a servicer did not override.
-
-    The generated base class sets the code and raises NotImplementedError; one that a library
-    raises does not set the code, and is a fault.
-    """
-    return isinstance(error, NotImplementedError) and context.code() in (
-        grpc.StatusCode.UNIMPLEMENTED,
-        grpc.StatusCode.UNIMPLEMENTED.value[0],
-    )

@@ -11,7 +11,6 @@ from liftos_kit.core.errors import DomainError, InternalError, NotBuiltError
 from liftos_kit.interceptors.around import Around, Context, Method
 from liftos_kit.status import status_of
 from liftos_kit.telemetry import current_trace_id
-from liftos_kit.unimplemented import is_generated_default
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.rpc")
 
@@ -50,7 +49,7 @@ class _Answering:
             return
         if isinstance(error, DomainError):
             answer = error
-        elif is_generated_default(error, self._context):
+        elif _is_generated_default(error, self._context):
             answer = NotBuiltError(self._method)
         else:
             answer = self._hidden(error)
@@ -60,3 +59,12 @@ class _Answering:
         trace_id = current_trace_id()
         _log.error("rpc_failed", method=self._method, trace_id=trace_id, exc_info=error)
         return InternalError(trace_id)
+
+
+def _is_generated_default(error: Exception, context: Context) -> bool:
+    # A generated servicer base sets the code and raises NotImplementedError. One that a library
+    # raises sets no code, and is a fault.
+    return isinstance(error, NotImplementedError) and context.code() in (
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.UNIMPLEMENTED.value[0],
+    )

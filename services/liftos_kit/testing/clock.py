@@ -38,6 +38,8 @@ class FakeClock:
 
     async def advance(self, seconds: float) -> None:
         """Move on, and let everything run that slept until then."""
+        # Tasks that have only been created get to their first sleep at the present time.
+        await _settle()
         end = self._elapsed_seconds + seconds
         while self._sleepers and self._sleepers[0][0] <= end:
             self._elapsed_seconds, _, wake = heapq.heappop(self._sleepers)
