@@ -1,7 +1,8 @@
 """The error table: how each reason reaches the caller.
 
 A reason's gRPC code stands here and nowhere else. What else goes on the wire follows from the
-error itself: ErrorInfo always, BadRequest where fields are wrong, RetryInfo where waiting helps.
+error itself: ErrorInfo always, BadRequest where fields are wrong, PreconditionFailure where gates
+are unmet, RetryInfo where waiting helps.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
-from liftos_kit.core.errors import DomainError, FieldViolation
+from liftos_kit.core.errors import DomainError, FieldViolation, GateUnmetError
 
 DOMAIN: Final = "liftos.dev"
 """`google.rpc.ErrorInfo.domain` of every error."""
@@ -33,6 +34,9 @@ CODES: Final[Mapping[str, StatusCode]] = MappingProxyType(
         "ERROR_REASON_SEQUENCE_OUT_OF_RANGE": StatusCode.OUT_OF_RANGE,
         "ERROR_REASON_CREDENTIALS_REJECTED": StatusCode.FAILED_PRECONDITION,
         "ERROR_REASON_VERIFICATION_FAILED": StatusCode.FAILED_PRECONDITION,
+        "ERROR_REASON_DATA_INSUFFICIENT": StatusCode.FAILED_PRECONDITION,
+        "ERROR_REASON_GATE_UNMET": StatusCode.FAILED_PRECONDITION,
+        "ERROR_REASON_CHANNEL_INSECURE": StatusCode.FAILED_PRECONDITION,
         "ERROR_REASON_FENCE_CLOSED": StatusCode.FAILED_PRECONDITION,
         "ERROR_REASON_EPOCH_FENCED": StatusCode.FAILED_PRECONDITION,
         "ERROR_REASON_RATE_MISSING": StatusCode.FAILED_PRECONDITION,
@@ -75,6 +79,8 @@ def status_of(error: DomainError) -> status_pb2.Status:
         if len(request.field_violations) < len(error.violations):
             info.metadata["violation_count"] = str(len(error.violations))
         details.append(request)
+    if isinstance(error, GateUnmetError):
+        details.append(_precondition_failure(error))
     if error.retry_after_seconds is not None:
         delay = duration_pb2.Duration()
         delay.FromNanoseconds(int(error.retry_after_seconds * 1e9))
@@ -97,6 +103,21 @@ def _bad_request(violations: Sequence[FieldViolation]) -> error_details_pb2.BadR
             reason=violation.rule,
         )
     return request
+
+
+def _precondition_failure(error: GateUnmetError) -> error_details_pb2.PreconditionFailure:
+    failure = error_details_pb2.PreconditionFailure()
+    for gate in error.gates:
+        if failure.ByteSize() > _MAXIMUM_VIOLATION_BYTES:
+            break
+        failure.violations.add(
+            type=gate.gate,
+            subject=_short(error.resource_name, _MAXIMUM_TEXT_CHARACTERS),
+            description=_short(
+                f"is {gate.measured} and needs {gate.required}", _MAXIMUM_TEXT_CHARACTERS
+            ),
+        )
+    return failure
 
 
 def _short(text: str, maximum: int) -> str:

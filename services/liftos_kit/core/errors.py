@@ -6,9 +6,11 @@
     │                        RequestIdReusedError SequenceError
     ├── about the resource   NotFoundError AlreadyExistsError EtagMismatchError
     │                        StateTransitionError RateMissingError VerificationFailedError
+    │                        DataInsufficientError GateUnmetError
     ├── about the writer     FenceClosedError EpochFencedError
     ├── about the caller     TokenMissingError TokenInvalidError TokenExpiredError
     │                        RoleInsufficientError ScopeMissingError OrgMismatchError
+    │                        ChannelInsecureError
     ├── about outside        CredentialsRejectedError PlatformRateLimitedError
     └── about the server     StoreUnavailableError OverloadedError StaleReadError
                              DeadlineExceededError ShuttingDownError NotBuiltError InternalError
@@ -260,6 +262,60 @@ class VerificationFailedError(DomainError):
         )
 
 
+class DataInsufficientError(DomainError):
+    """The stored data does not suffice for a sound answer.
+
+    Args:
+        need: What there must be more of, such as "days with spend".
+        found: How much there is.
+        required: How much the answer needs.
+    """
+
+    reason = "ERROR_REASON_DATA_INSUFFICIENT"
+
+    def __init__(self, need: str, *, found: str, required: str) -> None:
+        super().__init__(
+            f"The data has {found} {need} and the answer needs {required}; load more or ask wider.",
+            metadata={"need": need, "found": found, "required": required},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class UnmetGate:
+    """A condition that does not hold.
+
+    Attributes:
+        gate: Stable word.
+        measured: What was measured.
+        required: What would let it pass.
+    """
+
+    gate: str
+    measured: str
+    required: str
+
+
+class GateUnmetError(DomainError):
+    """Gates that must be met before a step are not; lists every one.
+
+    Attributes:
+        gates: At least one.
+    """
+
+    reason = "ERROR_REASON_GATE_UNMET"
+
+    def __init__(self, resource_name: str, gates: Sequence[UnmetGate]) -> None:
+        first = gates[0]
+        more = f" (and {len(gates) - 1} more)" if len(gates) > 1 else ""
+        super().__init__(
+            f"{resource_name} cannot go on: {first.gate} is {first.measured} and needs"
+            f" {first.required}{more}.",
+            metadata={"gate": first.gate, "gate_count": str(len(gates))},
+        )
+        self.resource_name = resource_name
+        self.gates = tuple(gates)
+
+
 class FenceClosedError(DomainError):
     """Writes to a scope are closed for now."""
 
@@ -343,6 +399,22 @@ class OrgMismatchError(DomainError):
     def __init__(self, field: str) -> None:
         super().__init__(
             f"{field} names another org than the token's; use names of your own org.",
+            metadata={"field": field},
+        )
+
+
+class ChannelInsecureError(DomainError):
+    """A secret came over a plaintext channel.
+
+    Args:
+        field: The field that held it.
+    """
+
+    reason = "ERROR_REASON_CHANNEL_INSECURE"
+
+    def __init__(self, field: str) -> None:
+        super().__init__(
+            f"{field} came over a plaintext channel: renew the secret and send it with TLS.",
             metadata={"field": field},
         )
 

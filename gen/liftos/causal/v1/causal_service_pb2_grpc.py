@@ -172,7 +172,7 @@ class CausalServiceServicer:
 
     def AnalyzeAttribution(self, request, context):
         """AnalyzeAttribution gives credit to channels. To store the result needs the role writer.
-        FAILED_PRECONDITION (VERIFICATION_FAILED) where the data does not suffice; NOT_FOUND for an
+        FAILED_PRECONDITION (DATA_INSUFFICIENT) where the data does not suffice; NOT_FOUND for an
         unknown model.
         Legacy: POST /api/v1/attribution/analyze.
         """
@@ -198,7 +198,7 @@ class CausalServiceServicer:
 
     def CreateModel(self, request, context):
         """CreateModel fits and stores a model. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS);
-        FAILED_PRECONDITION (VERIFICATION_FAILED) where the data does not suffice.
+        FAILED_PRECONDITION (DATA_INSUFFICIENT) where the data does not suffice.
         Legacy: POST /api/v1/models/create.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -223,7 +223,7 @@ class CausalServiceServicer:
 
     def RunExperiment(self, request, context):
         """RunExperiment plans an experiment, or analyses it where its days are over. FAILED_PRECONDITION
-        (VERIFICATION_FAILED) where the groups cannot be compared.
+        (DATA_INSUFFICIENT) where the groups cannot be compared.
         Legacy: POST /api/v1/experiments/run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -266,7 +266,7 @@ class CausalServiceServicer:
 
     def MeasureLift(self, request, context):
         """MeasureLift measures the lift of a campaign. To store it needs the role writer. NOT_FOUND for
-        an unknown campaign; FAILED_PRECONDITION (VERIFICATION_FAILED) where the data does not suffice.
+        an unknown campaign; FAILED_PRECONDITION (DATA_INSUFFICIENT) where the data does not suffice.
         Legacy: POST /api/v1/lift/measure.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -324,7 +324,7 @@ class CausalServiceServicer:
 
     def CheckPriorConflict(self, request, context):
         """CheckPriorConflict says how far data contradicts priors. FAILED_PRECONDITION
-        (VERIFICATION_FAILED) where the data does not suffice.
+        (DATA_INSUFFICIENT) where the data does not suffice.
         Legacy: POST /api/v1/bayesian/prior-conflict.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -48,7 +48,7 @@ class CausalServiceStub:
     def __new__(cls, channel: _aio.Channel) -> CausalServiceAsyncStub: ...
     AnalyzeAttribution: _grpc.UnaryUnaryMultiCallable[_causal_service_pb2.AnalyzeAttributionRequest, _causal_service_pb2.AnalyzeAttributionResponse]
     """AnalyzeAttribution gives credit to channels. To store the result needs the role writer.
-    FAILED_PRECONDITION (VERIFICATION_FAILED) where the data does not suffice; NOT_FOUND for an
+    FAILED_PRECONDITION (DATA_INSUFFICIENT) where the data does not suffice; NOT_FOUND for an
     unknown model.
     Legacy: POST /api/v1/attribution/analyze.
     """
@@ -62,7 +62,7 @@ class CausalServiceStub:
     """
     CreateModel: _grpc.UnaryUnaryMultiCallable[_causal_service_pb2.CreateModelRequest, _causal_service_pb2.CreateModelResponse]
     """CreateModel fits and stores a model. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS);
-    FAILED_PRECONDITION (VERIFICATION_FAILED) where the data does not suffice.
+    FAILED_PRECONDITION (DATA_INSUFFICIENT) where the data does not suffice.
     Legacy: POST /api/v1/models/create.
     """
     GetModel: _grpc.UnaryUnaryMultiCallable[_causal_service_pb2.GetModelRequest, _causal_service_pb2.GetModelResponse]
@@ -75,7 +75,7 @@ class CausalServiceStub:
     """
     RunExperiment: _grpc.UnaryUnaryMultiCallable[_causal_service_pb2.RunExperimentRequest, _causal_service_pb2.RunExperimentResponse]
     """RunExperiment plans an experiment, or analyses it where its days are over. FAILED_PRECONDITION
-    (VERIFICATION_FAILED) where the groups cannot be compared.
+    (DATA_INSUFFICIENT) where the groups cannot be compared.
     Legacy: POST /api/v1/experiments/run.
     """
     GetExperiment: _grpc.UnaryUnaryMultiCallable[_causal_service_pb2.GetExperimentRequest, _causal_service_pb2.GetExperimentResponse]
@@ -98,7 +98,7 @@ class CausalServiceStub:
     """
     MeasureLift: _grpc.UnaryUnaryMultiCallable[_causal_service_pb2.MeasureLiftRequest, _causal_service_pb2.MeasureLiftResponse]
     """MeasureLift measures the lift of a campaign. To store it needs the role writer. NOT_FOUND for
-    an unknown campaign; FAILED_PRECONDITION (VERIFICATION_FAILED) where the data does not suffice.
+    an unknown campaign; FAILED_PRECONDITION (DATA_INSUFFICIENT) where the data does not suffice.
     Legacy: POST /api/v1/lift/measure.
     """
     ListLiftMeasurements: _grpc.UnaryUnaryMultiCallable[_causal_service_pb2.ListLiftMeasurementsRequest, _causal_service_pb2.ListLiftMeasurementsResponse]
@@ -128,7 +128,7 @@ class CausalServiceStub:
     """
     CheckPriorConflict: _grpc.UnaryUnaryMultiCallable[_causal_service_pb2.CheckPriorConflictRequest, _causal_service_pb2.CheckPriorConflictResponse]
     """CheckPriorConflict says how far data contradicts priors. FAILED_PRECONDITION
-    (VERIFICATION_FAILED) where the data does not suffice.
+    (DATA_INSUFFICIENT) where the data does not suffice.
     Legacy: POST /api/v1/bayesian/prior-conflict.
     """
     ValidateCalibration: _grpc.UnaryUnaryMultiCallable[_causal_service_pb2.ValidateCalibrationRequest, _causal_service_pb2.ValidateCalibrationResponse]
@@ -161,7 +161,7 @@ class CausalServiceAsyncStub(CausalServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     AnalyzeAttribution: _aio.UnaryUnaryMultiCallable[_causal_service_pb2.AnalyzeAttributionRequest, _causal_service_pb2.AnalyzeAttributionResponse]  # type: ignore[assignment]
     """AnalyzeAttribution gives credit to channels. To store the result needs the role writer.
-    FAILED_PRECONDITION (VERIFICATION_FAILED) where the data does not suffice; NOT_FOUND for an
+    FAILED_PRECONDITION (DATA_INSUFFICIENT) where the data does not suffice; NOT_FOUND for an
     unknown model.
     Legacy: POST /api/v1/attribution/analyze.
     """
@@ -175,7 +175,7 @@ class CausalServiceAsyncStub(CausalServiceStub):
     """
     CreateModel: _aio.UnaryUnaryMultiCallable[_causal_service_pb2.CreateModelRequest, _causal_service_pb2.CreateModelResponse]  # type: ignore[assignment]
     """CreateModel fits and stores a model. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS);
-    FAILED_PRECONDITION (VERIFICATION_FAILED) where the data does not suffice.
+    FAILED_PRECONDITION (DATA_INSUFFICIENT) where the data does not suffice.
     Legacy: POST /api/v1/models/create.
     """
     GetModel: _aio.UnaryUnaryMultiCallable[_causal_service_pb2.GetModelRequest, _causal_service_pb2.GetModelResponse]  # type: ignore[assignment]
@@ -188,7 +188,7 @@ class CausalServiceAsyncStub(CausalServiceStub):
     """
     RunExperiment: _aio.UnaryUnaryMultiCallable[_causal_service_pb2.RunExperimentRequest, _causal_service_pb2.RunExperimentResponse]  # type: ignore[assignment]
     """RunExperiment plans an experiment, or analyses it where its days are over. FAILED_PRECONDITION
-    (VERIFICATION_FAILED) where the groups cannot be compared.
+    (DATA_INSUFFICIENT) where the groups cannot be compared.
     Legacy: POST /api/v1/experiments/run.
     """
     GetExperiment: _aio.UnaryUnaryMultiCallable[_causal_service_pb2.GetExperimentRequest, _causal_service_pb2.GetExperimentResponse]  # type: ignore[assignment]
@@ -211,7 +211,7 @@ class CausalServiceAsyncStub(CausalServiceStub):
     """
     MeasureLift: _aio.UnaryUnaryMultiCallable[_causal_service_pb2.MeasureLiftRequest, _causal_service_pb2.MeasureLiftResponse]  # type: ignore[assignment]
     """MeasureLift measures the lift of a campaign. To store it needs the role writer. NOT_FOUND for
-    an unknown campaign; FAILED_PRECONDITION (VERIFICATION_FAILED) where the data does not suffice.
+    an unknown campaign; FAILED_PRECONDITION (DATA_INSUFFICIENT) where the data does not suffice.
     Legacy: POST /api/v1/lift/measure.
     """
     ListLiftMeasurements: _aio.UnaryUnaryMultiCallable[_causal_service_pb2.ListLiftMeasurementsRequest, _causal_service_pb2.ListLiftMeasurementsResponse]  # type: ignore[assignment]
@@ -241,7 +241,7 @@ class CausalServiceAsyncStub(CausalServiceStub):
     """
     CheckPriorConflict: _aio.UnaryUnaryMultiCallable[_causal_service_pb2.CheckPriorConflictRequest, _causal_service_pb2.CheckPriorConflictResponse]  # type: ignore[assignment]
     """CheckPriorConflict says how far data contradicts priors. FAILED_PRECONDITION
-    (VERIFICATION_FAILED) where the data does not suffice.
+    (DATA_INSUFFICIENT) where the data does not suffice.
     Legacy: POST /api/v1/bayesian/prior-conflict.
     """
     ValidateCalibration: _aio.UnaryUnaryMultiCallable[_causal_service_pb2.ValidateCalibrationRequest, _causal_service_pb2.ValidateCalibrationResponse]  # type: ignore[assignment]
@@ -277,7 +277,7 @@ class CausalServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_causal_service_pb2.AnalyzeAttributionResponse, _abc.Awaitable[_causal_service_pb2.AnalyzeAttributionResponse]]:
         """AnalyzeAttribution gives credit to channels. To store the result needs the role writer.
-        FAILED_PRECONDITION (VERIFICATION_FAILED) where the data does not suffice; NOT_FOUND for an
+        FAILED_PRECONDITION (DATA_INSUFFICIENT) where the data does not suffice; NOT_FOUND for an
         unknown model.
         Legacy: POST /api/v1/attribution/analyze.
         """
@@ -309,7 +309,7 @@ class CausalServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_causal_service_pb2.CreateModelResponse, _abc.Awaitable[_causal_service_pb2.CreateModelResponse]]:
         """CreateModel fits and stores a model. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS);
-        FAILED_PRECONDITION (VERIFICATION_FAILED) where the data does not suffice.
+        FAILED_PRECONDITION (DATA_INSUFFICIENT) where the data does not suffice.
         Legacy: POST /api/v1/models/create.
         """
 
@@ -340,7 +340,7 @@ class CausalServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_causal_service_pb2.RunExperimentResponse, _abc.Awaitable[_causal_service_pb2.RunExperimentResponse]]:
         """RunExperiment plans an experiment, or analyses it where its days are over. FAILED_PRECONDITION
-        (VERIFICATION_FAILED) where the groups cannot be compared.
+        (DATA_INSUFFICIENT) where the groups cannot be compared.
         Legacy: POST /api/v1/experiments/run.
         """
 
@@ -393,7 +393,7 @@ class CausalServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_causal_service_pb2.MeasureLiftResponse, _abc.Awaitable[_causal_service_pb2.MeasureLiftResponse]]:
         """MeasureLift measures the lift of a campaign. To store it needs the role writer. NOT_FOUND for
-        an unknown campaign; FAILED_PRECONDITION (VERIFICATION_FAILED) where the data does not suffice.
+        an unknown campaign; FAILED_PRECONDITION (DATA_INSUFFICIENT) where the data does not suffice.
         Legacy: POST /api/v1/lift/measure.
         """
 
@@ -465,7 +465,7 @@ class CausalServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_causal_service_pb2.CheckPriorConflictResponse, _abc.Awaitable[_causal_service_pb2.CheckPriorConflictResponse]]:
         """CheckPriorConflict says how far data contradicts priors. FAILED_PRECONDITION
-        (VERIFICATION_FAILED) where the data does not suffice.
+        (DATA_INSUFFICIENT) where the data does not suffice.
         Legacy: POST /api/v1/bayesian/prior-conflict.
         """
 

@@ -35,7 +35,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_PAGE_TOKEN_INVALID: _ErrorReason.ValueType  # 5
     """INVALID_ARGUMENT. The page token is damaged, foreign, or was issued for another request."""
     ERROR_REASON_FILTER_INVALID: _ErrorReason.ValueType  # 6
-    """INVALID_ARGUMENT. metadata: filter, position."""
+    """INVALID_ARGUMENT, with google.rpc.BadRequest. metadata: position, of the character from 0."""
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 7
     """ALREADY_EXISTS. The request_id was used before with another payload. metadata: request_id."""
     ERROR_REASON_ETAG_MISMATCH: _ErrorReason.ValueType  # 8
@@ -67,7 +67,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_ORG_MISMATCH: _ErrorReason.ValueType  # 21
     """PERMISSION_DENIED. The request names another organisation than the token. metadata: field."""
     ERROR_REASON_FENCE_CLOSED: _ErrorReason.ValueType  # 22
-    """FAILED_PRECONDITION. Writes of the scope are closed. metadata: scope, epoch."""
+    """FAILED_PRECONDITION. Writes of the scope are closed. metadata: scope ("*" is the whole
+    organisation), epoch (of its fence).
+    """
     ERROR_REASON_EPOCH_FENCED: _ErrorReason.ValueType  # 23
     """FAILED_PRECONDITION. A newer writer has taken over. metadata: current_epoch, received_epoch."""
     ERROR_REASON_RATE_MISSING: _ErrorReason.ValueType  # 24
@@ -92,6 +94,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED. metadata: size_bytes, maximum_bytes."""
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 31
     """UNAVAILABLE, with google.rpc.RetryInfo. The server is draining; call again, another one answers."""
+    ERROR_REASON_CHANNEL_INSECURE: _ErrorReason.ValueType  # 32
+    """FAILED_PRECONDITION. A secret came over a plaintext channel that is not loopback; call again
+    with TLS and treat the secret as known. metadata: field.
+    """
+    ERROR_REASON_DATA_INSUFFICIENT: _ErrorReason.ValueType  # 33
+    """FAILED_PRECONDITION. The stored data does not suffice for a sound answer. metadata: need, found,
+    required.
+    """
+    ERROR_REASON_GATE_UNMET: _ErrorReason.ValueType  # 34
+    """FAILED_PRECONDITION, with google.rpc.PreconditionFailure holding every unmet gate with its
+    measured value. metadata: gate (the first), gate_count.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason holds every google.rpc.ErrorInfo.reason of the domain "liftos.dev". The text on the
@@ -111,7 +125,7 @@ ERROR_REASON_BATCH_TOO_LARGE: ErrorReason.ValueType  # 4
 ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason.ValueType  # 5
 """INVALID_ARGUMENT. The page token is damaged, foreign, or was issued for another request."""
 ERROR_REASON_FILTER_INVALID: ErrorReason.ValueType  # 6
-"""INVALID_ARGUMENT. metadata: filter, position."""
+"""INVALID_ARGUMENT, with google.rpc.BadRequest. metadata: position, of the character from 0."""
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 7
 """ALREADY_EXISTS. The request_id was used before with another payload. metadata: request_id."""
 ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 8
@@ -143,7 +157,9 @@ ERROR_REASON_SCOPE_MISSING: ErrorReason.ValueType  # 20
 ERROR_REASON_ORG_MISMATCH: ErrorReason.ValueType  # 21
 """PERMISSION_DENIED. The request names another organisation than the token. metadata: field."""
 ERROR_REASON_FENCE_CLOSED: ErrorReason.ValueType  # 22
-"""FAILED_PRECONDITION. Writes of the scope are closed. metadata: scope, epoch."""
+"""FAILED_PRECONDITION. Writes of the scope are closed. metadata: scope ("*" is the whole
+organisation), epoch (of its fence).
+"""
 ERROR_REASON_EPOCH_FENCED: ErrorReason.ValueType  # 23
 """FAILED_PRECONDITION. A newer writer has taken over. metadata: current_epoch, received_epoch."""
 ERROR_REASON_RATE_MISSING: ErrorReason.ValueType  # 24
@@ -168,4 +184,16 @@ ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 30
 """RESOURCE_EXHAUSTED. metadata: size_bytes, maximum_bytes."""
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 31
 """UNAVAILABLE, with google.rpc.RetryInfo. The server is draining; call again, another one answers."""
+ERROR_REASON_CHANNEL_INSECURE: ErrorReason.ValueType  # 32
+"""FAILED_PRECONDITION. A secret came over a plaintext channel that is not loopback; call again
+with TLS and treat the secret as known. metadata: field.
+"""
+ERROR_REASON_DATA_INSUFFICIENT: ErrorReason.ValueType  # 33
+"""FAILED_PRECONDITION. The stored data does not suffice for a sound answer. metadata: need, found,
+required.
+"""
+ERROR_REASON_GATE_UNMET: ErrorReason.ValueType  # 34
+"""FAILED_PRECONDITION, with google.rpc.PreconditionFailure holding every unmet gate with its
+measured value. metadata: gate (the first), gate_count.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

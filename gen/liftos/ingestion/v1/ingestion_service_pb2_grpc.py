@@ -279,9 +279,9 @@ class IngestionServiceServicer:
     """
 
     def CreateConnection(self, request, context):
-        """CreateConnection registers a connection and tries its credential. FAILED_PRECONDITION
-        (CREDENTIALS_REJECTED), or on a plaintext channel that is not loopback where a credential is
-        given; ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS); NOT_FOUND for an unregistered platform.
+        """CreateConnection registers a connection and tries its credential, where one is given.
+        FAILED_PRECONDITION (CREDENTIALS_REJECTED, CHANNEL_INSECURE); ALREADY_EXISTS
+        (RESOURCE_ALREADY_EXISTS); NOT_FOUND for an unregistered platform.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -326,7 +326,7 @@ class IngestionServiceServicer:
 
     def SetCredential(self, request, context):
         """SetCredential keeps a credential, whether the platform takes it or not; the state says which.
-        FAILED_PRECONDITION on a plaintext channel that is not loopback; NOT_FOUND.
+        FAILED_PRECONDITION (CHANNEL_INSECURE); NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -334,8 +334,8 @@ class IngestionServiceServicer:
 
     def RotateCredential(self, request, context):
         """RotateCredential replaces a credential that works by a new one that works: the old one stays
-        until the platform has taken the new one. FAILED_PRECONDITION (CREDENTIALS_REJECTED), or on a
-        plaintext channel that is not loopback; NOT_FOUND.
+        until the platform has taken the new one. FAILED_PRECONDITION (CREDENTIALS_REJECTED,
+        CHANNEL_INSECURE); NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -537,7 +537,7 @@ class IngestionServiceServicer:
 
     def CreateAlertRoute(self, request, context):
         """CreateAlertRoute says where alerts go. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS);
-        FAILED_PRECONDITION on a plaintext channel that is not loopback.
+        FAILED_PRECONDITION (CHANNEL_INSECURE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -559,7 +559,7 @@ class IngestionServiceServicer:
 
     def UpdateAlertRoute(self, request, context):
         """UpdateAlertRoute changes the fields in update_mask. ABORTED (ETAG_MISMATCH); NOT_FOUND;
-        FAILED_PRECONDITION on a plaintext channel that is not loopback where a target is given.
+        FAILED_PRECONDITION (CHANNEL_INSECURE) where a target is given.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

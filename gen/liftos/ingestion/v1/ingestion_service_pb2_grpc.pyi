@@ -46,9 +46,9 @@ class IngestionServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> IngestionServiceAsyncStub: ...
     CreateConnection: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.CreateConnectionRequest, _ingestion_service_pb2.CreateConnectionResponse]
-    """CreateConnection registers a connection and tries its credential. FAILED_PRECONDITION
-    (CREDENTIALS_REJECTED), or on a plaintext channel that is not loopback where a credential is
-    given; ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS); NOT_FOUND for an unregistered platform.
+    """CreateConnection registers a connection and tries its credential, where one is given.
+    FAILED_PRECONDITION (CREDENTIALS_REJECTED, CHANNEL_INSECURE); ALREADY_EXISTS
+    (RESOURCE_ALREADY_EXISTS); NOT_FOUND for an unregistered platform.
     """
     GetConnection: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.GetConnectionRequest, _ingestion_service_pb2.GetConnectionResponse]
     """GetConnection reads one connection. NOT_FOUND."""
@@ -66,12 +66,12 @@ class IngestionServiceStub:
     """
     SetCredential: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.SetCredentialRequest, _ingestion_service_pb2.SetCredentialResponse]
     """SetCredential keeps a credential, whether the platform takes it or not; the state says which.
-    FAILED_PRECONDITION on a plaintext channel that is not loopback; NOT_FOUND.
+    FAILED_PRECONDITION (CHANNEL_INSECURE); NOT_FOUND.
     """
     RotateCredential: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.RotateCredentialRequest, _ingestion_service_pb2.RotateCredentialResponse]
     """RotateCredential replaces a credential that works by a new one that works: the old one stays
-    until the platform has taken the new one. FAILED_PRECONDITION (CREDENTIALS_REJECTED), or on a
-    plaintext channel that is not loopback; NOT_FOUND.
+    until the platform has taken the new one. FAILED_PRECONDITION (CREDENTIALS_REJECTED,
+    CHANNEL_INSECURE); NOT_FOUND.
     """
     UpsertSource: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.UpsertSourceRequest, _ingestion_service_pb2.UpsertSourceResponse]
     """UpsertSource registers a source of kind FILES or HTTP, or changes it. ABORTED (ETAG_MISMATCH);
@@ -150,7 +150,7 @@ class IngestionServiceStub:
     """
     CreateAlertRoute: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.CreateAlertRouteRequest, _ingestion_service_pb2.CreateAlertRouteResponse]
     """CreateAlertRoute says where alerts go. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS);
-    FAILED_PRECONDITION on a plaintext channel that is not loopback.
+    FAILED_PRECONDITION (CHANNEL_INSECURE).
     """
     GetAlertRoute: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.GetAlertRouteRequest, _ingestion_service_pb2.GetAlertRouteResponse]
     """GetAlertRoute reads one route. NOT_FOUND."""
@@ -158,7 +158,7 @@ class IngestionServiceStub:
     """ListAlertRoutes pages through routes, by name."""
     UpdateAlertRoute: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.UpdateAlertRouteRequest, _ingestion_service_pb2.UpdateAlertRouteResponse]
     """UpdateAlertRoute changes the fields in update_mask. ABORTED (ETAG_MISMATCH); NOT_FOUND;
-    FAILED_PRECONDITION on a plaintext channel that is not loopback where a target is given.
+    FAILED_PRECONDITION (CHANNEL_INSECURE) where a target is given.
     """
     DeleteAlertRoute: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.DeleteAlertRouteRequest, _ingestion_service_pb2.DeleteAlertRouteResponse]
     """DeleteAlertRoute removes a route. NOT_FOUND."""
@@ -191,9 +191,9 @@ class IngestionServiceAsyncStub(IngestionServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateConnection: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.CreateConnectionRequest, _ingestion_service_pb2.CreateConnectionResponse]  # type: ignore[assignment]
-    """CreateConnection registers a connection and tries its credential. FAILED_PRECONDITION
-    (CREDENTIALS_REJECTED), or on a plaintext channel that is not loopback where a credential is
-    given; ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS); NOT_FOUND for an unregistered platform.
+    """CreateConnection registers a connection and tries its credential, where one is given.
+    FAILED_PRECONDITION (CREDENTIALS_REJECTED, CHANNEL_INSECURE); ALREADY_EXISTS
+    (RESOURCE_ALREADY_EXISTS); NOT_FOUND for an unregistered platform.
     """
     GetConnection: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.GetConnectionRequest, _ingestion_service_pb2.GetConnectionResponse]  # type: ignore[assignment]
     """GetConnection reads one connection. NOT_FOUND."""
@@ -211,12 +211,12 @@ class IngestionServiceAsyncStub(IngestionServiceStub):
     """
     SetCredential: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.SetCredentialRequest, _ingestion_service_pb2.SetCredentialResponse]  # type: ignore[assignment]
     """SetCredential keeps a credential, whether the platform takes it or not; the state says which.
-    FAILED_PRECONDITION on a plaintext channel that is not loopback; NOT_FOUND.
+    FAILED_PRECONDITION (CHANNEL_INSECURE); NOT_FOUND.
     """
     RotateCredential: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.RotateCredentialRequest, _ingestion_service_pb2.RotateCredentialResponse]  # type: ignore[assignment]
     """RotateCredential replaces a credential that works by a new one that works: the old one stays
-    until the platform has taken the new one. FAILED_PRECONDITION (CREDENTIALS_REJECTED), or on a
-    plaintext channel that is not loopback; NOT_FOUND.
+    until the platform has taken the new one. FAILED_PRECONDITION (CREDENTIALS_REJECTED,
+    CHANNEL_INSECURE); NOT_FOUND.
     """
     UpsertSource: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.UpsertSourceRequest, _ingestion_service_pb2.UpsertSourceResponse]  # type: ignore[assignment]
     """UpsertSource registers a source of kind FILES or HTTP, or changes it. ABORTED (ETAG_MISMATCH);
@@ -295,7 +295,7 @@ class IngestionServiceAsyncStub(IngestionServiceStub):
     """
     CreateAlertRoute: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.CreateAlertRouteRequest, _ingestion_service_pb2.CreateAlertRouteResponse]  # type: ignore[assignment]
     """CreateAlertRoute says where alerts go. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS);
-    FAILED_PRECONDITION on a plaintext channel that is not loopback.
+    FAILED_PRECONDITION (CHANNEL_INSECURE).
     """
     GetAlertRoute: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.GetAlertRouteRequest, _ingestion_service_pb2.GetAlertRouteResponse]  # type: ignore[assignment]
     """GetAlertRoute reads one route. NOT_FOUND."""
@@ -303,7 +303,7 @@ class IngestionServiceAsyncStub(IngestionServiceStub):
     """ListAlertRoutes pages through routes, by name."""
     UpdateAlertRoute: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.UpdateAlertRouteRequest, _ingestion_service_pb2.UpdateAlertRouteResponse]  # type: ignore[assignment]
     """UpdateAlertRoute changes the fields in update_mask. ABORTED (ETAG_MISMATCH); NOT_FOUND;
-    FAILED_PRECONDITION on a plaintext channel that is not loopback where a target is given.
+    FAILED_PRECONDITION (CHANNEL_INSECURE) where a target is given.
     """
     DeleteAlertRoute: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.DeleteAlertRouteRequest, _ingestion_service_pb2.DeleteAlertRouteResponse]  # type: ignore[assignment]
     """DeleteAlertRoute removes a route. NOT_FOUND."""
@@ -339,9 +339,9 @@ class IngestionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ingestion_service_pb2.CreateConnectionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ingestion_service_pb2.CreateConnectionResponse, _abc.Awaitable[_ingestion_service_pb2.CreateConnectionResponse]]:
-        """CreateConnection registers a connection and tries its credential. FAILED_PRECONDITION
-        (CREDENTIALS_REJECTED), or on a plaintext channel that is not loopback where a credential is
-        given; ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS); NOT_FOUND for an unregistered platform.
+        """CreateConnection registers a connection and tries its credential, where one is given.
+        FAILED_PRECONDITION (CREDENTIALS_REJECTED, CHANNEL_INSECURE); ALREADY_EXISTS
+        (RESOURCE_ALREADY_EXISTS); NOT_FOUND for an unregistered platform.
         """
 
     @_abc_1.abstractmethod
@@ -395,7 +395,7 @@ class IngestionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ingestion_service_pb2.SetCredentialResponse, _abc.Awaitable[_ingestion_service_pb2.SetCredentialResponse]]:
         """SetCredential keeps a credential, whether the platform takes it or not; the state says which.
-        FAILED_PRECONDITION on a plaintext channel that is not loopback; NOT_FOUND.
+        FAILED_PRECONDITION (CHANNEL_INSECURE); NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -405,8 +405,8 @@ class IngestionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ingestion_service_pb2.RotateCredentialResponse, _abc.Awaitable[_ingestion_service_pb2.RotateCredentialResponse]]:
         """RotateCredential replaces a credential that works by a new one that works: the old one stays
-        until the platform has taken the new one. FAILED_PRECONDITION (CREDENTIALS_REJECTED), or on a
-        plaintext channel that is not loopback; NOT_FOUND.
+        until the platform has taken the new one. FAILED_PRECONDITION (CREDENTIALS_REJECTED,
+        CHANNEL_INSECURE); NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -647,7 +647,7 @@ class IngestionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ingestion_service_pb2.CreateAlertRouteResponse, _abc.Awaitable[_ingestion_service_pb2.CreateAlertRouteResponse]]:
         """CreateAlertRoute says where alerts go. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS);
-        FAILED_PRECONDITION on a plaintext channel that is not loopback.
+        FAILED_PRECONDITION (CHANNEL_INSECURE).
         """
 
     @_abc_1.abstractmethod
@@ -673,7 +673,7 @@ class IngestionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ingestion_service_pb2.UpdateAlertRouteResponse, _abc.Awaitable[_ingestion_service_pb2.UpdateAlertRouteResponse]]:
         """UpdateAlertRoute changes the fields in update_mask. ABORTED (ETAG_MISMATCH); NOT_FOUND;
-        FAILED_PRECONDITION on a plaintext channel that is not loopback where a target is given.
+        FAILED_PRECONDITION (CHANNEL_INSECURE) where a target is given.
         """
 
     @_abc_1.abstractmethod

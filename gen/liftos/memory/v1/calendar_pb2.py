@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from liftos.common.v1 import marketing_pb2 as liftos_dot_common_dot_v1_dot_marketing__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fliftos/memory/v1/calendar.proto\x12\x10liftos.memory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a liftos/common/v1/marketing.proto\"\xa1\x03\n\x0b\x43\x61lendarDay\x12\x0c\n\x04\x64\x61te\x18\x01 \x01(\t\x12\x10\n\x08iso_year\x18\x02 \x01(\x05\x12\x10\n\x08iso_week\x18\x03 \x01(\x05\x12\r\n\x05month\x18\x04 \x01(\x05\x12\x0f\n\x07quarter\x18\x05 \x01(\x05\x12\x13\n\x0b\x64\x61y_of_week\x18\x06 \x01(\x05\x12\x0f\n\x07weekend\x18\x07 \x01(\x08\x12(\n\x06season\x18\x08 \x01(\x0e\x32\x18.liftos.memory.v1.Season\x12+\n\x08holidays\x18\t \x03(\x0b\x32\x19.liftos.memory.v1.Holiday\x12\x15\n\rretail_events\x18\n \x03(\t\x12\x0e\n\x06\x65vents\x18\x0b \x03(\t\x12\x13\n\x0bretail_year\x18\x0c \x01(\x05\x12\x14\n\x0cretail_month\x18\r \x01(\x05\x12\x13\n\x0bretail_week\x18\x0e \x01(\x05\x12\x13\n\x0b\x66iscal_year\x18\x0f \x01(\x05\x12\x16\n\x0e\x66iscal_quarter\x18\x10 \x01(\x05\x12\x14\n\x0c\x66iscal_month\x18\x11 \x01(\x05\x12\x19\n\x11structural_breaks\x18\x12 \x03(\t\">\n\x07Holiday\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bregion_code\x18\x02 \x01(\t\x12\x10\n\x08observed\x18\x03 \x01(\x08\"\xc2\x02\n\rCalendarEvent\x12Z\n\x04name\x18\x01 \x01(\tBL\xbaHIrG2E^orgs/[a-z0-9][a-z0-9-]{0,62}/calendarEvents/[a-z0-9][a-z0-9-]{0,62}$\x12 \n\x0c\x64isplay_name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x37\n\ndate_range\x18\x03 \x01(\x0b\x32\x1b.liftos.common.v1.DateRangeB\x06\xbaH\x03\xc8\x01\x01\x12\x18\n\x10structural_break\x18\x04 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*l\n\x06Season\x12\x16\n\x12SEASON_UNSPECIFIED\x10\x00\x12\x11\n\rSEASON_SPRING\x10\x01\x12\x11\n\rSEASON_SUMMER\x10\x02\x12\x11\n\rSEASON_AUTUMN\x10\x03\x12\x11\n\rSEASON_WINTER\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fliftos/memory/v1/calendar.proto\x12\x10liftos.memory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a liftos/common/v1/marketing.proto\"\xb9\x04\n\x0b\x43\x61lendarDay\x12\x0c\n\x04\x64\x61te\x18\x01 \x01(\t\x12\x10\n\x08iso_year\x18\x02 \x01(\x05\x12\x10\n\x08iso_week\x18\x03 \x01(\x05\x12\r\n\x05month\x18\x04 \x01(\x05\x12\x0f\n\x07quarter\x18\x05 \x01(\x05\x12\x13\n\x0b\x64\x61y_of_week\x18\x06 \x01(\x05\x12\x0f\n\x07weekend\x18\x07 \x01(\x08\x12(\n\x06season\x18\x08 \x01(\x0e\x32\x18.liftos.memory.v1.Season\x12+\n\x08holidays\x18\t \x03(\x0b\x32\x19.liftos.memory.v1.Holiday\x12\x15\n\rretail_events\x18\n \x03(\t\x12\x0e\n\x06\x65vents\x18\x0b \x03(\t\x12\x13\n\x0bretail_year\x18\x0c \x01(\x05\x12\x14\n\x0cretail_month\x18\r \x01(\x05\x12\x13\n\x0bretail_week\x18\x0e \x01(\x05\x12\x13\n\x0b\x66iscal_year\x18\x0f \x01(\x05\x12\x16\n\x0e\x66iscal_quarter\x18\x10 \x01(\x05\x12\x14\n\x0c\x66iscal_month\x18\x11 \x01(\x05\x12\x19\n\x11structural_breaks\x18\x12 \x03(\t\x12\x13\n\x0b\x64\x61y_of_year\x18\x13 \x01(\x05\x12\x16\n\x0eretail_quarter\x18\x14 \x01(\x05\x12\x12\n\nnext_event\x18\x15 \x01(\t\x12\x1a\n\x12\x64\x61ys_to_next_event\x18\x16 \x01(\x05\x12\x16\n\x0eprevious_event\x18\x17 \x01(\t\x12!\n\x19\x64\x61ys_since_previous_event\x18\x18 \x01(\x05\">\n\x07Holiday\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bregion_code\x18\x02 \x01(\t\x12\x10\n\x08observed\x18\x03 \x01(\x08\"\xc2\x02\n\rCalendarEvent\x12Z\n\x04name\x18\x01 \x01(\tBL\xbaHIrG2E^orgs/[a-z0-9][a-z0-9-]{0,62}/calendarEvents/[a-z0-9][a-z0-9-]{0,62}$\x12 \n\x0c\x64isplay_name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x37\n\ndate_range\x18\x03 \x01(\x0b\x32\x1b.liftos.common.v1.DateRangeB\x06\xbaH\x03\xc8\x01\x01\x12\x18\n\x10structural_break\x18\x04 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*l\n\x06Season\x12\x16\n\x12SEASON_UNSPECIFIED\x10\x00\x12\x11\n\rSEASON_SPRING\x10\x01\x12\x11\n\rSEASON_SUMMER\x10\x02\x12\x11\n\rSEASON_AUTUMN\x10\x03\x12\x11\n\rSEASON_WINTER\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,12 +40,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CALENDAREVENT'].fields_by_name['display_name']._serialized_options = b'\272H\007r\005\020\001\030\310\001'
   _globals['_CALENDAREVENT'].fields_by_name['date_range']._loaded_options = None
   _globals['_CALENDAREVENT'].fields_by_name['date_range']._serialized_options = b'\272H\003\310\001\001'
-  _globals['_SEASON']._serialized_start=958
-  _globals['_SEASON']._serialized_end=1066
+  _globals['_SEASON']._serialized_start=1110
+  _globals['_SEASON']._serialized_end=1218
   _globals['_CALENDARDAY']._serialized_start=150
-  _globals['_CALENDARDAY']._serialized_end=567
-  _globals['_HOLIDAY']._serialized_start=569
-  _globals['_HOLIDAY']._serialized_end=631
-  _globals['_CALENDAREVENT']._serialized_start=634
-  _globals['_CALENDAREVENT']._serialized_end=956
+  _globals['_CALENDARDAY']._serialized_end=719
+  _globals['_HOLIDAY']._serialized_start=721
+  _globals['_HOLIDAY']._serialized_end=783
+  _globals['_CALENDAREVENT']._serialized_start=786
+  _globals['_CALENDAREVENT']._serialized_end=1108
 # @@protoc_insertion_point(module_scope)

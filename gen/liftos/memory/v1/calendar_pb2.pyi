@@ -79,6 +79,12 @@ class CalendarDay(_message.Message):
     FISCAL_QUARTER_FIELD_NUMBER: _builtins.int
     FISCAL_MONTH_FIELD_NUMBER: _builtins.int
     STRUCTURAL_BREAKS_FIELD_NUMBER: _builtins.int
+    DAY_OF_YEAR_FIELD_NUMBER: _builtins.int
+    RETAIL_QUARTER_FIELD_NUMBER: _builtins.int
+    NEXT_EVENT_FIELD_NUMBER: _builtins.int
+    DAYS_TO_NEXT_EVENT_FIELD_NUMBER: _builtins.int
+    PREVIOUS_EVENT_FIELD_NUMBER: _builtins.int
+    DAYS_SINCE_PREVIOUS_EVENT_FIELD_NUMBER: _builtins.int
     date: _builtins.str
     """"YYYY-MM-DD"."""
     iso_year: _builtins.int
@@ -107,6 +113,18 @@ class CalendarDay(_message.Message):
     """1 to 4."""
     fiscal_month: _builtins.int
     """Month of the fiscal year, 1 to 12."""
+    day_of_year: _builtins.int
+    """1 to 366."""
+    retail_quarter: _builtins.int
+    """The retail calendar's quarter, 1 to 4, where the first begins in February."""
+    next_event: _builtins.str
+    """The nearest major retail event from this day on; two on one day are joined by ", "."""
+    days_to_next_event: _builtins.int
+    """Days until then, 0 on the day itself."""
+    previous_event: _builtins.str
+    """The nearest major retail event up to this day."""
+    days_since_previous_event: _builtins.int
+    """Days since then, 0 on the day itself."""
     @_builtins.property
     def holidays(self) -> _containers.RepeatedCompositeFieldContainer[Global___Holiday]:
         """Public holidays in the org's countries."""
@@ -121,7 +139,9 @@ class CalendarDay(_message.Message):
 
     @_builtins.property
     def structural_breaks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Structural breaks that begin on that day: before and after must not be compared blindly."""
+        """Structural breaks that begin on that day, the org's own and those of platforms that all share:
+        before and after must not be compared blindly.
+        """
 
     def __init__(
         self,
@@ -144,10 +164,16 @@ class CalendarDay(_message.Message):
         fiscal_quarter: _builtins.int = ...,
         fiscal_month: _builtins.int = ...,
         structural_breaks: _abc.Iterable[_builtins.str] | None = ...,
+        day_of_year: _builtins.int = ...,
+        retail_quarter: _builtins.int = ...,
+        next_event: _builtins.str = ...,
+        days_to_next_event: _builtins.int = ...,
+        previous_event: _builtins.str = ...,
+        days_since_previous_event: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "day_of_week", b"day_of_week", "events", b"events", "fiscal_month", b"fiscal_month", "fiscal_quarter", b"fiscal_quarter", "fiscal_year", b"fiscal_year", "holidays", b"holidays", "iso_week", b"iso_week", "iso_year", b"iso_year", "month", b"month", "quarter", b"quarter", "retail_events", b"retail_events", "retail_month", b"retail_month", "retail_week", b"retail_week", "retail_year", b"retail_year", "season", b"season", "structural_breaks", b"structural_breaks", "weekend", b"weekend"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "day_of_week", b"day_of_week", "day_of_year", b"day_of_year", "days_since_previous_event", b"days_since_previous_event", "days_to_next_event", b"days_to_next_event", "events", b"events", "fiscal_month", b"fiscal_month", "fiscal_quarter", b"fiscal_quarter", "fiscal_year", b"fiscal_year", "holidays", b"holidays", "iso_week", b"iso_week", "iso_year", b"iso_year", "month", b"month", "next_event", b"next_event", "previous_event", b"previous_event", "quarter", b"quarter", "retail_events", b"retail_events", "retail_month", b"retail_month", "retail_quarter", b"retail_quarter", "retail_week", b"retail_week", "retail_year", b"retail_year", "season", b"season", "structural_breaks", b"structural_breaks", "weekend", b"weekend"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -209,6 +209,8 @@ class TransformContext(_message.Message):
     DATE_BASIS_FIELD_NUMBER: _builtins.int
     DATE_FIELD_NUMBER: _builtins.int
     CONVERSION_ACTIONS_FIELD_NUMBER: _builtins.int
+    DATE_TIMES_FIELD_NUMBER: _builtins.int
+    FINAL_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     """Account, where the rows do not name it."""
     account_name: _builtins.str
@@ -225,10 +227,18 @@ class TransformContext(_message.Message):
     """What the date of the rows stands for."""
     date: _builtins.str
     """Day of the rows, where they do not name it, "YYYY-MM-DD"."""
+    final: _builtins.bool
+    """True where the platform no longer restates these rows."""
     @_builtins.property
     def conversion_actions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Actions that count as conversions, best first; the first that a row has is taken, they are never
         summed. None means the platform mapping's own.
+        """
+
+    @_builtins.property
+    def date_times(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Days of rows that hold one list of values per statistic, as a flow series does: the answer's
+        date_times as they came, at most 400.
         """
 
     def __init__(
@@ -243,10 +253,12 @@ class TransformContext(_message.Message):
         date_basis: _entry_pb2.DateBasis.ValueType = ...,
         date: _builtins.str = ...,
         conversion_actions: _abc.Iterable[_builtins.str] | None = ...,
+        date_times: _abc.Iterable[_builtins.str] | None = ...,
+        final: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_name", b"account_name", "attribution_key", b"attribution_key", "conversion_actions", b"conversion_actions", "currency_code", b"currency_code", "date", b"date", "date_basis", b"date_basis", "level", b"level", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_name", b"account_name", "attribution_key", b"attribution_key", "conversion_actions", b"conversion_actions", "currency_code", b"currency_code", "date", b"date", "date_basis", b"date_basis", "date_times", b"date_times", "final", b"final", "level", b"level", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -264,7 +276,7 @@ class TransformEntriesResponse(_message.Message):
     UNMAPPED_FIELDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[_entry_pb2.Entry]:
-        """In the order of the rows."""
+        """In the order of the rows, with name, derived metrics and quality; calendar_day is unset."""
 
     @_builtins.property
     def source_indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -272,7 +284,9 @@ class TransformEntriesResponse(_message.Message):
 
     @_builtins.property
     def item_errors(self) -> _containers.RepeatedCompositeFieldContainer[_marketing_pb2.ItemError]:
-        """Rows that were refused; all others stand."""
+        """Rows that were refused, by their place in the request; all others stand. A row that holds many
+        days may be refused for some of them.
+        """
 
     @_builtins.property
     def unmapped_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -2226,7 +2240,7 @@ class UpdateOrgSettingsRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields to change; none means all."""
+        """Fields to change; none means all. name, etag and update_time cannot be among them."""
 
     def __init__(
         self,

@@ -286,8 +286,9 @@ class MemoryServiceServicer:
     """
 
     def TransformEntries(self, request, context):
-        """TransformEntries turns raw platform rows into entries without storing them.
-        NOT_FOUND for an unregistered platform.
+        """TransformEntries turns raw platform rows into entries without storing them, by the same checks
+        as a write. NOT_FOUND for an unregistered platform; UNIMPLEMENTED (NOT_BUILT) for a registered
+        one without a mapping.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -410,28 +411,30 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListCalendarDays(self, request, context):
-        """ListCalendarDays reads the calendar as the organisation sees it.
+        """ListCalendarDays reads the calendar as the organisation sees it, from 1990 to 2100. A change of
+        settings or events is seen at once by the server that made it, by others within 2 s.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpsertCalendarEvent(self, request, context):
-        """UpsertCalendarEvent adds or replaces an event of the organisation.
+        """UpsertCalendarEvent adds or replaces an event of the organisation, which may have 1,000.
+        FAILED_PRECONDITION (FENCE_CLOSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCalendarEvents(self, request, context):
-        """ListCalendarEvents pages through the organisation's events, by first day.
+        """ListCalendarEvents pages through the organisation's events, by first day and name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCalendarEvent(self, request, context):
-        """DeleteCalendarEvent removes an event. NOT_FOUND.
+        """DeleteCalendarEvent removes an event. NOT_FOUND; FAILED_PRECONDITION (FENCE_CLOSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -445,14 +448,18 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateOrgSettings(self, request, context):
-        """UpdateOrgSettings changes the settings in update_mask. ABORTED (ETAG_MISMATCH).
+        """UpdateOrgSettings changes the settings in update_mask. ABORTED (ETAG_MISMATCH);
+        FAILED_PRECONDITION (FENCE_CLOSED, STATE_TRANSITION_INVALID), the latter for another base
+        currency while there are exchange rates.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpsertSource(self, request, context):
-        """UpsertSource registers a source of the organisation's own, or changes it.
+        """UpsertSource registers a source of the organisation's own, or changes it. ALREADY_EXISTS
+        (RESOURCE_ALREADY_EXISTS) for the id of a built in one; FAILED_PRECONDITION (FENCE_CLOSED);
+        UNIMPLEMENTED (NOT_BUILT) for a mapping that is not empty.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,8 +42,9 @@ class MemoryServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MemoryServiceAsyncStub: ...
     TransformEntries: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.TransformEntriesRequest, _memory_service_pb2.TransformEntriesResponse]
-    """TransformEntries turns raw platform rows into entries without storing them.
-    NOT_FOUND for an unregistered platform.
+    """TransformEntries turns raw platform rows into entries without storing them, by the same checks
+    as a write. NOT_FOUND for an unregistered platform; UNIMPLEMENTED (NOT_BUILT) for a registered
+    one without a mapping.
     """
     BatchUpsertEntries: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.BatchUpsertEntriesRequest, _memory_service_pb2.BatchUpsertEntriesResponse]
     """BatchUpsertEntries writes one batch. Good rows land, bad rows come back as item errors.
@@ -96,19 +97,29 @@ class MemoryServiceStub:
     correlations, mix and rate effects apart.
     """
     ListCalendarDays: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListCalendarDaysRequest, _memory_service_pb2.ListCalendarDaysResponse]
-    """ListCalendarDays reads the calendar as the organisation sees it."""
+    """ListCalendarDays reads the calendar as the organisation sees it, from 1990 to 2100. A change of
+    settings or events is seen at once by the server that made it, by others within 2 s.
+    """
     UpsertCalendarEvent: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.UpsertCalendarEventRequest, _memory_service_pb2.UpsertCalendarEventResponse]
-    """UpsertCalendarEvent adds or replaces an event of the organisation."""
+    """UpsertCalendarEvent adds or replaces an event of the organisation, which may have 1,000.
+    FAILED_PRECONDITION (FENCE_CLOSED).
+    """
     ListCalendarEvents: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListCalendarEventsRequest, _memory_service_pb2.ListCalendarEventsResponse]
-    """ListCalendarEvents pages through the organisation's events, by first day."""
+    """ListCalendarEvents pages through the organisation's events, by first day and name."""
     DeleteCalendarEvent: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.DeleteCalendarEventRequest, _memory_service_pb2.DeleteCalendarEventResponse]
-    """DeleteCalendarEvent removes an event. NOT_FOUND."""
+    """DeleteCalendarEvent removes an event. NOT_FOUND; FAILED_PRECONDITION (FENCE_CLOSED)."""
     GetOrgSettings: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetOrgSettingsRequest, _memory_service_pb2.GetOrgSettingsResponse]
     """GetOrgSettings reads the settings; defaults where none were stored."""
     UpdateOrgSettings: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.UpdateOrgSettingsRequest, _memory_service_pb2.UpdateOrgSettingsResponse]
-    """UpdateOrgSettings changes the settings in update_mask. ABORTED (ETAG_MISMATCH)."""
+    """UpdateOrgSettings changes the settings in update_mask. ABORTED (ETAG_MISMATCH);
+    FAILED_PRECONDITION (FENCE_CLOSED, STATE_TRANSITION_INVALID), the latter for another base
+    currency while there are exchange rates.
+    """
     UpsertSource: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.UpsertSourceRequest, _memory_service_pb2.UpsertSourceResponse]
-    """UpsertSource registers a source of the organisation's own, or changes it."""
+    """UpsertSource registers a source of the organisation's own, or changes it. ALREADY_EXISTS
+    (RESOURCE_ALREADY_EXISTS) for the id of a built in one; FAILED_PRECONDITION (FENCE_CLOSED);
+    UNIMPLEMENTED (NOT_BUILT) for a mapping that is not empty.
+    """
     ListSources: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListSourcesRequest, _memory_service_pb2.ListSourcesResponse]
     """ListSources pages through all sources, built in ones first."""
     UpsertExchangeRates: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.UpsertExchangeRatesRequest, _memory_service_pb2.UpsertExchangeRatesResponse]
@@ -178,8 +189,9 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     TransformEntries: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.TransformEntriesRequest, _memory_service_pb2.TransformEntriesResponse]  # type: ignore[assignment]
-    """TransformEntries turns raw platform rows into entries without storing them.
-    NOT_FOUND for an unregistered platform.
+    """TransformEntries turns raw platform rows into entries without storing them, by the same checks
+    as a write. NOT_FOUND for an unregistered platform; UNIMPLEMENTED (NOT_BUILT) for a registered
+    one without a mapping.
     """
     BatchUpsertEntries: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.BatchUpsertEntriesRequest, _memory_service_pb2.BatchUpsertEntriesResponse]  # type: ignore[assignment]
     """BatchUpsertEntries writes one batch. Good rows land, bad rows come back as item errors.
@@ -232,19 +244,29 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     correlations, mix and rate effects apart.
     """
     ListCalendarDays: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListCalendarDaysRequest, _memory_service_pb2.ListCalendarDaysResponse]  # type: ignore[assignment]
-    """ListCalendarDays reads the calendar as the organisation sees it."""
+    """ListCalendarDays reads the calendar as the organisation sees it, from 1990 to 2100. A change of
+    settings or events is seen at once by the server that made it, by others within 2 s.
+    """
     UpsertCalendarEvent: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.UpsertCalendarEventRequest, _memory_service_pb2.UpsertCalendarEventResponse]  # type: ignore[assignment]
-    """UpsertCalendarEvent adds or replaces an event of the organisation."""
+    """UpsertCalendarEvent adds or replaces an event of the organisation, which may have 1,000.
+    FAILED_PRECONDITION (FENCE_CLOSED).
+    """
     ListCalendarEvents: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListCalendarEventsRequest, _memory_service_pb2.ListCalendarEventsResponse]  # type: ignore[assignment]
-    """ListCalendarEvents pages through the organisation's events, by first day."""
+    """ListCalendarEvents pages through the organisation's events, by first day and name."""
     DeleteCalendarEvent: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.DeleteCalendarEventRequest, _memory_service_pb2.DeleteCalendarEventResponse]  # type: ignore[assignment]
-    """DeleteCalendarEvent removes an event. NOT_FOUND."""
+    """DeleteCalendarEvent removes an event. NOT_FOUND; FAILED_PRECONDITION (FENCE_CLOSED)."""
     GetOrgSettings: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetOrgSettingsRequest, _memory_service_pb2.GetOrgSettingsResponse]  # type: ignore[assignment]
     """GetOrgSettings reads the settings; defaults where none were stored."""
     UpdateOrgSettings: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.UpdateOrgSettingsRequest, _memory_service_pb2.UpdateOrgSettingsResponse]  # type: ignore[assignment]
-    """UpdateOrgSettings changes the settings in update_mask. ABORTED (ETAG_MISMATCH)."""
+    """UpdateOrgSettings changes the settings in update_mask. ABORTED (ETAG_MISMATCH);
+    FAILED_PRECONDITION (FENCE_CLOSED, STATE_TRANSITION_INVALID), the latter for another base
+    currency while there are exchange rates.
+    """
     UpsertSource: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.UpsertSourceRequest, _memory_service_pb2.UpsertSourceResponse]  # type: ignore[assignment]
-    """UpsertSource registers a source of the organisation's own, or changes it."""
+    """UpsertSource registers a source of the organisation's own, or changes it. ALREADY_EXISTS
+    (RESOURCE_ALREADY_EXISTS) for the id of a built in one; FAILED_PRECONDITION (FENCE_CLOSED);
+    UNIMPLEMENTED (NOT_BUILT) for a mapping that is not empty.
+    """
     ListSources: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListSourcesRequest, _memory_service_pb2.ListSourcesResponse]  # type: ignore[assignment]
     """ListSources pages through all sources, built in ones first."""
     UpsertExchangeRates: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.UpsertExchangeRatesRequest, _memory_service_pb2.UpsertExchangeRatesResponse]  # type: ignore[assignment]
@@ -317,8 +339,9 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.TransformEntriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.TransformEntriesResponse, _abc.Awaitable[_memory_service_pb2.TransformEntriesResponse]]:
-        """TransformEntries turns raw platform rows into entries without storing them.
-        NOT_FOUND for an unregistered platform.
+        """TransformEntries turns raw platform rows into entries without storing them, by the same checks
+        as a write. NOT_FOUND for an unregistered platform; UNIMPLEMENTED (NOT_BUILT) for a registered
+        one without a mapping.
         """
 
     @_abc_1.abstractmethod
@@ -467,7 +490,9 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.ListCalendarDaysRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.ListCalendarDaysResponse, _abc.Awaitable[_memory_service_pb2.ListCalendarDaysResponse]]:
-        """ListCalendarDays reads the calendar as the organisation sees it."""
+        """ListCalendarDays reads the calendar as the organisation sees it, from 1990 to 2100. A change of
+        settings or events is seen at once by the server that made it, by others within 2 s.
+        """
 
     @_abc_1.abstractmethod
     def UpsertCalendarEvent(
@@ -475,7 +500,9 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.UpsertCalendarEventRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.UpsertCalendarEventResponse, _abc.Awaitable[_memory_service_pb2.UpsertCalendarEventResponse]]:
-        """UpsertCalendarEvent adds or replaces an event of the organisation."""
+        """UpsertCalendarEvent adds or replaces an event of the organisation, which may have 1,000.
+        FAILED_PRECONDITION (FENCE_CLOSED).
+        """
 
     @_abc_1.abstractmethod
     def ListCalendarEvents(
@@ -483,7 +510,7 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.ListCalendarEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.ListCalendarEventsResponse, _abc.Awaitable[_memory_service_pb2.ListCalendarEventsResponse]]:
-        """ListCalendarEvents pages through the organisation's events, by first day."""
+        """ListCalendarEvents pages through the organisation's events, by first day and name."""
 
     @_abc_1.abstractmethod
     def DeleteCalendarEvent(
@@ -491,7 +518,7 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.DeleteCalendarEventRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.DeleteCalendarEventResponse, _abc.Awaitable[_memory_service_pb2.DeleteCalendarEventResponse]]:
-        """DeleteCalendarEvent removes an event. NOT_FOUND."""
+        """DeleteCalendarEvent removes an event. NOT_FOUND; FAILED_PRECONDITION (FENCE_CLOSED)."""
 
     @_abc_1.abstractmethod
     def GetOrgSettings(
@@ -507,7 +534,10 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.UpdateOrgSettingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.UpdateOrgSettingsResponse, _abc.Awaitable[_memory_service_pb2.UpdateOrgSettingsResponse]]:
-        """UpdateOrgSettings changes the settings in update_mask. ABORTED (ETAG_MISMATCH)."""
+        """UpdateOrgSettings changes the settings in update_mask. ABORTED (ETAG_MISMATCH);
+        FAILED_PRECONDITION (FENCE_CLOSED, STATE_TRANSITION_INVALID), the latter for another base
+        currency while there are exchange rates.
+        """
 
     @_abc_1.abstractmethod
     def UpsertSource(
@@ -515,7 +545,10 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.UpsertSourceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.UpsertSourceResponse, _abc.Awaitable[_memory_service_pb2.UpsertSourceResponse]]:
-        """UpsertSource registers a source of the organisation's own, or changes it."""
+        """UpsertSource registers a source of the organisation's own, or changes it. ALREADY_EXISTS
+        (RESOURCE_ALREADY_EXISTS) for the id of a built in one; FAILED_PRECONDITION (FENCE_CLOSED);
+        UNIMPLEMENTED (NOT_BUILT) for a mapping that is not empty.
+        """
 
     @_abc_1.abstractmethod
     def ListSources(

@@ -68,7 +68,7 @@ class Source(_message.Message):
     @_builtins.property
     def mapping(self) -> _struct_pb2.Struct:
         """How raw rows of the source become entries, in the mapping language; unset where entries are
-        written ready.
+        written ready. One that is not empty answers UNIMPLEMENTED (NOT_BUILT) in this version.
         """
 
     @_builtins.property
@@ -99,7 +99,9 @@ Global___Source: _TypeAlias = Source  # noqa: Y015
 
 @_typing.final
 class OrgSettings(_message.Message):
-    """OrgSettings are the choices of an organisation that decide how its data is read."""
+    """OrgSettings are the choices of an organisation that decide how its data is read. In an update, a
+    field that is to change and is unset goes back to its default.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -117,13 +119,17 @@ class OrgSettings(_message.Message):
     hemisphere: Global___Hemisphere.ValueType
     """Default northern."""
     base_currency_code: _builtins.str
-    """ISO 4217 code against which exchange rates are given; default "USD"."""
+    """ISO 4217 code against which exchange rates are given; default "USD". It cannot change while
+    there are rates, which would then mean other money.
+    """
     etag: _builtins.str
-    """Given with an update: the etag that was read. Output otherwise."""
+    """Given with an update: the etag that was read; empty overwrites whatever is there. Output
+    otherwise.
+    """
     @_builtins.property
     def region_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Countries whose holidays the calendar carries: ISO 3166-1 alpha-2, with a subdivision after a
-        hyphen where wanted ("DE-BY"); 1 to 20, default "US".
+        hyphen where wanted ("DE-BY"); at most 20, default "US".
         """
 
     @_builtins.property

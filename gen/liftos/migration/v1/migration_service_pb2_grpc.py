@@ -30,8 +30,8 @@ class MigrationServiceStub:
     can take all back with nothing lost.
 
     Every call carries a bearer token; the organisation is the token's and no other. A migration that
-    cannot go on answers FAILED_PRECONDITION with google.rpc.PreconditionFailure holding every unmet
-    gate with its measured value. Errors carry google.rpc details: ErrorInfo with a
+    cannot go on answers FAILED_PRECONDITION (GATE_UNMET) with google.rpc.PreconditionFailure holding
+    every unmet gate with its measured value. Errors carry google.rpc details: ErrorInfo with a
     liftos.common.v1.ErrorReason, BadRequest with every field violation, RetryInfo where trying again
     helps. Any call may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT (FIELD_INVALID),
     RESOURCE_EXHAUSTED (SERVER_OVERLOADED), UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN),
@@ -276,8 +276,8 @@ class MigrationServiceServicer:
     can take all back with nothing lost.
 
     Every call carries a bearer token; the organisation is the token's and no other. A migration that
-    cannot go on answers FAILED_PRECONDITION with google.rpc.PreconditionFailure holding every unmet
-    gate with its measured value. Errors carry google.rpc details: ErrorInfo with a
+    cannot go on answers FAILED_PRECONDITION (GATE_UNMET) with google.rpc.PreconditionFailure holding
+    every unmet gate with its measured value. Errors carry google.rpc details: ErrorInfo with a
     liftos.common.v1.ErrorReason, BadRequest with every field violation, RetryInfo where trying again
     helps. Any call may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT (FIELD_INVALID),
     RESOURCE_EXHAUSTED (SERVER_OVERLOADED), UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN),
@@ -373,7 +373,7 @@ class MigrationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StartMigration(self, request, context):
-        """StartMigration runs from DRAFT up to VERIFIED. FAILED_PRECONDITION (VERIFICATION_FAILED) where
+        """StartMigration runs from DRAFT up to VERIFIED. FAILED_PRECONDITION (GATE_UNMET) where
         preflight finds a blocker.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -397,8 +397,8 @@ class MigrationServiceServicer:
 
     def CancelMigration(self, request, context):
         """CancelMigration gives up before the cut-over and takes all traces off the source.
-        FAILED_PRECONDITION (STATE_TRANSITION_INVALID), and from SHIFTING on without an Acceptance by
-        another subject.
+        FAILED_PRECONDITION (STATE_TRANSITION_INVALID); from SHIFTING on FAILED_PRECONDITION
+        (GATE_UNMET) without an Acceptance by another subject.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -507,7 +507,7 @@ class MigrationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ShiftTraffic(self, request, context):
-        """ShiftTraffic sends a share of reads to Core. FAILED_PRECONDITION (VERIFICATION_FAILED) for each
+        """ShiftTraffic sends a share of reads to Core. FAILED_PRECONDITION (GATE_UNMET) for each
         unmet gate; less traffic than now is always allowed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -516,7 +516,7 @@ class MigrationServiceServicer:
 
     def CutOver(self, request, context):
         """CutOver moves writes to Core: fence, drain, compare, switch, with the reverse stream running.
-        Any failure before the switch unwinds. FAILED_PRECONDITION (VERIFICATION_FAILED) for each unmet
+        Any failure before the switch unwinds. FAILED_PRECONDITION (GATE_UNMET) for each unmet
         gate, a closed window and a budget that does not suffice.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -524,8 +524,7 @@ class MigrationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Drill(self, request, context):
-        """Drill cuts a canary over and back, and measures both. FAILED_PRECONDITION
-        (VERIFICATION_FAILED).
+        """Drill cuts a canary over and back, and measures both. FAILED_PRECONDITION (GATE_UNMET).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -541,7 +540,7 @@ class MigrationServiceServicer:
 
     def Complete(self, request, context):
         """Complete ends the reverse stream; there is no way back after it. FAILED_PRECONDITION
-        (VERIFICATION_FAILED), also without both Acceptances.
+        (GATE_UNMET), also without both Acceptances.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -855,8 +854,8 @@ class MigrationService:
     can take all back with nothing lost.
 
     Every call carries a bearer token; the organisation is the token's and no other. A migration that
-    cannot go on answers FAILED_PRECONDITION with google.rpc.PreconditionFailure holding every unmet
-    gate with its measured value. Errors carry google.rpc details: ErrorInfo with a
+    cannot go on answers FAILED_PRECONDITION (GATE_UNMET) with google.rpc.PreconditionFailure holding
+    every unmet gate with its measured value. Errors carry google.rpc details: ErrorInfo with a
     liftos.common.v1.ErrorReason, BadRequest with every field violation, RetryInfo where trying again
     helps. Any call may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT (FIELD_INVALID),
     RESOURCE_EXHAUSTED (SERVER_OVERLOADED), UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN),

@@ -31,8 +31,8 @@ class MigrationServiceStub:
     can take all back with nothing lost.
 
     Every call carries a bearer token; the organisation is the token's and no other. A migration that
-    cannot go on answers FAILED_PRECONDITION with google.rpc.PreconditionFailure holding every unmet
-    gate with its measured value. Errors carry google.rpc details: ErrorInfo with a
+    cannot go on answers FAILED_PRECONDITION (GATE_UNMET) with google.rpc.PreconditionFailure holding
+    every unmet gate with its measured value. Errors carry google.rpc details: ErrorInfo with a
     liftos.common.v1.ErrorReason, BadRequest with every field violation, RetryInfo where trying again
     helps. Any call may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT (FIELD_INVALID),
     RESOURCE_EXHAUSTED (SERVER_OVERLOADED), UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN),
@@ -82,7 +82,7 @@ class MigrationServiceStub:
     GetLineage: _grpc.UnaryUnaryMultiCallable[_migration_service_pb2.GetLineageRequest, _migration_service_pb2.GetLineageResponse]
     """GetLineage says which columns a field comes from, or which rows a record comes from."""
     StartMigration: _grpc.UnaryUnaryMultiCallable[_migration_service_pb2.StartMigrationRequest, _migration_service_pb2.StartMigrationResponse]
-    """StartMigration runs from DRAFT up to VERIFIED. FAILED_PRECONDITION (VERIFICATION_FAILED) where
+    """StartMigration runs from DRAFT up to VERIFIED. FAILED_PRECONDITION (GATE_UNMET) where
     preflight finds a blocker.
     """
     PauseMigration: _grpc.UnaryUnaryMultiCallable[_migration_service_pb2.PauseMigrationRequest, _migration_service_pb2.PauseMigrationResponse]
@@ -93,8 +93,8 @@ class MigrationServiceStub:
     """
     CancelMigration: _grpc.UnaryUnaryMultiCallable[_migration_service_pb2.CancelMigrationRequest, _migration_service_pb2.CancelMigrationResponse]
     """CancelMigration gives up before the cut-over and takes all traces off the source.
-    FAILED_PRECONDITION (STATE_TRANSITION_INVALID), and from SHIFTING on without an Acceptance by
-    another subject.
+    FAILED_PRECONDITION (STATE_TRANSITION_INVALID); from SHIFTING on FAILED_PRECONDITION
+    (GATE_UNMET) without an Acceptance by another subject.
     """
     ListSteps: _grpc.UnaryUnaryMultiCallable[_migration_service_pb2.ListStepsRequest, _migration_service_pb2.ListStepsResponse]
     """ListSteps pages through the ledger's steps, in order."""
@@ -133,25 +133,23 @@ class MigrationServiceStub:
     GetShadowStats: _grpc.UnaryUnaryMultiCallable[_migration_service_pb2.GetShadowStatsRequest, _migration_service_pb2.GetShadowStatsResponse]
     """GetShadowStats reads how both sides' answers compare. NOT_FOUND where nothing was compared."""
     ShiftTraffic: _grpc.UnaryUnaryMultiCallable[_migration_service_pb2.ShiftTrafficRequest, _migration_service_pb2.ShiftTrafficResponse]
-    """ShiftTraffic sends a share of reads to Core. FAILED_PRECONDITION (VERIFICATION_FAILED) for each
+    """ShiftTraffic sends a share of reads to Core. FAILED_PRECONDITION (GATE_UNMET) for each
     unmet gate; less traffic than now is always allowed.
     """
     CutOver: _grpc.UnaryUnaryMultiCallable[_migration_service_pb2.CutOverRequest, _migration_service_pb2.CutOverResponse]
     """CutOver moves writes to Core: fence, drain, compare, switch, with the reverse stream running.
-    Any failure before the switch unwinds. FAILED_PRECONDITION (VERIFICATION_FAILED) for each unmet
+    Any failure before the switch unwinds. FAILED_PRECONDITION (GATE_UNMET) for each unmet
     gate, a closed window and a budget that does not suffice.
     """
     Drill: _grpc.UnaryUnaryMultiCallable[_migration_service_pb2.DrillRequest, _migration_service_pb2.DrillResponse]
-    """Drill cuts a canary over and back, and measures both. FAILED_PRECONDITION
-    (VERIFICATION_FAILED).
-    """
+    """Drill cuts a canary over and back, and measures both. FAILED_PRECONDITION (GATE_UNMET)."""
     Rollback: _grpc.UnaryUnaryMultiCallable[_migration_service_pb2.RollbackRequest, _migration_service_pb2.RollbackResponse]
     """Rollback goes back to the module with every acknowledged write. FAILED_PRECONDITION
     (STATE_TRANSITION_INVALID) where there is nothing to go back from.
     """
     Complete: _grpc.UnaryUnaryMultiCallable[_migration_service_pb2.CompleteRequest, _migration_service_pb2.CompleteResponse]
     """Complete ends the reverse stream; there is no way back after it. FAILED_PRECONDITION
-    (VERIFICATION_FAILED), also without both Acceptances.
+    (GATE_UNMET), also without both Acceptances.
     """
     SetTriggers: _grpc.UnaryUnaryMultiCallable[_migration_service_pb2.SetTriggersRequest, _migration_service_pb2.SetTriggersResponse]
     """SetTriggers replaces the triggers."""
@@ -184,8 +182,8 @@ class MigrationServiceAsyncStub(MigrationServiceStub):
     can take all back with nothing lost.
 
     Every call carries a bearer token; the organisation is the token's and no other. A migration that
-    cannot go on answers FAILED_PRECONDITION with google.rpc.PreconditionFailure holding every unmet
-    gate with its measured value. Errors carry google.rpc details: ErrorInfo with a
+    cannot go on answers FAILED_PRECONDITION (GATE_UNMET) with google.rpc.PreconditionFailure holding
+    every unmet gate with its measured value. Errors carry google.rpc details: ErrorInfo with a
     liftos.common.v1.ErrorReason, BadRequest with every field violation, RetryInfo where trying again
     helps. Any call may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT (FIELD_INVALID),
     RESOURCE_EXHAUSTED (SERVER_OVERLOADED), UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN),
@@ -232,7 +230,7 @@ class MigrationServiceAsyncStub(MigrationServiceStub):
     GetLineage: _aio.UnaryUnaryMultiCallable[_migration_service_pb2.GetLineageRequest, _migration_service_pb2.GetLineageResponse]  # type: ignore[assignment]
     """GetLineage says which columns a field comes from, or which rows a record comes from."""
     StartMigration: _aio.UnaryUnaryMultiCallable[_migration_service_pb2.StartMigrationRequest, _migration_service_pb2.StartMigrationResponse]  # type: ignore[assignment]
-    """StartMigration runs from DRAFT up to VERIFIED. FAILED_PRECONDITION (VERIFICATION_FAILED) where
+    """StartMigration runs from DRAFT up to VERIFIED. FAILED_PRECONDITION (GATE_UNMET) where
     preflight finds a blocker.
     """
     PauseMigration: _aio.UnaryUnaryMultiCallable[_migration_service_pb2.PauseMigrationRequest, _migration_service_pb2.PauseMigrationResponse]  # type: ignore[assignment]
@@ -243,8 +241,8 @@ class MigrationServiceAsyncStub(MigrationServiceStub):
     """
     CancelMigration: _aio.UnaryUnaryMultiCallable[_migration_service_pb2.CancelMigrationRequest, _migration_service_pb2.CancelMigrationResponse]  # type: ignore[assignment]
     """CancelMigration gives up before the cut-over and takes all traces off the source.
-    FAILED_PRECONDITION (STATE_TRANSITION_INVALID), and from SHIFTING on without an Acceptance by
-    another subject.
+    FAILED_PRECONDITION (STATE_TRANSITION_INVALID); from SHIFTING on FAILED_PRECONDITION
+    (GATE_UNMET) without an Acceptance by another subject.
     """
     ListSteps: _aio.UnaryUnaryMultiCallable[_migration_service_pb2.ListStepsRequest, _migration_service_pb2.ListStepsResponse]  # type: ignore[assignment]
     """ListSteps pages through the ledger's steps, in order."""
@@ -283,25 +281,23 @@ class MigrationServiceAsyncStub(MigrationServiceStub):
     GetShadowStats: _aio.UnaryUnaryMultiCallable[_migration_service_pb2.GetShadowStatsRequest, _migration_service_pb2.GetShadowStatsResponse]  # type: ignore[assignment]
     """GetShadowStats reads how both sides' answers compare. NOT_FOUND where nothing was compared."""
     ShiftTraffic: _aio.UnaryUnaryMultiCallable[_migration_service_pb2.ShiftTrafficRequest, _migration_service_pb2.ShiftTrafficResponse]  # type: ignore[assignment]
-    """ShiftTraffic sends a share of reads to Core. FAILED_PRECONDITION (VERIFICATION_FAILED) for each
+    """ShiftTraffic sends a share of reads to Core. FAILED_PRECONDITION (GATE_UNMET) for each
     unmet gate; less traffic than now is always allowed.
     """
     CutOver: _aio.UnaryUnaryMultiCallable[_migration_service_pb2.CutOverRequest, _migration_service_pb2.CutOverResponse]  # type: ignore[assignment]
     """CutOver moves writes to Core: fence, drain, compare, switch, with the reverse stream running.
-    Any failure before the switch unwinds. FAILED_PRECONDITION (VERIFICATION_FAILED) for each unmet
+    Any failure before the switch unwinds. FAILED_PRECONDITION (GATE_UNMET) for each unmet
     gate, a closed window and a budget that does not suffice.
     """
     Drill: _aio.UnaryUnaryMultiCallable[_migration_service_pb2.DrillRequest, _migration_service_pb2.DrillResponse]  # type: ignore[assignment]
-    """Drill cuts a canary over and back, and measures both. FAILED_PRECONDITION
-    (VERIFICATION_FAILED).
-    """
+    """Drill cuts a canary over and back, and measures both. FAILED_PRECONDITION (GATE_UNMET)."""
     Rollback: _aio.UnaryUnaryMultiCallable[_migration_service_pb2.RollbackRequest, _migration_service_pb2.RollbackResponse]  # type: ignore[assignment]
     """Rollback goes back to the module with every acknowledged write. FAILED_PRECONDITION
     (STATE_TRANSITION_INVALID) where there is nothing to go back from.
     """
     Complete: _aio.UnaryUnaryMultiCallable[_migration_service_pb2.CompleteRequest, _migration_service_pb2.CompleteResponse]  # type: ignore[assignment]
     """Complete ends the reverse stream; there is no way back after it. FAILED_PRECONDITION
-    (VERIFICATION_FAILED), also without both Acceptances.
+    (GATE_UNMET), also without both Acceptances.
     """
     SetTriggers: _aio.UnaryUnaryMultiCallable[_migration_service_pb2.SetTriggersRequest, _migration_service_pb2.SetTriggersResponse]  # type: ignore[assignment]
     """SetTriggers replaces the triggers."""
@@ -333,8 +329,8 @@ class MigrationServiceServicer(metaclass=_abc_1.ABCMeta):
     can take all back with nothing lost.
 
     Every call carries a bearer token; the organisation is the token's and no other. A migration that
-    cannot go on answers FAILED_PRECONDITION with google.rpc.PreconditionFailure holding every unmet
-    gate with its measured value. Errors carry google.rpc details: ErrorInfo with a
+    cannot go on answers FAILED_PRECONDITION (GATE_UNMET) with google.rpc.PreconditionFailure holding
+    every unmet gate with its measured value. Errors carry google.rpc details: ErrorInfo with a
     liftos.common.v1.ErrorReason, BadRequest with every field violation, RetryInfo where trying again
     helps. Any call may answer UNAUTHENTICATED, PERMISSION_DENIED, INVALID_ARGUMENT (FIELD_INVALID),
     RESOURCE_EXHAUSTED (SERVER_OVERLOADED), UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN),
@@ -451,7 +447,7 @@ class MigrationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _migration_service_pb2.StartMigrationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_migration_service_pb2.StartMigrationResponse, _abc.Awaitable[_migration_service_pb2.StartMigrationResponse]]:
-        """StartMigration runs from DRAFT up to VERIFIED. FAILED_PRECONDITION (VERIFICATION_FAILED) where
+        """StartMigration runs from DRAFT up to VERIFIED. FAILED_PRECONDITION (GATE_UNMET) where
         preflight finds a blocker.
         """
 
@@ -480,8 +476,8 @@ class MigrationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_migration_service_pb2.CancelMigrationResponse, _abc.Awaitable[_migration_service_pb2.CancelMigrationResponse]]:
         """CancelMigration gives up before the cut-over and takes all traces off the source.
-        FAILED_PRECONDITION (STATE_TRANSITION_INVALID), and from SHIFTING on without an Acceptance by
-        another subject.
+        FAILED_PRECONDITION (STATE_TRANSITION_INVALID); from SHIFTING on FAILED_PRECONDITION
+        (GATE_UNMET) without an Acceptance by another subject.
         """
 
     @_abc_1.abstractmethod
@@ -610,7 +606,7 @@ class MigrationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _migration_service_pb2.ShiftTrafficRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_migration_service_pb2.ShiftTrafficResponse, _abc.Awaitable[_migration_service_pb2.ShiftTrafficResponse]]:
-        """ShiftTraffic sends a share of reads to Core. FAILED_PRECONDITION (VERIFICATION_FAILED) for each
+        """ShiftTraffic sends a share of reads to Core. FAILED_PRECONDITION (GATE_UNMET) for each
         unmet gate; less traffic than now is always allowed.
         """
 
@@ -621,7 +617,7 @@ class MigrationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_migration_service_pb2.CutOverResponse, _abc.Awaitable[_migration_service_pb2.CutOverResponse]]:
         """CutOver moves writes to Core: fence, drain, compare, switch, with the reverse stream running.
-        Any failure before the switch unwinds. FAILED_PRECONDITION (VERIFICATION_FAILED) for each unmet
+        Any failure before the switch unwinds. FAILED_PRECONDITION (GATE_UNMET) for each unmet
         gate, a closed window and a budget that does not suffice.
         """
 
@@ -631,9 +627,7 @@ class MigrationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _migration_service_pb2.DrillRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_migration_service_pb2.DrillResponse, _abc.Awaitable[_migration_service_pb2.DrillResponse]]:
-        """Drill cuts a canary over and back, and measures both. FAILED_PRECONDITION
-        (VERIFICATION_FAILED).
-        """
+        """Drill cuts a canary over and back, and measures both. FAILED_PRECONDITION (GATE_UNMET)."""
 
     @_abc_1.abstractmethod
     def Rollback(
@@ -652,7 +646,7 @@ class MigrationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_migration_service_pb2.CompleteResponse, _abc.Awaitable[_migration_service_pb2.CompleteResponse]]:
         """Complete ends the reverse stream; there is no way back after it. FAILED_PRECONDITION
-        (VERIFICATION_FAILED), also without both Acceptances.
+        (GATE_UNMET), also without both Acceptances.
         """
 
     @_abc_1.abstractmethod
