@@ -19,6 +19,7 @@ __all__ = [
     "DocumentIndex",
     "Embedder",
     "EmbeddingError",
+    "IndexOfAnotherModelError",
     "IndexRebuild",
     "IndexedDocument",
     "LegHit",
@@ -29,6 +30,23 @@ __all__ = [
 
 class EmbeddingError(Exception):
     """An embedder answered with something that is no embedding; trying again will not help."""
+
+
+class IndexOfAnotherModelError(Exception):
+    """The index that serves holds vectors of another model; rebuild it with the present one.
+
+    Attributes:
+        serving: Name of the collection that serves.
+        expected: How names of the present model's collections begin.
+    """
+
+    def __init__(self, *, serving: str, expected: str) -> None:
+        super().__init__(
+            f"the search index {serving} was made with another model than {expected};"
+            " rebuild it, or go back to the model that made it"
+        )
+        self.serving = serving
+        self.expected = expected
 
 
 class Embedder(Protocol):
@@ -131,7 +149,14 @@ class DocumentIndex(Protocol):
     """
 
     async def ensure(self) -> None:
-        """Create what is missing and make it ready to search; does nothing where all is well."""
+        """Create what is missing and make it ready to search; does nothing where all is well.
+
+        Only the writer creates. A reader finds an index that is not there yet unavailable, and
+        makes one ready that is there but not loaded by itself.
+
+        Raises:
+            IndexOfAnotherModelError: What serves was made with another model.
+        """
         ...
 
     async def upsert(self, org: str, documents: Sequence[Document], vectors: Vectors) -> None:
@@ -139,11 +164,12 @@ class DocumentIndex(Protocol):
 
         Args:
             org: The tenant.
-            documents: At most a few hundred, each id once.
+            documents: Each id once; a few hundred a call keep messages small.
             vectors: Their embeddings, in the same order.
 
         Raises:
-            ValueError: The shape of `vectors` does not fit, or an id stands twice.
+            ValueError: The shape of `vectors` does not fit, an id stands twice, or a text is
+                larger than the index takes (65 535 bytes).
         """
         ...
 
