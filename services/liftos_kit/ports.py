@@ -3,6 +3,7 @@
 import errno
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -49,16 +50,25 @@ def owner_of(port: int) -> str | None:
     if not sockets:
         return None
     for process in Path("/proc").glob("[0-9]*"):
+        if sockets.isdisjoint(_open_files(process)):
+            continue
         try:
-            held = {str(each.readlink()) for each in (process / "fd").iterdir()}
-            if sockets.isdisjoint(held):
-                continue
             command = (process / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
         words = b" ".join(command[:4]).decode(errors="replace").strip()
         return f"{words} (pid {process.name})"
     return None
+
+
+def _open_files(process: Path) -> set[str]:
+    found: set[str] = set()
+    # Processes and their files come and go while they are listed, and others' cannot be read.
+    with suppress(OSError):
+        for each in (process / "fd").iterdir():
+            with suppress(OSError):
+                found.add(str(each.readlink()))
+    return found
 
 
 def _listening_inodes(port: int) -> Iterator[str]:
