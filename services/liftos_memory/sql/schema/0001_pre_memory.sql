@@ -325,7 +325,7 @@ create table documents (
     title text not null,
     text text not null,
     lexical_text text not null,
-    content_hash bytea not null,
+    content_hash text not null,
     quality_score double precision,
     record text not null,
     update_time timestamptz not null,
@@ -334,19 +334,38 @@ create table documents (
 create index documents_object on documents
     (org, platform, level, account_id, campaign_id, ad_group_id, ad_id, flow_id, message_id, series_id);
 
--- How far the search index has followed the commits of an org, per embedding model.
+-- How far the commits of an org have been turned into work for the search index.
 create table index_positions (
-    org text collate "C" not null,
-    model_id text not null,
+    org text collate "C" primary key,
     version bigint not null,
-    update_time timestamptz not null,
-    primary key (org, model_id)
+    update_time timestamptz not null
 );
+
+-- Objects and weeks whose documents have to be written anew, with the first and the last version that
+-- touched them. What is indexed reaches up to the version before the lowest first_version.
+create table outbox (
+    org text collate "C" not null,
+    platform text collate "C" not null,
+    level smallint not null,
+    account_id text collate "C" not null,
+    campaign_id text collate "C" not null,
+    ad_group_id text collate "C" not null,
+    ad_id text collate "C" not null,
+    flow_id text collate "C" not null,
+    message_id text collate "C" not null,
+    series_id text collate "C" not null,
+    week date not null,
+    first_version bigint not null,
+    last_version bigint not null,
+    primary key (org, platform, level, account_id, campaign_id, ad_group_id, ad_id, flow_id, message_id,
+                 series_id, week)
+);
+create index outbox_first_version on outbox (org, first_version);
 
 -- Vectors by content, so that the same text is embedded once. Holds no org: a hash tells nothing.
 create table embeddings (
     model_id text not null,
-    content_hash bytea not null,
+    content_hash text not null,
     vector bytea not null,
     primary key (model_id, content_hash)
 );
@@ -419,14 +438,22 @@ begin
         select * from entries e where e.org = p_org and e.date = p_date and e.entry_key = p_key;
 end $$;
 
--- The worker's view over all orgs: which of them the index of a model has not caught up with.
-create function pending_orgs(p_model_id text)
-returns table (org text, last_version bigint, indexed_version bigint)
+-- The worker's view over all orgs: which of them the search index has not caught up with.
+create function pending_orgs()
+returns table (org text, last_version bigint, enqueued_version bigint, waiting boolean)
 language sql security definer set search_path from current as $$
-    select o.org, o.last_version, coalesce(p.version, 0)
-    from orgs o left join index_positions p on p.org = o.org and p.model_id = p_model_id
-    where o.last_version > coalesce(p.version, 0)
-    order by o.last_version - coalesce(p.version, 0)
+    select * from (
+        select o.org, o.last_version, coalesce(p.version, 0) as enqueued_version,
+               exists (select from outbox b where b.org = o.org) as waiting
+        from orgs o left join index_positions p on p.org = o.org
+    ) each_org
+    where each_org.last_version > each_org.enqueued_version or each_org.waiting
+$$;
+
+-- The orgs whose documents the index must hold.
+create function orgs_with_documents() returns table (org text)
+language sql security definer set search_path from current as $$
+    select distinct d.org from documents d order by 1
 $$;
 
 -- Housekeeping over all orgs; returns how many rows went.
@@ -447,7 +474,7 @@ begin
     foreach name in array array[
         'orgs', 'commits', 'entries', 'entry_history', 'slices', 'staged_entries', 'ingest_streams',
         'write_fences', 'record_checkpoints', 'records', 'record_history', 'org_settings', 'sources',
-        'calendar_events', 'exchange_rates', 'request_ids', 'documents', 'index_positions'
+        'calendar_events', 'exchange_rates', 'request_ids', 'documents', 'index_positions', 'outbox'
     ] loop
         execute format('alter table %I enable row level security', name);
         execute format(
@@ -458,5 +485,7 @@ end $$;
 do $$ begin execute format('grant usage on schema %I to liftos_app', current_schema()); end $$;
 grant select, insert, delete on embeddings to liftos_app;
 grant usage on sequence tx_numbers to liftos_app;
-revoke execute on function ensure_entry_partitions, pending_orgs, forget_old_requests from public;
-grant execute on function ensure_entry_partitions, pending_orgs, forget_old_requests to liftos_app;
+revoke execute on function
+    ensure_entry_partitions, pending_orgs, orgs_with_documents, forget_old_requests from public;
+grant execute on function
+    ensure_entry_partitions, pending_orgs, orgs_with_documents, forget_old_requests to liftos_app;

@@ -1,0 +1,454 @@
+"""Documents on Postgres: what changed, what is known of it, and what was written about it."""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import date, timedelta
+from typing import Any, Final
+
+import numpy as np
+from asyncpg import Record
+
+from liftos_kit import postgres
+from liftos_mapping.entry_fields import ADDITIVE_METRICS, ENTRY_FIELDS, LEVELS, FieldKind
+from liftos_memory.adapters.postgres.database import Database
+from liftos_memory.document_ports import (
+    Facts,
+    ObjectMetrics,
+    PendingOrg,
+    StoredDocument,
+    Work,
+)
+from liftos_memory.domain.documents import (
+    Document,
+    DocumentKind,
+    ObjectKey,
+    ObjectNames,
+    ObjectProfileFacts,
+    WeeklyFacts,
+)
+from liftos_memory.search_ports import Vectors
+
+_SQL: Final = postgres.load_queries("liftos_memory", "sql/documents.sql")
+
+_KEY: Final = (
+    "platform",
+    "level",
+    "account_id",
+    "campaign_id",
+    "ad_group_id",
+    "ad_id",
+    "flow_id",
+    "message_id",
+    "series_id",
+)
+_NAMES: Final = tuple(ObjectNames.__dataclass_fields__)
+_MONEY: Final = {field.name for field in ENTRY_FIELDS if field.kind is FieldKind.MONEY}
+_KINDS: Final = tuple(DocumentKind)
+_ENTRIES_PER_OBJECT: Final = 10
+_DOCUMENTS_PER_PAGE: Final = 500
+_WEEK: Final = timedelta(days=7)
+_LEADER_LOCK: Final = "liftos memory index writer"
+
+
+def _listed(alias: str, columns: Sequence[str] = _KEY) -> str:
+    return ", ".join(f"{alias}.{column}" for column in columns)
+
+
+def _same_object(left: str, right: str) -> str:
+    return " and ".join(f"{left}.{column} = {right}.{column}" for column in _KEY)
+
+
+_SUMS: Final = ", ".join(
+    # Amounts of several currencies have no sum.
+    f"case when count(distinct e.currency_code) <= 1 then sum(e.{name})::bigint end as {name}"
+    if name in _MONEY
+    else f"sum(e.{name})::bigint as {name}"
+    for name in ADDITIVE_METRICS
+)
+_CURRENCY: Final = (
+    "case when count(distinct e.currency_code) = 1 then max(e.currency_code) else '' end"
+    " as currency_code"
+)
+_NEWEST_NAMES: Final = ", ".join(
+    f"coalesce((array_agg(e.{name} order by e.date desc)"
+    f" filter (where e.{name} is not null))[1], '') as {name}"
+    for name in (*_NAMES, "channel")
+)
+
+# An object's day counts once: rows that split it, or credit it otherwise, are left aside.
+_PROFILE_DAYS: Final = f"""
+select distinct on ({_listed("e")}, e.date) e.*
+from (select distinct {", ".join(_KEY)} from wanted) w
+join entries e on e.org = $1 and {_same_object("e", "w")}
+where e.breakdown_key = ''
+order by {_listed("e")}, e.date, e.attribution_key, e.date_basis
+"""  # noqa: S608 - column names are ours
+
+_ENQUEUE: Final = f"""
+insert into outbox as b (org, {", ".join(_KEY)}, week, first_version, last_version)
+select $1, {_listed("t")}, affected.week, min(t.version), max(t.version)
+from (
+    select c.version, {_listed("e")}, e.date
+    from commits c join entries e on e.org = c.org and e.tx = c.tx
+    where c.org = $1 and c.version > $2 and c.version <= $3
+    union all
+    select c.version, {_listed("h")}, h.date
+    from commits c join entry_history h on h.org = c.org and h.superseded_tx = c.tx
+    where c.org = $1 and c.version > $2 and c.version <= $3
+) t
+cross join lateral (
+    values (date_trunc('week', t.date)::date), (date_trunc('week', t.date)::date + 7)
+) as affected (week)
+group by {_listed("t")}, affected.week
+on conflict (org, {", ".join(_KEY)}, week) do update set last_version = excluded.last_version
+"""  # noqa: S608 - column names are ours
+
+_TAKE: Final = f"""
+select {", ".join(_KEY)}, week, last_version from outbox
+where org = $1 order by {", ".join(_KEY)}, week limit $2
+"""  # noqa: S608 - column names are ours
+
+_WANTED: Final = f"""
+create temp table wanted on commit drop as select {", ".join(_KEY)}, week from outbox with no data
+"""  # noqa: S608 - column names are ours
+
+_PROFILES: Final = f"""
+with days as ({_PROFILE_DAYS})
+select {_listed("e")}, {_NEWEST_NAMES}, {_CURRENCY}, {_SUMS}, min(e.date) as first_date,
+       max(e.date) as last_date, count(distinct e.date) as days_with_data,
+       min(e.quality_score) as quality_score
+from days e group by {_listed("e")}
+"""  # noqa: S608 - column names are ours
+
+_MONTHS: Final = f"""
+with days as ({_PROFILE_DAYS})
+select {_listed("e")}, extract(month from e.date)::int as month,
+       coalesce(sum(e.spend_micros), sum(e.revenue_micros), sum(e.delivered), sum(e.impressions),
+                sum(e.value_micros), 0)::bigint as activity
+from days e group by {_listed("e")}, 10
+"""  # noqa: S608 - column names are ours
+
+_WEEKS: Final = f"""
+with affected as (
+    select {", ".join(_KEY)}, week from wanted
+    union
+    select {", ".join(_KEY)}, week - 7 from wanted
+),
+days as (
+    select distinct on ({_listed("e")}, e.date) e.*
+    from affected w join entries e on e.org = $1 and {_same_object("e", "w")}
+         and e.date between w.week and w.week + 6
+    where e.breakdown_key = ''
+    order by {_listed("e")}, e.date, e.attribution_key, e.date_basis
+)
+select {_listed("e")}, date_trunc('week', e.date)::date as week, {_NEWEST_NAMES}, {_CURRENCY},
+       {_SUMS}, min(e.quality_score) as quality_score
+from days e group by {_listed("e")}, 10
+"""  # noqa: S608 - column names are ours
+
+_TAKE_OUT: Final = f"""
+delete from outbox b using unnest($2::text[], $3::smallint[], $4::text[], $5::text[], $6::text[],
+    $7::text[], $8::text[], $9::text[], $10::text[], $11::date[], $12::bigint[])
+    as w ({", ".join(_KEY)}, week, last_version)
+where b.org = $1 and {_same_object("b", "w")} and b.week = w.week
+  and b.last_version = w.last_version
+"""  # noqa: S608 - column names are ours
+
+_METRICS: Final = f"""
+with wanted as (
+    select row_number() over () as place, {", ".join(_KEY)}, start_date, end_date
+    from unnest($2::text[], $3::smallint[], $4::text[], $5::text[], $6::text[], $7::text[],
+                $8::text[], $9::text[], $10::text[], $11::date[], $12::date[])
+         as t ({", ".join(_KEY)}, start_date, end_date)
+),
+days as (
+    select distinct on (w.place, e.date) w.place, e.*
+    from wanted w join entries e on e.org = $1 and {_same_object("e", "w")}
+         and e.date between w.start_date and w.end_date
+    where e.breakdown_key = ''
+    order by w.place, e.date, e.attribution_key, e.date_basis
+)
+select e.place, {_CURRENCY}, {_SUMS}, count(*) as entry_count,
+       (array_agg(e.date order by e.date desc))[1:{_ENTRIES_PER_OBJECT}] as entry_dates,
+       (array_agg(e.entry_key order by e.date desc))[1:{_ENTRIES_PER_OBJECT}] as entry_keys
+from days e group by e.place
+"""  # noqa: S608 - column names are ours
+
+
+class PostgresDocumentStore:
+    """Documents in Postgres; see `liftos_memory.document_ports.DocumentStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def lead(self) -> AsyncIterator[None]:
+        """Hold the lock of the index writer; its connection's end gives it back."""
+        with postgres.translate_errors():
+            connection = await self._database.pool.acquire()
+            try:
+                await connection.execute(
+                    "select pg_advisory_lock(hashtextextended($1, 0))", _LEADER_LOCK, timeout=None
+                )
+                yield
+            finally:
+                await self._database.pool.release(connection)
+
+    async def pending(self) -> Sequence[PendingOrg]:
+        """Return the orgs that are behind."""
+        async with postgres.transaction(
+            self._database.pool, org=None, read_only=True
+        ) as connection:
+            return [
+                PendingOrg(row["org"], row["last_version"], row["enqueued_version"])
+                async for row in _SQL.pending(connection)
+            ]
+
+    async def enqueue(self, org: str, *, after_version: int, through_version: int) -> None:
+        """Put what changed into the outbox."""
+        async with postgres.transaction(self._database.pool, org=org) as connection:
+            await connection.execute(_ENQUEUE, org, after_version, through_version)
+            await _SQL.advance(connection, org=org, version=through_version)
+
+    async def take(self, org: str, *, limit: int) -> Work:
+        """Return the first of what waits."""
+        async with self._database.read(org) as connection:
+            rows = await connection.fetch(_TAKE, org, limit)
+        return Work({(_key(row), row["week"]): row["last_version"] for row in rows})
+
+    async def trace_parent(self, org: str) -> str | None:
+        """Return the trace of the oldest change that waits."""
+        async with self._database.read(org) as connection:
+            trace_parent: str | None = await _SQL.origin_of_work(connection, org=org)
+        return trace_parent
+
+    async def facts(self, org: str, work: Work, *, today: date) -> Facts:
+        """Return what is known of objects and weeks."""
+        async with postgres.transaction(
+            self._database.pool, org=org, isolation="repeatable read"
+        ) as connection:
+            await connection.execute(_WANTED)
+            await connection.copy_records_to_table(
+                "wanted",
+                schema_name="pg_temp",
+                records=[(*_key_values(key), week) for key, week in work.weeks],
+                columns=[*_KEY, "week"],
+            )
+            await connection.execute("analyze wanted")
+            months: dict[ObjectKey, dict[int, int]] = {}
+            for row in await connection.fetch(_MONTHS, org):
+                months.setdefault(_key(row), {})[row["month"]] = row["activity"]
+            profiles = await connection.fetch(_PROFILES, org)
+            rows = await connection.fetch(_WEEKS, org)
+        by_week = {(_key(row), row["week"]): row for row in rows}
+        return Facts(
+            profiles=[_profile(row, months.get(_key(row), {})) for row in profiles],
+            weeks=[
+                _weekly(key, week, row, by_week.get((key, week - _WEEK)), today)
+                for key, week in work.weeks
+                if (row := by_week.get((key, week))) is not None
+            ],
+        )
+
+    async def load_vectors(
+        self, model_id: str, content_hashes: Collection[str]
+    ) -> Mapping[str, Vectors]:
+        """Return the vectors of known texts."""
+        async with postgres.transaction(
+            self._database.pool, org=None, read_only=True
+        ) as connection:
+            return {
+                row["content_hash"]: np.frombuffer(row["vector"], np.float32)
+                async for row in _SQL.load_vectors(
+                    connection, model_id=model_id, content_hashes=list(content_hashes)
+                )
+            }
+
+    async def keep_vectors(self, model_id: str, vectors: Mapping[str, Vectors]) -> None:
+        """Keep vectors by the hash of their text."""
+        async with postgres.transaction(self._database.pool, org=None) as connection:
+            await _SQL.keep_vectors(
+                connection,
+                [
+                    {
+                        "model_id": model_id,
+                        "content_hash": content_hash,
+                        "vector": np.asarray(vector, np.float32).tobytes(),
+                    }
+                    for content_hash, vector in vectors.items()
+                ],
+            )
+
+    async def save(
+        self, org: str, work: Work, *, documents: Sequence[Document], gone: Collection[str]
+    ) -> None:
+        """Store documents and take their work out of the outbox."""
+        async with postgres.transaction(self._database.pool, org=org) as connection:
+            if documents:
+                rows = [_document_values(org, document) for document in documents]
+                await _SQL.upsert_documents(connection, rows)
+            if gone:
+                await _SQL.delete_documents(connection, org=org, document_ids=list(gone))
+            if work.weeks:
+                columns = zip(
+                    *(
+                        (*_key_values(key), week, version)
+                        for (key, week), version in work.weeks.items()
+                    ),
+                    strict=True,
+                )
+                await connection.execute(_TAKE_OUT, org, *map(list, columns))
+
+    async def indexed_version(self, org: str) -> int:
+        """Return how far the index has followed."""
+        async with self._database.read(org) as connection:
+            return int(await _SQL.indexed_version(connection, org=org))
+
+    async def fetch(self, org: str, document_ids: Collection[str]) -> Mapping[str, StoredDocument]:
+        """Return documents by id."""
+        async with self._database.read(org) as connection:
+            return {
+                row["document_id"]: StoredDocument(_document(row), row["record"])
+                async for row in _SQL.fetch_documents(
+                    connection, org=org, document_ids=list(document_ids)
+                )
+            }
+
+    async def metrics(
+        self, org: str, wanted: Sequence[tuple[ObjectKey, date, date]]
+    ) -> Sequence[ObjectMetrics]:
+        """Return the sums of objects over days."""
+        if not wanted:
+            return []
+        columns = zip(*(_key_values(key) for key, _, _ in wanted), strict=True)
+        async with self._database.read(org) as connection:
+            rows = await connection.fetch(
+                _METRICS,
+                org,
+                *map(list, columns),
+                [start for _, start, _ in wanted],
+                [end for _, _, end in wanted],
+            )
+        found = {row["place"]: row for row in rows}
+        return [_metrics(found.get(place)) for place in range(1, len(wanted) + 1)]
+
+    async def all_documents(self, org: str) -> AsyncIterator[Sequence[Document]]:
+        """Yield an org's documents in groups."""
+        after = ""
+        while True:
+            async with self._database.read(org) as connection:
+                rows = [
+                    row
+                    async for row in _SQL.page_documents(
+                        connection, org=org, after=after, limit=_DOCUMENTS_PER_PAGE
+                    )
+                ]
+            if not rows:
+                return
+            after = rows[-1]["document_id"]
+            yield [_document(row) for row in rows]
+
+    async def orgs_with_documents(self) -> Sequence[str]:
+        """Return every org that has documents."""
+        async with postgres.transaction(
+            self._database.pool, org=None, read_only=True
+        ) as connection:
+            return [row["org"] async for row in _SQL.orgs_with_documents(connection)]
+
+
+def _key(row: Record) -> ObjectKey:
+    values = {column: row[column] for column in _KEY}
+    return ObjectKey(**{**values, "level": LEVELS[values["level"] - 1]})
+
+
+def _key_values(key: ObjectKey) -> tuple[Any, ...]:
+    return tuple(
+        LEVELS.index(key.level) + 1 if column == "level" else getattr(key, column)
+        for column in _KEY
+    )
+
+
+def _names(row: Record) -> ObjectNames:
+    return ObjectNames(**{name: row[name] for name in _NAMES})
+
+
+def _sums(row: Record) -> dict[str, int | None]:
+    return {name: row[name] for name in ADDITIVE_METRICS}
+
+
+def _profile(row: Record, activity_by_month: Mapping[int, int]) -> ObjectProfileFacts:
+    return ObjectProfileFacts(
+        key=_key(row),
+        names=_names(row),
+        channel=row["channel"],
+        currency_code=row["currency_code"],
+        first_date=row["first_date"],
+        last_date=row["last_date"],
+        days_with_data=row["days_with_data"],
+        sums=_sums(row),
+        activity_by_month=activity_by_month,
+        quality_score=row["quality_score"],
+    )
+
+
+def _weekly(
+    key: ObjectKey, week: date, row: Record, prior: Record | None, today: date
+) -> WeeklyFacts:
+    return WeeklyFacts(
+        key=key,
+        names=_names(row),
+        channel=row["channel"],
+        currency_code=row["currency_code"],
+        week_start=week,
+        sums=_sums(row),
+        prior_sums=None if prior is None else _sums(prior),
+        is_complete=week + _WEEK <= today,
+        quality_score=row["quality_score"],
+    )
+
+
+def _metrics(row: Record | None) -> ObjectMetrics:
+    if row is None:
+        return ObjectMetrics("", dict.fromkeys(ADDITIVE_METRICS), 0, [])
+    return ObjectMetrics(
+        row["currency_code"],
+        _sums(row),
+        row["entry_count"],
+        list(zip(row["entry_dates"], row["entry_keys"], strict=True)),
+    )
+
+
+def _document_values(org: str, document: Document) -> dict[str, Any]:
+    key = document.key
+    values = _key_values(key) if key else ("", 0, *[""] * (len(_KEY) - 2))
+    return {
+        "org": org,
+        "document_id": document.document_id,
+        "kind": _KINDS.index(document.kind) + 1,
+        **dict(zip(_KEY, values, strict=True)),
+        "week_start": document.week_start,
+        "start_date": document.start_date,
+        "end_date": document.end_date,
+        "title": document.title,
+        "text": document.text,
+        "lexical_text": document.lexical_text,
+        "content_hash": document.content_hash,
+        "quality_score": document.quality_score,
+        "record": "",
+    }
+
+
+def _document(row: Record) -> Document:
+    return Document(
+        document_id=row["document_id"],
+        kind=_KINDS[row["kind"] - 1],
+        key=_key(row) if row["level"] else None,
+        week_start=row["week_start"],
+        start_date=row["start_date"],
+        end_date=row["end_date"],
+        title=row["title"],
+        text=row["text"],
+        lexical_text=row["lexical_text"],
+        content_hash=row["content_hash"],
+        quality_score=row["quality_score"],
+    )

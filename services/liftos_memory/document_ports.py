@@ -1,0 +1,142 @@
+"""What the making of documents needs from the record of truth."""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
+
+from liftos_memory.domain.calendar import CalendarDay
+from liftos_memory.domain.documents import (
+    Document,
+    ObjectKey,
+    ObjectProfileFacts,
+    Sums,
+    WeeklyFacts,
+)
+from liftos_memory.search_ports import Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class PendingOrg:
+    """An org whose documents have not followed all of its commits.
+
+    Attributes:
+        org: The org.
+        last_version: Its newest commit.
+        enqueued_version: The commit up to which the outbox is filled.
+    """
+
+    org: str
+    last_version: int
+    enqueued_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Objects and weeks taken from the outbox, each with its last version."""
+
+    weeks: Mapping[tuple[ObjectKey, date], int]
+
+    @property
+    def keys(self) -> Sequence[ObjectKey]:
+        """The objects, each once."""
+        return list(dict.fromkeys(key for key, _ in self.weeks))
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of taken objects and weeks; what has no entries any more is left out."""
+
+    profiles: Sequence[ObjectProfileFacts]
+    weeks: Sequence[WeeklyFacts]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A document as the record of truth holds it."""
+
+    document: Document
+    record: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMetrics:
+    """An object's sums over some days, and the newest of the entries behind them.
+
+    Attributes:
+        currency_code: Of the money; empty where the entries have several, and money is unset then.
+        sums: Additive metrics; None is unset.
+        entry_count: Entries in the sums.
+        entries: Days and digests of the newest entries, at most 10.
+    """
+
+    currency_code: str
+    sums: Sums
+    entry_count: int
+    entries: Sequence[tuple[date, bytes]]
+
+
+class DocumentStore(Protocol):
+    """Documents, vectors and how far the index has followed; all in Postgres."""
+
+    def lead(self) -> AbstractAsyncContextManager[None]:
+        """Be the one writer of the index; waits for the one before to go."""
+
+    async def pending(self) -> Sequence[PendingOrg]:
+        """Return the orgs that have commits which the index has not followed."""
+
+    async def enqueue(self, org: str, *, after_version: int, through_version: int) -> None:
+        """Put what changed between two versions into the outbox.
+
+        A week's digest compares with the week before, so a change reaches into the next week.
+        """
+
+    async def take(self, org: str, *, limit: int) -> Work:
+        """Return the first of what waits in the outbox; it stays there until it is saved."""
+
+    async def trace_parent(self, org: str) -> str | None:
+        """Return the trace of the oldest change that waits."""
+
+    async def facts(self, org: str, work: Work, *, today: date) -> Facts:
+        """Return what is known of objects and weeks, in one snapshot."""
+
+    async def load_vectors(
+        self, model_id: str, content_hashes: Collection[str]
+    ) -> Mapping[str, Vectors]:
+        """Return the vectors that are known of these texts."""
+
+    async def keep_vectors(self, model_id: str, vectors: Mapping[str, Vectors]) -> None:
+        """Keep vectors by the hash of their text."""
+
+    async def save(
+        self, org: str, work: Work, *, documents: Sequence[Document], gone: Collection[str]
+    ) -> None:
+        """Store documents, delete those that are gone, and take the work out of the outbox.
+
+        What has changed again since it was taken stays there.
+        """
+
+    async def indexed_version(self, org: str) -> int:
+        """Return the version up to which the index has followed."""
+
+    async def fetch(self, org: str, document_ids: Collection[str]) -> Mapping[str, StoredDocument]:
+        """Return documents by id; those that are not there are left out."""
+
+    async def metrics(
+        self, org: str, wanted: Sequence[tuple[ObjectKey, date, date]]
+    ) -> Sequence[ObjectMetrics]:
+        """Return the sums of objects over days, in the order asked."""
+
+    def all_documents(self, org: str) -> AsyncIterator[Sequence[Document]]:
+        """Yield an org's documents in groups, for a rebuild of the index."""
+
+    async def orgs_with_documents(self) -> Sequence[str]:
+        """Return every org that has documents."""
+
+
+class OrgCalendar(Protocol):
+    """The calendar as an org sees it."""
+
+    async def days(self, org: str, start: date, end: date) -> Sequence[CalendarDay]:
+        """Return each day from start to end."""

@@ -1,0 +1,49 @@
+-- name: pending
+select org, last_version, enqueued_version, waiting from pending_orgs();
+
+-- name: orgs_with_documents
+select org from orgs_with_documents();
+
+-- name: upsert_documents*!
+insert into documents
+    (org, document_id, kind, platform, level, account_id, campaign_id, ad_group_id, ad_id, flow_id,
+     message_id, series_id, week_start, start_date, end_date, title, text, lexical_text, content_hash,
+     quality_score, record, update_time)
+values (:org, :document_id, :kind, :platform, :level, :account_id, :campaign_id, :ad_group_id, :ad_id,
+        :flow_id, :message_id, :series_id, :week_start, :start_date, :end_date, :title, :text, :lexical_text,
+        :content_hash, :quality_score, :record, now())
+on conflict (org, document_id) do update
+set start_date = excluded.start_date, end_date = excluded.end_date, title = excluded.title,
+    text = excluded.text, lexical_text = excluded.lexical_text, content_hash = excluded.content_hash,
+    quality_score = excluded.quality_score, update_time = excluded.update_time;
+
+-- name: delete_documents!
+delete from documents where org = :org and document_id = any(:document_ids);
+
+-- name: fetch_documents
+select * from documents where org = :org and document_id = any(:document_ids);
+
+-- name: page_documents
+select * from documents where org = :org and document_id > :after order by document_id limit :limit;
+
+-- name: load_vectors
+select content_hash, vector from embeddings
+where model_id = :model_id and content_hash = any(:content_hashes);
+
+-- name: keep_vectors*!
+insert into embeddings (model_id, content_hash, vector) values (:model_id, :content_hash, :vector)
+on conflict do nothing;
+
+-- name: advance!
+insert into index_positions as p (org, version, update_time) values (:org, :version, now())
+on conflict (org) do update
+set version = greatest(p.version, excluded.version), update_time = excluded.update_time;
+
+-- name: indexed_version$
+select coalesce((select min(first_version) - 1 from outbox where org = :org),
+                (select version from index_positions where org = :org), 0);
+
+-- name: origin_of_work$
+-- The trace that the oldest waiting change came from.
+select c.trace_parent from outbox b join commits c on c.org = b.org and c.version = b.first_version
+where b.org = :org order by b.first_version limit 1;

@@ -1,0 +1,225 @@
+"""Following the commits: what changed becomes documents, documents become vectors.
+
+New commits put the objects and weeks that they touched into the outbox. A round takes some of them,
+writes their documents anew, embeds the texts that are new and puts them into the index. Only then
+are they taken out of the outbox, so that a round that is cut short is done again; doing it twice
+gives the same documents.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Final, TypeVar
+
+import numpy as np
+import structlog
+
+from liftos_kit.core.errors import StoreUnavailableError
+from liftos_memory.document_ports import DocumentStore, OrgCalendar, PendingOrg, Work
+from liftos_memory.domain.calendar import CalendarDay
+from liftos_memory.domain.documents import (
+    Document,
+    DocumentKind,
+    document_id,
+    profile_document,
+    weekly_document,
+)
+from liftos_memory.search_ports import (
+    DocumentIndex,
+    Embedder,
+    IndexOfAnotherModelError,
+    Vectors,
+)
+
+_WEEKS_PER_ROUND: Final = 1_000
+_TEXTS_PER_STEP: Final = 256
+_COMMITS_PER_ROUND: Final = 1_000
+_WEEK: Final = timedelta(days=7)
+
+T = TypeVar("T")
+
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.indexing")
+
+
+class Indexing:
+    """Keeps documents, vectors and index in step with the commits.
+
+    Args:
+        store: Documents and positions.
+        index: What is searched.
+        embedder: Turns texts into vectors.
+        calendar: Names the holidays and events of a week.
+        today: The newest day that has begun anywhere; decides whether a week is over.
+        on_round: Told of each round: the org as it was before, and documents written.
+        continue_trace: Goes on with the trace that a change came from.
+    """
+
+    def __init__(
+        self,
+        store: DocumentStore,
+        index: DocumentIndex,
+        embedder: Embedder,
+        calendar: OrgCalendar,
+        *,
+        today: Callable[[], date],
+        on_round: Callable[[PendingOrg, int], None],
+        continue_trace: Callable[[str | None], AbstractContextManager[object]],
+    ) -> None:
+        self._store = store
+        self._index = index
+        self._embedder = embedder
+        self._calendar = calendar
+        self._today = today
+        self._on_round = on_round
+        self._continue_trace = continue_trace
+
+    async def run(self, stop: asyncio.Event, *, idle_seconds: float = 0.25) -> None:
+        """Follow all orgs until told to stop; an outage of a store is waited for."""
+        ready = settled = False
+        while not stop.is_set():
+            try:
+                if not ready:
+                    await self._make_ready()
+                    ready = True
+                worked = await self.follow_all(stop)
+                if worked:
+                    settled = False
+                elif not settled:
+                    await self._index.settle()
+                    settled = True
+            except StoreUnavailableError as error:
+                _log.warning("indexing_waits", store=error.metadata.get("store", ""))
+                # Whatever came back may have come back empty.
+                ready = False
+                await _sleep(stop, 1.0)
+            else:
+                if not worked:
+                    await _sleep(stop, idle_seconds)
+
+    async def follow_all(self, stop: asyncio.Event) -> bool:
+        """Do one round for each org that is behind; return whether there was any."""
+        pending = await self._store.pending()
+        for org in pending:
+            if stop.is_set():
+                break
+            await self.follow(org)
+        return bool(pending)
+
+    async def follow(self, pending: PendingOrg) -> None:
+        """Do one round for an org: fill its outbox, and work off a part of it."""
+        org = pending.org
+        if pending.last_version > pending.enqueued_version:
+            await self._store.enqueue(
+                org,
+                after_version=pending.enqueued_version,
+                through_version=min(
+                    pending.last_version, pending.enqueued_version + _COMMITS_PER_ROUND
+                ),
+            )
+        with self._continue_trace(await self._store.trace_parent(org)):
+            work = await self._store.take(org, limit=_WEEKS_PER_ROUND)
+            documents, gone = await self._write_documents(org, work)
+            await self._put(org, documents)
+            await self._index.delete(org, gone)
+            await self._store.save(org, work, documents=documents, gone=gone)
+        self._on_round(pending, len(documents))
+
+    async def _write_documents(self, org: str, work: Work) -> tuple[list[Document], list[str]]:
+        """Return the documents of taken objects and weeks, and the ids of those that are gone."""
+        facts = await self._store.facts(org, work, today=self._today())
+        labels = await self._labels(org, {week.week_start for week in facts.weeks})
+        documents = [profile_document(profile) for profile in facts.profiles]
+        documents += [
+            weekly_document(replace(week, calendar_labels=labels[week.week_start]))
+            for week in facts.weeks
+        ]
+        expected = {document_id(DocumentKind.PROFILE, key) for key in work.keys}
+        expected |= {
+            document_id(DocumentKind.WEEKLY_DIGEST, key, week_start=week)
+            for key, week in work.weeks
+        }
+        return documents, sorted(expected - {document.document_id for document in documents})
+
+    async def _labels(self, org: str, weeks: set[date]) -> dict[date, tuple[str, ...]]:
+        if not weeks:
+            return {}
+        days = await self._calendar.days(org, min(weeks), max(weeks) + _WEEK)
+        by_week: dict[date, dict[str, None]] = {week: {} for week in weeks}
+        for day in days:
+            names = by_week.get(day.date - timedelta(days=day.date.weekday()))
+            if names is not None:
+                names.update(dict.fromkeys(_labels_of(day)))
+        return {week: tuple(names) for week, names in by_week.items()}
+
+    async def _put(self, org: str, documents: Sequence[Document]) -> None:
+        for group in _groups(documents, _TEXTS_PER_STEP):
+            await self._index.upsert(org, group, await self._vectors(group))
+
+    async def _vectors(self, documents: Sequence[Document]) -> Vectors:
+        """Return the vectors of documents; only texts that were never seen are embedded."""
+        model_id = self._embedder.model_id
+        texts = {document.content_hash: document.text for document in documents}
+        known = dict(await self._store.load_vectors(model_id, texts.keys()))
+        missing = [content_hash for content_hash in texts if content_hash not in known]
+        if missing:
+            fresh = await self._embedder.embed_documents([texts[each] for each in missing])
+            embedded = dict(zip(missing, fresh, strict=True))
+            await self._store.keep_vectors(model_id, embedded)
+            known |= embedded
+        return np.stack([known[document.content_hash] for document in documents])
+
+    async def _make_ready(self) -> None:
+        try:
+            await self._index.ensure()
+        except IndexOfAnotherModelError as error:
+            _log.info("index_rebuilds", serving=error.serving, model=self._embedder.model_id)
+            await self._rebuild()
+        else:
+            await self._restore()
+
+    async def _rebuild(self) -> None:
+        """Embed every document with the present model, then let the new index serve."""
+        async with self._index.rebuild() as fresh:
+            for org in await self._store.orgs_with_documents():
+                async for documents in self._store.all_documents(org):
+                    for group in _groups(documents, _TEXTS_PER_STEP):
+                        await fresh.upsert(org, group, await self._vectors(group))
+            await fresh.switch()
+
+    async def _restore(self) -> None:
+        """Fill an index that lost documents, from the record of truth."""
+        for org in await self._store.orgs_with_documents():
+            present = await self._index.list_ids(org)
+            stored: set[str] = set()
+            async for documents in self._store.all_documents(org):
+                stored.update(document.document_id for document in documents)
+                lost = [
+                    document
+                    for document in documents
+                    if present.get(document.document_id) != document.content_hash
+                ]
+                if lost:
+                    _log.info("index_restores", org=org, documents=len(lost))
+                    await self._put(org, lost)
+            await self._index.delete(org, present.keys() - stored)
+
+
+def _labels_of(day: CalendarDay) -> Iterator[str]:
+    yield from (holiday.name for holiday in day.holidays)
+    yield from day.retail_events
+    yield from day.events
+
+
+def _groups(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
