@@ -13,14 +13,18 @@ from liftos_kit.health import StoreProbe
 from liftos_kit.server import Application, Services
 from liftos_memory.adapters.postgres.database import SCHEMA, SCHEMA_VERSION, Database
 from liftos_memory.adapters.postgres.entries import PostgresEntryStore
+from liftos_memory.adapters.postgres.exchange_rates import PostgresRateStore
+from liftos_memory.adapters.postgres.metrics import PostgresMetricsStore
 from liftos_memory.servicer import combine
 from liftos_memory.servicer.entries import EntriesServicer
 from liftos_memory.servicer.later import later_servicer
+from liftos_memory.servicer.metrics import MetricsServicer
 from liftos_memory.servicer.presenter import EntryPresenter
 from liftos_memory.settings import MemorySettings
 from liftos_memory.usecases.entries import Entries
 from liftos_memory.usecases.freshness import Freshness
 from liftos_memory.usecases.ingest import Ingest
+from liftos_memory.usecases.metrics import ExchangeRates, Metrics
 
 SERVICE_NAME: Final = "liftos.memory.v1.MemoryService"
 
@@ -65,6 +69,12 @@ async def open_services(settings: MemorySettings) -> Services:
                 entries=Entries(entry_store),
                 freshness=freshness,
                 presenter=presenter,
+                page_tokens=page_tokens,
+            ),
+            MetricsServicer(
+                metrics=Metrics(PostgresMetricsStore(database)),
+                exchange_rates=ExchangeRates(PostgresRateStore(database)),
+                freshness=freshness,
                 page_tokens=page_tokens,
             ),
             later_servicer(),

@@ -1,0 +1,397 @@
+"""Sums of metrics in Postgres: one statement per question.
+
+Sums and ratios are made by the database, so that a row of the answer costs Python nothing but its
+conversion. Ratios follow the one table of definitions and the steps that it prescribes.
+
+With a target currency the entries are first summed per day and currency; each such sum is then
+multiplied and divided by the two rates of its day and carried to 40 places, and what a row adds up
+is rounded once: to 30 places, which brings halves that are exact back to their value, and from
+there half-even to a whole number.
+"""
+
+import asyncio
+import io
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Final, NoReturn
+
+import asyncpg
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from liftos_kit.core.errors import InvalidFieldsError, RateMissingError
+from liftos_mapping.entry_fields import (
+    ADDITIVE_METRICS,
+    DATE_BASES,
+    ENTRY_FIELDS,
+    LEVELS,
+    FieldKind,
+)
+from liftos_memory.adapters.postgres.database import Database
+from liftos_memory.adapters.postgres.entry_columns import entry_condition
+from liftos_memory.domain.derived_metrics import DERIVED_METRICS, DerivedMetric
+from liftos_memory.domain.exchange_rates import DEFAULT_BASE_CURRENCY_CODE
+from liftos_memory.domain.metrics_query import Granularity, MetricsQuery
+from liftos_memory.metrics_ports import MetricsRow
+
+MONEY: Final = tuple(field.name for field in ENTRY_FIELDS if field.kind is FieldKind.MONEY)
+
+_BASE: Final = "select base_currency_code from org_settings where org = $1"
+_RATE_MISSING: Final = "rate_missing"
+_MONDAY: Final = "date '0001-01-01'"
+_PERIODS: Final = {
+    Granularity.DAY: "date",
+    Granularity.WEEK: f"date - (date - {_MONDAY}) % 7",
+    Granularity.MONTH: "date_trunc('month', date::timestamp)::date",
+    Granularity.QUARTER: "date_trunc('quarter', date::timestamp)::date",
+    Granularity.YEAR: "date_trunc('year', date::timestamp)::date",
+    Granularity.TOTAL: "$3::date",
+}
+_DIMENSIONS: Final = {
+    "channel": "coalesce(channel, '')",
+    "currency_code": "coalesce(currency_code, '')",
+    "day_of_week": f"(date - {_MONDAY}) % 7 + 1",
+}
+"""SQL of what is not simply its column; absent text is empty, so that keys compare."""
+
+_TYPES: Final = {
+    "period_start_date": "date",
+    "date_basis": "smallint",
+    "day_of_week": "integer",
+}
+_CSV_PIECE_BYTES: Final = 192 * 1024
+_NO_TIMEOUT: Final = 86_400.0
+
+
+@dataclass(slots=True)
+class _Parameters:
+    """Values of a statement, each with its place."""
+
+    values: list[Any] = field(default_factory=list)
+
+    def add(self, value: object, sql_type: str) -> str:
+        self.values.append(value)
+        return f"${len(self.values)}::{sql_type}"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL with its parameters."""
+
+    sql: str
+    values: tuple[Any, ...]
+
+
+def metrics_statement(
+    query: MetricsQuery, *, org: str, after: Sequence[Any] | None = None, limit: int | None = None
+) -> Statement:
+    """Return the statement that answers a query.
+
+    Its columns are those of the query; with a target currency `rate_missing` follows, which says
+    in every row whether any row of the answer lacks a rate.
+
+    Args:
+        query: What is asked.
+        org: Whose entries.
+        after: Values of the query's key columns to go on after.
+        limit: Rows at most; None is all.
+    """
+    parameters = _Parameters()
+    where = _condition(query, org, parameters)
+    keys = {name: _key_sql(query, name) for name in query.key_columns}
+    if after is not None:
+        places = [
+            parameters.add(value, _TYPES.get(name, "text"))
+            for name, value in zip(keys, after, strict=True)
+        ]
+        where += f" and ({', '.join(keys.values())}) > ({', '.join(places)})"
+        # Follows from the line above, but lets the database skip months.
+        if query.granularity is not Granularity.TOTAL:
+            where += f" and date >= {places[0]}"
+    groups = ", ".join(f"{sql} as {name}" for name, sql in keys.items())
+    order = ", ".join(str(place) for place in range(1, len(keys) + 1))
+    sums = (
+        _converted_sums(query, where, order, parameters)
+        if query.currency_code
+        else f"""
+select {groups}, {", ".join(f"sum({name})::bigint as {name}" for name in ADDITIVE_METRICS)},
+    count(*) as entry_count, min(quality_score) as quality_score, bool_and(final) as final
+from entries where {where} group by {order}"""  # noqa: S608 - column names are ours
+    )
+    page = "" if limit is None else f" limit {parameters.add(limit, 'bigint')}"
+    ratios = {metric.name: _ratio_sql(metric) for metric in DERIVED_METRICS}
+    columns = [f"{ratios[name]} as {name}" if name in ratios else name for name in query.columns]
+    if query.currency_code:
+        columns.append(_RATE_MISSING)
+    return Statement(
+        f"/* query_metrics */ select {', '.join(columns)}\n"
+        f"from ({sums} order by {order}{page}) sums order by {', '.join(keys)}",
+        tuple(parameters.values),
+    )
+
+
+def _condition(query: MetricsQuery, org: str, parameters: _Parameters) -> str:
+    """Return which entries count. The first four parameters are org, level and the two days."""
+    terms = [
+        f"org = {parameters.add(org, 'text')}",
+        f"level = {parameters.add(LEVELS.index(query.level) + 1, 'smallint')}",
+        f"date >= {parameters.add(query.start_date, 'date')}",
+        f"date <= {parameters.add(query.end_date, 'date')}",
+    ]
+    if query.minimum_quality_score is not None:
+        least = parameters.add(query.minimum_quality_score, "double precision")
+        terms.append(f"quality_score >= {least}")
+    if query.where is not None:
+        sql, values = entry_condition(query.where, first_parameter=len(parameters.values) + 1)
+        parameters.values += values
+        terms.append(sql)
+    return " and ".join(terms)
+
+
+def _key_sql(query: MetricsQuery, name: str) -> str:
+    if name == "period_start_date":
+        return _PERIODS[query.granularity]
+    return _DIMENSIONS.get(name, name)
+
+
+def _ratio_sql(metric: DerivedMetric) -> str:
+    below = ", ".join(
+        f"{one.column}::double precision * {one.divisor!r}" for one in metric.denominators
+    )
+    return f"{metric.numerator}::double precision / nullif(coalesce({below}), 0)"
+
+
+def _converted_sums(query: MetricsQuery, where: str, order: str, parameters: _Parameters) -> str:
+    """Return sums in the target currency: per day and currency first, then per row."""
+    target = parameters.add(query.currency_code, "text")
+    base = f"coalesce(({_BASE}), '{DEFAULT_BASE_CURRENCY_CODE}')"
+    dimensions = [name for name in query.group_by if name != "day_of_week"]
+    daily = "".join(f", {_DIMENSIONS.get(name, name)} as {name}" for name in dimensions)
+    groups = [f"{_PERIODS[query.granularity]} as period_start_date"]
+    groups += [
+        f"{_DIMENSIONS[name]} as {name}" if name == "day_of_week" else name
+        for name in query.group_by
+    ]
+    amounts = {
+        name: f"case when currency_code = {target} then {name} "
+        f"else round({name} * from_rate, 40) / to_rate end"
+        for name in MONEY
+    }
+    has_money = " or ".join(f"{name} is not null" for name in MONEY)
+    sums = [
+        f"round(sum({amounts[name]}), 30) as {name}"
+        if name in amounts
+        else f"sum({name})::bigint as {name}"
+        for name in ADDITIVE_METRICS
+    ]
+    rounded = [_half_even(name) if name in amounts else name for name in ADDITIVE_METRICS]
+    keys = ", ".join(query.key_columns)
+    return f"""
+select {keys}, {target} as currency_code, {", ".join(rounded)},
+    entry_count, quality_score, final, bool_or({_RATE_MISSING}) over () as {_RATE_MISSING}
+from (
+    select {", ".join(groups)}, {", ".join(sums)},
+        sum(entry_count)::bigint as entry_count, min(quality_score) as quality_score,
+        bool_and(final) as final,
+        bool_or(({has_money}) and currency_code is distinct from {target}
+            and (from_rate is null or to_rate is null)) as {_RATE_MISSING}
+    from (
+        select daily.*,
+            case when currency_code = {base} then 1 else from_rates.rate end as from_rate,
+            case when {target} = {base} then 1 else to_rates.rate end as to_rate
+        from (
+            select date, currency_code{daily},
+                {", ".join(f"sum({name})::bigint as {name}" for name in ADDITIVE_METRICS)},
+                count(*) as entry_count, min(quality_score) as quality_score,
+                bool_and(final) as final
+            from entries where {where}
+            group by date, {", ".join(["currency_code", *dimensions])}
+        ) daily
+        left join lateral ({_rate_on_day("daily.currency_code")}) from_rates on true
+        left join lateral ({_rate_on_day(target)}) to_rates on true
+    ) rated
+    group by {order}
+) converted"""  # noqa: S608 - column names are ours
+
+
+def _rate_on_day(currency: str) -> str:
+    return f"""
+            select rate from exchange_rates r
+            where r.org = $1 and r.currency_code = {currency} and r.date <= daily.date
+            order by r.date desc limit 1"""  # noqa: S608 - a column or a parameter
+
+
+def _half_even(name: str) -> str:
+    """Return a sum rounded to a whole number; Postgres itself rounds halves away from zero."""
+    return (
+        f"(case when abs({name} % 1) = 0.5 then 2 * round({name} / 2) else round({name}) end)"
+        f"::bigint as {name}"
+    )
+
+
+def missing_rates_statement(query: MetricsQuery, *, org: str) -> Statement:
+    """Return the statement that finds the rates which a query lacks.
+
+    Rows: currency, base currency, first and last day on which the rate is needed and missing. A
+    rate holds until the next one, so the days without any form one range per currency.
+    """
+    parameters = _Parameters()
+    where = _condition(query, org, parameters)
+    target = parameters.add(query.currency_code, "text")
+    has_money = " or ".join(f"{name} is not null" for name in MONEY)
+    sql = f"""/* missing_rates */
+with base as (
+    select coalesce(({_BASE}), '{DEFAULT_BASE_CURRENCY_CODE}') as code
+), needed as (
+    select distinct date, unnest(array[currency_code, {target}]) as currency_code
+    from entries where {where} and ({has_money}) and currency_code <> {target}
+)
+select needed.currency_code, base.code as base_currency_code,
+    min(needed.date) as start_date, max(needed.date) as end_date
+from needed, base
+where needed.currency_code <> base.code and not exists (
+    select from exchange_rates r
+    where r.org = $1 and r.currency_code = needed.currency_code and r.date <= needed.date)
+group by 1, 2 order by 1"""  # noqa: S608 - column names are ours
+    return Statement(sql, tuple(parameters.values))
+
+
+def _csv_options(query: MetricsQuery) -> tuple[csv.ReadOptions, csv.ConvertOptions]:
+    types: dict[str, pa.DataType] = {one.name: one.type for one in query.schema}
+    if "date_basis" in types:
+        types["date_basis"] = pa.int8()
+    if query.currency_code:
+        types[_RATE_MISSING] = pa.bool_()
+    return csv.ReadOptions(column_names=list(types), use_threads=False), csv.ConvertOptions(
+        column_types=types,
+        true_values=["t"],
+        false_values=["f"],
+        null_values=[""],
+        strings_can_be_null=True,
+        # The database writes null as nothing, and an empty text as two quotes.
+        quoted_strings_can_be_null=False,
+    )
+
+
+def _present(table: pa.Table, query: MetricsQuery) -> pa.RecordBatch:
+    """Return the batch of a table that was read from the database, in the words of the contract."""
+    columns = {name: table[name].combine_chunks() for name in query.columns}
+    if "date_basis" in columns:
+        numbers = pc.subtract(columns["date_basis"], 1)
+        columns["date_basis"] = pa.array(DATE_BASES).take(numbers)
+    code = columns["currency_code"]
+    columns["currency_code"] = pc.if_else(pc.equal(code, ""), None, code)
+    return pa.RecordBatch.from_arrays(list(columns.values()), schema=query.schema)
+
+
+async def _copy(
+    connection: asyncpg.Connection, statement: Statement
+) -> AsyncGenerator[bytes, None]:
+    """Yield the rows of a statement as CSV, in pieces of whole lines."""
+    pieces: asyncio.Queue[bytes | None] = asyncio.Queue(1)
+    waiting = bytearray()
+
+    async def take(data: bytes) -> None:
+        waiting.extend(data)
+        if len(waiting) >= _CSV_PIECE_BYTES:
+            # No text holds a line break: control characters are refused on the way in.
+            end = waiting.rindex(b"\n") + 1
+            piece = bytes(waiting[:end])
+            del waiting[:end]
+            await pieces.put(piece)
+
+    async def copy() -> None:
+        try:
+            await connection.copy_from_query(
+                statement.sql, *statement.values, output=take, format="csv", timeout=_NO_TIMEOUT
+            )
+            if waiting:
+                await pieces.put(bytes(waiting))
+        except Exception:
+            await pieces.put(None)
+            raise
+        await pieces.put(None)
+
+    copying = asyncio.create_task(copy())
+    try:
+        while (piece := await pieces.get()) is not None:
+            yield piece
+        await copying
+    finally:
+        copying.cancel()
+        await asyncio.gather(copying, return_exceptions=True)
+
+
+async def _raise_missing(connection: asyncpg.Connection, org: str, query: MetricsQuery) -> NoReturn:
+    statement = missing_rates_statement(query, org=org)
+    rows = await connection.fetch(statement.sql, *statement.values)
+    raise RateMissingError(
+        [
+            (
+                row["currency_code"],
+                row["base_currency_code"],
+                _days(row["start_date"], row["end_date"]),
+            )
+            for row in rows
+        ]
+    )
+
+
+def _days(first: date, last: date) -> str:
+    return first.isoformat() if first == last else f"{first.isoformat()} to {last.isoformat()}"
+
+
+class PostgresMetricsStore:
+    """Sums over entries in Postgres; see `liftos_memory.metrics_ports.MetricsStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(
+        self, org: str, query: MetricsQuery, *, after: Sequence[Any] | None, limit: int
+    ) -> Sequence[MetricsRow]:
+        """Return rows by step, then group."""
+        statement = metrics_statement(query, org=org, after=after, limit=limit)
+        async with self._reading(org, query) as connection:
+            rows: Sequence[MetricsRow] = await connection.fetch(statement.sql, *statement.values)
+            if query.currency_code and rows and rows[0][-1]:
+                await _raise_missing(connection, org, query)
+        return rows
+
+    async def stream(self, org: str, query: MetricsQuery) -> AsyncGenerator[pa.RecordBatch, None]:
+        """Yield all rows as batches."""
+        statement = metrics_statement(query, org=org)
+        read, convert = _csv_options(query)
+
+        def parse(text: bytes) -> tuple[pa.RecordBatch, bool]:
+            table = csv.read_csv(io.BytesIO(text), read_options=read, convert_options=convert)
+            rate_missing = bool(query.currency_code) and table[_RATE_MISSING][0].as_py()
+            return _present(table, query), rate_missing
+
+        async with self._reading(org, query) as connection:
+            # A stream lasts as long as its reader takes; the deadline of the call ends it.
+            await connection.execute("set local statement_timeout = 0")
+            async with aclosing(_copy(connection, statement)) as texts:
+                async for text in texts:
+                    batch, rate_missing = await asyncio.to_thread(parse, text)
+                    if rate_missing:
+                        break
+                    yield batch
+                else:
+                    return
+            await _raise_missing(connection, org, query)
+
+    @asynccontextmanager
+    async def _reading(self, org: str, query: MetricsQuery) -> AsyncIterator[asyncpg.Connection]:
+        try:
+            async with self._database.read(org, snapshot=bool(query.currency_code)) as connection:
+                yield connection
+        except asyncpg.NumericValueOutOfRangeError as error:
+            raise InvalidFieldsError.of(
+                "date_range",
+                "a sum does not fit into 64 bits; ask for a shorter range or a finer grouping",
+                rule="metrics_query.sum",
+            ) from error

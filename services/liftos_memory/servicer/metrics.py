@@ -1,0 +1,113 @@
+"""Sums of metrics and exchange rates on the wire: convert, call, convert."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, Final
+
+from grpc.aio import ServicerContext
+
+from liftos.memory.v1 import memory_service_pb2 as pb
+from liftos_kit.auth import require_org
+from liftos_kit.core.paging import PageTokens, effective_page_size
+from liftos_kit.requests import digest_for_paging
+from liftos_memory.convert.metrics import (
+    add_rows,
+    arrow_pieces,
+    query_of,
+    rate_message,
+    rate_of,
+)
+from liftos_memory.domain.exchange_rates import read_rates
+from liftos_memory.domain.write_token import encode_write_token
+from liftos_memory.usecases.freshness import Freshness
+from liftos_memory.usecases.metrics import ExchangeRates, Metrics
+
+_DEFAULT_ROWS: Final = 1_000
+_MAXIMUM_ROWS: Final = 5_000
+_DEFAULT_RATES: Final = 100
+_MAXIMUM_RATES: Final = 1_000
+
+
+class MetricsServicer:
+    """Answers sums of metrics, and keeps the rates that they are converted with."""
+
+    def __init__(
+        self,
+        *,
+        metrics: Metrics,
+        exchange_rates: ExchangeRates,
+        freshness: Freshness,
+        page_tokens: PageTokens,
+    ) -> None:
+        self._metrics = metrics
+        self._exchange_rates = exchange_rates
+        self._freshness = freshness
+        self._page_tokens = page_tokens
+
+    async def QueryMetrics(
+        self, request: pb.QueryMetricsRequest, context: ServicerContext[Any, Any]
+    ) -> pb.QueryMetricsResponse:
+        org = require_org(request.parent)
+        query = query_of(request)
+        digest = digest_for_paging("QueryMetrics", request)
+        cursor = self._page_tokens.decode(request.page_token, org=org, request_digest=digest)
+        await self._freshness.wait(org, request.consistency.at_least_as_fresh)
+        page = await self._metrics.page(
+            org,
+            query,
+            cursor=cursor,
+            limit=effective_page_size(
+                request.page_size, default=_DEFAULT_ROWS, maximum=_MAXIMUM_ROWS
+            ),
+        )
+        response = pb.QueryMetricsResponse()
+        add_rows(response, page.rows, query)
+        if page.cursor is not None:
+            response.next_page_token = self._page_tokens.encode(
+                page.cursor, org=org, request_digest=digest
+            )
+        return response
+
+    async def QueryMetricsArrow(
+        self, request: pb.QueryMetricsArrowRequest, context: ServicerContext[Any, Any]
+    ) -> AsyncIterator[pb.QueryMetricsArrowResponse]:
+        org = require_org(request.parent)
+        query = query_of(request)
+        await self._freshness.wait(org, request.consistency.at_least_as_fresh)
+        async with aclosing(self._metrics.stream(org, query)) as batches:
+            async for arrow, row_count in arrow_pieces(batches, query.schema):
+                yield pb.QueryMetricsArrowResponse(arrow=arrow, row_count=row_count)
+
+    async def UpsertExchangeRates(
+        self, request: pb.UpsertExchangeRatesRequest, context: ServicerContext[Any, Any]
+    ) -> pb.UpsertExchangeRatesResponse:
+        org = require_org(request.parent)
+        rates = read_rates(
+            [rate_of(message) for message in request.exchange_rates], field="exchange_rates"
+        )
+        counts, version = await self._exchange_rates.upsert(org, rates)
+        return pb.UpsertExchangeRatesResponse(
+            upserted_count=counts.upserted,
+            unchanged_count=counts.unchanged,
+            write_token=encode_write_token(org, version),
+        )
+
+    async def ListExchangeRates(
+        self, request: pb.ListExchangeRatesRequest, context: ServicerContext[Any, Any]
+    ) -> pb.ListExchangeRatesResponse:
+        org = require_org(request.parent)
+        digest = digest_for_paging("ListExchangeRates", request)
+        page = await self._exchange_rates.list_page(
+            org,
+            currency_code=request.currency_code,
+            cursor=self._page_tokens.decode(request.page_token, org=org, request_digest=digest),
+            limit=effective_page_size(
+                request.page_size, default=_DEFAULT_RATES, maximum=_MAXIMUM_RATES
+            ),
+        )
+        return pb.ListExchangeRatesResponse(
+            exchange_rates=[rate_message(rate) for rate in page.rates],
+            next_page_token=""
+            if page.cursor is None
+            else self._page_tokens.encode(page.cursor, org=org, request_digest=digest),
+        )
