@@ -1,0 +1,105 @@
+"""`liftos up`."""
+
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Final
+
+import typer
+
+from liftos_cli.errors import ExitCode
+from liftos_cli.lazy_group import command_app
+from liftos_cli.local_stack import DataDirOption, chosen_data_dir, stack_errors
+from liftos_cli.output import say
+from liftos_local import stack
+from liftos_local.plan import SERVICES, STORES
+from liftos_local.ports import PortPlan
+from liftos_local.state import ProcessState, StackState, StackStatus
+
+app = command_app()
+
+_COLOURS: Final[Mapping[str, str]] = {
+    ProcessState.STARTING: typer.colors.YELLOW,
+    ProcessState.HEALTHY: typer.colors.GREEN,
+    ProcessState.UNHEALTHY: typer.colors.RED,
+    ProcessState.FAILED: typer.colors.RED,
+}
+_NAME_WIDTH: Final = max(len(name) for name in (*STORES, *SERVICES))
+
+
+class Ports(StrEnum):
+    """How ports are chosen."""
+
+    DEFAULT = "default"
+    AUTO = "auto"
+
+
+@app.command(epilog="Example: liftos up --detach --ports auto")
+def up(
+    *,
+    data_dir: DataDirOption = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return once all is healthy; it runs on.")
+    ] = False,
+    ports: Annotated[
+        Ports, typer.Option(help="The documented ports, or any that are free.")
+    ] = Ports.DEFAULT,
+    stores_only: Annotated[
+        bool, typer.Option("--stores-only", help="Start Postgres, Redis and Milvus only.")
+    ] = False,
+    service: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Start only this service; may be repeated."),
+    ] = None,
+) -> None:
+    """Start LiftOS on this machine, stores and all.
+
+    Without --detach it stays until Ctrl-C and stops everything then. The data stays in the data
+    directory, and the next start takes it up.
+    """
+    unknown = sorted(set(service or ()) - set(SERVICES))
+    if unknown:
+        known = ", ".join(SERVICES)
+        raise typer.BadParameter(f"{unknown[0]!r} is none of {known}", param_hint="--service")
+    directory = chosen_data_dir(data_dir)
+    plan = PortPlan.automatic() if ports is Ports.AUTO else PortPlan.default()
+    services = tuple(service or SERVICES)
+    with stack_errors():
+        if detach:
+            healthy = stack.up(
+                directory,
+                ports=plan,
+                stores_only=stores_only,
+                services=services,
+                on_progress=_tell,
+            )
+            _print_addresses(healthy)
+            option = "" if data_dir is None else f" --data-dir {directory}"
+            say(f"Running. Next: `liftos status{option}`; stop it with `liftos down{option}`.")
+            return
+        with stack.start(
+            directory,
+            ports=plan,
+            stores_only=stores_only,
+            services=services,
+            on_progress=_tell,
+        ) as running:
+            _print_addresses(running.status())
+            say("Running. Ctrl-C stops it.")
+            last = running.wait()
+            say("Stopping …")
+    if last.state in (StackState.STOPPED, StackState.FAILED):
+        say(f"It ended by itself: {last.detail or 'somebody stopped it'}.")
+        raise typer.Exit(ExitCode.NEGATIVE)
+
+
+def _print_addresses(status: StackStatus) -> None:
+    for name, address in status.addresses.items():
+        print(f"{name:<{_NAME_WIDTH}}  {address}")
+    sys.stdout.flush()
+
+
+def _tell(process: str, state: str) -> None:
+    word = typer.style(state, fg=_COLOURS.get(state))
+    # echo takes the colours away where stderr is no terminal.
+    typer.echo(f"{process:<{_NAME_WIDTH}}  {word}", err=True)

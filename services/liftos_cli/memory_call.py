@@ -1,0 +1,292 @@
+"""What every command that asks a server shares: its options, its connection, its errors."""
+
+import asyncio
+import functools
+import inspect
+import os
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, Concatenate, Final, ParamSpec
+
+import grpc
+import typer
+
+from liftos_cli.errors import CommandError, ExitCode
+from liftos_cli.local_stack import DataDirOption, chosen_data_dir, memory_address, token_secret
+from liftos_cli.output import say
+from liftos_cli.tokens import issue_token
+from liftos_client.connection import Client, TlsOptions, connect
+from liftos_client.errors import LiftosError
+from liftos_client.memory import MemoryClient
+
+_Parameters = ParamSpec("_Parameters")
+
+_PANEL: Final = "Server"
+_SHOWN_VIOLATIONS: Final = 20
+_TOKEN_SECONDS: Final = 3_600
+_UNREACHABLE: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+_ADVICE: Final = {
+    "TOKEN_MISSING": "give --token, or set LIFTOS_TOKEN",
+    "TOKEN_INVALID": "get a token for this server, with its own secret: `liftos token --help`",
+    "TOKEN_EXPIRED": "get a new one with `liftos token`",
+    "ROLE_INSUFFICIENT": "use a token with a higher role: `liftos token --role admin`",
+    "SCOPE_MISSING": "use a token with that scope: `liftos token --scope memory`",
+    "ORG_MISMATCH": "use a token of that organisation, or leave --org away",
+    "FENCE_CLOSED": "wait, or open it: `liftos fence set SCOPE --epoch N --open`",
+    "EPOCH_FENCED": "give an epoch that is not lower: `liftos fence get SCOPE`",
+    "RATE_MISSING": "load rates with `liftos rates import FILE`, or leave --currency away",
+    "ETAG_MISMATCH": "run the command again",
+    "NOT_BUILT": "use a server of a later version",
+    "FILTER_INVALID": 'write it like \'platform = "meta" AND date >= "2026-01-01"\'',
+    "STORE_UNAVAILABLE": "try again in a moment; `liftos doctor` looks at a stack on this machine",
+    "SERVER_OVERLOADED": "try again in a moment",
+    "SHUTTING_DOWN": "try again in a moment",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """The shared options, as typed."""
+
+    target: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LIFTOS_TARGET",
+            metavar="HOST:PORT",
+            help="Memory's address; by default that of the running stack.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LIFTOS_TOKEN",
+            help="Bearer token; by default made with the secret of the running stack.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+            show_envvar=True,
+        ),
+    ] = field(default=None, repr=False)
+    org: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LIFTOS_ORG",
+            help="Organisation of a token made here; demo by default.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None
+    data_dir: DataDirOption = None
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Encrypt the connection.", rich_help_panel=_PANEL)
+    ] = False
+    tls_ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Authorities to trust (PEM); implies --tls.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None
+    tls_certificate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Own certificate (PEM), for servers that ask for one.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None
+    tls_key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Key of the own certificate (PEM).",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.001,
+            help="Longest wait for an answer.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None
+    trace: Annotated[
+        bool,
+        typer.Option("--trace", help="Trace the calls, and say under which id."),
+    ] = False
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryCall:
+    """What a command works with.
+
+    Attributes:
+        memory: The client of Memory.
+        org: The organisation of the token.
+        json: Whether to print JSON.
+    """
+
+    memory: MemoryClient
+    org: str
+    json: bool
+
+
+def calls_memory(
+    command: Callable[Concatenate[MemoryCall, _Parameters], Awaitable[None]],
+) -> Callable[..., None]:
+    """Make a command of a coroutine function: adds the shared options, connects, runs it."""
+    own = list(inspect.signature(command).parameters.values())[1:]
+    shared = [
+        inspect.Parameter(
+            each.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=each.default,
+            annotation=each.type,
+        )
+        for each in fields(ServerOptions)
+    ]
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:  # noqa: ANN401  # what typer parsed
+        server = ServerOptions(**{each.name: options.pop(each.name) for each in shared})
+        with server_errors(), _trace(enabled=server.trace):
+            asyncio.run(_call(server, command, *arguments, **options))
+
+    run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in (*own, *shared)}
+    return run
+
+
+async def _call(
+    server: ServerOptions,
+    command: Callable[Concatenate[MemoryCall, _Parameters], Awaitable[None]],
+    *arguments: _Parameters.args,
+    **options: _Parameters.kwargs,
+) -> None:
+    async with open_client(server) as client:
+        call = MemoryCall(memory=client.memory, org=client.org, json=server.json)
+        await command(call, *arguments, **options)
+
+
+def open_client(server: ServerOptions) -> Client:
+    """Return a client of the server that the options, the environment or the stack names.
+
+    Raises:
+        CommandError: No server or no token is known, or a TLS file cannot be read.
+    """
+    data_dir = chosen_data_dir(server.data_dir)
+    own_target = memory_address(data_dir) if server.target is None else None
+    target = server.target or own_target
+    if target is None:
+        raise CommandError(
+            f"no LiftOS runs in {data_dir}",
+            advice="start one with `liftos up --detach`, or name a server with --target HOST:PORT",
+            exit_code=ExitCode.UNREACHABLE,
+        )
+    token = server.token or _make_token(server, data_dir, target)
+    return connect(target, token=token, tls=_tls(server), timeout_seconds=server.timeout)
+
+
+def _make_token(server: ServerOptions, data_dir: Path, target: str) -> str:
+    """Sign a token with the secret of the stack that is called, and with no other's."""
+    secret = os.environ.get("LIFTOS_JWT_SECRET")
+    # A server elsewhere could use what it is sent against the stack on this machine.
+    if not secret and target == memory_address(data_dir):
+        secret = token_secret(data_dir)
+    if not secret:
+        raise CommandError(
+            f"there is no token for {target}",
+            advice="give --token or set LIFTOS_TOKEN; `liftos token` makes one where the secret is",
+        )
+    return issue_token(
+        secret,
+        org=server.org or "demo",
+        roles=("admin",),
+        subject="liftos-cli",
+        lifetime_seconds=_TOKEN_SECONDS,
+    )
+
+
+def _tls(server: ServerOptions) -> TlsOptions | None:
+    if not (server.tls or server.tls_ca or server.tls_certificate):
+        return None
+    return TlsOptions(
+        ca_certificates=_pem(server.tls_ca),
+        certificate_chain=_pem(server.tls_certificate),
+        private_key=_pem(server.tls_key),
+    )
+
+
+def _pem(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CommandError(
+            f"{path} cannot be read ({error.strerror})", advice="name a PEM file"
+        ) from None
+
+
+@contextmanager
+def server_errors() -> Iterator[None]:
+    """Turn errors of calls into errors of a command."""
+    try:
+        yield
+    except LiftosError as error:
+        unreachable = error.code in _UNREACHABLE
+        shown = error.field_violations[:_SHOWN_VIOLATIONS]
+        details = [f"{each.field}: {each.description}" for each in shown]
+        if more := len(error.field_violations) - len(shown):
+            details.append(f"and {more} more")
+        if error.trace_id:
+            details.append(f"trace {error.trace_id}; see `liftos trace {error.trace_id}`")
+        advice = _ADVICE.get(error.reason, "")
+        if unreachable and not advice:
+            advice = "check --target, and `liftos status` for a stack on this machine"
+        raise CommandError(
+            error.message or error.code.name,
+            advice=advice,
+            details=details,
+            exit_code=ExitCode.UNREACHABLE if unreachable else ExitCode.REFUSED,
+        ) from None
+
+
+@contextmanager
+def _trace(*, enabled: bool) -> Iterator[None]:
+    """Give the calls inside one trace id of our own, and say it at the end."""
+    if not enabled:
+        yield
+        return
+    try:
+        # Not a requirement of the command line; the client passes the current span on.
+        from opentelemetry import context, trace  # noqa: PLC0415
+    except ImportError:
+        raise CommandError(
+            "--trace needs the package opentelemetry-api",
+            advice="install it, or leave --trace away",
+        ) from None
+    span = trace.SpanContext(
+        trace_id=secrets.randbits(128) or 1,
+        span_id=secrets.randbits(64) or 1,
+        is_remote=False,
+        trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED),
+    )
+    attached = context.attach(trace.set_span_in_context(trace.NonRecordingSpan(span)))
+    try:
+        yield
+    finally:
+        context.detach(attached)
+        say(f"trace: {span.trace_id:032x}; see `liftos trace {span.trace_id:032x}`")

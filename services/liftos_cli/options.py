@@ -1,0 +1,22 @@
+"""Options that several commands have."""
+
+from typing import Annotated
+
+import typer
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+FilterOption = Annotated[
+    str,
+    typer.Option(
+        "--filter", metavar="EXPRESSION", help="Such as 'platform = \"meta\" AND final = true'."
+    ),
+]
+FromOption = Annotated[
+    str | None, typer.Option("--from", metavar="DATE", help="First day.", show_default=False)
+]
+ToOption = Annotated[
+    str | None, typer.Option("--to", metavar="DATE", help="Last day.", show_default=False)
+]
+LimitOption = Annotated[
+    int, typer.Option("--limit", min=1, metavar="N", help="Show at most so many.")
+]
