@@ -1,8 +1,12 @@
 """Documents: what search finds. One text per object, and one per object and ISO week.
 
+A text has two lines. The first says in few words what it is about, how large it is and what moved;
+it is what a model embeds, because a model's time grows with every word and numbers mean nothing to
+it. The second holds the figures and the rest, for people and for the lexical leg.
+
 Texts are deterministic, and numbers in them are bucketed: figures keep one or two significant
 digits, movements become words. The same state of the world gives the same text, byte for byte, and
-a small restatement gives no new one, so each text is embedded once and found by `content_hash`.
+a small restatement gives no new one, so each text is embedded once and found by its hash.
 
 Numbers in a text are for finding only. What a reader is shown is computed from the entries.
 """
@@ -151,7 +155,7 @@ class Document:
         start_date: First day that it is about.
         end_date: Last day that it is about.
         title: One line.
-        text: What is embedded and shown.
+        text: What is found and shown; its first line is `embedded_text`.
         lexical_text: Terms of title, text, ids and week, as the lexical leg matches them. The text
             begins with the title, whose terms therefore weigh double.
         content_hash: 32 hexadecimal digits of `text`; equal texts have equal hashes.
@@ -170,17 +174,25 @@ class Document:
     content_hash: str
     quality_score: float | None
 
+    @property
+    def embedded_text(self) -> str:
+        """The first line of the text, which stands for the document in the neural leg."""
+        return self.text.partition("\n")[0]
+
 
 def profile_document(facts: ObjectProfileFacts) -> Document:
     """Write the profile of an object."""
     subject = _subject(facts.key, facts.names)
-    sentences = [
-        f"Profile of {subject}.",
-        *_hierarchy(facts.key, facts.names),
+    numbers = _typical_numbers(facts)
+    summary = [
+        f"Profile of {subject}{_hierarchy(facts.key, facts.names)}.",
         *_channel(facts.channel),
-        f"Active from {_month_of(facts.first_date)} to {_month_of(facts.last_date)}.",
-        *_typical_levels(facts),
+        *_told_levels(numbers),
         *_main_season(facts.activity_by_month, facts.hemisphere),
+    ]
+    details = [
+        f"Active from {_month_of(facts.first_date)} to {_month_of(facts.last_date)}.",
+        *_figures("In a usual week: ", numbers, facts.currency_code, digits=1, is_compared=False),
         f"Ids: {', '.join(_ids(facts.key))}.",
     ]
     return _document(
@@ -190,7 +202,7 @@ def profile_document(facts: ObjectProfileFacts) -> Document:
         start_date=facts.first_date,
         end_date=facts.last_date,
         title=_capitalised(subject),
-        text=" ".join(sentences),
+        text=f"{' '.join(summary)}\n{' '.join(details)}",
         quality_score=facts.quality_score,
     )
 
@@ -207,12 +219,18 @@ def weekly_document(facts: WeeklyFacts) -> Document:
     week_end = facts.week_start + timedelta(days=6)
     iso = facts.week_start.isocalendar()
     title = f"{_capitalised(subject)}, week {iso.week} of {iso.year}"
-    sentences = [
-        f"{title}, {_day(facts.week_start)} to {_day(week_end)}.",
+    numbers = _week_numbers(facts)
+    summary = [
+        f"{_capitalised(subject)}, {_month_of(facts.week_start)}.",
+        *([f"{', '.join(map(_line, facts.calendar_labels))}."] if facts.calendar_labels else []),
+        *_told_levels(numbers),
+        *(_told_movements(numbers) if facts.is_complete else ["The week is not over."]),
+    ]
+    details = [
+        f"Week {iso.week} of {iso.year}, {_day(facts.week_start)} to {_day(week_end)}.",
+        *([f"Part{above}."] if (above := _hierarchy(facts.key, facts.names)) else []),
         *_channel(facts.channel),
-        *([f"Calendar: {', '.join(facts.calendar_labels)}."] if facts.calendar_labels else []),
-        *([] if facts.is_complete else ["The week is not over; nothing is compared yet."]),
-        *_levels_and_movements(facts),
+        *_figures("", numbers, facts.currency_code, digits=2, is_compared=facts.is_complete),
     ]
     return _document(
         DocumentKind.WEEKLY_DIGEST,
@@ -221,7 +239,7 @@ def weekly_document(facts: WeeklyFacts) -> Document:
         start_date=facts.week_start,
         end_date=week_end,
         title=title,
-        text=" ".join(sentences),
+        text=f"{' '.join(summary)}\n{' '.join(details)}",
         quality_score=facts.quality_score,
         extra_words=(f"{iso.year}-W{iso.week:02d}", facts.week_start.isoformat()),
     )
@@ -281,53 +299,70 @@ def movement(current: Decimal, prior: Decimal | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Measure:
-    """A number as texts name it; `bounds` part it into the words after them."""
+    """A number as texts name it.
+
+    Attributes:
+        name: The sum's or ratio's.
+        words: What texts call it.
+        unit: Money, percent or nothing.
+        bounds: Where one level ends and the next begins; sums are per week.
+        levels: Words for the levels, one more than bounds.
+        moves: Whether the first line tells its movement.
+        sizes: Whether the first line tells its level.
+    """
 
     name: str
     words: str
     unit: str = ""
     bounds: tuple[str, ...] = ()
     levels: tuple[str, ...] = ()
+    moves: bool = False
+    sizes: bool = False
 
 
 _SIZES: Final = ("tiny", "small", "moderate", "large", "very large")
 _RATES: Final = ("low", "usual", "high")
 _MONEY: Final = "money"
 _PERCENT: Final = "percent"
-_VOLUME_BOUNDS: Final = ("100", "1000", "10000", "100000")
+_RETURNS: Final = ("loss-making", "modest", "good", "excellent")
+_VOLUME: Final = ("100", "1000", "10000", "100000")
+_ACTIONS: Final = ("10", "100", "1000", "10000")
+_CONVERSIONS: Final = ("1", "10", "100", "1000")
 
 _ADDITIVE: Final = (
-    _Measure("spend_micros", "spend", _MONEY, _VOLUME_BOUNDS, _SIZES),
+    _Measure("spend_micros", "spend", _MONEY, _VOLUME, _SIZES, moves=True, sizes=True),
     _Measure("impressions", "impressions", "", ("1000", "10000", "100000", "1000000"), _SIZES),
-    _Measure("clicks", "clicks", "", ("10", "100", "1000", "10000"), _SIZES),
-    _Measure("conversions_micros", "conversions", "", ("1", "10", "100", "1000"), _SIZES),
-    _Measure("revenue_micros", "revenue", _MONEY, _VOLUME_BOUNDS, _SIZES),
-    _Measure("orders", "orders", "", ("1", "10", "100", "1000"), _SIZES),
-    _Measure("delivered", "emails delivered", "", _VOLUME_BOUNDS, _SIZES),
-    _Measure("opened", "email opens", "", ("10", "100", "1000", "10000"), _SIZES),
-    _Measure("clicked", "email clicks", "", ("10", "100", "1000", "10000"), _SIZES),
-    _Measure("value_micros", "value"),
+    _Measure("clicks", "clicks", "", _ACTIONS, _SIZES, moves=True),
+    _Measure("conversions_micros", "conversions", "", _CONVERSIONS, _SIZES, moves=True),
+    _Measure("revenue_micros", "revenue", _MONEY, _VOLUME, _SIZES, moves=True, sizes=True),
+    _Measure("orders", "orders", "", _CONVERSIONS, _SIZES, moves=True),
+    _Measure("delivered", "emails delivered", "", _VOLUME, _SIZES, moves=True, sizes=True),
+    _Measure("opened", "email opens", "", _ACTIONS, _SIZES),
+    _Measure("clicked", "email clicks", "", _ACTIONS, _SIZES, moves=True),
+    _Measure("value_micros", "value", moves=True),
 )
-"""Sums that texts name. Bounds are per week; levels are words, not judgements."""
+"""Sums that texts name. Levels are words for sizes, not judgements."""
 
 _RATIOS: Final = (
-    _Measure("ctr", "click-through rate", _PERCENT, ("0.005", "0.02"), _RATES),
+    _Measure("ctr", "click-through rate", _PERCENT, ("0.005", "0.02"), _RATES, moves=True),
     _Measure("cpc", "cost per click", _MONEY),
     _Measure("cpm", "cost per thousand impressions", _MONEY),
-    _Measure("conversion_rate", "conversion rate", _PERCENT, ("0.01", "0.04"), _RATES),
-    _Measure("cost_per_conversion", "cost per conversion", _MONEY),
-    _Measure(
-        "roas",
-        "return on ad spend",
-        "",
-        ("1", "2", "4"),
-        ("below cost", "modest", "good", "excellent"),
-    ),
-    _Measure("open_rate", "open rate", _PERCENT, ("0.15", "0.35"), _RATES),
+    _Measure("conversion_rate", "conversion rate", _PERCENT, ("0.01", "0.04"), _RATES, sizes=True),
+    _Measure("cost_per_conversion", "cost per conversion", _MONEY, moves=True),
+    _Measure("roas", "return on ad spend", "", ("1", "2", "4"), _RETURNS, moves=True, sizes=True),
+    _Measure("open_rate", "open rate", _PERCENT, ("0.15", "0.35"), _RATES, moves=True, sizes=True),
     _Measure("click_rate", "email click rate", _PERCENT, ("0.01", "0.04"), _RATES),
-    _Measure("unsubscribe_rate", "unsubscribe rate", _PERCENT, ("0.001", "0.005"), _RATES),
+    _Measure(
+        "unsubscribe_rate", "unsubscribe rate", _PERCENT, ("0.001", "0.005"), _RATES, sizes=True
+    ),
 )
 """Ratios of sums that texts name."""
+
+_MOVEMENTS: Final = (
+    *("rose sharply", "rose", "rose slightly"),
+    *("fell slightly", "fell", "fell sharply", "stopped", "none before"),
+)
+"""Movements in the order in which the first line tells them; flat ones go without saying."""
 
 _MICROS: Final = Decimal(1_000_000)
 
@@ -408,14 +443,14 @@ def _subject(key: ObjectKey, names: ObjectNames) -> str:
     return f"{_platform(key.platform)} {_LEVEL_WORDS[key.level]} “{_line(name)}”"
 
 
-def _hierarchy(key: ObjectKey, names: ObjectNames) -> list[str]:
+def _hierarchy(key: ObjectKey, names: ObjectNames) -> str:
     own = _LEVEL_FIELD[key.level]
     above = [
-        f"{part.replace('_', ' ')} “{_line(name)}”"
-        for part in _HIERARCHY
+        f" of {part.replace('_', ' ')} “{_line(name)}”"
+        for part in reversed(_HIERARCHY)
         if part != own and (name := getattr(names, f"{part}_name") or getattr(key, f"{part}_id"))
     ]
-    return [f"Belongs to {', '.join(above)}."] if above else []
+    return "".join(above)
 
 
 def _channel(channel: str) -> list[str]:
@@ -426,42 +461,75 @@ def _ids(key: ObjectKey) -> list[str]:
     return [value for name in _ID_FIELDS if (value := getattr(key, name))]
 
 
-def _typical_levels(facts: ObjectProfileFacts) -> list[str]:
+_Number = tuple[_Measure, Decimal, Decimal | None]
+"""What was measured, how much, and how much the week before; None where it is not known."""
+
+
+def _typical_numbers(facts: ObjectProfileFacts) -> list[_Number]:
     weeks = Decimal(max(facts.days_with_data, 1)) / 7
-    phrases = [
-        _level_phrase(measure, total / weeks, facts.currency_code, digits=1)
+    sums: list[_Number] = [
+        (measure, total / weeks, None)
         for measure in _ADDITIVE
         if (total := _amount(facts.sums, measure.name)) is not None
     ]
-    ratios = [
-        _level_phrase(measure, value, facts.currency_code, digits=1)
+    return sums + [(measure, value, None) for measure, value in _defined_ratios(facts.sums)]
+
+
+def _week_numbers(facts: WeeklyFacts) -> list[_Number]:
+    prior_sums = facts.prior_sums or {}
+    sums: list[_Number] = [
+        (measure, total, _amount(prior_sums, measure.name))
+        for measure in _ADDITIVE
+        if (total := _amount(facts.sums, measure.name)) is not None
+    ]
+    prior_ratios = dict(_defined_ratios(prior_sums))
+    return sums + [
+        (measure, value, prior_ratios.get(measure))
         for measure, value in _defined_ratios(facts.sums)
     ]
-    sentences = [f"In a usual week: {'; '.join(phrases)}."] if phrases else []
-    return [*sentences, *([f"Overall: {'; '.join(ratios)}."] if ratios else [])]
 
 
-def _levels_and_movements(facts: WeeklyFacts) -> list[str]:
-    phrases: list[str] = []
-    for measure in _ADDITIVE:
-        total = _amount(facts.sums, measure.name)
-        if total is None:
-            continue
-        before = None if facts.prior_sums is None else _amount(facts.prior_sums, measure.name)
-        phrases.append(_week_phrase(measure, total, before, facts))
-    prior_ratios = dict(_defined_ratios(facts.prior_sums or {}))
-    phrases.extend(
-        _week_phrase(measure, value, prior_ratios.get(measure), facts)
-        for measure, value in _defined_ratios(facts.sums)
-    )
-    return [f"{_capitalised('; '.join(phrases))}."] if phrases else []
+def _told_levels(numbers: Sequence[_Number]) -> list[str]:
+    """Tell what is large, small, good or bad; what is usual goes without saying."""
+    told = [
+        f"{level} {measure.words}"
+        for measure, value, _ in numbers
+        if measure.sizes and value and (level := _level(measure, value)) != "usual"
+    ]
+    return [f"{_capitalised(', '.join(told))}."] if told else []
 
 
-def _week_phrase(
-    measure: _Measure, value: Decimal, before: Decimal | None, facts: WeeklyFacts
-) -> str:
-    level = _level_phrase(measure, value, facts.currency_code, digits=2)
-    return f"{level}, {movement(value, before)}" if facts.is_complete else level
+def _told_movements(numbers: Sequence[_Number]) -> list[str]:
+    moved: dict[str, list[str]] = {}
+    for measure, value, before in numbers:
+        if measure.moves:
+            moved.setdefault(movement(value, before), []).append(measure.words)
+    if not moved:
+        return []
+    if set(moved) == {"none before"}:
+        return ["New this week."]
+    told = [f"{_capitalised(how)}: {', '.join(moved[how])}." for how in _MOVEMENTS if how in moved]
+    return told or ["Little changed."]
+
+
+def _figures(
+    heading: str,
+    numbers: Sequence[_Number],
+    currency_code: str,
+    *,
+    digits: int,
+    is_compared: bool,
+) -> list[str]:
+    phrases = [
+        _level_phrase(measure, value, currency_code, digits=digits)
+        + (f", {movement(value, before)}" if is_compared else "")
+        for measure, value, before in numbers
+    ]
+    return [_capitalised(f"{heading}{'; '.join(phrases)}.")] if phrases else []
+
+
+def _level(measure: _Measure, value: Decimal) -> str:
+    return measure.levels[sum(value >= Decimal(bound) for bound in measure.bounds)]
 
 
 def _level_phrase(measure: _Measure, value: Decimal, currency_code: str, *, digits: int) -> str:
@@ -469,8 +537,7 @@ def _level_phrase(measure: _Measure, value: Decimal, currency_code: str, *, digi
         return f"{measure.words} none"
     figure = significant(value * 100 if measure.unit == _PERCENT else value, digits)
     unit = {_PERCENT: " %", _MONEY: f" {currency_code}".rstrip()}.get(measure.unit, "")
-    reached = sum(value >= Decimal(bound) for bound in measure.bounds)
-    level = f"{measure.levels[reached]}, " if measure.levels else ""
+    level = f"{_level(measure, value)}, " if measure.levels else ""
     return f"{measure.words} {level}about {figure}{unit}"
 
 

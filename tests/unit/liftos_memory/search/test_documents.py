@@ -66,9 +66,12 @@ def test_weekly_digest_word_for_word() -> None:
         document.title == "Meta (Facebook, Instagram) campaign “Spring_Sale 2024”, week 48 of 2024"
     )
     assert document.text == (
-        "Meta (Facebook, Instagram) campaign “Spring_Sale 2024”, week 48 of 2024,"
-        " 25 November 2024 to 1 December 2024. Channel: paid social."
-        " Calendar: Thanksgiving, Black Friday."
+        "Meta (Facebook, Instagram) campaign “Spring_Sale 2024”, November 2024."
+        " Thanksgiving, Black Friday. Moderate spend."
+        " Rose sharply: spend. Fell slightly: clicks, click-through rate."
+        " None before: conversions, cost per conversion.\n"
+        "Week 48 of 2024, 25 November 2024 to 1 December 2024. Part of account “Acme”."
+        " Channel: paid social."
         " Spend moderate, about 1300 USD, rose sharply;"
         " impressions moderate, about 45000, flat; clicks moderate, about 890, fell slightly;"
         " conversions moderate, about 23, none before;"
@@ -78,6 +81,7 @@ def test_weekly_digest_word_for_word() -> None:
         " conversion rate usual, about 2.6 %, none before;"
         " cost per conversion about 54 USD, none before."
     )
+    assert document.embedded_text == document.text.split("\n")[0]
     assert (document.start_date, document.end_date) == (date(2024, 11, 25), date(2024, 12, 1))
     assert document.document_id.startswith("digest-2024w48-")
     assert {"2024w48", "20241125", "act1", "springsal"} <= set(document.lexical_text.split())
@@ -86,12 +90,11 @@ def test_weekly_digest_word_for_word() -> None:
 def test_profile_word_for_word() -> None:
     """The whole text of a profile."""
     assert profile_document(PROFILE).text == (
-        "Profile of Meta (Facebook, Instagram) campaign “Spring_Sale 2024”."
-        " Belongs to account “Acme”. Channel: paid social."
-        " Active from January 2024 to November 2024."
-        " In a usual week: spend moderate, about 1000 USD; impressions moderate, about 40000."
-        " Overall: cost per thousand impressions about 30 USD."
-        " Strongest in November (autumn). Ids: act_1, 77."
+        "Profile of Meta (Facebook, Instagram) campaign “Spring_Sale 2024” of account “Acme”."
+        " Channel: paid social. Moderate spend. Strongest in November (autumn).\n"
+        "Active from January 2024 to November 2024."
+        " In a usual week: spend moderate, about 1000 USD; impressions moderate, about 40000;"
+        " cost per thousand impressions about 30 USD. Ids: act_1, 77."
     )
 
 
@@ -100,12 +103,30 @@ def test_unset_is_not_zero() -> None:
     text = weekly_document(replace(WEEK, sums={"spend_micros": None, "clicks": 0})).text
     assert "pend" not in text
     assert "Clicks none, stopped" in text
+    assert "Stopped: clicks." in text
+
+
+def test_the_first_line_tells_what_matters() -> None:
+    """A first week, a quiet week, and a bad one read so."""
+    assert "New this week." in weekly_document(replace(WEEK, prior_sums=None)).embedded_text
+    assert "Little changed." in weekly_document(replace(WEEK, prior_sums=WEEK.sums)).embedded_text
+    losing = {"spend_micros": 10**9, "revenue_micros": 10**8, "delivered": 1000, "opened": 10}
+    text = weekly_document(replace(WEEK, sums=losing)).embedded_text
+    assert "loss-making return on ad spend, low open rate" in text
+
+
+def test_figures_do_not_change_what_is_embedded() -> None:
+    """A number that stays in its level gives another text, but nothing new to embed."""
+    sums = {**WEEK.sums, "spend_micros": 1_900_000_000}
+    other = weekly_document(replace(WEEK, sums=sums))
+    assert other.text != weekly_document(WEEK).text
+    assert other.embedded_text == weekly_document(WEEK).embedded_text
 
 
 def test_an_unfinished_week_is_not_compared() -> None:
     """Levels stay, movements go."""
     text = weekly_document(replace(WEEK, is_complete=False)).text
-    assert "The week is not over" in text
+    assert "The week is not over." in text
     assert "rose" not in text
     assert "fell" not in text
 
@@ -207,12 +228,12 @@ def test_wrong_facts_are_refused() -> None:
 def test_any_sums_give_a_stable_text(
     sums: dict[str, int | None], prior: dict[str, int | None] | None, is_complete: bool
 ) -> None:
-    """Any sums can be told, twice the same, without exponents or artefacts, on one line."""
+    """Any sums can be told, twice the same, without exponents or artefacts."""
     facts = replace(WEEK, sums=sums, prior_sums=prior, is_complete=is_complete)
     document = weekly_document(facts)
     assert document == weekly_document(replace(facts, sums=dict(reversed(sums.items()))))
     assert document.content_hash == content_hash(document.text)
     assert "E+" not in document.text
     assert "  " not in document.text
-    assert "\n" not in document.text
+    assert document.text.count("\n") == 1
     assert set(lexical_terms(document.text)) <= set(document.lexical_text.split())
