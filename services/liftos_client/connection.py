@@ -1,0 +1,181 @@
+"""A connection to LiftOS Core: the channel, the token, and the clients of the services."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final, Self
+
+import grpc
+
+from liftos.memory.v1 import memory_service_pb2, memory_service_pb2_grpc
+from liftos_client.calls import Calls, MetadataSource
+from liftos_client.errors import TokenInvalidError
+from liftos_client.memory import MemoryClient
+from liftos_client.policies import ServiceConfig, read_service_config
+
+Token = str | Callable[[], str]
+"""A bearer token, or what gives one; it is called before each call and has to be quick."""
+
+MAXIMUM_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+_KEEPALIVE_MILLISECONDS: Final = 30_000
+_KEEPALIVE_TIMEOUT_MILLISECONDS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class TlsOptions:
+    """How the channel is encrypted.
+
+    `TlsOptions()` trusts the certificates that gRPC trusts by default.
+
+    Attributes:
+        ca_certificates: PEM of the authorities to trust instead.
+        certificate_chain: PEM of the caller's own certificate, for servers that ask for one.
+        private_key: PEM of its key.
+        server_name: Name to expect in the server's certificate, where it is not the target's.
+    """
+
+    ca_certificates: bytes | None = None
+    certificate_chain: bytes | None = None
+    private_key: bytes | None = field(default=None, repr=False)
+    server_name: str | None = None
+
+
+class Client:
+    """The services of LiftOS Core over one channel; close it, or use it in `async with`.
+
+    Attributes:
+        memory: The store of marketing data.
+        org: The organisation of the token.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        *,
+        token: Token,
+        config: ServiceConfig,
+        timeout_seconds: float | None = None,
+    ) -> None:
+        self._channel = channel
+        self.org = org_of_token(token if isinstance(token, str) else token())
+        policies = config.policies(memory_service_pb2.DESCRIPTOR.services_by_name["MemoryService"])
+        self.memory = MemoryClient(
+            memory_service_pb2_grpc.MemoryServiceStub(channel),
+            Calls(policies, _metadata_source(token), timeout_seconds=timeout_seconds),
+            org=self.org,
+        )
+
+    async def close(self) -> None:
+        """Close the channel; calls under way are cancelled."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+def connect(
+    target: str,
+    *,
+    token: Token,
+    tls: TlsOptions | None = None,
+    timeout_seconds: float | None = None,
+) -> Client:
+    """Return a client of the server at `target`; it connects with the first call.
+
+    Args:
+        target: `host:port`, or a gRPC target such as `dns:///host:port`. Calls go in turn to all
+            addresses that the name has.
+        token: Sent as a bearer token with each call. A function is asked before each call, so that
+            it can give a new token before the old one ends.
+        tls: Encryption; None is plain text, for servers on this machine or behind a mesh.
+        timeout_seconds: Deadline of each call in place of the methods' own of
+            `service_config.json`; watches and ingest streams have none.
+
+    Raises:
+        TokenInvalidError: The token does not name an organisation.
+    """
+    config = read_service_config()
+    options: list[tuple[str, int | str]] = [
+        ("grpc.service_config", config.channel_json),
+        ("grpc.enable_retries", 1),
+        ("grpc.max_receive_message_length", MAXIMUM_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MAXIMUM_MESSAGE_BYTES),
+        ("grpc.keepalive_time_ms", _KEEPALIVE_MILLISECONDS),
+        ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MILLISECONDS),
+        # A server that is started again is found again soon.
+        ("grpc.initial_reconnect_backoff_ms", 200),
+        ("grpc.max_reconnect_backoff_ms", 5_000),
+    ]
+    address = target if "://" in target or target.startswith("unix:") else f"dns:///{target}"
+    if tls is None:
+        channel = grpc.aio.insecure_channel(address, options)
+    else:
+        if tls.server_name is not None:
+            options.append(("grpc.ssl_target_name_override", tls.server_name))
+        credentials = grpc.ssl_channel_credentials(
+            tls.ca_certificates, tls.private_key, tls.certificate_chain
+        )
+        channel = grpc.aio.secure_channel(address, credentials, options)
+    return Client(channel, token=token, config=config, timeout_seconds=timeout_seconds)
+
+
+def org_of_token(token: str) -> str:
+    """Return the organisation that a token is for, without checking its signature.
+
+    Raises:
+        TokenInvalidError: It is not a JWT, or has no `org`.
+    """
+    try:
+        claims = token.split(".")[1]
+        org = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["org"]
+        if isinstance(org, str) and org:
+            return org
+    except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
+        pass
+    raise TokenInvalidError(
+        "the token is not a JWT with an org; get one with `liftos token`",
+        code=grpc.StatusCode.UNAUTHENTICATED,
+        reason="TOKEN_INVALID",
+    )
+
+
+def _metadata_source(token: Token) -> MetadataSource:
+    if callable(token):
+        get = token
+
+        def authorization() -> tuple[str, str]:
+            return ("authorization", f"Bearer {get()}")
+    else:
+        pair = ("authorization", f"Bearer {token}")
+
+        def authorization() -> tuple[str, str]:
+            return pair
+
+    try:
+        from opentelemetry import trace  # noqa: PLC0415  # not a requirement of the client
+    except ImportError:
+        return lambda: (authorization(),)
+
+    def metadata() -> tuple[tuple[str, str], ...]:
+        span = trace.get_current_span().get_span_context()
+        if not span.is_valid:
+            return (authorization(),)
+        # https://www.w3.org/TR/trace-context/
+        parent = f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
+        if not span.trace_state:
+            return (authorization(), ("traceparent", parent))
+        state = span.trace_state.to_header()
+        return (authorization(), ("traceparent", parent), ("tracestate", state))
+
+    return metadata

@@ -1,0 +1,110 @@
+"""Findings with their evidence."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeAlias
+
+from liftos.memory.v1 import memory_service_pb2 as pb
+from liftos.memory.v1.insight_pb2 import Insight, InsightKind, InsightRating
+from liftos_client.arguments import Day, date_range, enum_value
+from liftos_client.memory.base import MemoryCalls
+from liftos_client.pages import Pages
+
+if TYPE_CHECKING:
+    Kind: TypeAlias = InsightKind.ValueType | str
+    Rating: TypeAlias = InsightRating.ValueType | str
+else:
+    # The generated code names these types for type checkers only.
+    Kind = Rating = int | str
+
+
+class InsightMethods(MemoryCalls):
+    """Methods about insights."""
+
+    async def generate_insights(
+        self,
+        start_date: Day,
+        end_date: Day,
+        *,
+        kinds: Iterable[Kind] = (),
+        filter: str = "",  # noqa: A002  # the contract's word
+        maximum_insights: int = 0,
+        request_id: str = "",
+        timeout_seconds: float | None = None,
+    ) -> pb.GenerateInsightsResponse:
+        """Look for trends, anomalies and benchmarks now.
+
+        Args:
+            start_date: First day that is looked at.
+            end_date: Last day.
+            kinds: Only these, such as "TREND"; none means all.
+            filter: Which entries; see `list_entries`.
+            maximum_insights: At most 500; 0 is 50.
+            request_id: UUID that makes a repeated request answer the same for 24 h.
+            timeout_seconds: Deadline.
+        """
+        request = pb.GenerateInsightsRequest(
+            parent=self._parent,
+            date_range=date_range(start_date, end_date),
+            kinds=[enum_value(InsightKind, kind, field="kinds") for kind in kinds],
+            filter=filter,
+            maximum_insights=maximum_insights,
+            request_id=request_id,
+        )
+        return await self._calls.unary(self._stub.GenerateInsights, request, timeout_seconds)
+
+    async def get_insight(self, name: str, *, timeout_seconds: float | None = None) -> Insight:
+        """Read one insight.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        request = pb.GetInsightRequest(name=self._name("insights", name))
+        return (await self._calls.unary(self._stub.GetInsight, request, timeout_seconds)).insight
+
+    def list_insights(
+        self,
+        *,
+        filter: str = "",  # noqa: A002
+        page_size: int = 0,
+        page_token: str = "",
+        timeout_seconds: float | None = None,
+    ) -> Pages[Insight, pb.ListInsightsResponse]:
+        """List insights, most severe first."""
+        return self._pages(
+            self._stub.ListInsights,
+            pb.ListInsightsRequest(parent=self._parent, filter=filter, page_size=page_size),
+            lambda page: page.insights,
+            page_token=page_token,
+            timeout_seconds=timeout_seconds,
+        )
+
+    async def rerun_insight(
+        self, name: str, *, timeout_seconds: float | None = None
+    ) -> pb.RerunInsightResponse:
+        """Run the evidence of an insight again on the data of now.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        request = pb.RerunInsightRequest(name=self._name("insights", name))
+        return await self._calls.unary(self._stub.RerunInsight, request, timeout_seconds)
+
+    async def rate_insight(
+        self,
+        name: str,
+        rating: Rating,
+        *,
+        comment: str = "",
+        timeout_seconds: float | None = None,
+    ) -> Insight:
+        """Keep what a reader thought of an insight: "USEFUL" or "NOT_USEFUL".
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        request = pb.RateInsightRequest(
+            name=self._name("insights", name),
+            rating=enum_value(InsightRating, rating, field="rating"),
+            comment=comment,
+        )
+        return (await self._calls.unary(self._stub.RateInsight, request, timeout_seconds)).insight
