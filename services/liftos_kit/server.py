@@ -222,7 +222,9 @@ async def _serve(application: Application, worker: Worker | None) -> int:
         metrics_server = configured.start_metrics_server(metrics_port, settings.host)
         await server.start()
     except Exception as error:
-        _log.error("start_failed", service=application.name, error=str(error), exc_info=True)
+        # The sentences of our own errors say all that there is to say.
+        ours = isinstance(error, AccessError | PortTakenError)
+        _log.error("start_failed", service=application.name, error=str(error), exc_info=not ours)
         await server.drain()
         return START_FAILED
     else:

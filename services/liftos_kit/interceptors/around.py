@@ -233,10 +233,15 @@ def _interruptible(stream: Stream, draining: Draining) -> Stream:
     return interruptible
 
 
-def _call_within(enters: Sequence[Enter], call: Call) -> Call:
+def _call_within(enters: Sequence[Enter], behaviour: Behaviour) -> Call:
+    # gRPC runs what is not a coroutine function on a thread, as a handler of the old kind.
+    async def call(request: object, context: Context) -> object:
+        return await behaviour(request, context)
+
+    wrapped: Call = call
     for enter in reversed(enters):
-        call = _one_within(enter, call)
-    return call
+        wrapped = _one_within(enter, wrapped)
+    return wrapped
 
 
 def _one_within(enter: Enter, call: Call) -> Call:

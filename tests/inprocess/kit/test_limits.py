@@ -163,6 +163,35 @@ async def test_a_call_without_a_deadline_gets_one() -> None:
         assert refusal.metadata == {"deadline_seconds": "0.05"}
 
 
+async def test_each_call_has_the_whole_default() -> None:
+    """A call that came later ends later, and one that ended in time is left alone."""
+    settings = settings_for_tests(default_deadline_seconds=0.2, drain_seconds=1)
+    release = asyncio.Event()
+
+    async def unary(request: Any, context: Context) -> Any:
+        if request.text == "waits":
+            await release.wait()
+        return request
+
+    behaviours = Behaviours(unary=unary)
+    async with (
+        running_server(behaviours.register, service_names=[NAME], settings=settings) as running,
+        grpc.aio.insecure_channel(running.target) as channel,
+    ):
+        stub = Stub(channel)
+        loop = asyncio.get_running_loop()
+        await stub.read(Echo(), metadata=authorization())
+        for _ in "ab":
+            began = loop.time()
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stub.read(Echo(text="waits"), metadata=authorization())
+            assert refusal_of(caught.value).reason == "ERROR_REASON_DEADLINE_EXCEEDED"
+            assert loop.time() - began >= 0.19
+            await asyncio.sleep(0.1)
+        release.set()
+        await stub.read(Echo(text="waits"), metadata=authorization())
+
+
 async def test_the_callers_deadline_cancels_the_handler(stub: Stub, behaviours: Behaviours) -> None:
     """A deadline that passes ends the work on the server as well."""
     ended = asyncio.Event()
