@@ -133,7 +133,7 @@ async def test_a_remembered_token_ends_in_time() -> None:
 @pytest.mark.parametrize("values", [{"org": "No Org"}, {"org": "acme", "roles": ["owner"]}])
 def test_tokens_that_no_server_would_take_are_not_issued(values: dict[str, Any]) -> None:
     """A slip of the pen shows when the token is made."""
-    with pytest.raises(ValueError, match="org id|unknown roles"):
+    with pytest.raises(ValueError, match=r"org id|unknown roles"):
         issue_token(secret=SECRET, **values)
 
 

@@ -34,18 +34,20 @@ async def test_waits_end_when_the_drain_starts() -> None:
 async def test_work_between_waits_is_not_touched() -> None:
     """A drain in the midst of work is noticed at the next wait."""
     draining = Draining()
+    working, finish = asyncio.Event(), asyncio.Event()
     steps = list[str]()
 
     async def stream() -> None:
         steps.append(await draining.interruptible(lambda: asyncio.sleep(0, "waited")))
-        await asyncio.sleep(0.01)
+        working.set()
+        await finish.wait()
         steps.append("worked")
         await draining.interruptible(_forever)
 
     task = asyncio.ensure_future(stream())
-    while not steps:
-        await asyncio.sleep(0)
+    await working.wait()
     draining.start()
+    finish.set()
     with pytest.raises(ShuttingDownError):
         await task
     assert steps == ["waited", "worked"]
