@@ -5,10 +5,8 @@ import asyncio
 import sys
 
 from liftos_kit import postgres
-from liftos_kit.server import serve
 from liftos_kit.settings import SettingsError, load
 from liftos_memory.adapters.postgres.database import SCHEMA, schema_files
-from liftos_memory.server import application
 from liftos_memory.settings import MemorySettings, MigrateSettings
 
 _START_FAILED = 2
@@ -27,6 +25,20 @@ def _migrate(through: str) -> int:
     )
     print("\n".join(applied) if applied else "the schema is up to date")
     return 0
+
+
+def _serve() -> int:
+    # Here and below: each program imports what it needs, since models and drivers take a second.
+    from liftos_kit.server import serve  # noqa: PLC0415
+    from liftos_memory.server import application  # noqa: PLC0415
+
+    return serve(application(load(MemorySettings)))
+
+
+def _work() -> int:
+    from liftos_memory.worker import work  # noqa: PLC0415
+
+    return work(load(MemorySettings))
 
 
 def _check_config() -> int:
@@ -53,9 +65,9 @@ def main() -> int:
     try:
         match arguments.command:
             case "serve":
-                return serve(application(load(MemorySettings)))
+                return _serve()
             case "worker":
-                raise NotImplementedError
+                return _work()
             case "migrate":
                 return _migrate(arguments.through)
             case _:

@@ -1,12 +1,12 @@
 """What the making of documents needs from the record of truth."""
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
-from liftos_memory.domain.calendar import CalendarDay
 from liftos_memory.domain.documents import (
     Document,
     ObjectKey,
@@ -80,8 +80,11 @@ class ObjectMetrics:
 class DocumentStore(Protocol):
     """Documents, vectors and how far the index has followed; all in Postgres."""
 
-    def lead(self) -> AbstractAsyncContextManager[None]:
-        """Be the one writer of the index; waits for the one before to go."""
+    def lead(self) -> AbstractAsyncContextManager[asyncio.Event]:
+        """Be the one writer of the index; waits for the one before to go.
+
+        Gives an event that is set when the place is lost.
+        """
 
     async def pending(self) -> Sequence[PendingOrg]:
         """Return the orgs that have commits which the index has not followed."""
@@ -133,10 +136,3 @@ class DocumentStore(Protocol):
 
     async def orgs_with_documents(self) -> Sequence[str]:
         """Return every org that has documents."""
-
-
-class OrgCalendar(Protocol):
-    """The calendar as an org sees it."""
-
-    async def days(self, org: str, start: date, end: date) -> Sequence[CalendarDay]:
-        """Return each day from start to end."""

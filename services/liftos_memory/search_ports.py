@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from liftos_kit.core.filters import Filter
 from liftos_memory.domain.documents import Document, DocumentKind
 from liftos_memory.domain.fusion import LegHit
 
@@ -98,6 +99,7 @@ class SearchScope:
         account_ids: Accounts to see.
         campaign_ids: Campaigns to see.
         document_ids: Documents to see.
+        where: Filter over platform, level and object ids; None is no condition.
         start_date: Documents about this day or later; None is no bound.
         end_date: Documents about this day or earlier; None is no bound.
         minimum_quality: Least quality, 0 to 1. Documents that rest on no entries have none and are
@@ -111,6 +113,7 @@ class SearchScope:
     account_ids: Collection[str] = ()
     campaign_ids: Collection[str] = ()
     document_ids: Collection[str] = ()
+    where: Filter | None = None
     start_date: date | None = None
     end_date: date | None = None
     minimum_quality: float | None = None

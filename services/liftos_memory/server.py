@@ -4,29 +4,46 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import grpc
+from redis.asyncio import Redis
 
 from liftos.memory.v1 import memory_service_pb2_grpc
-from liftos_kit import postgres
+from liftos_kit import postgres, telemetry
 from liftos_kit.core.clock import SystemClock
 from liftos_kit.core.paging import PageTokens
 from liftos_kit.health import StoreProbe
 from liftos_kit.server import Application, Services
+from liftos_memory.adapters.embedders import open_embedder
+from liftos_memory.adapters.milvus import MilvusDocumentIndex
 from liftos_memory.adapters.postgres.database import SCHEMA, SCHEMA_VERSION, Database
+from liftos_memory.adapters.postgres.documents import PostgresDocumentStore
 from liftos_memory.adapters.postgres.entries import PostgresEntryStore
 from liftos_memory.adapters.postgres.exchange_rates import PostgresRateStore
 from liftos_memory.adapters.postgres.metrics import PostgresMetricsStore
+from liftos_memory.adapters.postgres.org import PostgresOrgStore
+from liftos_memory.adapters.redis_query_vectors import SharedQueryVectors
+from liftos_memory.domain.fusion import SearchMode
 from liftos_memory.servicer import combine
+from liftos_memory.servicer.calendar import CalendarServicer
 from liftos_memory.servicer.entries import EntriesServicer
 from liftos_memory.servicer.later import later_servicer
 from liftos_memory.servicer.metrics import MetricsServicer
+from liftos_memory.servicer.org import OrgServicer
 from liftos_memory.servicer.presenter import EntryPresenter
+from liftos_memory.servicer.search import SearchServicer
+from liftos_memory.servicer.transform import TransformServicer
 from liftos_memory.settings import MemorySettings
+from liftos_memory.usecases.calendar import Calendar, OrgCalendars
 from liftos_memory.usecases.entries import Entries
 from liftos_memory.usecases.freshness import Freshness
 from liftos_memory.usecases.ingest import Ingest
 from liftos_memory.usecases.metrics import ExchangeRates, Metrics
+from liftos_memory.usecases.org import OrgAdministration
+from liftos_memory.usecases.search import Search
+from liftos_memory.usecases.transform import Transform
 
 SERVICE_NAME: Final = "liftos.memory.v1.MemoryService"
+
+_REDIS_SECONDS: Final = 0.25
 
 
 def application(settings: MemorySettings) -> Application:
@@ -47,6 +64,8 @@ async def open_services(settings: MemorySettings) -> Services:
         StoreUnavailableError: Postgres does not answer.
     """
     assert settings.postgres_url is not None, "checked by load"
+    assert settings.redis_url is not None, "checked by load"
+    assert settings.milvus_url is not None, "checked by load"
     pool = await postgres.create_pool(
         settings.postgres_url.get_secret_value(),
         application_name="liftos-memory",
@@ -58,10 +77,32 @@ async def open_services(settings: MemorySettings) -> Services:
     executor = ThreadPoolExecutor(settings.executor_threads, thread_name_prefix="memory")
     database = Database(pool)
     entry_store = PostgresEntryStore(database)
+    org_store = PostgresOrgStore(database)
     clock = SystemClock()
+    calendars = OrgCalendars(org_store, monotonic_seconds=clock.monotonic_seconds)
     freshness = Freshness(database.last_version)
     page_tokens = PageTokens(settings.page_token_key)
-    presenter = EntryPresenter()
+    documents = PostgresDocumentStore(database)
+    redis = Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        socket_timeout=_REDIS_SECONDS,
+        socket_connect_timeout=_REDIS_SECONDS,
+    )
+    key = settings.embedder_api_key
+    embedder = SharedQueryVectors(
+        open_embedder(
+            settings.embedder,
+            threads=settings.executor_threads,
+            api_key="" if key is None else key.get_secret_value(),
+        ),
+        redis,
+    )
+    index = MilvusDocumentIndex(
+        settings.milvus_url.get_secret_value(),
+        model_id=embedder.model_id,
+        dimension=embedder.dimension,
+    )
+    presenter = EntryPresenter(calendars, executor)
     servicer = combine(
         [
             EntriesServicer(
@@ -77,6 +118,17 @@ async def open_services(settings: MemorySettings) -> Services:
                 freshness=freshness,
                 page_tokens=page_tokens,
             ),
+            SearchServicer(
+                search=Search(documents, index, embedder, on_leg=_measure_leg),
+                page_tokens=page_tokens,
+            ),
+            TransformServicer(transform=Transform(entry_store, executor, today=clock.today)),
+            CalendarServicer(
+                calendar=Calendar(org_store, calendars, executor), page_tokens=page_tokens
+            ),
+            OrgServicer(
+                administration=OrgAdministration(org_store, calendars), page_tokens=page_tokens
+            ),
             later_servicer(),
         ]
     )
@@ -89,6 +141,15 @@ async def open_services(settings: MemorySettings) -> Services:
 
     return Services(
         register=register,
-        probes=(StoreProbe("postgres", lambda: pool.fetchval("select 1")),),
-        close=(close_executor, pool.close),
+        probes=(
+            StoreProbe("postgres", lambda: pool.fetchval("select 1")),
+            # Only searches need these two, and they say so themselves.
+            StoreProbe("redis", redis.ping, is_required=False),
+            StoreProbe("milvus", index.ping, is_required=False),
+        ),
+        close=(close_executor, index.close, embedder.close, pool.close),
     )
+
+
+def _measure_leg(mode: SearchMode, seconds: float) -> None:
+    telemetry.search_leg_duration.record(seconds, {telemetry.LEG: mode.value.lower()})

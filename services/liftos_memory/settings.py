@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from liftos_kit.settings import ServiceSettings
 
@@ -17,8 +17,9 @@ class MemorySettings(ServiceSettings):
     executor_threads: Annotated[int, Field(ge=1, le=64)] = 2
     """Threads for checks, encodings and embeddings per process."""
     embedder: str = "onnx:all-MiniLM-L6-v2"
-    """Which model embeds texts: `onnx:all-MiniLM-L6-v2`, or the URL of an OpenAI-compatible server
-    with the model's name as fragment."""
+    """Which model embeds texts; see `liftos_memory.adapters.embedders`."""
+    embedder_api_key: SecretStr | None = None
+    """Sent to an embedder behind a URL."""
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, problem) for rules between fields."""

@@ -4,11 +4,12 @@ import math
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 import numpy as np
 
+from liftos_kit.core.filters import evaluate
 from liftos_memory.domain.documents import Document
 from liftos_memory.domain.lexical import lexical_terms
 from liftos_memory.search_ports import IndexedDocument, LegHit, SearchScope, Vectors
@@ -146,6 +147,8 @@ def _is_seen(scope: SearchScope, document: Document) -> bool:
         (document.document_id, scope.document_ids),
     )
     if any(wanted and value not in wanted for value, wanted in chosen):
+        return False
+    if not evaluate(scope.where, {} if key is None else asdict(key)):
         return False
     if scope.start_date is not None and document.end_date < scope.start_date:
         return False

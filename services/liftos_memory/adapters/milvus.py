@@ -10,6 +10,7 @@ gives distances), and terms come analysed (Lite ignores stemmers in silence).
 
 import asyncio
 import hashlib
+import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -29,7 +30,7 @@ from pymilvus import (
 )
 
 from liftos_kit.core.errors import StoreUnavailableError
-from liftos_kit.core.filters import milvus_literal
+from liftos_kit.core.filters import milvus_literal, to_milvus
 from liftos_memory.domain.documents import Document, DocumentKind
 from liftos_memory.domain.lexical import lexical_text
 from liftos_memory.search_ports import (
@@ -66,6 +67,7 @@ _ID_FIELDS: Final = (
     "message_id",
     "series_id",
 )
+_FILTER_FIELDS: Final = {name: name for name in ("platform", "level", *_ID_FIELDS)}
 _READ_FIELDS: Final = (
     *("document_id", "content_hash", "kind", "platform", "level", "account_id", "campaign_id"),
     *("start_day", "end_day", "title", "text", "quality"),
@@ -120,6 +122,8 @@ class MilvusDocumentIndex:
         self._base_name = f"documents_{_slug(model_id)}_{dimension}"
         self._read_deadline_seconds = read_deadline_seconds
         self._write_deadline_seconds = write_deadline_seconds
+        # The library prints every failed try with its stack, beside the exception that it raises.
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         # A shared connection would be closed under us by whoever else uses the same address.
         self._client = AsyncMilvusClient(
             uri=url,
@@ -552,6 +556,8 @@ def _expression(scope: SearchScope) -> str:
         ("document_id", scope.document_ids),
     )
     conditions += [_one_of(name, values) for name, values in chosen if values]
+    if scope.where is not None:
+        conditions.append(f"({to_milvus(scope.where, fields=_FILTER_FIELDS)})")
     if scope.start_date is not None:
         conditions.append(f"end_day >= {_days(scope.start_date)}")
     if scope.end_date is not None:

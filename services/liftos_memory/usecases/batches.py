@@ -75,10 +75,9 @@ def prepare_batch(
         places = np.setdiff1d(np.arange(batch.num_rows), np.fromiter(refused, int, len(refused)))
         rows, _, outside = split_by_scope(rows, scope, pa.array(places))
         errors = sorted([*errors, *outside], key=lambda error: error.index)
-    if final:
-        position = rows.schema.get_field_index("final")
-        marks = pa.array(np.ones(rows.num_rows, dtype=bool))
-        rows = rows.set_column(position, "final", marks)
+    # A row that does not say so is not final.
+    marks = pa.array(np.ones(rows.num_rows, bool)) if final else rows["final"].fill_null(False)
+    rows = rows.set_column(rows.schema.get_field_index("final"), "final", marks)
     scores, issues = score_rows(rows, today=today)
     rows = rows.append_column("quality_score", pa.array(scores, pa.float64()))
     rows = rows.append_column("quality_issues", pa.array(issues, pa.string()))

@@ -17,7 +17,7 @@ import numpy as np
 import structlog
 
 from liftos_kit.core.errors import StoreUnavailableError
-from liftos_memory.document_ports import DocumentStore, OrgCalendar, PendingOrg, Work
+from liftos_memory.document_ports import DocumentStore, PendingOrg, Work
 from liftos_memory.domain.calendar import CalendarDay
 from liftos_memory.domain.documents import (
     Document,
@@ -32,6 +32,7 @@ from liftos_memory.search_ports import (
     IndexOfAnotherModelError,
     Vectors,
 )
+from liftos_memory.usecases.calendar import OrgCalendars
 
 _WEEKS_PER_ROUND: Final = 1_000
 _TEXTS_PER_STEP: Final = 256
@@ -50,7 +51,7 @@ class Indexing:
         store: Documents and positions.
         index: What is searched.
         embedder: Turns texts into vectors.
-        calendar: Names the holidays and events of a week.
+        calendars: Name the holidays and events of a week.
         today: The newest day that has begun anywhere; decides whether a week is over.
         on_round: Told of each round: the org as it was before, and documents written.
         continue_trace: Goes on with the trace that a change came from.
@@ -61,7 +62,7 @@ class Indexing:
         store: DocumentStore,
         index: DocumentIndex,
         embedder: Embedder,
-        calendar: OrgCalendar,
+        calendars: OrgCalendars,
         *,
         today: Callable[[], date],
         on_round: Callable[[PendingOrg, int], None],
@@ -70,10 +71,28 @@ class Indexing:
         self._store = store
         self._index = index
         self._embedder = embedder
-        self._calendar = calendar
+        self._calendars = calendars
         self._today = today
         self._on_round = on_round
         self._continue_trace = continue_trace
+
+    async def run_alone(self, stop: asyncio.Event) -> None:
+        """Follow all orgs until told to stop, once no other worker does.
+
+        The index has one writer. Who lost the database lost the place as well, and queues again.
+        """
+        while not stop.is_set():
+            try:
+                async with self._store.lead() as lost:
+                    leading = asyncio.create_task(self.run(stop))
+                    lost_first = asyncio.create_task(lost.wait())
+                    await asyncio.wait({leading, lost_first}, return_when=asyncio.FIRST_COMPLETED)
+                    lost_first.cancel()
+                    leading.cancel()
+                    await asyncio.gather(leading, lost_first, return_exceptions=True)
+            except StoreUnavailableError:
+                _log.warning("worker_waits", store="postgres")
+                await _sleep(stop, 1.0)
 
     async def run(self, stop: asyncio.Event, *, idle_seconds: float = 0.25) -> None:
         """Follow all orgs until told to stop; an outage of a store is waited for."""
@@ -145,7 +164,8 @@ class Indexing:
     async def _labels(self, org: str, weeks: set[date]) -> dict[date, tuple[str, ...]]:
         if not weeks:
             return {}
-        days = await self._calendar.days(org, min(weeks), max(weeks) + _WEEK)
+        calendar = await self._calendars.get(org)
+        days = await asyncio.to_thread(calendar.days, min(weeks), max(weeks) + _WEEK)
         by_week: dict[date, dict[str, None]] = {week: {} for week in weeks}
         for day in days:
             names = by_week.get(day.date - timedelta(days=day.date.weekday()))

@@ -1,5 +1,6 @@
 """Documents on Postgres: what changed, what is known of it, and what was written about it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
@@ -46,6 +47,7 @@ _MONEY: Final = {field.name for field in ENTRY_FIELDS if field.kind is FieldKind
 _KINDS: Final = tuple(DocumentKind)
 _ENTRIES_PER_OBJECT: Final = 10
 _DOCUMENTS_PER_PAGE: Final = 500
+_LEADER_POLL_SECONDS: Final = 0.5
 _WEEK: Final = timedelta(days=7)
 _LEADER_LOCK: Final = "liftos memory index writer"
 
@@ -182,16 +184,21 @@ class PostgresDocumentStore:
         self._database = database
 
     @asynccontextmanager
-    async def lead(self) -> AsyncIterator[None]:
+    async def lead(self) -> AsyncIterator[asyncio.Event]:
         """Hold the lock of the index writer; its connection's end gives it back."""
+        lost = asyncio.Event()
         with postgres.translate_errors():
             connection = await self._database.pool.acquire()
             try:
-                await connection.execute(
-                    "select pg_advisory_lock(hashtextextended($1, 0))", _LEADER_LOCK, timeout=None
-                )
-                yield
+                while not await connection.fetchval(  # noqa: ASYNC110 - nobody tells us
+                    "select pg_try_advisory_lock(hashtextextended($1, 0))", _LEADER_LOCK
+                ):
+                    await asyncio.sleep(_LEADER_POLL_SECONDS)
+                connection.add_termination_listener(lambda _: lost.set())
+                yield lost
             finally:
+                # The lock lives with the session, and a pooled session would keep it.
+                connection.terminate()
                 await self._database.pool.release(connection)
 
     async def pending(self) -> Sequence[PendingOrg]:

@@ -165,8 +165,11 @@ create table slices (
     origin text not null,
     create_time timestamptz not null default now(),
     end_time timestamptz,
+    -- The commit that closed it; changes of that commit are the slice's.
+    tx bigint,
     primary key (org, slice)
 );
+create index slices_tx on slices (org, tx);
 alter table slices alter column raw set storage external;
 
 -- Batches of open slices, acknowledged but not yet visible.
@@ -438,6 +441,13 @@ begin
         select * from entries e where e.org = p_org and e.date = p_date and e.entry_key = p_key;
 end $$;
 
+-- Sets the org and reads its newest version in a single round trip, for those who poll it.
+create function read_version(p_org text) returns bigint language plpgsql as $$
+begin
+    perform set_config('liftos.org', p_org, true);
+    return coalesce((select last_version from orgs where org = p_org), 0);
+end $$;
+
 -- The worker's view over all orgs: which of them the search index has not caught up with.
 create function pending_orgs()
 returns table (org text, last_version bigint, enqueued_version bigint, waiting boolean)
@@ -463,6 +473,29 @@ language sql security definer set search_path from current as $$
     select count(*) from gone
 $$;
 
+create function abort_open_slices(p_keep interval) returns bigint
+language sql security definer set search_path from current as $$
+    with left_open as (
+        select s.org, s.slice from slices s
+        join ingest_streams i on i.org = s.org and i.stream_id = s.stream_id
+        where s.state = 1 and i.update_time < now() - p_keep
+        for update of i
+    ),
+    released as (
+        update ingest_streams i set open_slice = null
+        from left_open l where i.org = l.org and i.open_slice = l.slice
+    ),
+    dropped as (
+        delete from staged_entries e using left_open l where e.org = l.org and e.slice = l.slice
+    ),
+    aborted as (
+        update slices s set state = 3, abort_reason = 'left open', end_time = now()
+        from left_open l where s.org = l.org and s.slice = l.slice
+        returning 1
+    )
+    select count(*) from aborted
+$$;
+
 do $$
 declare
     name text;
@@ -486,6 +519,8 @@ do $$ begin execute format('grant usage on schema %I to liftos_app', current_sch
 grant select, insert, delete on embeddings to liftos_app;
 grant usage on sequence tx_numbers to liftos_app;
 revoke execute on function
-    ensure_entry_partitions, pending_orgs, orgs_with_documents, forget_old_requests from public;
+    ensure_entry_partitions, pending_orgs, orgs_with_documents, forget_old_requests,
+    abort_open_slices from public;
 grant execute on function
-    ensure_entry_partitions, pending_orgs, orgs_with_documents, forget_old_requests to liftos_app;
+    ensure_entry_partitions, pending_orgs, orgs_with_documents, forget_old_requests,
+    abort_open_slices to liftos_app;

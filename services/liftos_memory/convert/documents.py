@@ -1,0 +1,90 @@
+"""Documents and hits as messages."""
+
+from typing import Final
+
+from liftos.memory.v1 import document_pb2, entry_pb2
+from liftos_mapping.entry_fields import LEVELS
+from liftos_memory.convert.entries import ENTRY_NAME, fill_metrics
+from liftos_memory.convert.slices import date_range
+from liftos_memory.document_ports import ObjectMetrics, StoredDocument
+from liftos_memory.domain.documents import DocumentKind, ObjectKey
+from liftos_memory.domain.entry_id import format_entry_id
+from liftos_memory.domain.fusion import FusionMethod, LegShare, SearchMode
+from liftos_memory.domain.highlights import Highlight
+from liftos_memory.usecases.search import Hit
+
+KINDS: Final = tuple(DocumentKind)
+MODES: Final = tuple(SearchMode)
+METHODS: Final = tuple(FusionMethod)
+"""Values in the order of the contract's numbers, which start at 1."""
+
+
+def object_message(key: ObjectKey) -> document_pb2.ObjectRef:
+    """Return the message of an object."""
+    return document_pb2.ObjectRef(
+        platform=key.platform,
+        level=entry_pb2.EntryLevel.ValueType(LEVELS.index(key.level) + 1),
+        account_id=key.account_id,
+        campaign_id=key.campaign_id,
+        ad_group_id=key.ad_group_id,
+        ad_id=key.ad_id,
+        flow_id=key.flow_id,
+        message_id=key.message_id,
+        series_id=key.series_id,
+    )
+
+
+def document_message(org: str, stored: StoredDocument) -> document_pb2.Document:
+    """Return the message of a document."""
+    document = stored.document
+    return document_pb2.Document(
+        name=f"orgs/{org}/documents/{document.document_id}",
+        kind=document_pb2.DocumentKind.ValueType(KINDS.index(document.kind) + 1),
+        title=document.title,
+        text=document.text,
+        object=None if document.key is None else object_message(document.key),
+        date_range=date_range(document.start_date, document.end_date),
+        quality_score=document.quality_score,
+        record=stored.record,
+    )
+
+
+def hit_message(org: str, hit: Hit) -> document_pb2.SearchHit:
+    """Return the message of a hit."""
+    message = document_pb2.SearchHit(
+        document=document_message(org, hit.stored),
+        score=hit.fused.score,
+        legs=[_leg(share) for share in hit.fused.legs],
+        highlights=[_highlight(piece) for piece in hit.highlights],
+        explanation=hit.explanation,
+    )
+    if hit.metrics is not None:
+        _fill_metrics(message, org, hit.metrics)
+    return message
+
+
+def _fill_metrics(message: document_pb2.SearchHit, org: str, metrics: ObjectMetrics) -> None:
+    sums = {**metrics.sums, "currency_code": metrics.currency_code}
+    fill_metrics(message.metrics, message.derived_metrics, sums)
+    message.entry_count = metrics.entry_count
+    message.entries.extend(
+        ENTRY_NAME.format(org=org, entry=format_entry_id(day, digest))
+        for day, digest in metrics.entries
+    )
+
+
+def _leg(share: LegShare) -> document_pb2.SearchLeg:
+    return document_pb2.SearchLeg(
+        mode=document_pb2.SearchMode.ValueType(MODES.index(share.mode) + 1),
+        rank=share.rank,
+        raw_score=share.raw_score,
+        weight=share.weight,
+        contribution=share.contribution,
+    )
+
+
+def _highlight(piece: Highlight) -> document_pb2.Highlight:
+    return document_pb2.Highlight(
+        snippet=piece.snippet,
+        spans=[document_pb2.TextSpan(start=span.start, end=span.end) for span in piece.spans],
+    )

@@ -1,0 +1,128 @@
+"""Search on the wire."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from grpc.aio import ServicerContext
+
+from liftos.memory.v1 import document_pb2
+from liftos.memory.v1 import memory_service_pb2 as pb
+from liftos_kit.auth import require_org
+from liftos_kit.core.errors import FieldViolation, InvalidFieldsError, NotBuiltError
+from liftos_kit.core.filters import FieldType, FilterField, parse_filter
+from liftos_kit.core.paging import PageTokens, effective_page_size
+from liftos_kit.deadline import remaining_seconds
+from liftos_kit.requests import digest_for_paging
+from liftos_mapping.entry_fields import LEVELS
+from liftos_memory.convert.documents import KINDS, METHODS, MODES, hit_message
+from liftos_memory.convert.slices import days_of
+from liftos_memory.domain.fusion import DEFAULT_WEIGHTS, FusionMethod, SearchMode
+from liftos_memory.domain.write_token import decode_write_token, encode_write_token
+from liftos_memory.search_ports import SearchScope
+from liftos_memory.usecases.search import LEG_DEPTH, Search, SearchRequest
+
+DOCUMENT_FILTER_FIELDS: Final[Mapping[str, FilterField]] = {
+    "platform": FilterField(FieldType.TEXT),
+    "level": FilterField(FieldType.ENUM, LEVELS),
+    **{
+        name: FilterField(FieldType.TEXT)
+        for name in (
+            "account_id",
+            "campaign_id",
+            "ad_group_id",
+            "ad_id",
+            "flow_id",
+            "message_id",
+            "series_id",
+        )
+    },
+}
+"""What filters of documents may name."""
+
+_MAXIMUM_DAYS: Final = 40_000
+_TIME_TO_ANSWER_SECONDS: Final = 1.0
+
+
+class SearchServicer:
+    """Ranks documents."""
+
+    def __init__(self, *, search: Search, page_tokens: PageTokens) -> None:
+        self._search = search
+        self._page_tokens = page_tokens
+
+    async def SearchDocuments(
+        self, request: pb.SearchDocumentsRequest, context: ServicerContext[Any, Any]
+    ) -> pb.SearchDocumentsResponse:
+        org = require_org(request.parent)
+        digest = digest_for_paging("SearchDocuments", request)
+        cursor = self._page_tokens.decode(request.page_token, org=org, request_digest=digest)
+        asked = _request(org, request, offset=cursor if isinstance(cursor, int) else 0)
+        if request.consistency.at_least_as_fresh:
+            await self._wait(org, request.consistency.at_least_as_fresh)
+        result = await self._search.search(asked)
+        following = asked.offset + asked.limit
+        more = result.has_more and following < LEG_DEPTH
+        return pb.SearchDocumentsResponse(
+            hits=[hit_message(org, hit) for hit in result.hits],
+            next_page_token=self._page_tokens.encode(following, org=org, request_digest=digest)
+            if more
+            else "",
+            index_write_token=encode_write_token(org, result.indexed_version),
+        )
+
+    async def _wait(self, org: str, token: str) -> None:
+        version = decode_write_token(org, token, field="consistency.at_least_as_fresh")
+        left = remaining_seconds(default=_TIME_TO_ANSWER_SECONDS) or 0.0
+        # What is left after the wait must do for the search itself.
+        await self._search.wait_for(
+            org, version, timeout_seconds=max(0.0, left - _TIME_TO_ANSWER_SECONDS)
+        )
+
+
+def _request(org: str, request: pb.SearchDocumentsRequest, *, offset: int) -> SearchRequest:
+    days = None
+    if request.HasField("date_range"):
+        days = days_of(request.date_range, field="date_range", maximum_days=_MAXIMUM_DAYS)
+    if request.HasField("like"):
+        raise NotBuiltError("Search for what resembles an object")
+    scope = SearchScope(
+        org=org,
+        kinds=[KINDS[kind - 1] for kind in request.kinds],
+        where=parse_filter(request.filter, DOCUMENT_FILTER_FIELDS),
+        start_date=None if days is None else days[0],
+        end_date=None if days is None else days[1],
+        minimum_quality=request.minimum_quality_score
+        if request.HasField("minimum_quality_score")
+        else None,
+    )
+    return SearchRequest(
+        query=request.query,
+        scope=scope,
+        weights=_weights(request),
+        method=METHODS[request.fusion_method - 1]
+        if request.fusion_method
+        else FusionMethod.WEIGHTED_MIN_MAX,
+        metrics_range=days,
+        group_by_object=request.group_by_object,
+        offset=offset,
+        limit=effective_page_size(request.page_size, default=10, maximum=100),
+    )
+
+
+def _weights(request: pb.SearchDocumentsRequest) -> Mapping[SearchMode, float]:
+    hybrid = request.mode in (
+        document_pb2.SEARCH_MODE_UNSPECIFIED,
+        document_pb2.SEARCH_MODE_HYBRID,
+    )
+    given = {MODES[weight.mode - 1]: weight.weight for weight in request.weights}
+    if len(given) < len(request.weights):
+        raise _weights_error("name each mode once")
+    if given and not hybrid:
+        raise _weights_error("only a HYBRID search has weights")
+    if hybrid:
+        return given or DEFAULT_WEIGHTS
+    return {MODES[request.mode - 1]: 1.0}
+
+
+def _weights_error(description: str) -> InvalidFieldsError:
+    return InvalidFieldsError([FieldViolation("weights", description, "weights")])

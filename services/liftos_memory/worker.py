@@ -1,0 +1,132 @@
+"""The composition root of Memory's worker, which keeps the search index in step."""
+
+import asyncio
+import signal
+from contextlib import AbstractContextManager
+from typing import Final
+
+import structlog
+import uvloop
+
+from liftos_kit import postgres, telemetry
+from liftos_kit.core.clock import SystemClock
+from liftos_kit.ports import check_free
+from liftos_memory.adapters.embedders import open_embedder
+from liftos_memory.adapters.milvus import MilvusDocumentIndex
+from liftos_memory.adapters.postgres.database import SCHEMA, SCHEMA_VERSION, Database
+from liftos_memory.adapters.postgres.documents import PostgresDocumentStore
+from liftos_memory.adapters.postgres.org import PostgresOrgStore
+from liftos_memory.adapters.postgres.perishables import PostgresPerishables
+from liftos_memory.document_ports import PendingOrg
+from liftos_memory.settings import MemorySettings
+from liftos_memory.usecases.calendar import OrgCalendars
+from liftos_memory.usecases.housekeeping import Housekeeping
+from liftos_memory.usecases.indexing import Indexing
+
+START_FAILED: Final = 2
+
+_CONNECTIONS: Final = 4
+
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.worker")
+
+
+def work(settings: MemorySettings) -> int:
+    """Work until a signal.
+
+    Returns:
+        The exit code: 0 after a clean end, 2 if the worker could not start.
+    """
+    return uvloop.run(_work(settings))
+
+
+async def _work(settings: MemorySettings) -> int:
+    configured = telemetry.configure(
+        "liftos-memory-worker",
+        telemetry.TelemetrySettings(
+            otlp_endpoint=settings.otlp_endpoint,
+            trace_sample_ratio=settings.trace_sample_ratio,
+            span_directory=settings.span_directory,
+            log_level=settings.log_level,
+            log_format=settings.log_format,
+        ),
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    metrics_server: telemetry.MetricsServer | None = None
+    try:
+        port = settings.effective_metrics_port
+        if port:
+            check_free(settings.host, port)
+        metrics_server = configured.start_metrics_server(port, settings.host)
+        await _follow(settings, stop)
+    except Exception as error:
+        _log.error("worker_failed", error=str(error), exc_info=True)
+        return START_FAILED
+    else:
+        _log.info("stopped", service="liftos-memory-worker")
+        return 0
+    finally:
+        if metrics_server is not None:
+            metrics_server.close()
+        await asyncio.to_thread(configured.shutdown)
+
+
+async def _follow(settings: MemorySettings, stop: asyncio.Event) -> None:
+    assert settings.postgres_url is not None, "checked by load"
+    assert settings.milvus_url is not None, "checked by load"
+    pool = await postgres.create_pool(
+        settings.postgres_url.get_secret_value(),
+        application_name="liftos-memory-worker",
+        minimum=1,
+        maximum=_CONNECTIONS,
+        schema=SCHEMA,
+        statement_timeout_seconds=300.0,
+    )
+    await postgres.require_version(pool, SCHEMA_VERSION, schema=SCHEMA)
+    database = Database(pool)
+    clock = SystemClock()
+    store = PostgresDocumentStore(database)
+    key = settings.embedder_api_key
+    embedder = open_embedder(
+        settings.embedder,
+        threads=settings.executor_threads,
+        api_key="" if key is None else key.get_secret_value(),
+    )
+    index = MilvusDocumentIndex(
+        settings.milvus_url.get_secret_value(),
+        model_id=embedder.model_id,
+        dimension=embedder.dimension,
+    )
+    indexing = Indexing(
+        store,
+        index,
+        embedder,
+        OrgCalendars(PostgresOrgStore(database), monotonic_seconds=clock.monotonic_seconds),
+        today=clock.today,
+        on_round=_measure,
+        continue_trace=_continue_trace,
+    )
+    housekeeping = asyncio.create_task(
+        Housekeeping(PostgresPerishables(database)).run(stop), name="housekeeping"
+    )
+    try:
+        _log.info("working", model=embedder.model_id)
+        await indexing.run_alone(stop)
+    finally:
+        housekeeping.cancel()
+        await asyncio.gather(housekeeping, return_exceptions=True)
+        await index.close()
+        await embedder.close()
+        await pool.close()
+
+
+def _continue_trace(trace_parent: str | None) -> AbstractContextManager[object]:
+    carrier = {"traceparent": trace_parent} if trace_parent else {}
+    return telemetry.background_span("index documents", carrier)
+
+
+def _measure(pending: PendingOrg, documents: int) -> None:
+    telemetry.outbox_lag_commits.set(pending.last_version - pending.enqueued_version)
+    telemetry.outbox_documents.add(documents)
