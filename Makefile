@@ -1,20 +1,69 @@
 # One command per purpose; `make help` lists them.
 SHELL := /bin/bash
-PY := .venv/bin/python
 .DEFAULT_GOAL := help
-export PYTHONPATH := services:gen
+.DELETE_ON_ERROR:
 
-.PHONY: help run test bench gen lint types imports protos lock clean
+BIN := .venv/bin
+UV := $(BIN)/uv
+UV_VERSION := 0.13.9
+LOCK := $(UV) pip compile -q --generate-hashes --no-emit-index-url --no-annotate --universal --python-version 3.11
+RUN_EXTRAS := --extra cli --extra server --extra local --extra tools
+
+.PHONY: help run test bench gen lint format types imports protos lock clean
+
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-.venv/bin/uv:
-	@python3 -m venv .venv && .venv/bin/python -m pip install -q --disable-pip-version-check uv
+run: .venv/run.stamp ## start everything on this machine, load the public data set and prove it
+	@$(BIN)/liftos demo
 
-.venv/run.stamp: requirements/run.lock | .venv/bin/uv
-	@[ -f .venv/dev.stamp ] || .venv/bin/uv pip sync -q --require-hashes requirements/run.lock --python .venv/bin/python
+test: .venv/dev.stamp ## run the whole test suite against real Postgres, Redis and Milvus Lite
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+bench: .venv/dev.stamp ## measure against bare baselines and peers; ONLY=memory for a part
+	@$(BIN)/python -m benchmarks $(ONLY)
+
+gen: .venv/dev.stamp ## rewrite gen/ from protos/
+	@$(BIN)/python protos/generate.py
+
+protos: .venv/dev.stamp ## contract: style, drift of gen/, breaking changes
+	@$(BIN)/python protos/generate.py --lint
+	@$(BIN)/python protos/generate.py --check
+	@$(BIN)/python protos/generate.py --breaking
+
+lint: .venv/dev.stamp ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: .venv/dev.stamp ## let ruff format and mend what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: .venv/dev.stamp ## mypy, strict
+	@$(BIN)/mypy
+
+imports: .venv/dev.stamp ## who may import whom
+	@$(BIN)/lint-imports
+
+lock: .venv/dev.stamp ## resolve the dependencies anew
+	@$(LOCK) $(UPGRADE) pyproject.toml $(RUN_EXTRAS) --extra dev -o requirements/dev.lock
+	@$(LOCK) pyproject.toml $(RUN_EXTRAS) -c requirements/dev.lock -o requirements/run.lock
+
+clean: ## remove the environment and everything that was built
+	@rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(UV):
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LiftOS Core needs Python 3.11 or later as python3.")'
+	@python3 -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
+
+# What a running system needs. A development environment has all of it already.
+.venv/run.stamp: requirements/run.lock pyproject.toml | $(UV)
+	@[ -f .venv/dev.stamp ] || $(UV) pip sync -q --require-hashes requirements/run.lock
+	@$(UV) pip install -q --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/dev.stamp: requirements/dev.lock | .venv/bin/uv
-	@.venv/bin/uv pip sync -q --require-hashes requirements/dev.lock --python .venv/bin/python
+.venv/dev.stamp: requirements/dev.lock pyproject.toml | $(UV)
+	@$(UV) pip sync -q --require-hashes requirements/dev.lock
+	@$(UV) pip install -q --no-deps --no-build-isolation --editable .
 	@touch $@ .venv/run.stamp
