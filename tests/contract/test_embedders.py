@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -164,6 +165,19 @@ async def test_meaning_beats_words() -> None:
     )
     query = await embedder.embed_query("we raised ad spending")
     assert int(np.argmax(documents @ query)) == 1
+    await embedder.close()
+
+
+async def test_the_model_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither loading nor embedding opens a connection."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    embedder = OnnxEmbedder()
+    assert (await embedder.embed_query("hello")).shape == (384,)
     await embedder.close()
 
 
