@@ -5,8 +5,15 @@ A layer says, once for each method, what surrounds a call and what looks at each
 for its layers and for nothing else.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Sequence,
+)
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
@@ -129,15 +136,15 @@ class LayeredInterceptor(grpc.aio.ServerInterceptor):
                 call = _after_checks(_behaviour(handler, "unary_unary"), checks)
                 return grpc.unary_unary_rpc_method_handler(_call_within(enters, call), *codec)
             case True, False:
-                call = _reading(_behaviour(handler, "stream_unary"), checks, self._draining)
+                call = _reading_call(_behaviour(handler, "stream_unary"), checks, self._draining)
                 return grpc.stream_unary_rpc_method_handler(_call_within(enters, call), *codec)
             case False, True:
                 behaviour = _after_checks(_behaviour(handler, "unary_stream"), checks)
                 stream = _interruptible(_generator(behaviour), self._draining)
                 return grpc.unary_stream_rpc_method_handler(_stream_within(enters, stream), *codec)
             case _:
-                stream = _generator(
-                    _reading(_behaviour(handler, "stream_stream"), checks, self._draining)
+                stream = _reading_stream(
+                    _behaviour(handler, "stream_stream"), checks, self._draining
                 )
                 return grpc.stream_stream_rpc_method_handler(_stream_within(enters, stream), *codec)
 
@@ -187,22 +194,48 @@ def _after_checks(behaviour: Behaviour, checks: Sequence[Check]) -> Behaviour:
     return checked
 
 
-def _reading(behaviour: Behaviour, checks: Sequence[Check], draining: Draining) -> Behaviour:
-    """Wrap a behaviour of a request stream."""
+@asynccontextmanager
+async def _checked(
+    requests: AsyncIterable[object], checks: Sequence[Check], draining: Draining
+) -> AsyncIterator[AsyncIterator[object]]:
+    """Give the messages of a request stream, each after its checks, until a drain."""
+    # What grpc.aio gives is an async generator, though its type does not say so. Left open by a
+    # call that ends early, it would be closed by the garbage collector, in a task of its own.
+    raw = cast("Messages", aiter(requests))
 
-    async def messages(requests: AsyncIterator[object]) -> AsyncIterator[object]:
+    async def messages() -> Messages:
         while True:
             try:
-                message = await draining.interruptible(requests.__anext__)
+                message = await draining.interruptible(raw.__anext__)
             except StopAsyncIteration:
                 return
             _run_checks(message, checks)
             yield message
 
-    def reading(requests: AsyncIterator[object], context: Context) -> object:
-        return behaviour(messages(aiter(requests)), context)
+    async with aclosing(raw), aclosing(messages()) as checked:
+        yield checked
 
-    return reading
+
+def _reading_call(behaviour: Behaviour, checks: Sequence[Check], draining: Draining) -> Call:
+    async def call(requests: AsyncIterable[object], context: Context) -> object:
+        async with _checked(requests, checks, draining) as messages:
+            return await behaviour(messages, context)
+
+    return cast("Call", call)
+
+
+def _reading_stream(behaviour: Behaviour, checks: Sequence[Check], draining: Draining) -> Stream:
+    answer = _generator(behaviour)
+
+    async def stream(requests: AsyncIterable[object], context: Context) -> Messages:
+        async with (
+            _checked(requests, checks, draining) as messages,
+            aclosing(answer(messages, context)) as answers,
+        ):
+            async for each in answers:
+                yield each
+
+    return cast("Stream", stream)
 
 
 def _generator(behaviour: Behaviour) -> Stream:

@@ -54,7 +54,7 @@ class _Logged:
         traceback: TracebackType | None,
     ) -> None:
         if error is None:
-            _log.debug("rpc", **self._fields(grpc.StatusCode.OK))
+            _log.debug("rpc", method=self._method, code="OK", duration_seconds=self._duration())
             return
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
             _log.info("rpc", **self._fields(grpc.StatusCode.CANCELLED))
@@ -69,6 +69,9 @@ class _Logged:
         return {
             "method": self._method,
             "code": code.name,
-            "duration_seconds": round(time.perf_counter() - self._started, 6),
+            "duration_seconds": self._duration(),
             "peer": self._context.peer(),
         }
+
+    def _duration(self) -> float:
+        return round(time.perf_counter() - self._started, 6)
