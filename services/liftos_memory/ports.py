@@ -182,7 +182,11 @@ class EntryStore(Protocol):
         """Return every registered source of the org, built in ones included."""
 
     async def stream_position(self, org: str, stream_id: str) -> StreamPosition:
-        """Return how far a stream has been committed."""
+        """Return how far a stream has been committed.
+
+        Where there is no stream of the id, it may be the scope of a writer of records: then the
+        position holds the checkpoint of that, with sequence 0.
+        """
 
     async def get(self, org: str, day: date, key: bytes) -> Row | None:
         """Return one entry."""

@@ -22,6 +22,15 @@ left join slices l on l.org = s.org and l.slice = s.open_slice
 left join orgs o on o.org = s.org
 where s.org = :org and s.stream_id = :stream_id;
 
+-- name: record_position^
+-- Where the writer of records of a scope is; it has no sequence.
+select 0 as last_sequence, c.checkpoint, coalesce(f.epoch, 0) as fencing_epoch, o.last_version,
+       null::uuid as slice
+from record_checkpoints c
+left join write_fences f on f.org = c.org and f.scope = c.scope
+left join orgs o on o.org = c.org
+where c.org = :org and c.scope = :scope;
+
 -- name: advance_stream!
 update ingest_streams
 set last_sequence = :last_sequence, checkpoint = :checkpoint,
@@ -52,7 +61,7 @@ delete from staged_entries where org = :org and slice = :slice;
 update slices
 set state = :state, row_count = :row_count, inserted_count = :inserted_count, changed_count = :changed_count,
     vanished_count = :vanished_count, raw = :raw, raw_size_bytes = :raw_size_bytes,
-    abort_reason = :abort_reason, end_time = now()
+    abort_reason = :abort_reason, end_time = now(), tx = current_setting('liftos.tx')::bigint
 where org = :org and slice = :slice;
 
 -- name: get_slice^
@@ -61,20 +70,6 @@ select slice, platform, account_id, level, start_date, end_date, attribution_key
        vanished_count, raw_size_bytes, origin, create_time, end_time,
        case when :with_raw then raw end as raw
 from slices where org = :org and slice = :slice;
-
--- name: claim_request^
-insert into request_ids (org, method, request_id, payload_digest)
-values (:org, :method, :request_id, :payload_digest)
-on conflict do nothing
-returning 1;
-
--- name: get_request^
-select payload_digest, response from request_ids
-where org = :org and method = :method and request_id = :request_id;
-
--- name: answer_request!
-update request_ids set response = :response
-where org = :org and method = :method and request_id = :request_id;
 
 -- name: registered_sources
 select source from sources where org = :org;

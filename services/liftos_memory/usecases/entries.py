@@ -99,13 +99,13 @@ class Entries:
         return result
 
     async def stream_position(self, org: str, stream_id: str) -> StreamPosition:
-        """Return how far a stream has been committed.
+        """Return how far a stream, or the writer of records of a scope, has been committed.
 
         Raises:
             NotFoundError: Nothing of it has.
         """
         position = await self._store.stream_position(org, stream_id)
-        if position.last_sequence == 0:
+        if position.version == 0:
             raise NotFoundError(f"orgs/{org}: stream {stream_id}")
         return position
 

@@ -9,16 +9,12 @@ from typing import Final
 
 import pyarrow as pa
 import zstandard
-from asyncpg import Connection, DeadlockDetectedError, Record
+from asyncpg import Record
 
 from liftos_kit import postgres, telemetry
-from liftos_kit.core.errors import (
-    EpochFencedError,
-    RequestIdReusedError,
-    StoreUnavailableError,
-)
+from liftos_kit.core.errors import EpochFencedError
 from liftos_kit.core.filters import Filter
-from liftos_memory.adapters.postgres.database import Database, Write
+from liftos_memory.adapters.postgres.database import Database
 from liftos_memory.adapters.postgres.entry_columns import (
     BATCH_COLUMNS,
     CREATE_BATCH,
@@ -29,6 +25,7 @@ from liftos_memory.adapters.postgres.entry_columns import (
     entry_condition,
     upsert_sql,
 )
+from liftos_memory.adapters.postgres.writes import PostgresWrite, begin
 from liftos_memory.domain.slices import Lineage, SliceScope, SliceState
 from liftos_memory.domain.sources import BUILT_IN_SOURCES
 from liftos_memory.ports import (
@@ -59,24 +56,8 @@ select count(*) filter (where inserted), count(*) from written
 _RAW_COMPRESSION_LEVEL: Final = 6
 
 
-class PostgresEntryWrite:
+class PostgresEntryWrite(PostgresWrite):
     """One write of entries; see `liftos_memory.ports.EntryWrite`."""
-
-    def __init__(self, write: Write) -> None:
-        self._write = write
-
-    @property
-    def _connection(self) -> Connection:
-        return self._write.connection
-
-    @property
-    def version(self) -> int:
-        """The org's version after this write."""
-        return self._write.version
-
-    async def finish(self) -> int:
-        """Take the org's next version and return it."""
-        return await self._write.finish()
 
     async def _copy_batch(self, rows: pa.Table) -> None:
         if not self._write.staging_exists:
@@ -236,29 +217,6 @@ class PostgresEntryWrite:
             abort_reason=abort_reason,
         )
 
-    async def recall(
-        self, method: str, request_id: uuid.UUID, payload_digest: bytes
-    ) -> bytes | None:
-        """Return the stored answer of a request, or claim its id."""
-        keys = {"org": self._write.org, "method": method, "request_id": request_id}
-        if await _SQL.claim_request(self._connection, **keys, payload_digest=payload_digest):
-            return None
-        row = await _SQL.get_request(self._connection, **keys)
-        if row["payload_digest"] != payload_digest:
-            raise RequestIdReusedError(str(request_id))
-        response: bytes = row["response"]
-        return response
-
-    async def remember(self, method: str, request_id: uuid.UUID, response: bytes) -> None:
-        """Store the answer of a request."""
-        await _SQL.answer_request(
-            self._connection,
-            org=self._write.org,
-            method=method,
-            request_id=request_id,
-            response=response,
-        )
-
 
 class PostgresEntryStore:
     """Entries in Postgres; see `liftos_memory.ports.EntryStore`."""
@@ -269,12 +227,8 @@ class PostgresEntryStore:
     @asynccontextmanager
     async def write(self, org: str, context: WriteContext) -> AsyncIterator[EntryWrite]:
         """Begin a write."""
-        try:
-            async with self._database.write(org, context) as write:
-                yield PostgresEntryWrite(write)
-        except DeadlockDetectedError as error:
-            # Two writers of the same entries met in a circle; the other one has gone on.
-            raise StoreUnavailableError(postgres.STORE, retry_after_seconds=0.1) from error
+        async with begin(self._database, org, context) as write:
+            yield PostgresEntryWrite(write)
 
     async def prepare_days(self, days: Sequence[date]) -> None:
         """Make room for entries of these days."""
@@ -290,6 +244,8 @@ class PostgresEntryStore:
         """Return how far a stream has been committed."""
         async with self._database.read(org) as connection:
             row = await _SQL.stream_position(connection, org=org, stream_id=stream_id)
+            if row is None:
+                row = await _SQL.record_position(connection, org=org, scope=stream_id)
         return StreamPosition() if row is None else _position(row)
 
     async def get(self, org: str, day: date, key: bytes) -> Row | None:
