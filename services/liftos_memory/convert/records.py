@@ -1,0 +1,130 @@
+"""Artifacts and notes, both ways."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from liftos.memory.v1 import artifact_pb2
+from liftos_kit.core.errors import InvalidFieldsError
+from liftos_kit.core.names import Pattern
+from liftos_memory.convert.entries import timestamp
+from liftos_memory.convert.structs import plain, struct_of
+from liftos_memory.domain.records import (
+    MAXIMUM_ATTRIBUTES_BYTES,
+    MAXIMUM_BODY_BYTES,
+    Collection,
+    Record,
+    check_record,
+    check_unique,
+)
+from liftos_memory.ports import Row
+
+ARTIFACT_NAME: Final = Pattern("orgs/{org}/artifacts/{artifact}")
+NOTE_NAME: Final = Pattern("orgs/{org}/notes/{note}")
+
+
+def record_name(org: str, collection: Collection, record_id: str) -> str:
+    """Return the name of a record."""
+    match collection:
+        case Collection.ARTIFACTS:
+            return f"orgs/{org}/artifacts/{record_id}"
+        case Collection.NOTES:
+            return f"orgs/{org}/notes/{record_id}"
+
+
+def records_of_artifacts(artifacts: Sequence[artifact_pb2.Artifact]) -> Sequence[Record]:
+    """Return the records of a batch; output-only fields are left alone.
+
+    Raises:
+        InvalidFieldsError: Artifacts break rules; lists every one.
+    """
+    records = [
+        Record(
+            record_id=ARTIFACT_NAME.parse(artifact.name)["artifact"],
+            kind=artifact.kind,
+            scope=artifact.scope,
+            title=artifact.display_name,
+            body=plain(artifact.body) if artifact.HasField("body") else None,
+            content=artifact.content,
+            content_type=artifact.content_type,
+        )
+        for artifact in artifacts
+    ]
+    violations = check_unique([record.record_id for record in records], field="artifacts")
+    for index, record in enumerate(records):
+        violations += check_record(
+            record,
+            path=f"artifacts[{index}]",
+            title_field="display_name",
+            body_field="body",
+            maximum_body_bytes=MAXIMUM_BODY_BYTES,
+        )
+    if violations:
+        raise InvalidFieldsError(violations)
+    return records
+
+
+def records_of_notes(notes: Sequence[artifact_pb2.Note]) -> Sequence[Record]:
+    """Return the records of a batch; output-only fields are left alone.
+
+    Raises:
+        InvalidFieldsError: Notes break rules; lists every one.
+    """
+    records = [
+        Record(
+            record_id=NOTE_NAME.parse(note.name)["note"],
+            scope=note.scope,
+            title=note.title,
+            body=plain(note.attributes) if note.HasField("attributes") else None,
+            text=note.text,
+            labels=tuple(note.labels),
+        )
+        for note in notes
+    ]
+    violations = check_unique([record.record_id for record in records], field="notes")
+    for index, record in enumerate(records):
+        violations += check_record(
+            record,
+            path=f"notes[{index}]",
+            title_field="title",
+            body_field="attributes",
+            maximum_body_bytes=MAXIMUM_ATTRIBUTES_BYTES,
+        )
+    if violations:
+        raise InvalidFieldsError(violations)
+    return records
+
+
+def artifact_of_row(org: str, row: Row) -> artifact_pb2.Artifact:
+    """Return the message of a stored artifact, with its content where the row has it."""
+    return artifact_pb2.Artifact(
+        name=record_name(org, Collection.ARTIFACTS, row["record_id"]),
+        kind=row["kind"],
+        scope=row["scope"],
+        display_name=row["title"],
+        body=None if row["body"] is None else struct_of(row["body"]),
+        content=row.get("content") or b"",
+        content_type=row["content_type"],
+        sha256=row["sha256"].hex(),
+        version=row["version"],
+        origin=row["origin"],
+        create_time=timestamp(row["create_time"]),
+        update_time=timestamp(row["update_time"]),
+        etag=f"{row['tx']:x}",
+    )
+
+
+def note_of_row(org: str, row: Row) -> artifact_pb2.Note:
+    """Return the message of a stored note."""
+    return artifact_pb2.Note(
+        name=record_name(org, Collection.NOTES, row["record_id"]),
+        scope=row["scope"],
+        title=row["title"],
+        text=row["text"],
+        labels=row["labels"],
+        attributes=None if row["body"] is None else struct_of(row["body"]),
+        version=row["version"],
+        origin=row["origin"],
+        create_time=timestamp(row["create_time"]),
+        update_time=timestamp(row["update_time"]),
+        etag=f"{row['tx']:x}",
+    )

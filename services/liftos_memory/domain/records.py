@@ -1,0 +1,198 @@
+"""Records: artifacts and notes, what modules keep beside their entries."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from liftos_kit.core.errors import FieldViolation
+from liftos_kit.core.filters import FieldType, FilterField
+
+MAXIMUM_BODY_BYTES: Final = 1024 * 1024
+"""Largest body of an artifact, as canonical JSON."""
+
+MAXIMUM_ATTRIBUTES_BYTES: Final = 64 * 1024
+"""Largest attributes of a note, as canonical JSON."""
+
+ARTIFACT_KINDS: Final = ("MODEL", "RESULT", "CONFIGURATION", "MODULE_MEMORY", "TABLE")
+"""Kinds in the order of their numbers in the contract, which start at 1."""
+
+JsonObject = Mapping[str, object]
+
+_EXACT_INTEGERS: Final = 2.0**53
+
+
+class Collection(IntEnum):
+    """A collection of records; the numbers are the contract's."""
+
+    ARTIFACTS = 1
+    NOTES = 2
+
+
+RECORD_FILTER_FIELDS: Final[Mapping[Collection, Mapping[str, FilterField]]] = {
+    Collection.ARTIFACTS: {
+        "kind": FilterField(FieldType.ENUM, ARTIFACT_KINDS),
+        "scope": FilterField(FieldType.TEXT),
+        "origin": FilterField(FieldType.TEXT),
+        "display_name": FilterField(FieldType.TEXT),
+        "version": FilterField(FieldType.INTEGER),
+    },
+    Collection.NOTES: {
+        "scope": FilterField(FieldType.TEXT),
+        "origin": FilterField(FieldType.TEXT),
+        "title": FilterField(FieldType.TEXT),
+        "version": FilterField(FieldType.INTEGER),
+    },
+}
+"""Fields that a filter of a collection may name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An artifact or a note as a writer gives it.
+
+    Attributes:
+        record_id: Its id below the collection.
+        scope: Module or purpose that it belongs to.
+        title: Display name of an artifact, title of a note.
+        body: Body of an artifact, attributes of a note; None where there are none.
+        kind: Number of an artifact's kind; 0 for a note.
+        content: Binary part of an artifact.
+        content_type: MIME type of the content.
+        text: Text of a note.
+        labels: Words of a note.
+    """
+
+    record_id: str
+    scope: str
+    title: str
+    body: JsonObject | None
+    kind: int = 0
+    content: bytes = b""
+    content_type: str = ""
+    text: str = ""
+    labels: tuple[str, ...] = ()
+
+    def sha256(self) -> bytes:
+        """Return the digest of the record's substance.
+
+        It is taken over the canonical JSON of the body (nothing where there is none), one NUL, and
+        the content of an artifact or the UTF-8 text of a note. JSON holds no NUL, so that different
+        pairs never give the same bytes.
+        """
+        digest = hashlib.sha256(b"" if self.body is None else canonical_json(self.body))
+        digest.update(b"\0")
+        digest.update(self.content)
+        digest.update(self.text.encode())
+        return digest.digest()
+
+
+def canonical_json(value: JsonObject) -> bytes:
+    """Return the one JSON text of an object: keys sorted by code point, no spaces, UTF-8.
+
+    Whole numbers below 2^53 are written without a fraction, others as the shortest text that
+    gives the same double.
+    """
+    text = json.dumps(
+        _canonical(value),
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
+    )
+    return text.encode()
+
+
+def _canonical(value: object) -> object:
+    match value:
+        case Mapping():
+            return {key: _canonical(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_canonical(inner) for inner in value]
+        case float() if value.is_integer() and abs(value) < _EXACT_INTEGERS:
+            return int(value)
+        case _:
+            return value
+
+
+def check_record(
+    record: Record, *, path: str, title_field: str, body_field: str, maximum_body_bytes: int
+) -> list[FieldViolation]:
+    """Return what is wrong with a record beyond the rules of single fields.
+
+    Args:
+        record: The record.
+        path: Where it stands in the request, such as `notes[3]`.
+        title_field: The contract's name of its title.
+        body_field: The contract's name of its body.
+        maximum_body_bytes: Largest body as canonical JSON.
+    """
+    violations = [
+        FieldViolation(f"{path}.{field}", "may not hold the character U+0000", "nul")
+        for field, texts in (
+            (title_field, (record.title,)),
+            ("content_type", (record.content_type,)),
+            ("text", (record.text,)),
+            ("labels", record.labels),
+        )
+        if any("\0" in text for text in texts)
+    ]
+    if record.body is not None:
+        field = f"{path}.{body_field}"
+        if _holds_nul(record.body):
+            violations.append(FieldViolation(field, "may not hold the character U+0000", "nul"))
+        if _holds_non_finite(record.body):
+            violations.append(
+                FieldViolation(field, "holds a number that is not finite, which JSON has not")
+            )
+        elif (size := len(canonical_json(record.body))) > maximum_body_bytes:
+            violations.append(
+                FieldViolation(
+                    field,
+                    f"has {size} bytes as JSON, and may have {maximum_body_bytes}",
+                    "json.max_bytes",
+                )
+            )
+    return violations
+
+
+def check_unique(record_ids: Sequence[str], *, field: str) -> list[FieldViolation]:
+    """Return a violation for each record whose id came before in the batch."""
+    seen: set[str] = set()
+    violations = []
+    for index, record_id in enumerate(record_ids):
+        if record_id in seen:
+            violations.append(
+                FieldViolation(
+                    f"{field}[{index}].name", "stands in the batch twice; send each name once"
+                )
+            )
+        seen.add(record_id)
+    return violations
+
+
+def _holds_nul(value: object) -> bool:
+    match value:
+        case str():
+            return "\0" in value
+        case Mapping():
+            return any(_holds_nul(key) or _holds_nul(inner) for key, inner in value.items())
+        case list():
+            return any(map(_holds_nul, value))
+        case _:
+            return False
+
+
+def _holds_non_finite(value: object) -> bool:
+    match value:
+        case float():
+            return not math.isfinite(value)
+        case Mapping():
+            return any(map(_holds_non_finite, value.values()))
+        case list():
+            return any(map(_holds_non_finite, value))
+        case _:
+            return False

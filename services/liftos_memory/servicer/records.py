@@ -1,0 +1,247 @@
+"""Artifacts and notes on the wire."""
+
+from typing import Any, Final, TypeVar
+
+from grpc.aio import ServicerContext
+
+from liftos.memory.v1 import memory_service_pb2 as pb
+from liftos_kit.auth import require_org
+from liftos_kit.core.errors import InvalidFieldsError
+from liftos_kit.core.filters import parse_filter
+from liftos_kit.core.paging import JsonValue, PageTokens, effective_page_size
+from liftos_kit.requests import digest_for_paging
+from liftos_memory.convert.records import (
+    ARTIFACT_NAME,
+    NOTE_NAME,
+    artifact_of_row,
+    note_of_row,
+    record_name,
+    records_of_artifacts,
+    records_of_notes,
+)
+from liftos_memory.domain.records import RECORD_FILTER_FIELDS, Collection
+from liftos_memory.domain.write_token import encode_write_token
+from liftos_memory.ports import WriteContext
+from liftos_memory.servicer.entries import repeatable
+from liftos_memory.usecases.records import Records, RecordsPurged, RecordsWritten
+
+_DEFAULT_PAGE: Final = 100
+_MAXIMUM_PAGE: Final = 1_000
+
+_Written = TypeVar("_Written", pb.BatchUpsertArtifactsResponse, pb.BatchUpsertNotesResponse)
+
+
+class RecordsServicer:
+    """Writes and reads artifacts and notes."""
+
+    def __init__(self, *, records: Records, page_tokens: PageTokens) -> None:
+        self._records = records
+        self._page_tokens = page_tokens
+
+    async def BatchUpsertArtifacts(
+        self, request: pb.BatchUpsertArtifactsRequest, context: ServicerContext[Any, Any]
+    ) -> pb.BatchUpsertArtifactsResponse:
+        org = require_org(request.parent)
+        for index, artifact in enumerate(request.artifacts):
+            require_org(artifact.name, field=f"artifacts[{index}].name")
+
+        def answer(result: RecordsWritten) -> pb.BatchUpsertArtifactsResponse:
+            return _written(org, result, pb.BatchUpsertArtifactsResponse)
+
+        result = await self._records.upsert(
+            org,
+            Collection.ARTIFACTS,
+            records_of_artifacts(request.artifacts),
+            _write_context(request),
+            checkpoint=request.checkpoint,
+            repeatable=repeatable("BatchUpsertArtifacts", request, answer),
+        )
+        if isinstance(result, bytes):
+            return pb.BatchUpsertArtifactsResponse.FromString(result)
+        return answer(result)
+
+    async def BatchUpsertNotes(
+        self, request: pb.BatchUpsertNotesRequest, context: ServicerContext[Any, Any]
+    ) -> pb.BatchUpsertNotesResponse:
+        org = require_org(request.parent)
+        for index, note in enumerate(request.notes):
+            require_org(note.name, field=f"notes[{index}].name")
+
+        def answer(result: RecordsWritten) -> pb.BatchUpsertNotesResponse:
+            return _written(org, result, pb.BatchUpsertNotesResponse)
+
+        result = await self._records.upsert(
+            org,
+            Collection.NOTES,
+            records_of_notes(request.notes),
+            _write_context(request),
+            checkpoint=request.checkpoint,
+            repeatable=repeatable("BatchUpsertNotes", request, answer),
+        )
+        if isinstance(result, bytes):
+            return pb.BatchUpsertNotesResponse.FromString(result)
+        return answer(result)
+
+    async def GetArtifact(
+        self, request: pb.GetArtifactRequest, context: ServicerContext[Any, Any]
+    ) -> pb.GetArtifactResponse:
+        org = require_org(request.name, field="name")
+        row = await self._records.get(
+            org,
+            Collection.ARTIFACTS,
+            ARTIFACT_NAME.parse(request.name)["artifact"],
+            name=request.name,
+            version=request.version,
+        )
+        return pb.GetArtifactResponse(artifact=artifact_of_row(org, row))
+
+    async def GetNote(
+        self, request: pb.GetNoteRequest, context: ServicerContext[Any, Any]
+    ) -> pb.GetNoteResponse:
+        org = require_org(request.name, field="name")
+        row = await self._records.get(
+            org,
+            Collection.NOTES,
+            NOTE_NAME.parse(request.name)["note"],
+            name=request.name,
+            version=request.version,
+        )
+        return pb.GetNoteResponse(note=note_of_row(org, row))
+
+    async def ListArtifacts(
+        self, request: pb.ListArtifactsRequest, context: ServicerContext[Any, Any]
+    ) -> pb.ListArtifactsResponse:
+        org = require_org(request.parent)
+        digest = digest_for_paging("ListArtifacts", request)
+        rows, after = await self._records.list_page(
+            org,
+            Collection.ARTIFACTS,
+            where=parse_filter(request.filter, RECORD_FILTER_FIELDS[Collection.ARTIFACTS]),
+            after=self._text_cursor(request.page_token, org, digest),
+            limit=_page_size(request.page_size),
+        )
+        return pb.ListArtifactsResponse(
+            artifacts=[artifact_of_row(org, row) for row in rows],
+            next_page_token=self._next_page(after, org, digest),
+        )
+
+    async def ListNotes(
+        self, request: pb.ListNotesRequest, context: ServicerContext[Any, Any]
+    ) -> pb.ListNotesResponse:
+        org = require_org(request.parent)
+        digest = digest_for_paging("ListNotes", request)
+        rows, after = await self._records.list_page(
+            org,
+            Collection.NOTES,
+            where=parse_filter(request.filter, RECORD_FILTER_FIELDS[Collection.NOTES]),
+            after=self._text_cursor(request.page_token, org, digest),
+            limit=_page_size(request.page_size),
+        )
+        return pb.ListNotesResponse(
+            notes=[note_of_row(org, row) for row in rows],
+            next_page_token=self._next_page(after, org, digest),
+        )
+
+    async def ListArtifactVersions(
+        self, request: pb.ListArtifactVersionsRequest, context: ServicerContext[Any, Any]
+    ) -> pb.ListArtifactVersionsResponse:
+        org = require_org(request.name, field="name")
+        digest = digest_for_paging("ListArtifactVersions", request)
+        rows, before = await self._records.list_versions(
+            org,
+            Collection.ARTIFACTS,
+            ARTIFACT_NAME.parse(request.name)["artifact"],
+            before=self._number_cursor(request.page_token, org, digest),
+            limit=_page_size(request.page_size),
+        )
+        return pb.ListArtifactVersionsResponse(
+            artifacts=[artifact_of_row(org, row) for row in rows],
+            next_page_token=self._next_page(before, org, digest),
+        )
+
+    async def ListNoteVersions(
+        self, request: pb.ListNoteVersionsRequest, context: ServicerContext[Any, Any]
+    ) -> pb.ListNoteVersionsResponse:
+        org = require_org(request.name, field="name")
+        digest = digest_for_paging("ListNoteVersions", request)
+        rows, before = await self._records.list_versions(
+            org,
+            Collection.NOTES,
+            NOTE_NAME.parse(request.name)["note"],
+            before=self._number_cursor(request.page_token, org, digest),
+            limit=_page_size(request.page_size),
+        )
+        return pb.ListNoteVersionsResponse(
+            notes=[note_of_row(org, row) for row in rows],
+            next_page_token=self._next_page(before, org, digest),
+        )
+
+    async def PurgeRecords(
+        self, request: pb.PurgeRecordsRequest, context: ServicerContext[Any, Any]
+    ) -> pb.PurgeRecordsResponse:
+        org = require_org(request.parent)
+        _refuse_nul(request.origin)
+        collection = Collection(request.collection)
+
+        def answer(result: RecordsPurged) -> pb.PurgeRecordsResponse:
+            return pb.PurgeRecordsResponse(
+                purge_count=result.count,
+                sample_names=[
+                    record_name(org, collection, record_id) for record_id in result.record_ids
+                ],
+                write_token=encode_write_token(org, result.version),
+            )
+
+        result = await self._records.purge(
+            org,
+            collection,
+            request.origin,
+            force=request.force,
+            repeatable=repeatable("PurgeRecords", request, answer),
+        )
+        if isinstance(result, bytes):
+            return pb.PurgeRecordsResponse.FromString(result)
+        return answer(result)
+
+    def _text_cursor(self, token: str, org: str, digest: bytes) -> str | None:
+        cursor = self._page_tokens.decode(token, org=org, request_digest=digest)
+        assert cursor is None or isinstance(cursor, str), "signed, so it is one of ours"
+        return cursor
+
+    def _number_cursor(self, token: str, org: str, digest: bytes) -> int | None:
+        cursor = self._page_tokens.decode(token, org=org, request_digest=digest)
+        assert cursor is None or isinstance(cursor, int), "signed, so it is one of ours"
+        return cursor
+
+    def _next_page(self, cursor: JsonValue, org: str, digest: bytes) -> str:
+        if cursor is None:
+            return ""
+        return self._page_tokens.encode(cursor, org=org, request_digest=digest)
+
+
+def _page_size(requested: int) -> int:
+    return effective_page_size(requested, default=_DEFAULT_PAGE, maximum=_MAXIMUM_PAGE)
+
+
+def _written(org: str, result: RecordsWritten, message: type[_Written]) -> _Written:
+    return message(
+        upserted_count=result.counts.upserted,
+        unchanged_count=result.counts.unchanged,
+        write_token=encode_write_token(org, result.version),
+    )
+
+
+def _write_context(
+    request: pb.BatchUpsertArtifactsRequest | pb.BatchUpsertNotesRequest,
+) -> WriteContext:
+    _refuse_nul(request.origin)
+    return WriteContext(
+        origin=request.origin,
+        fence_scope=request.fence_scope,
+        fencing_epoch=request.fencing_epoch if request.HasField("fencing_epoch") else None,
+    )
+
+
+def _refuse_nul(origin: str) -> None:
+    if "\0" in origin:
+        raise InvalidFieldsError.of("origin", "may not hold the character U+0000", rule="nul")
