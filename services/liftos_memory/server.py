@@ -14,30 +14,38 @@ from liftos_kit.health import StoreProbe
 from liftos_kit.server import Application, Services
 from liftos_memory.adapters.embedders import open_embedder
 from liftos_memory.adapters.milvus import MilvusDocumentIndex
+from liftos_memory.adapters.postgres.changes import PostgresChangeStore
 from liftos_memory.adapters.postgres.database import SCHEMA, SCHEMA_VERSION, Database
+from liftos_memory.adapters.postgres.digests import PostgresDigestStore
 from liftos_memory.adapters.postgres.documents import PostgresDocumentStore
 from liftos_memory.adapters.postgres.entries import PostgresEntryStore
 from liftos_memory.adapters.postgres.exchange_rates import PostgresRateStore
 from liftos_memory.adapters.postgres.metrics import PostgresMetricsStore
 from liftos_memory.adapters.postgres.org import PostgresOrgStore
+from liftos_memory.adapters.postgres.records import PostgresRecordStore
 from liftos_memory.adapters.redis_query_vectors import SharedQueryVectors
 from liftos_memory.domain.fusion import SearchMode
 from liftos_memory.servicer import combine
 from liftos_memory.servicer.calendar import CalendarServicer
+from liftos_memory.servicer.changes import ChangesServicer
 from liftos_memory.servicer.entries import EntriesServicer
 from liftos_memory.servicer.later import later_servicer
 from liftos_memory.servicer.metrics import MetricsServicer
 from liftos_memory.servicer.org import OrgServicer
 from liftos_memory.servicer.presenter import EntryPresenter
+from liftos_memory.servicer.records import RecordsServicer
 from liftos_memory.servicer.search import SearchServicer
 from liftos_memory.servicer.transform import TransformServicer
 from liftos_memory.settings import MemorySettings
 from liftos_memory.usecases.calendar import Calendar, OrgCalendars
+from liftos_memory.usecases.changes import Changes
+from liftos_memory.usecases.digests import Digests
 from liftos_memory.usecases.entries import Entries
 from liftos_memory.usecases.freshness import Freshness
 from liftos_memory.usecases.ingest import Ingest
 from liftos_memory.usecases.metrics import ExchangeRates, Metrics
 from liftos_memory.usecases.org import OrgAdministration
+from liftos_memory.usecases.records import Records
 from liftos_memory.usecases.search import Search
 from liftos_memory.usecases.transform import Transform
 
@@ -128,6 +136,15 @@ async def open_services(settings: MemorySettings) -> Services:
             ),
             OrgServicer(
                 administration=OrgAdministration(org_store, calendars), page_tokens=page_tokens
+            ),
+            ChangesServicer(
+                changes=Changes(PostgresChangeStore(database), clock),
+                digests=Digests(PostgresDigestStore(database)),
+                freshness=freshness,
+                page_tokens=page_tokens,
+            ),
+            RecordsServicer(
+                records=Records(PostgresRecordStore(database)), page_tokens=page_tokens
             ),
             later_servicer(),
         ]

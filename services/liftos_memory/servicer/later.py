@@ -18,20 +18,6 @@ LATER_METHODS: Final = (
     "RateInsight",
     "ExportDataset",
     "GetCacheStats",
-    "BatchUpsertArtifacts",
-    "BatchUpsertNotes",
-    "DigestEntries",
-    "DigestRecords",
-    "GetArtifact",
-    "GetNote",
-    "ListArtifacts",
-    "ListArtifactVersions",
-    "ListNotes",
-    "ListNoteVersions",
-    "ListRestatements",
-    "PurgeRecords",
-    "WatchEntries",
-    "WatchRecords",
 )
 """Methods without a part of their own."""
 
