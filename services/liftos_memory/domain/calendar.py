@@ -174,7 +174,8 @@ def calendar_days(
         InvalidFieldsError: a date is out of range, they are in the wrong order, the month is none,
             or a region is unknown.
     """
-    _check_arguments(start, end, fiscal_start_month)
+    check_days(start, end)
+    _check_month(fiscal_start_month)
     on_holidays = _holidays_by_day(start, end, region_codes)
     own_events = tuple(events)
     on_events = _events_by_day(start, end, own_events)
@@ -234,14 +235,22 @@ def check_region_codes(region_codes: Iterable[str]) -> None:
         _split_region(code)
 
 
-def _check_arguments(start: date, end: date, fiscal_start_month: int) -> None:
+def check_days(start: date, end: date, *, field: str = "date_range") -> None:
+    """Refuse a range that the calendar does not have.
+
+    Raises:
+        InvalidFieldsError: a date is out of range, or they are in the wrong order.
+    """
     if not FIRST_DAY <= start <= end <= LAST_DAY:
         raise InvalidFieldsError.of(
-            "date_range",
+            field,
             f"The calendar goes from {FIRST_DAY} to {LAST_DAY}, first day first;"
             f" {start} to {end} was asked for.",
             rule="date_range",
         )
+
+
+def _check_month(fiscal_start_month: int) -> None:
     if not 1 <= fiscal_start_month <= 12:
         raise InvalidFieldsError.of(
             "fiscal_start_month",

@@ -151,7 +151,7 @@ class EntriesServicer:
         except EntryIdError as error:
             raise InvalidFieldsError.of("name", str(error), rule="entry_id") from error
         row = await self._entries.get(org, request.name, day, key)
-        entry = await self._presenter.one(org, row)
+        entry = await self._presenter.one(org, row, request.read_mask)
         return pb.GetEntryResponse(entry=apply_mask(entry, request.read_mask))
 
     async def ListEntries(
@@ -168,7 +168,7 @@ class EntriesServicer:
             cursor=cursor,
             limit=effective_page_size(request.page_size, default=100, maximum=_MAXIMUM_PAGE),
         )
-        entries = await self._presenter.many(org, page.rows)
+        entries = await self._presenter.many(org, page.rows, request.read_mask)
         return pb.ListEntriesResponse(
             entries=[apply_mask(entry, request.read_mask) for entry in entries],
             next_page_token=""

@@ -1,0 +1,77 @@
+"""Settings and sources of an org on the wire."""
+
+from typing import Any, Final
+
+from grpc.aio import ServicerContext
+
+from liftos.memory.v1 import memory_service_pb2 as pb
+from liftos_kit.auth import require_org
+from liftos_kit.core.paging import PageTokens, effective_page_size
+from liftos_kit.requests import digest_for_paging
+from liftos_memory.convert.org import (
+    SOURCE_NAME,
+    built_in_source_message,
+    settings_change,
+    settings_message,
+    source_message,
+)
+from liftos_memory.convert.structs import plain
+from liftos_memory.usecases.org import OrgAdministration
+
+_MAXIMUM_PAGE: Final = 1_000
+
+
+class OrgServicer:
+    """Reads and changes what an org chooses for itself."""
+
+    def __init__(self, *, administration: OrgAdministration, page_tokens: PageTokens) -> None:
+        self._administration = administration
+        self._page_tokens = page_tokens
+
+    async def GetOrgSettings(
+        self, request: pb.GetOrgSettingsRequest, context: ServicerContext[Any, Any]
+    ) -> pb.GetOrgSettingsResponse:
+        org = require_org(request.name, field="name")
+        settings = await self._administration.settings(org)
+        return pb.GetOrgSettingsResponse(org_settings=settings_message(org, settings))
+
+    async def UpdateOrgSettings(
+        self, request: pb.UpdateOrgSettingsRequest, context: ServicerContext[Any, Any]
+    ) -> pb.UpdateOrgSettingsResponse:
+        org = require_org(request.org_settings.name, field="org_settings.name")
+        change = settings_change(request.org_settings, tuple(request.update_mask.paths))
+        settings = await self._administration.update_settings(org, change)
+        return pb.UpdateOrgSettingsResponse(org_settings=settings_message(org, settings))
+
+    async def UpsertSource(
+        self, request: pb.UpsertSourceRequest, context: ServicerContext[Any, Any]
+    ) -> pb.UpsertSourceResponse:
+        source = request.source
+        org = require_org(source.name, field="source.name")
+        stored = await self._administration.upsert_source(
+            org,
+            SOURCE_NAME.parse(source.name, field="source.name")["source"],
+            source.display_name,
+            plain(source.mapping) if source.HasField("mapping") else None,
+        )
+        return pb.UpsertSourceResponse(source=source_message(org, stored))
+
+    async def ListSources(
+        self, request: pb.ListSourcesRequest, context: ServicerContext[Any, Any]
+    ) -> pb.ListSourcesResponse:
+        org = require_org(request.parent)
+        digest = digest_for_paging("ListSources", request)
+        page = await self._administration.list_sources(
+            org,
+            cursor=self._page_tokens.decode(request.page_token, org=org, request_digest=digest),
+            limit=effective_page_size(request.page_size, default=100, maximum=_MAXIMUM_PAGE),
+        )
+        return pb.ListSourcesResponse(
+            sources=[
+                *(built_in_source_message(org, source) for source in page.built_in),
+                *(source_message(org, stored) for stored in page.own),
+            ],
+            next_page_token=""
+            if page.cursor is None
+            else self._page_tokens.encode(page.cursor, org=org, request_digest=digest),
+        )
