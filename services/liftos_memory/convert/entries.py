@@ -88,24 +88,35 @@ def _action(action: entry_pb2.ActionCount) -> dict[str, Any]:
 
 def entry_of_row(org: str, row: Row) -> entry_pb2.Entry:
     """Return the message of a stored row, without its calendar day."""
+    entry = entry_of_content(org, row)
+    entry.origin = row["origin"]
+    entry.etag = f"{row['tx']:x}"
+    entry.create_time.CopyFrom(timestamp(row["create_time"]))
+    entry.update_time.CopyFrom(timestamp(row["update_time"]))
+    if row["slice"] is not None:
+        entry.slice = f"orgs/{org}/slices/{row['slice'].hex}"
+    return entry
+
+
+def entry_of_content(org: str, row: Row) -> entry_pb2.Entry:
+    """Return the message of what a writer gave and what follows from it.
+
+    Args:
+        org: The org.
+        row: Columns of the field table, `entry_key` and `quality_issues`, as the database has them.
+    """
     entry = entry_pb2.Entry(
         name=f"orgs/{org}/entries/{format_entry_id(row['date'], row['entry_key'])}",
         date=row["date"].isoformat(),
         level=row["level"],
         date_basis=row["date_basis"],
         final=row["final"],
-        origin=row["origin"],
-        etag=f"{row['tx']:x}",
-        create_time=timestamp(row["create_time"]),
-        update_time=timestamp(row["update_time"]),
         quality=quality_message(row["quality_issues"]),
     )
     for name in _TEXTS:
         text = row[name]
         if text:
             setattr(entry, name, text)
-    if row["slice"] is not None:
-        entry.slice = f"orgs/{org}/slices/{row['slice'].hex}"
     fill_metrics(entry.metrics, entry.derived_metrics, row)
     for name in GRAIN_METRICS:
         if row[name] is not None:
