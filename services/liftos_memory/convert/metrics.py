@@ -1,6 +1,7 @@
 """Sums of metrics and exchange rates on the wire."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import date
 from typing import Final
 
 import pyarrow as pa
@@ -57,11 +58,15 @@ def add_rows(
     metrics_begin = len(query.group_by) + 2
     ratios_begin = metrics_begin + len(ADDITIVE_METRICS)
     tail_begin = ratios_begin + len(DERIVED_METRIC_NAMES)
+    days: dict[date, str] = {}
     for row in rows:
         values = tuple(row)
+        day = values[0]
+        if day not in days:
+            days[day] = day.isoformat()
         count, score, final = values[tail_begin : tail_begin + 3]
         message = response.rows.add(
-            period_start_date=values[0].isoformat(),
+            period_start_date=days[day],
             entry_count=count,
             quality_score=score,
             final=final,
