@@ -179,6 +179,11 @@ class Document:
         """The first line of the text, which stands for the document in the neural leg."""
         return self.text.partition("\n")[0]
 
+    @property
+    def embedding_hash(self) -> str:
+        """The hash of `embedded_text`, under which its vector is kept."""
+        return content_hash(self.embedded_text)
+
 
 def profile_document(facts: ObjectProfileFacts) -> Document:
     """Write the profile of an object."""
@@ -263,7 +268,7 @@ def document_id(kind: DocumentKind, key: ObjectKey, *, week_start: date | None =
 
 
 def content_hash(text: str) -> str:
-    """Return the hash under which the embedding of a text is kept: BLAKE2b-128, hexadecimal."""
+    """Return BLAKE2b-128 of a text, as 32 hexadecimal digits."""
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

@@ -121,6 +121,8 @@ def test_figures_do_not_change_what_is_embedded() -> None:
     other = weekly_document(replace(WEEK, sums=sums))
     assert other.text != weekly_document(WEEK).text
     assert other.embedded_text == weekly_document(WEEK).embedded_text
+    assert other.content_hash != weekly_document(WEEK).content_hash
+    assert other.embedding_hash == weekly_document(WEEK).embedding_hash
 
 
 def test_an_unfinished_week_is_not_compared() -> None:
