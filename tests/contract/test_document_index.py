@@ -17,6 +17,7 @@ import pytest
 from pymilvus import AsyncMilvusClient
 
 from liftos_kit.core.errors import StoreUnavailableError
+from liftos_kit.core.filters import parse_filter
 from liftos_memory.adapters.hashing_embedder import HashingEmbedder
 from liftos_memory.adapters.inmemory_index import InMemoryDocumentIndex
 from liftos_memory.adapters.milvus import ALIAS, MilvusDocumentIndex
@@ -34,6 +35,7 @@ from liftos_memory.search_ports import (
     SearchScope,
     Vectors,
 )
+from liftos_memory.servicer.search import DOCUMENT_FILTER_FIELDS
 
 EMBEDDER = HashingEmbedder(dimension=64)
 MONDAY = date(2024, 11, 4)
@@ -249,6 +251,43 @@ async def test_filters_apply_before_ranking(index: DocumentIndex, orgs: tuple[st
         replace(scope, platforms=["klaviyo"], minimum_quality=0.5),
     ):
         assert await both(index, empty, query) == [set(), set()]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('platform="meta"', "ab"),
+        ("platform!=meta", "cd"),
+        ("NOT platform=meta", "cd"),
+        ('campaign_id:"sp*"', "ab"),
+        ('NOT campaign_id:"sp*"', "cd"),
+        ("platform=meta AND campaign_id=spring", "a"),
+        ("campaign_id=spring OR campaign_id=x", "ac"),
+        ('ad_id=""', "abcd"),
+        ("ad_id:*", "abcd"),
+        ("level=CAMPAIGN", "abcd"),
+        ("NOT level=CAMPAIGN", ""),
+        ("campaign_id>=sprint AND campaign_id<x", "b"),
+        (r'campaign_id="quote\"d"', "d"),
+        ("NOT (platform=meta OR campaign_id=x)", "d"),
+        (r'campaign_id="\" or org != \""', ""),
+    ],
+)
+async def test_filter_expressions_apply(
+    index: DocumentIndex, orgs: tuple[str, str], text: str, found: str
+) -> None:
+    """Both legs see what the filter lets through, never another org."""
+    documents = {
+        "a": digest("A", campaign_id="spring"),
+        "b": digest("B", campaign_id="sprint"),
+        "c": digest("C", platform="google_ads", campaign_id="x"),
+        "d": digest("D", platform="klaviyo", campaign_id='quote"d'),
+    }
+    await add(index, orgs[0], *documents.values())
+    await add(index, orgs[1], *documents.values(), digest("E"))
+    scope = SearchScope(org=orgs[0], where=parse_filter(text, DOCUMENT_FILTER_FIELDS))
+    expected = {documents[name].document_id for name in found}
+    assert await both(index, scope, "campaign week") == [expected, expected]
 
 
 async def test_quality_that_is_unknown_reaches_no_minimum(

@@ -4,18 +4,24 @@ import math
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
 
 from liftos_kit.core.filters import evaluate
-from liftos_memory.domain.documents import Document
+from liftos_memory.domain.documents import Document, ObjectKey
 from liftos_memory.domain.lexical import lexical_terms
-from liftos_memory.search_ports import IndexedDocument, LegHit, SearchScope, Vectors
+from liftos_memory.search_ports import (
+    IndexedDocument,
+    LegHit,
+    SearchScope,
+    Vectors,
+)
 
 BM25_K1: Final = 1.2
 BM25_B: Final = 0.75
+_KEY_FIELDS: Final = tuple(field.name for field in fields(ObjectKey))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,25 +144,26 @@ class InMemoryRebuild:
 
 def _is_seen(scope: SearchScope, document: Document) -> bool:
     key = document.key
+    row = {name: getattr(key, name) if key else "" for name in _KEY_FIELDS}
     chosen: tuple[tuple[object, Collection[object]], ...] = (
         (document.kind, scope.kinds),
-        (key.platform if key else "", scope.platforms),
-        (key.level if key else "", scope.levels),
-        (key.account_id if key else "", scope.account_ids),
-        (key.campaign_id if key else "", scope.campaign_ids),
+        (row["platform"], scope.platforms),
+        (row["level"], scope.levels),
+        (row["account_id"], scope.account_ids),
+        (row["campaign_id"], scope.campaign_ids),
         (document.document_id, scope.document_ids),
     )
-    if any(wanted and value not in wanted for value, wanted in chosen):
-        return False
-    if not evaluate(scope.where, {} if key is None else asdict(key)):
-        return False
-    if scope.start_date is not None and document.end_date < scope.start_date:
-        return False
-    if scope.end_date is not None and document.start_date > scope.end_date:
-        return False
-    if scope.minimum_quality is None:
-        return True
-    return document.quality_score is not None and document.quality_score >= scope.minimum_quality
+    return (
+        all(not wanted or value in wanted for value, wanted in chosen)
+        and (scope.start_date is None or document.end_date >= scope.start_date)
+        and (scope.end_date is None or document.start_date <= scope.end_date)
+        and evaluate(scope.where, row)
+        and (scope.minimum_quality is None or _reaches(document, scope.minimum_quality))
+    )
+
+
+def _reaches(document: Document, minimum_quality: float) -> bool:
+    return document.quality_score is not None and document.quality_score >= minimum_quality
 
 
 def _best(hits: list[LegHit], limit: int) -> list[LegHit]:
