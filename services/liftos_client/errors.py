@@ -11,7 +11,8 @@ LiftosError
  ├ EtagMismatchError                read again, then change again
  ├ PreconditionError                the state of the service does not allow it
  │  ├ StateTransitionError · FenceClosedError · EpochFencedError · RateMissingError
- │  └ CredentialsRejectedError · VerificationFailedError
+ │  ├ CredentialsRejectedError · VerificationFailedError · GateUnmetError
+ │  └ ChannelInsecureError · DataInsufficientError
  ├ SequenceError
  ├ UnauthenticatedError
  │  └ TokenMissingError · TokenInvalidError · TokenExpiredError
@@ -66,7 +67,7 @@ class LiftosError(Exception):
             error did not come from LiftOS, such as a refused connection.
         message: What happened, for a person.
         metadata: What belongs to the reason; docs/contract.md lists the keys of each.
-        field_violations: All that is wrong with the request.
+        field_violations: All that is wrong with the request, or all gates that are not met.
         retry_after_seconds: When trying again may help, where the service knows.
         trace_id: Finds the call in the service's traces, where it was given.
     """
@@ -193,6 +194,18 @@ class VerificationFailedError(PreconditionError):
     """A verification did not hold. metadata: check, measured, threshold."""
 
 
+class ChannelInsecureError(PreconditionError):
+    """A secret came over an open channel; use TLS, and a new secret. metadata: field."""
+
+
+class DataInsufficientError(PreconditionError):
+    """The data does not suffice for a sound answer. metadata: need, found, required."""
+
+
+class GateUnmetError(PreconditionError):
+    """Gates are not met; `field_violations` has each of them with what was measured."""
+
+
 class SequenceError(LiftosError):
     """A sequence of a stream is missing. metadata: expected_sequence, received_sequence."""
 
@@ -298,6 +311,9 @@ ERRORS_BY_REASON: Final[Mapping[int, type[LiftosError]]] = MappingProxyType(
         ErrorReason.ERROR_REASON_ARROW_INVALID: ArrowInvalidError,
         ErrorReason.ERROR_REASON_MESSAGE_TOO_LARGE: MessageTooLargeError,
         ErrorReason.ERROR_REASON_SHUTTING_DOWN: ShuttingDownError,
+        ErrorReason.ERROR_REASON_CHANNEL_INSECURE: ChannelInsecureError,
+        ErrorReason.ERROR_REASON_DATA_INSUFFICIENT: DataInsufficientError,
+        ErrorReason.ERROR_REASON_GATE_UNMET: GateUnmetError,
     }
 )
 """The class of each reason of the contract."""
@@ -361,15 +377,20 @@ def _read_details(
 ) -> tuple[error_details_pb2.ErrorInfo, list[FieldViolation], float | None]:
     info = error_details_pb2.ErrorInfo()
     bad_request = error_details_pb2.BadRequest()
+    gates = error_details_pb2.PreconditionFailure()
     retry = error_details_pb2.RetryInfo()
     retry_after_seconds: float | None = None
     for detail in status.details:
         detail.Unpack(info)
         detail.Unpack(bad_request)
+        detail.Unpack(gates)
         if detail.Unpack(retry):
             retry_after_seconds = retry.retry_delay.ToNanoseconds() / 1e9
     violations = [
         FieldViolation(violation.field, violation.description, violation.reason)
         for violation in bad_request.field_violations
+    ]
+    violations += [
+        FieldViolation(gate.subject, gate.description, gate.type) for gate in gates.violations
     ]
     return info, violations, retry_after_seconds

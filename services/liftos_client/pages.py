@@ -24,6 +24,9 @@ class Pages(Generic[_Item, _Page]):
     Nothing is fetched before the first item is asked for, and no page before it is needed. Each
     iteration starts from the beginning.
 
+    Attributes:
+        items: Gives the items of a page.
+
     Args:
         fetch: Gets the page of a token.
         items: The items of a page.
@@ -37,12 +40,12 @@ class Pages(Generic[_Item, _Page]):
         page_token: str = "",
     ) -> None:
         self._fetch = fetch
-        self._items = items
+        self.items = items
         self._page_token = page_token
 
     async def __aiter__(self) -> AsyncIterator[_Item]:
         async for page in self.pages():
-            for item in self._items(page):
+            for item in self.items(page):
                 yield item
 
     async def pages(self) -> AsyncIterator[_Page]:

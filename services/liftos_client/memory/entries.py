@@ -1,6 +1,7 @@
 """Entries: write, read, watch, compare, undo."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid4
 
@@ -18,10 +19,14 @@ from liftos_client.arguments import (
     field_mask,
     optional_date_range,
 )
+from liftos_client.ingest import IngestStream
 from liftos_client.memory.base import MemoryCalls
 from liftos_client.pages import Pages
+from liftos_client.write_result import WriteResult
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     Level: TypeAlias = EntryLevel.ValueType | str
     Basis: TypeAlias = DateBasis.ValueType | str
 else:
@@ -123,6 +128,91 @@ class EntryMethods(MemoryCalls):
         else:
             request.rows.CopyFrom(EntryBatch(entries=rows))
         return await self._calls.unary(self._stub.BatchUpsertEntries, request, timeout_seconds)
+
+    async def upsert_frame(
+        self,
+        frame: "pd.DataFrame",
+        *,
+        origin: str = "",
+        validate_only: bool = False,
+        fence_scope: str = "",
+        fencing_epoch: int | None = None,
+        timeout_seconds: float | None = None,
+    ) -> WriteResult:
+        """Write the rows of a frame, in as many batches as are needed.
+
+        Columns are those of the contract, in any order: date, platform, level, account_id, and what
+        else is known. Money and conversions are given in micros (`spend_micros`) or in units
+        (`spend`: float, Decimal or text), which are rounded half to even at the sixth place.
+        Good rows land, refused rows come back in `item_errors`. For long loads, and to go on after
+        a crash, see `ingest`.
+
+        Args:
+            frame: The rows.
+            origin: What writes; purging by it undoes the write.
+            validate_only: Check and answer only.
+            fence_scope: Which fence the write belongs to.
+            fencing_epoch: The writer's epoch.
+            timeout_seconds: Deadline of each batch.
+
+        Raises:
+            FrameError: The columns or values do not fit; nothing was sent.
+        """
+        from liftos_client.frames import split_rows  # noqa: PLC0415  # pandas is slow to load
+
+        result = WriteResult()
+        parts = split_rows(frame)
+        while (part := await asyncio.to_thread(next, parts, None)) is not None:
+            rows, data = part
+            answer = await self.batch_upsert_entries(
+                data,
+                origin=origin,
+                validate_only=validate_only,
+                fence_scope=fence_scope,
+                fencing_epoch=fencing_epoch,
+                timeout_seconds=timeout_seconds,
+            )
+            result.add_errors(answer.item_errors, first_row=result.row_count)
+            result.row_count += rows
+            result.upserted_count += answer.upserted_count
+            result.unchanged_count += answer.unchanged_count
+            result.write_token = answer.write_token
+        return result
+
+    def ingest(
+        self,
+        stream_id: str,
+        *,
+        origin: str,
+        fence_scope: str = "",
+        fencing_epoch: int | None = None,
+        resume_seconds: float = 300.0,
+        on_progress: Callable[[WriteResult], None] | None = None,
+    ) -> IngestStream:
+        """Return a stream of batches, to be used in `async with`.
+
+        It goes on by itself after a lost connection, and each batch is applied exactly once. After
+        a crash of the caller, `stream.checkpoint` says where to go on.
+
+        Args:
+            stream_id: Names the stream; letters, digits, ".", "_", ":", "/", "-".
+            origin: What writes; purging by it undoes the write.
+            fence_scope: Which fence the writes belong to; empty is the stream's id.
+            fencing_epoch: The writer's epoch; writers with a lower one are refused.
+            resume_seconds: How long to try to go on without any progress before giving up.
+            on_progress: Called with the result after each acknowledgement.
+        """
+        return IngestStream(
+            self._stub,
+            self._calls,
+            parent=self._parent,
+            stream_id=stream_id,
+            origin=origin,
+            fence_scope=fence_scope,
+            fencing_epoch=fencing_epoch,
+            resume_seconds=resume_seconds,
+            on_progress=on_progress,
+        )
 
     async def get_stream_position(
         self, stream_id: str, *, timeout_seconds: float | None = None

@@ -2,11 +2,9 @@
 
 from collections.abc import AsyncIterator
 
-import grpc
 import pytest
-from tests.inprocess.client.fake_memory import FakeMemory, unsigned_token
+from tests.inprocess.client.fake_memory import FakeMemory, serving, unsigned_token
 
-from liftos.memory.v1 import memory_service_pb2_grpc
 from liftos_client import Client, connect
 
 
@@ -19,12 +17,8 @@ def memory() -> FakeMemory:
 @pytest.fixture
 async def target(memory: FakeMemory) -> AsyncIterator[str]:
     """The server's address."""
-    server = grpc.aio.server(options=[("grpc.max_receive_message_length", 16 * 1024 * 1024)])
-    memory_service_pb2_grpc.add_MemoryServiceServicer_to_server(memory, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    yield f"127.0.0.1:{port}"
-    await server.stop(0)
+    async with serving(memory) as address:
+        yield address
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import base64
 import json
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,8 +106,6 @@ class FakeMemory(memory_service_pb2_grpc.MemoryServiceServicer):
         self.search = pb.SearchDocumentsResponse()
         self.changes: list[pb.WatchEntriesResponse] = []
         self.streams: dict[str, Stream] = defaultdict(Stream)
-        self.unacknowledged = 0
-        self.most_unacknowledged = 0
         self.acknowledge: Callable[[], Any] | None = None
         self.fail_before: Callable[[pb.IngestEntriesRequest], Failure | None] = lambda _: None
         self.fail_after: Callable[[pb.IngestEntriesRequest], Failure | None] = lambda _: None
@@ -272,3 +271,16 @@ def entries(count: int, *, account_id: str = "7") -> Sequence[Entry]:
         )
         for number in range(count)
     ]
+
+
+@asynccontextmanager
+async def serving(memory: FakeMemory) -> AsyncIterator[str]:
+    """Serve a fake on a free port, and give its address."""
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", 16 * 1024 * 1024)])
+    memory_service_pb2_grpc.add_MemoryServiceServicer_to_server(memory, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(0)
