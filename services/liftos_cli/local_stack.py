@@ -9,7 +9,7 @@ import typer
 
 from liftos_cli.errors import CommandError, ExitCode
 from liftos_local.directory import DataDirectory, default_data_dir, load_secrets
-from liftos_local.errors import DataDirectoryError, LocalStackError
+from liftos_local.errors import DataDirectoryError, LocalStackError, StackStartError
 from liftos_local.state import read_status
 
 MEMORY_PROCESS: Final = "memory"
@@ -60,5 +60,12 @@ def stack_errors() -> Iterator[None]:
         yield
     except DataDirectoryError as error:
         raise CommandError(f"{error.data_dir}: {error.reason}", advice=error.advice) from None
+    except StackStartError as error:
+        raise CommandError(
+            f"{error.process}: {error.reason}",
+            details=error.log_tail,
+            advice=f"read {error.log_file}, and ask `liftos doctor`",
+            exit_code=ExitCode.UNREACHABLE,
+        ) from None
     except LocalStackError as error:
         raise CommandError(str(error), exit_code=ExitCode.UNREACHABLE) from None

@@ -86,7 +86,8 @@ def main() -> None:
 
 
 def _tell(error: CommandError) -> None:
-    print(f"Error: {error.message.rstrip('.')}.", file=sys.stderr)
+    end = "" if error.message.endswith((".", "…")) else "."
+    print(f"Error: {error.message}{end}", file=sys.stderr)
     for line in error.details:
         print(f"  {line}", file=sys.stderr)
     if error.advice:

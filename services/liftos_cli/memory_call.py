@@ -161,7 +161,7 @@ def calls_memory(
     @functools.wraps(command)
     def run(*arguments: Any, **options: Any) -> None:  # noqa: ANN401  # what typer parsed
         server = ServerOptions(**{each.name: options.pop(each.name) for each in shared})
-        with server_errors(), _trace(enabled=server.trace):
+        with server_errors():
             asyncio.run(_call(server, command, *arguments, **options))
 
     run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
@@ -177,7 +177,8 @@ async def _call(
 ) -> None:
     async with open_client(server) as client:
         call = MemoryCall(memory=client.memory, org=client.org, json=server.json)
-        await command(call, *arguments, **options)
+        with _trace(enabled=server.trace):
+            await command(call, *arguments, **options)
 
 
 def open_client(server: ServerOptions) -> Client:
@@ -247,9 +248,11 @@ def server_errors() -> Iterator[None]:
         yield
     except LiftosError as error:
         unreachable = error.code in _UNREACHABLE
-        shown = error.field_violations[:_SHOWN_VIOLATIONS]
-        details = [f"{each.field}: {each.description}" for each in shown]
-        if more := len(error.field_violations) - len(shown):
+        violations = [
+            each for each in error.field_violations if each.description not in error.message
+        ]
+        details = [f"{each.field}: {each.description}" for each in violations[:_SHOWN_VIOLATIONS]]
+        if more := len(violations) - len(details):
             details.append(f"and {more} more")
         if error.trace_id:
             details.append(f"trace {error.trace_id}; see `liftos trace {error.trace_id}`")

@@ -1,0 +1,305 @@
+"""`liftos entries`: list, get, query, purge, watch, restatements; `import` has its own module."""
+
+import sys
+from typing import Annotated, Final
+
+import typer
+
+from liftos_cli.entry_view import (
+    DEFAULT_COLUMNS,
+    differences,
+    entry_cell,
+    entry_columns,
+    metric_cell,
+)
+from liftos_cli.errors import CommandError
+from liftos_cli.figures import MICROS, cell, enum_word_of, short_name
+from liftos_cli.lazy_group import LazyCommand, command_app, lazy_group
+from liftos_cli.listing import page_size, print_list, take, used_fields
+from liftos_cli.memory_call import MemoryCall, calls_memory
+from liftos_cli.options import FilterOption, FromOption, LimitOption, ToOption
+from liftos_cli.output import Column, print_json, print_json_line, print_table, say
+
+_RATIOS: Final = ("ctr", "cpc", "cost_per_conversion", "roas", "open_rate", "click_rate")
+
+app = command_app(
+    summary="Import, list and sum daily numbers.",
+    group=lazy_group(
+        LazyCommand(
+            "import",
+            "liftos_cli.commands.entry_import",
+            "Write the rows of CSV, Parquet and JSON lines files.",
+        )
+    ),
+)
+
+
+@app.command(
+    "list",
+    epilog="""Example: liftos entries list --filter 'platform = "meta"' --order-by 'date desc'""",
+)
+@calls_memory
+async def list_entries(
+    call: MemoryCall,
+    *,
+    filter_: FilterOption = "",
+    order_by: Annotated[
+        str, typer.Option(metavar="FIELDS", help="Such as 'date desc, campaign_id'.")
+    ] = "",
+    limit: LimitOption = 100,
+    columns: Annotated[
+        str, typer.Option(metavar="NAMES", help="Which columns, with commas between.")
+    ] = ",".join(DEFAULT_COLUMNS),
+) -> None:
+    """List entries. Amounts of the table are in units; those of --json in millionths."""
+    names = [name.strip() for name in columns.split(",") if name.strip()]
+    titles = entry_columns(names)
+    pages = call.memory.list_entries(
+        filter=filter_, order_by=order_by, page_size=page_size(limit, 1_000)
+    )
+    entries, more = await take(pages, limit)
+    print_list(
+        "entries",
+        entries,
+        more=more,
+        json=call.json,
+        columns=titles,
+        row=lambda entry: [entry_cell(entry, name) for name in names],
+    )
+
+
+@app.command(epilog="Example: liftos entries get 20260105-0f1e2d3c4b5a69788796a5b4c3d2e1f0")
+@calls_memory
+async def get(
+    call: MemoryCall,
+    name: Annotated[str, typer.Argument(help="Name of the entry, or its id alone.")],
+) -> None:
+    """Show one entry with all that is known about it."""
+    entry = await call.memory.get_entry(name)
+    if call.json:
+        print_json(entry)
+        return
+    rows: list[tuple[str, str]] = []
+    for field, _ in entry.ListFields():
+        if field.name in ("metrics", "grain_metrics", "derived_metrics"):
+            part = getattr(entry, field.name)
+            rows += [
+                (each.name.removesuffix(MICROS), metric_cell(part, each.name))
+                for each, _ in part.ListFields()
+            ]
+        elif field.name == "quality":
+            rows.append(("quality", f"{entry.quality.score:.2f}"))
+            rows += [
+                (f"issue of {enum_word_of(issue, 'part').lower()}", f"{issue.code} {issue.field}")
+                for issue in entry.quality.issues
+            ]
+        elif field.name == "calendar_day":
+            day = entry.calendar_day
+            words = [holiday.name for holiday in day.holidays]
+            words += [*day.retail_events, *day.events]
+            rows.append(
+                ("calendar", ", ".join([f"week {day.iso_year}-W{day.iso_week:02}", *words]))
+            )
+        elif field.name == "actions":
+            rows += [
+                (f"action {action.action_type}", cell(action, "count")) for action in entry.actions
+            ]
+        else:
+            rows.append((field.name, cell(entry, field.name)))
+    print_table([Column("field"), Column("value")], rows)
+
+
+@app.command(
+    epilog="Example: liftos entries query --from 2026-01-01 --to 2026-03-31 --level campaign"
+    " --by platform --granularity week --currency EUR"
+)
+@calls_memory
+async def query(
+    call: MemoryCall,
+    *,
+    start: Annotated[str, typer.Option("--from", metavar="DATE", help="First day.")],
+    end: Annotated[str, typer.Option("--to", metavar="DATE", help="Last day.")],
+    level: Annotated[
+        str,
+        typer.Option(
+            metavar="LEVEL",
+            help="account, campaign, ad_group, ad, flow, message, outcome or control.",
+        ),
+    ],
+    by: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DIMENSION", help="Such as platform; may be repeated."),
+    ] = None,
+    granularity: Annotated[
+        str, typer.Option(metavar="STEP", help="day, week, month, quarter, year or total.")
+    ] = "total",
+    filter_: FilterOption = "",
+    currency: Annotated[
+        str, typer.Option(metavar="CODE", help="Convert all money; else rows are apart by it.")
+    ] = "",
+    minimum_quality: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Only entries that score so much.", show_default=False),
+    ] = None,
+    all_ratios: Annotated[
+        bool, typer.Option("--all-ratios", help="Show every ratio in the table.")
+    ] = False,
+    limit: LimitOption = 1_000,
+) -> None:
+    """Sum metrics of one level by time and dimensions, with ratios of the sums."""
+    pages = call.memory.query_metrics(
+        start,
+        end,
+        level=level,
+        granularity=granularity,
+        group_by=by or [],
+        filter=filter_,
+        minimum_quality_score=minimum_quality,
+        currency_code=currency,
+        page_size=page_size(limit, 5_000),
+    )
+    rows, more = await take(pages, limit)
+    metrics = used_fields(rows, "metrics")
+    ratios = [
+        name for name in used_fields(rows, "derived_metrics") if all_ratios or name in _RATIOS
+    ]
+    titles = [Column("from"), *(Column(name) for name in by or [])]
+    titles += [
+        Column(name.removesuffix(MICROS), number=name != "currency_code") for name in metrics
+    ]
+    titles += [Column(name, number=True) for name in ratios]
+    titles += [Column("entries", number=True), Column("quality", number=True), Column("final")]
+    print_list(
+        "rows",
+        rows,
+        more=more,
+        json=call.json,
+        columns=titles,
+        row=lambda row: [
+            row.period_start_date,
+            *(row.group.get(name, "") for name in by or []),
+            *(metric_cell(row.metrics, name) for name in metrics),
+            *(cell(row.derived_metrics, name) for name in ratios),
+            f"{row.entry_count:,}",
+            f"{row.quality_score:.2f}",
+            "yes" if row.final else "no",
+        ],
+    )
+
+
+@app.command(epilog="Example: liftos entries purge --origin import:january.csv --yes")
+@calls_memory
+async def purge(
+    call: MemoryCall,
+    *,
+    origin: Annotated[str, typer.Option(help="What wrote the entries.")],
+    filter_: FilterOption = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+) -> None:
+    """Delete what an origin wrote and nothing has overwritten since: the undo of an import."""
+    answer = await call.memory.purge_entries(origin, filter=filter_)
+    deleted = False
+    if answer.purge_count:
+        say(f"{answer.purge_count:,} entries of {origin} would be deleted, such as:")
+        for name in answer.sample_names[:5]:
+            say(f"  {short_name(name)}")
+        if not yes and not sys.stdin.isatty():
+            raise CommandError("nothing was deleted", advice="add --yes to delete them")
+        if yes or typer.confirm("Delete them?", err=True):
+            answer = await call.memory.purge_entries(origin, filter=filter_, force=True)
+            deleted = True
+    if call.json:
+        print_json(answer)
+    elif deleted:
+        print(f"Deleted {answer.purge_count:,} entries of {origin}.")
+    else:
+        print("Nothing was deleted.")
+
+
+@app.command(epilog="""Example: liftos entries watch --filter 'platform = "meta"' | jq .entry""")
+@calls_memory
+async def watch(
+    call: MemoryCall,
+    *,
+    filter_: FilterOption = "",
+    resume: Annotated[
+        str,
+        typer.Option(
+            metavar="TOKEN", help="Go on after this resume_token; 'begin' is the oldest kept."
+        ),
+    ] = "",
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="End after so many changes.", show_default=False),
+    ] = None,
+) -> None:
+    """Follow changes as JSON lines, each with the entry before and after it, until Ctrl-C."""
+    seen = 0
+    async for answer in call.memory.watch_entries(filter=filter_, resume_token=resume):
+        for change in answer.changes:
+            line = {
+                "entry": change.entry,
+                "kind": enum_word_of(change, "kind"),
+                "before": change.before if change.HasField("before") else None,
+                "after": change.after if change.HasField("after") else None,
+                "origin": change.origin,
+                "write_token": change.write_token,
+                "commit_time": answer.commit_time.ToJsonString(),
+                # Changes of one commit may come in several answers, each with its own token.
+                "resume_token": answer.resume_token,
+            }
+            print_json_line(line)
+            seen += 1
+            if seen == limit:
+                return
+
+
+@app.command(epilog="Example: liftos entries restatements --from 2026-01-01 --to 2026-01-31")
+@calls_memory
+async def restatements(
+    call: MemoryCall,
+    *,
+    filter_: FilterOption = "",
+    start: FromOption = None,
+    end: ToOption = None,
+    slice_: Annotated[
+        str, typer.Option("--slice", help="Only those that this slice brought.")
+    ] = "",
+    limit: LimitOption = 100,
+) -> None:
+    """Show what platforms corrected after the fact, newest first.
+
+    --from and --to are the days, in UTC, on which the corrections were written.
+    """
+    pages = call.memory.list_restatements(
+        filter=filter_,
+        slice=slice_,
+        change_start_date=start,
+        change_end_date=end,
+        page_size=page_size(limit, 1_000),
+    )
+    found, more = await take(pages, limit)
+    print_list(
+        "restatements",
+        found,
+        more=more,
+        json=call.json,
+        columns=[
+            Column("changed"),
+            Column("date"),
+            Column("platform"),
+            Column("object"),
+            Column("what changed"),
+            Column("origin"),
+        ],
+        row=lambda each: [
+            each.change_time.ToJsonString(),
+            each.before.date,
+            each.before.platform,
+            entry_cell(each.before, "object"),
+            differences(each.before, each.after, each.changed_fields)
+            if each.HasField("after")
+            else "vanished",
+            each.origin,
+        ],
+    )

@@ -1,0 +1,85 @@
+"""`liftos sources`."""
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from liftos_cli.errors import CommandError
+from liftos_cli.figures import short_name
+from liftos_cli.lazy_group import command_app
+from liftos_cli.listing import page_size, print_list, take
+from liftos_cli.memory_call import MemoryCall, calls_memory
+from liftos_cli.options import LimitOption
+from liftos_cli.output import Column, print_json
+
+app = command_app(summary="Keep the sources that entries come from.")
+
+
+@app.command(epilog="Example: liftos sources add weather --name 'Weather service'")
+@calls_memory
+async def add(
+    call: MemoryCall,
+    source_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The word that entries carry as platform.")
+    ],
+    *,
+    name: Annotated[str, typer.Option(help="Shown to people.")],
+    mapping: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="How raw rows become entries, in the mapping language (JSON).",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Register a source of the organisation's own, or change it."""
+    source = await call.memory.upsert_source(
+        source_id, display_name=name, mapping=None if mapping is None else read_object(mapping)
+    )
+    if call.json:
+        print_json(source)
+    else:
+        print(f"{short_name(source.name)}: {source.display_name}.")
+
+
+@app.command("list", epilog="Example: liftos sources list")
+@calls_memory
+async def list_sources(call: MemoryCall, *, limit: LimitOption = 100) -> None:
+    """List sources, those that are always there first."""
+    sources, more = await take(call.memory.list_sources(page_size=page_size(limit, 1_000)), limit)
+    print_list(
+        "sources",
+        sources,
+        more=more,
+        json=call.json,
+        columns=[Column("id"), Column("name"), Column("built in"), Column("takes raw rows")],
+        row=lambda source: [
+            short_name(source.name),
+            source.display_name,
+            "yes" if source.built_in else "",
+            "yes" if source.HasField("mapping") else "",
+        ],
+    )
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a file.
+
+    Raises:
+        CommandError: It cannot be read, or is no object.
+    """
+    try:
+        value = json_format.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise CommandError(
+            f"{path} cannot be read ({reason})", advice="name a file that exists"
+        ) from None
+    except ValueError as error:
+        raise CommandError(f"{path} is no JSON: {error}", advice="correct the file") from None
+    if not isinstance(value, dict):
+        raise CommandError(f"{path} holds no JSON object", advice="write it as {…}")
+    return value

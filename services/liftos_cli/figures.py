@@ -1,0 +1,72 @@
+"""Numbers and messages as people read them. What is unset is a dash, since it is not zero."""
+
+from decimal import Decimal
+from typing import Final
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+UNSET: Final = "-"
+MICROS: Final = "_micros"
+
+
+def amount(micros: int) -> str:
+    """Return millionths in units, exactly, with at least two places: 1,234.50."""
+    units = Decimal(micros).scaleb(-6)
+    places = max(2, -int(units.normalize().as_tuple().exponent))
+    return f"{units:,.{places}f}"
+
+
+def ratio(value: float) -> str:
+    """Return a ratio with four significant digits."""
+    return f"{value:,.4g}"
+
+
+def cell(message: Message, name: str) -> str:
+    """Return a field of a message as text.
+
+    An amount is found under its name without `_micros` too, and is in units then.
+
+    Raises:
+        KeyError: The message has no such field.
+    """
+    fields = message.DESCRIPTOR.fields_by_name
+    in_units = name not in fields and name + MICROS in fields
+    stored = name + MICROS if in_units else name
+    field = fields[stored]
+    if field.has_presence and not message.HasField(stored):
+        return UNSET
+    if field.enum_type is not None:
+        return enum_word_of(message, stored)
+    value = getattr(message, stored)
+    return amount(value) if in_units else _figure(value)
+
+
+def _figure(value: object) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return ratio(value)
+        case Timestamp():
+            return value.ToJsonString()
+        case _:
+            return str(value)
+
+
+def enum_word_of(message: Message, name: str) -> str:
+    """Return the short word of an enum field: CAMPAIGN."""
+    values = message.DESCRIPTOR.fields_by_name[name].enum_type
+    assert values is not None, "an enum field"
+    number = getattr(message, name)
+    found = values.values_by_number.get(number)
+    if found is None:  # a later server's
+        return str(number)
+    return found.name.removeprefix(values.values[0].name.removesuffix("UNSPECIFIED"))
+
+
+def short_name(name: str) -> str:
+    """Return the last segment of a resource name."""
+    return name.rpartition("/")[2]

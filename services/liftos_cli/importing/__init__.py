@@ -1,0 +1,1 @@
+"""From files to batches: `row_files.py` reads rows, `entry_batches.py` gives them types."""
