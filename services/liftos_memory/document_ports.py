@@ -105,7 +105,7 @@ class DocumentStore(Protocol):
         """Return what is known of objects and weeks, in one snapshot."""
 
     async def load_vectors(
-        self, model_id: str, content_hashes: Collection[str]
+        self, model_id: str, text_hashes: Collection[str]
     ) -> Mapping[str, Vectors]:
         """Return the vectors that are known of these texts."""
 

@@ -27,11 +27,11 @@ select * from documents where org = :org and document_id = any(:document_ids);
 select * from documents where org = :org and document_id > :after order by document_id limit :limit;
 
 -- name: load_vectors
-select content_hash, vector from embeddings
-where model_id = :model_id and content_hash = any(:content_hashes);
+select text_hash, vector from embeddings
+where model_id = :model_id and text_hash = any(:text_hashes);
 
 -- name: keep_vectors*!
-insert into embeddings (model_id, content_hash, vector) values (:model_id, :content_hash, :vector)
+insert into embeddings (model_id, text_hash, vector) values (:model_id, :text_hash, :vector)
 on conflict do nothing;
 
 -- name: advance!

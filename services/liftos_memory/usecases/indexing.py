@@ -180,15 +180,15 @@ class Indexing:
     async def _vectors(self, documents: Sequence[Document]) -> Vectors:
         """Return the vectors of documents; only texts that were never seen are embedded."""
         model_id = self._embedder.model_id
-        texts = {document.content_hash: document.text for document in documents}
+        texts = {document.embedding_hash: document.embedded_text for document in documents}
         known = dict(await self._store.load_vectors(model_id, texts.keys()))
-        missing = [content_hash for content_hash in texts if content_hash not in known]
+        missing = [text_hash for text_hash in texts if text_hash not in known]
         if missing:
             fresh = await self._embedder.embed_documents([texts[each] for each in missing])
             embedded = dict(zip(missing, fresh, strict=True))
             await self._store.keep_vectors(model_id, embedded)
             known |= embedded
-        return np.stack([known[document.content_hash] for document in documents])
+        return np.stack([known[document.embedding_hash] for document in documents])
 
     async def _make_ready(self) -> None:
         try:

@@ -258,16 +258,16 @@ class PostgresDocumentStore:
         )
 
     async def load_vectors(
-        self, model_id: str, content_hashes: Collection[str]
+        self, model_id: str, text_hashes: Collection[str]
     ) -> Mapping[str, Vectors]:
         """Return the vectors of known texts."""
         async with postgres.transaction(
             self._database.pool, org=None, read_only=True
         ) as connection:
             return {
-                row["content_hash"]: np.frombuffer(row["vector"], np.float32)
+                row["text_hash"]: np.frombuffer(row["vector"], np.float32)
                 async for row in _SQL.load_vectors(
-                    connection, model_id=model_id, content_hashes=list(content_hashes)
+                    connection, model_id=model_id, text_hashes=list(text_hashes)
                 )
             }
 
@@ -279,10 +279,10 @@ class PostgresDocumentStore:
                 [
                     {
                         "model_id": model_id,
-                        "content_hash": content_hash,
+                        "text_hash": text_hash,
                         "vector": np.asarray(vector, np.float32).tobytes(),
                     }
-                    for content_hash, vector in vectors.items()
+                    for text_hash, vector in vectors.items()
                 ],
             )
 

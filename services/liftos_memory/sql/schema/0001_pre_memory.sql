@@ -368,9 +368,9 @@ create index outbox_first_version on outbox (org, first_version);
 -- Vectors by content, so that the same text is embedded once. Holds no org: a hash tells nothing.
 create table embeddings (
     model_id text not null,
-    content_hash text not null,
+    text_hash text not null,
     vector bytea not null,
-    primary key (model_id, content_hash)
+    primary key (model_id, text_hash)
 );
 
 -- Begins a write: sets the org, takes the fences of the scope, gives the transaction its number.
