@@ -49,7 +49,8 @@ class MetricsStore(Protocol):
     def stream(self, org: str, query: MetricsQuery) -> AsyncGenerator[pa.RecordBatch, None]:
         """Yield all rows in the same order with the columns of `MetricsQuery.schema`.
 
-        Holds a few hundred KiB at a time. Raises as `page` does, before the first batch.
+        Holds a few hundred KiB at a time. Raises as `page` does; a sum that does not fit may come
+        to light after the first batches.
         """
 
 
@@ -67,6 +68,3 @@ class RateStore(Protocol):
         self, org: str, *, currency_code: str, after: RateKey | None, limit: int
     ) -> Sequence[ExchangeRate]:
         """Return rates by currency and day; an empty code is every currency."""
-
-    async def base_currency(self, org: str) -> str:
-        """Return the currency against which the org's rates are given."""

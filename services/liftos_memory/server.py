@@ -122,7 +122,7 @@ async def open_services(settings: MemorySettings) -> Services:
             ),
             MetricsServicer(
                 metrics=Metrics(PostgresMetricsStore(database)),
-                exchange_rates=ExchangeRates(PostgresRateStore(database)),
+                exchange_rates=ExchangeRates(PostgresRateStore(database), org_store),
                 freshness=freshness,
                 page_tokens=page_tokens,
             ),

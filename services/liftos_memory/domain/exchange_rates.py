@@ -10,9 +10,6 @@ from typing import Final
 from liftos_kit.core.errors import FieldViolation, InvalidFieldsError
 from liftos_memory.domain.currencies import CURRENCY_CODES
 
-DEFAULT_BASE_CURRENCY_CODE: Final = "USD"
-"""Base currency of an org that has not chosen one."""
-
 _RATE: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?", re.ASCII)
 
 

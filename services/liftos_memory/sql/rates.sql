@@ -15,6 +15,3 @@ where org = :org and (:currency_code = '' or currency_code = :currency_code)
   and (currency_code, date) > (:after_currency_code::text, :after_date::date)
 order by currency_code, date
 limit :limit;
-
--- name: base_currency$
-select base_currency_code from org_settings where org = :org;

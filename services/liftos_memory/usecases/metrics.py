@@ -11,6 +11,7 @@ from liftos_kit.core.paging import JsonValue
 from liftos_memory.domain.exchange_rates import ExchangeRate, check_base_rates
 from liftos_memory.domain.metrics_query import MetricsQuery
 from liftos_memory.metrics_ports import MetricsRow, MetricsStore, RateKey, RateStore
+from liftos_memory.org_ports import OrgStore
 from liftos_memory.ports import UpsertCounts
 
 
@@ -66,8 +67,9 @@ def _read_cursor(cursor: JsonValue) -> list[Any]:
 class ExchangeRates:
     """Writes and lists exchange rates through the store."""
 
-    def __init__(self, store: RateStore) -> None:
+    def __init__(self, store: RateStore, orgs: OrgStore) -> None:
         self._store = store
+        self._orgs = orgs
 
     async def upsert(self, org: str, rates: Sequence[ExchangeRate]) -> tuple[UpsertCounts, int]:
         """Write rates as one commit; return what it did and the org's version.
@@ -75,7 +77,8 @@ class ExchangeRates:
         Raises:
             InvalidFieldsError: A rate of the base currency is not 1.
         """
-        check_base_rates(rates, await self._store.base_currency(org))
+        settings = await self._orgs.settings(org)
+        check_base_rates(rates, settings.base_currency_code)
         return await self._store.upsert(org, rates)
 
     async def list_page(

@@ -6,7 +6,7 @@ from typing import Final
 
 from liftos_kit import postgres
 from liftos_memory.adapters.postgres.database import Database
-from liftos_memory.domain.exchange_rates import DEFAULT_BASE_CURRENCY_CODE, ExchangeRate
+from liftos_memory.domain.exchange_rates import ExchangeRate
 from liftos_memory.metrics_ports import RateKey
 from liftos_memory.ports import UpsertCounts, WriteContext
 
@@ -52,9 +52,3 @@ class PostgresRateStore:
                     limit=limit,
                 )
             ]
-
-    async def base_currency(self, org: str) -> str:
-        """Return the currency against which the org's rates are given."""
-        async with self._database.read(org) as connection:
-            code: str | None = await _SQL.base_currency(connection, org=org)
-        return code or DEFAULT_BASE_CURRENCY_CODE

@@ -11,6 +11,7 @@ there half-even to a whole number.
 
 import asyncio
 import io
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from liftos_kit.core.errors import InvalidFieldsError, RateMissingError
+from liftos_kit.telemetry import record_statement
 from liftos_mapping.entry_fields import (
     ADDITIVE_METRICS,
     DATE_BASES,
@@ -33,13 +35,15 @@ from liftos_mapping.entry_fields import (
 from liftos_memory.adapters.postgres.database import Database
 from liftos_memory.adapters.postgres.entry_columns import entry_condition
 from liftos_memory.domain.derived_metrics import DERIVED_METRICS, DerivedMetric
-from liftos_memory.domain.exchange_rates import DEFAULT_BASE_CURRENCY_CODE
 from liftos_memory.domain.metrics_query import Granularity, MetricsQuery
 from liftos_memory.metrics_ports import MetricsRow
+from liftos_memory.org_ports import OrgSettings
 
 MONEY: Final = tuple(field.name for field in ENTRY_FIELDS if field.kind is FieldKind.MONEY)
 
-_BASE: Final = "select base_currency_code from org_settings where org = $1"
+_BASE: Final = f"""coalesce(
+    (select base_currency_code from org_settings where org = $1),
+    '{OrgSettings().base_currency_code}')"""  # noqa: S608 - a constant
 _RATE_MISSING: Final = "rate_missing"
 _MONDAY: Final = "date '0001-01-01'"
 _PERIODS: Final = {
@@ -167,7 +171,6 @@ def _ratio_sql(metric: DerivedMetric) -> str:
 def _converted_sums(query: MetricsQuery, where: str, order: str, parameters: _Parameters) -> str:
     """Return sums in the target currency: per day and currency first, then per row."""
     target = parameters.add(query.currency_code, "text")
-    base = f"coalesce(({_BASE}), '{DEFAULT_BASE_CURRENCY_CODE}')"
     dimensions = [name for name in query.group_by if name != "day_of_week"]
     daily = "".join(f", {_DIMENSIONS.get(name, name)} as {name}" for name in dimensions)
     groups = [f"{_PERIODS[query.granularity]} as period_start_date"]
@@ -200,8 +203,8 @@ from (
             and (from_rate is null or to_rate is null)) as {_RATE_MISSING}
     from (
         select daily.*,
-            case when currency_code = {base} then 1 else from_rates.rate end as from_rate,
-            case when {target} = {base} then 1 else to_rates.rate end as to_rate
+            case when currency_code = {_BASE} then 1 else from_rates.rate end as from_rate,
+            case when {target} = {_BASE} then 1 else to_rates.rate end as to_rate
         from (
             select date, currency_code{daily},
                 {", ".join(f"sum({name})::bigint as {name}" for name in ADDITIVE_METRICS)},
@@ -244,7 +247,7 @@ def missing_rates_statement(query: MetricsQuery, *, org: str) -> Statement:
     has_money = " or ".join(f"{name} is not null" for name in MONEY)
     sql = f"""/* missing_rates */
 with base as (
-    select coalesce(({_BASE}), '{DEFAULT_BASE_CURRENCY_CODE}') as code
+    select {_BASE} as code
 ), needed as (
     select distinct date, unnest(array[currency_code, {target}]) as currency_code
     from entries where {where} and ({has_money}) and currency_code <> {target}
@@ -290,7 +293,10 @@ def _present(table: pa.Table, query: MetricsQuery) -> pa.RecordBatch:
 async def _copy(
     connection: asyncpg.Connection, statement: Statement
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the rows of a statement as CSV, in pieces of whole lines."""
+    """Yield the rows of a statement as CSV, in pieces of whole lines.
+
+    The database makes the text and Arrow reads it, so that no row passes through Python.
+    """
     pieces: asyncio.Queue[bytes | None] = asyncio.Queue(1)
     waiting = bytearray()
 
@@ -304,16 +310,20 @@ async def _copy(
             await pieces.put(piece)
 
     async def copy() -> None:
+        start = time.perf_counter()
+        failure: Exception | None = None
         try:
             await connection.copy_from_query(
                 statement.sql, *statement.values, output=take, format="csv", timeout=_NO_TIMEOUT
             )
             if waiting:
                 await pieces.put(bytes(waiting))
-        except Exception:
-            await pieces.put(None)
-            raise
+        except Exception as error:
+            failure = error
+        record_statement(statement.sql, time.perf_counter() - start, failure)
         await pieces.put(None)
+        if failure is not None:
+            raise failure
 
     copying = asyncio.create_task(copy())
     try:
