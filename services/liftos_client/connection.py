@@ -55,17 +55,18 @@ class Client:
         self,
         channel: grpc.aio.Channel,
         *,
+        org: str,
         token: Token,
         config: ServiceConfig,
         timeout_seconds: float | None = None,
     ) -> None:
         self._channel = channel
-        self.org = org_of_token(token if isinstance(token, str) else token())
+        self.org = org
         policies = config.policies(memory_service_pb2.DESCRIPTOR.services_by_name["MemoryService"])
         self.memory = MemoryClient(
             memory_service_pb2_grpc.MemoryServiceStub(channel),
             Calls(policies, _metadata_source(token), timeout_seconds=timeout_seconds),
-            org=self.org,
+            org=org,
         )
 
     async def close(self) -> None:
@@ -105,6 +106,7 @@ def connect(
     Raises:
         TokenInvalidError: The token does not name an organisation.
     """
+    org = org_of_token(token if isinstance(token, str) else token())
     config = read_service_config()
     options: list[tuple[str, int | str]] = [
         ("grpc.service_config", config.channel_json),
@@ -127,7 +129,7 @@ def connect(
             tls.ca_certificates, tls.private_key, tls.certificate_chain
         )
         channel = grpc.aio.secure_channel(address, credentials, options)
-    return Client(channel, token=token, config=config, timeout_seconds=timeout_seconds)
+    return Client(channel, org=org, token=token, config=config, timeout_seconds=timeout_seconds)
 
 
 def org_of_token(token: str) -> str:

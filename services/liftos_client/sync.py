@@ -29,17 +29,22 @@ class LoopThread:
         )
         self._thread.start()
 
+    @property
+    def closed(self) -> bool:
+        """True once `close` was called."""
+        return not self._thread.is_alive()
+
     def run(self, awaitable: Awaitable[_Result]) -> _Result:
         """Wait for something that runs in the loop, and return its result.
 
         Raises:
             RuntimeError: Called from the loop itself, or after `close`.
         """
-        waiting = _wait_for(awaitable)
-        if threading.current_thread() is self._thread or not self._thread.is_alive():
-            waiting.close()
+        if threading.current_thread() is self._thread or self.closed:
+            if asyncio.iscoroutine(awaitable):
+                awaitable.close()
             raise RuntimeError("the client is closed, or called from its own thread")
-        future = asyncio.run_coroutine_threadsafe(waiting, self._loop)
+        future = asyncio.run_coroutine_threadsafe(_wait_for(awaitable), self._loop)
         try:
             return future.result()
         except BaseException:
@@ -60,7 +65,7 @@ class LoopThread:
 
     def close(self) -> None:
         """Stop the loop and its thread; more than once does no harm."""
-        if self._thread.is_alive():
+        if not self.closed:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
@@ -160,11 +165,9 @@ class SyncClient:
 
     def close(self) -> None:
         """Close the channel and the thread; more than once does no harm."""
-        try:
+        if not self._loop.closed:
             self._loop.run(self.client.close())
-        except RuntimeError:
-            return
-        self._loop.close()
+            self._loop.close()
 
     def __enter__(self) -> Self:
         return self
