@@ -37,11 +37,14 @@ class RequestLogLayer:
 
 
 class _Logged:
-    __slots__ = ("_context", "_method", "_started")
+    __slots__ = ("_context", "_method", "_peer", "_started")
 
     def __init__(self, method: str, context: Context) -> None:
         self._method = method
         self._context = context
+        # Read at once: a stream that its caller left may be closed when its call is gone already,
+        # and to ask for the peer of such a call crashes the process.
+        self._peer = context.peer()
         self._started = 0.0
 
     async def __aenter__(self) -> None:
@@ -70,7 +73,7 @@ class _Logged:
             "method": self._method,
             "code": code.name,
             "duration_seconds": self._duration(),
-            "peer": self._context.peer(),
+            "peer": self._peer,
         }
 
     def _duration(self) -> float:
