@@ -95,7 +95,7 @@ async def memory_client(memory_server: RunningServer) -> AsyncIterator[ClientFac
     """Clients of the module's server: `memory_client("acme", "writer").ListEntries(request)`."""
     options = [("grpc.max_receive_message_length", _MAXIMUM_MESSAGE_BYTES)]
     async with grpc.aio.insecure_channel(memory_server.target, options=options) as channel:
-        stub: Any = memory_service_pb2_grpc.MemoryServiceStub(channel)  # type: ignore[no-untyped-call]
+        stub: Any = memory_service_pb2_grpc.MemoryServiceStub(channel)
 
         def client(org: str, *roles: str) -> _Client:
             return _Client(stub, authorization(org, roles=roles or ("admin",)))
