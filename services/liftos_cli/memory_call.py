@@ -26,6 +26,7 @@ _Parameters = ParamSpec("_Parameters")
 
 _PANEL: Final = "Server"
 _SHOWN_VIOLATIONS: Final = 20
+_SAME_CHARACTERS: Final = 60
 _TOKEN_SECONDS: Final = 3_600
 _UNREACHABLE: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 _ADVICE: Final = {
@@ -248,8 +249,11 @@ def server_errors() -> Iterator[None]:
         yield
     except LiftosError as error:
         unreachable = error.code in _UNREACHABLE
+        # Where there is but one, the message often says it already.
         violations = [
-            each for each in error.field_violations if each.description not in error.message
+            each
+            for each in error.field_violations
+            if each.description[:_SAME_CHARACTERS] not in error.message
         ]
         details = [f"{each.field}: {each.description}" for each in violations[:_SHOWN_VIOLATIONS]]
         if more := len(violations) - len(details):

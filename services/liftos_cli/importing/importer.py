@@ -104,6 +104,19 @@ class _ReadyBatch:
     fraction: float
 
 
+@dataclass(frozen=True, slots=True)
+class _SentBatch:
+    """Rows on their way; `first_row` is their place among all rows sent."""
+
+    first_row: int
+    row_numbers: Sequence[int]
+    fraction: float
+
+    @property
+    def end_row(self) -> int:
+        return self.first_row + len(self.row_numbers)
+
+
 class FileImport:
     """One import of one file.
 
@@ -135,8 +148,7 @@ class FileImport:
         self._origin = origin
         self._refusals = refusals
         self._on_progress = on_progress
-        self._starts: list[int] = []  # of each batch among all rows sent
-        self._numbers: list[Sequence[int]] = []
+        self._sent: list[_SentBatch] = []
         self._sent_count = 0
         self._fraction = 0.0
         self._unmapped: dict[str, None] = {}
@@ -190,10 +202,8 @@ class FileImport:
         return f"import/{hashlib.sha256(treatment.encode()).hexdigest()}"
 
     async def _send(self, write: Callable[..., Any], batch: _ReadyBatch, *, complete: bool) -> None:
-        self._starts.append(self._sent_count)
-        self._numbers.append(batch.row_numbers)
+        self._sent.append(_SentBatch(self._sent_count, batch.row_numbers, batch.fraction))
         self._sent_count += len(batch.row_numbers)
-        self._fraction = batch.fraction
         position = ImportPosition(
             batch.position.batch_count, batch.position.row_number, complete=complete
         )
@@ -202,13 +212,14 @@ class FileImport:
     def _on_acknowledgement(self, result: WriteResult) -> None:
         # Taken out, since a result keeps only so many, and the file of errors wants all.
         for refused in result.item_errors:
-            place = bisect_right(self._starts, refused.row) - 1
-            number = self._numbers[place][refused.row - self._starts[place]]
+            place = bisect_right(self._sent, refused.row, key=lambda batch: batch.first_row) - 1
+            batch = self._sent[place]
+            number = batch.row_numbers[refused.row - batch.first_row]
             error = refused.error
             self._refuse(RefusedRow(number, error.field, error.rule, error.message))
         result.item_errors.clear()
-        while len(self._starts) > 1 and self._starts[1] <= result.row_count:
-            del self._starts[0], self._numbers[0]
+        while self._sent and self._sent[0].end_row <= result.row_count:
+            self._fraction = self._sent.pop(0).fraction
         self._on_progress(self._fraction, result.row_count)
 
     async def _batches(self, begin: ImportPosition) -> AsyncIterator[_ReadyBatch]:

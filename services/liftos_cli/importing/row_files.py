@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final, assert_never
 
@@ -182,26 +181,6 @@ def _reading(file: RowFile) -> Iterator[None]:
         raise CommandError(f"{file.name} is no {file.format}: {reason}", advice=advice) from None
 
 
-class _CountingReader:
-    """A binary file that knows how much of it was read."""
-
-    def __init__(self, stream: BufferedReader) -> None:
-        self._stream = stream
-        self.bytes_read = 0
-
-    @property
-    def closed(self) -> bool:
-        return self._stream.closed
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
-        self.bytes_read += len(data)
-        return data
-
-    def close(self) -> None:
-        self._stream.close()
-
-
 def _read_csv(file: RowFile, maximum_rows: int, delimiter: str) -> Iterator[RowBatch]:
     size_bytes = file.path.stat().st_size
     if size_bytes == 0:
@@ -222,9 +201,8 @@ def _read_csv(file: RowFile, maximum_rows: int, delimiter: str) -> Iterator[RowB
     with file.path.open(encoding="utf-8-sig", newline="") as text:
         header = next(csv.reader(text, delimiter=delimiter), [])
     with file.path.open("rb") as stream:
-        counting = _CountingReader(stream)
         reader = pa_csv.open_csv(
-            counting,
+            stream,
             read_options=pa_csv.ReadOptions(block_size=_CSV_BLOCK_BYTES, use_threads=False),
             parse_options=pa_csv.ParseOptions(
                 delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip
@@ -236,7 +214,7 @@ def _read_csv(file: RowFile, maximum_rows: int, delimiter: str) -> Iterator[RowB
                 quoted_strings_can_be_null=True,
             ),
         )
-        number = 1
+        number, read_bytes = 1, 0
         for block in reader:
             table = pa.Table.from_batches([block])
             for piece in _slices(table, maximum_rows):
@@ -245,7 +223,8 @@ def _read_csv(file: RowFile, maximum_rows: int, delimiter: str) -> Iterator[RowB
                     if number not in skipped:
                         numbers.append(number)
                     number += 1
-                fraction = min(1.0, counting.bytes_read / size_bytes)
+                read_bytes += _text_bytes(piece)
+                fraction = min(1.0, read_bytes / size_bytes)
                 yield RowBatch(piece, numbers, tuple(refused), fraction)
                 refused.clear()
     if refused:
@@ -323,6 +302,13 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  # any JSON value
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     return value
+
+
+def _text_bytes(table: pa.Table) -> int:
+    """Return about how long the rows are as text; Arrow reads far ahead of what it gives."""
+    cells = table.num_rows * table.num_columns
+    offset_bytes = 4
+    return max(0, int(table.nbytes) - cells * offset_bytes) + cells
 
 
 def _slices(table: pa.Table, maximum_rows: int) -> Iterator[pa.Table]:
