@@ -31,6 +31,7 @@ from pymilvus import (
 
 from liftos_kit.core.errors import StoreUnavailableError
 from liftos_kit.core.filters import milvus_literal, to_milvus
+from liftos_kit.telemetry import milvus_span
 from liftos_memory.domain.documents import Document, DocumentKind
 from liftos_memory.domain.lexical import lexical_text
 from liftos_memory.search_ports import (
@@ -375,14 +376,18 @@ class MilvusDocumentIndex:
     async def _read(
         self, call: Callable[..., Awaitable[T]], *arguments: object, **options: object
     ) -> T:
-        return await self._within(self._read_deadline_seconds, partial(call, *arguments, **options))
+        with milvus_span(_operation(call), ALIAS):
+            return await self._within(
+                self._read_deadline_seconds, partial(call, *arguments, **options)
+            )
 
     async def _write(
         self, call: Callable[..., Awaitable[T]], *arguments: object, **options: object
     ) -> T:
-        return await self._within(
-            self._write_deadline_seconds, partial(call, *arguments, **options)
-        )
+        with milvus_span(_operation(call), ALIAS):
+            return await self._within(
+                self._write_deadline_seconds, partial(call, *arguments, **options)
+            )
 
     async def _within(self, deadline_seconds: float, call: Callable[[], Awaitable[T]]) -> T:
         """Make a call to Milvus; every one goes through here.
@@ -441,6 +446,11 @@ def _is_outage(error: Exception) -> bool:
             return error.code in passing or error.code in _OUTAGES
         case _:
             return False
+
+
+def _operation(call: Callable[..., object]) -> str:
+    """Return what a call does, as traces and metrics name it: the method's own name."""
+    return str(getattr(call, "__name__", "call")).lstrip("_")
 
 
 def _slug(model_id: str) -> str:
