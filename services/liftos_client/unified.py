@@ -137,11 +137,13 @@ class UnifiedDataAPI:
     """Marketing data as frames, for notebooks; `AsyncUnifiedDataAPI` without `await`.
 
     Attributes:
+        client: What it asks; close it when done.
         query: `AsyncUnifiedDataAPI.query`, returning the frame.
         search: `AsyncUnifiedDataAPI.search`, returning the frame.
     """
 
     def __init__(self, client: SyncClient) -> None:
+        self.client = client
         api = AsyncUnifiedDataAPI(client.client)
         self.query = client.blocking(api.query)
         self.search = client.blocking(api.search)

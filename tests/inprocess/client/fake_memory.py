@@ -147,6 +147,12 @@ class FakeMemory(memory_service_pb2_grpc.MemoryServiceServicer):
             upserted_count=_row_count(request), write_token=f"token-{len(self.seen)}"
         )
 
+    async def GetOrgSettings(
+        self, request: pb.GetOrgSettingsRequest, context: Context[Any, Any]
+    ) -> pb.GetOrgSettingsResponse:
+        await self._receive("GetOrgSettings", request, context)
+        return pb.GetOrgSettingsResponse()
+
     async def UpdateOrgSettings(
         self, request: pb.UpdateOrgSettingsRequest, context: Context[Any, Any]
     ) -> pb.UpdateOrgSettingsResponse:
