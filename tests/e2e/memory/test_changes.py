@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tests.e2e.memory.conftest import ClientFactory
 from tests.inprocess.kit.statuses import Refusal, refusal_of
 
+from liftos.common.v1 import marketing_pb2
 from liftos.memory.v1 import entry_pb2, slice_pb2
 from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_memory.domain.write_token import decode_write_token
@@ -73,21 +74,17 @@ async def _replace_slice(
             platform="meta",
             account_id="act",
             level=entry_pb2.ENTRY_LEVEL_CAMPAIGN,
-            date_range={"start_date": day, "end_date": day},
+            date_range=marketing_pb2.DateRange(start_date=day, end_date=day),
         )
     )
-    base = {"parent": f"orgs/{org}", "stream_id": stream_id, "origin": stream_id}
+    message: Any = partial(
+        pb.IngestEntriesRequest, parent=f"orgs/{org}", stream_id=stream_id, origin=stream_id
+    )
 
     async def messages() -> AsyncIterator[pb.IngestEntriesRequest]:
-        yield pb.IngestEntriesRequest(**base, sequence=first_sequence, open_slice=opening)
-        yield pb.IngestEntriesRequest(
-            **base,
-            sequence=first_sequence + 1,
-            rows=entry_pb2.EntryBatch(entries=entries),
-        )
-        yield pb.IngestEntriesRequest(
-            **base, sequence=first_sequence + 2, commit_slice=pb.SliceCommit()
-        )
+        yield message(sequence=first_sequence, open_slice=opening)
+        yield message(sequence=first_sequence + 1, rows=entry_pb2.EntryBatch(entries=entries))
+        yield message(sequence=first_sequence + 2, commit_slice=pb.SliceCommit())
 
     return [answer async for answer in client.IngestEntries(messages())]
 
