@@ -37,7 +37,7 @@ from liftos_memory.adapters.postgres.entry_columns import (
 from liftos_memory.usecases.batches import prepare_batch
 
 ROWS: Final = 500_000
-BATCH: Final = 65_536
+BATCH: Final = 32_768
 TYPED_BATCH: Final = 500
 STREAMED_ROWS: Final = 5_000_000
 QUERIED_ROWS: Final = 1_000_000

@@ -1,8 +1,9 @@
 """Entries: typed messages to columns, stored rows to messages."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final
 
 import pyarrow as pa
@@ -29,16 +30,24 @@ ENTRY_NAME: Final = Pattern("orgs/{org}/entries/{entry}")
 SLICE_NAME: Final = Pattern("orgs/{org}/slices/{slice}")
 
 _INVALID_ARGUMENT: Final = 3
-_WORDS: Final = {"level": LEVELS, "date_basis": DATE_BASES}
-_GROUPS: Final = ("metrics", "grain_metrics")
+_LEVEL_WORDS: Final = {0: "", **dict(enumerate(LEVELS, 1))}
+_BASIS_WORDS: Final = {0: "", **dict(enumerate(DATE_BASES, 1))}
 _TYPES: Final = {field.name: field.type for field in ENTRY_FIELDS} | {"date": pa.string()}
-_KEYS: Final = tuple(field.name for field in ENTRY_FIELDS if field.kind is FieldKind.KEY)
+_REQUIRED: Final = ("platform", "account_id")
 _TEXTS: Final = tuple(
     field.name
     for field in ENTRY_FIELDS
     if field.kind in (FieldKind.KEY, FieldKind.ATTRIBUTE)
     and field.name not in ("date", "level", "date_basis", "currency_code")
 )
+_METRIC_NAMES: Final = {
+    field.number: field.name
+    for field in entry_pb2.Metrics.DESCRIPTOR.fields
+    if field.name in ADDITIVE_METRICS
+}
+_GRAIN_NAMES: Final = {
+    field.number: field.name for field in entry_pb2.GrainMetrics.DESCRIPTOR.fields
+}
 _PARTS: Final = {part: number for number, part in enumerate(QualityPart, 1)}
 _SEVERITIES: Final = {severity: number for number, severity in enumerate(IssueSeverity, 1)}
 
@@ -49,32 +58,50 @@ def batch_of_entries(entries: Sequence[entry_pb2.Entry]) -> pa.RecordBatch:
     A field without presence that is at its default counts as unset. Output-only fields are left
     alone: writers may send back what they read.
     """
-    columns: dict[str, list[Any]] = {name: [None] * len(entries) for name in _KEYS}
-    for index, entry in enumerate(entries):
-        for name, value in _set_fields(entry):
-            column = columns.get(name)
-            if column is None:
-                column = columns[name] = [None] * len(entries)
-            column[index] = value
-    columns.setdefault("final", [])[:] = [entry.final for entry in entries]
+    columns: dict[str, list[Any]] = {
+        "date": [entry.date for entry in entries],
+        "level": _words_of([entry.level for entry in entries], _LEVEL_WORDS),
+        "date_basis": _words_of([entry.date_basis for entry in entries], _BASIS_WORDS),
+        "final": [entry.final for entry in entries],
+    }
+    # By column rather than by row: an attribute in a comprehension costs a third of anything else.
+    for name in _TEXTS:
+        read = attrgetter(name)
+        texts = list(map(read, entries))
+        if name in _REQUIRED or any(texts):
+            columns[name] = texts
+    metrics = [entry.metrics for entry in entries]
+    columns["currency_code"] = [each.currency_code for each in metrics]
+    columns |= _set_numbers(metrics, _METRIC_NAMES)
+    if any(entry.HasField("grain_metrics") for entry in entries):
+        columns |= _set_numbers([entry.grain_metrics for entry in entries], _GRAIN_NAMES)
+    if any(entry.actions for entry in entries):
+        columns["actions"] = [
+            [_action(action) for action in entry.actions] or None for entry in entries
+        ]
     return pa.RecordBatch.from_arrays(
         [pa.array(values, _TYPES[name]) for name, values in columns.items()], list(columns)
     )
 
 
-def _set_fields(entry: entry_pb2.Entry) -> Iterator[tuple[str, Any]]:
-    for descriptor, value in entry.ListFields():
-        name = descriptor.name
-        if name in _GROUPS:
-            for metric, number in value.ListFields():
-                yield metric.name, number
-        elif name in _WORDS:
-            words = _WORDS[name]
-            yield name, words[value - 1] if value <= len(words) else str(value)
-        elif name == "actions":
-            yield name, [_action(action) for action in value]
-        elif name in _TYPES:
-            yield name, value
+def _words_of(numbers: Sequence[int], words: Mapping[int, str]) -> list[str]:
+    """Return the words of enum numbers; a number without one stays, for the row's error."""
+    return [words[number] if number in words else str(number) for number in numbers]
+
+
+def _set_numbers(
+    messages: Sequence[entry_pb2.Metrics] | Sequence[entry_pb2.GrainMetrics],
+    names: Mapping[int, str],
+) -> dict[str, list[Any]]:
+    """Return the columns of numbers with presence that any message has; unset is None."""
+    columns: dict[int, list[Any]] = {}
+    for index, message in enumerate(messages):
+        for field, value in message.ListFields():
+            column = columns.get(field.number)
+            if column is None:
+                column = columns[field.number] = [None] * len(messages)
+            column[index] = value
+    return {names[number]: column for number, column in columns.items() if number in names}
 
 
 def _action(action: entry_pb2.ActionCount) -> dict[str, Any]:
