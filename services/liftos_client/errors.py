@@ -27,13 +27,15 @@ LiftosError
  └ ServiceFaultError                a fault of the service; report it with its trace_id
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 import grpc
-from google.rpc import error_details_pb2, status_pb2
+from google.protobuf.any_pb2 import Any
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from liftos.common.v1.error_reason_pb2 import ErrorReason
@@ -338,7 +340,7 @@ _ERRORS_BY_CODE: Final[Mapping[grpc.StatusCode, type[LiftosError]]] = MappingPro
 def decode_error(error: grpc.aio.AioRpcError) -> LiftosError:
     """Return the typed error of a failed call, from the details of its status."""
     code, message = error.code(), error.details() or ""
-    info, violations, retry_after_seconds = _read_details(_status_of(error))
+    info, violations, retry_after_seconds = _details_of(error)
     # gRPC itself refuses messages over its limit, without details.
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in message:
         kind: type[LiftosError] = MessageTooLargeError
@@ -362,25 +364,27 @@ def decode_error(error: grpc.aio.AioRpcError) -> LiftosError:
     )
 
 
-def _status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
+def _details_of(
+    error: grpc.aio.AioRpcError,
+) -> tuple[error_details_pb2.ErrorInfo, list[FieldViolation], float | None]:
     try:
         # AioRpcError has the methods of a call that are read here.
         status = rpc_status.from_call(error)
-    except ValueError:
-        # A proxy on the way may have changed code or text: then its word counts, not the details'.
-        status = None
-    return status_pb2.Status() if status is None else status
+        return _read_details(() if status is None else status.details)
+    except (ValueError, DecodeError):
+        # A proxy on the way may have changed them: then code and text of the error itself count.
+        return _read_details(())
 
 
 def _read_details(
-    status: status_pb2.Status,
+    details: Iterable[Any],
 ) -> tuple[error_details_pb2.ErrorInfo, list[FieldViolation], float | None]:
     info = error_details_pb2.ErrorInfo()
     bad_request = error_details_pb2.BadRequest()
     gates = error_details_pb2.PreconditionFailure()
     retry = error_details_pb2.RetryInfo()
     retry_after_seconds: float | None = None
-    for detail in status.details:
+    for detail in details:
         detail.Unpack(info)
         detail.Unpack(bad_request)
         detail.Unpack(gates)

@@ -130,8 +130,8 @@ class IngestStream:
             else:
                 self._runner.cancel()
         finally:
-            with suppress(asyncio.CancelledError):
-                await self._runner
+            # Unlike awaiting it, this tells its cancellation from that of the present task.
+            await asyncio.wait({self._runner})
 
     async def write(self, rows: "Rows", *, checkpoint: bytes = b"") -> None:
         """Send rows; returns once they are on their way, not when they are committed.
