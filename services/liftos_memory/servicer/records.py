@@ -42,8 +42,6 @@ class RecordsServicer:
         self, request: pb.BatchUpsertArtifactsRequest, context: ServicerContext[Any, Any]
     ) -> pb.BatchUpsertArtifactsResponse:
         org = require_org(request.parent)
-        for index, artifact in enumerate(request.artifacts):
-            require_org(artifact.name, field=f"artifacts[{index}].name")
 
         def answer(result: RecordsWritten) -> pb.BatchUpsertArtifactsResponse:
             return _written(org, result, pb.BatchUpsertArtifactsResponse)
@@ -64,8 +62,6 @@ class RecordsServicer:
         self, request: pb.BatchUpsertNotesRequest, context: ServicerContext[Any, Any]
     ) -> pb.BatchUpsertNotesResponse:
         org = require_org(request.parent)
-        for index, note in enumerate(request.notes):
-            require_org(note.name, field=f"notes[{index}].name")
 
         def answer(result: RecordsWritten) -> pb.BatchUpsertNotesResponse:
             return _written(org, result, pb.BatchUpsertNotesResponse)

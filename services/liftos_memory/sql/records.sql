@@ -7,10 +7,10 @@ select :org, :collection, g.record_id,
        1 + coalesce((
            select max(h.version) from record_history h
            where h.org = :org and h.collection = :collection and h.record_id = g.record_id), 0),
-       g.kind, g.scope, g.title, g.text, array(select jsonb_array_elements_text(g.labels)), g.body,
+       g.kind, g.scope, g.title, g.text, array(select jsonb_array_elements_text(g.labels::jsonb)), g.body,
        g.content, g.content_type, g.sha256, :origin, now(), now(), :tx
 from unnest((:record_ids)::text[], (:kinds)::smallint[], (:scopes)::text[], (:titles)::text[],
-            (:texts)::text[], (:labels)::jsonb[], (:bodies)::jsonb[], (:contents)::bytea[],
+            (:texts)::text[], (:labels)::text[], (:bodies)::jsonb[], (:contents)::bytea[],
             (:content_types)::text[], (:digests)::bytea[])
     as g (record_id, kind, scope, title, text, labels, body, content, content_type, sha256)
 order by g.record_id

@@ -1,5 +1,6 @@
 """Artifacts and notes in Postgres."""
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -35,7 +36,8 @@ class PostgresRecordWrite(PostgresWrite):
             scopes=[record.scope for record in records],
             titles=[record.title for record in records],
             texts=[record.text for record in records],
-            labels=[list(record.labels) for record in records],
+            # As JSON, because arrays of arrays must have equal lengths.
+            labels=[json.dumps(record.labels) for record in records],
             bodies=[record.body for record in records],
             contents=[record.content or None for record in records],
             content_types=[record.content_type for record in records],
