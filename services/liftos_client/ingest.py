@@ -90,7 +90,6 @@ class IngestStream:
         self.checkpoint = b""
         self._next_sequence = 1
         self._given_rows = 0
-        self._slice_is_open = False
         # In order of sequence; the first `_sent` of them are on their way.
         self._pending: deque[PendingMessage] = deque()
         self._sent = 0
@@ -127,9 +126,9 @@ class IngestStream:
                 async with self._changed:
                     self._closing = True
                     self._changed.notify_all()
-            else:
-                self._runner.cancel()
+                await asyncio.wait({self._runner})
         finally:
+            self._runner.cancel()
             # Unlike awaiting it, this tells its cancellation from that of the present task.
             await asyncio.wait({self._runner})
 
@@ -194,6 +193,8 @@ class IngestStream:
             )
             if self._failure is not None:
                 raise self._failure
+            if self._runner is None or self._runner.done() or self._closing:
+                raise RuntimeError("the stream is not open; write within its `async with`")
             message.parent = self._parent
             message.stream_id = self._stream_id
             message.sequence = self._next_sequence
@@ -259,12 +260,14 @@ class IngestStream:
             # A call that ends while something is written is given this status by gRPC in place of
             # the server's own, which is learnt by trying again.
             cut_off = error.code() is grpc.StatusCode.INTERNAL and error.details() == _CUT_OFF
-            raise (_ended_early() if cut_off else decode_error(error)) from None
+            if cut_off or error.code() is grpc.StatusCode.CANCELLED:
+                raise _ended_early() from None
+            raise decode_error(error) from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            # gRPC tells of a call that the other side cancelled as if this side had.
+            # The channel was closed: this task has to go on, or writers would wait for ever.
             raise _ended_early() from None
         finally:
             call.cancel()

@@ -278,3 +278,56 @@ async def test_a_checkpoint_needs_rows(client: Client) -> None:
     async with client.memory.ingest("s", origin="run/1") as stream:
         with pytest.raises(FrameError, match="checkpoint"):
             await stream.write([], checkpoint=b"page 3")
+
+
+async def test_a_stream_goes_on_after_the_other_side_cancelled_it(
+    client: Client, memory: FakeMemory
+) -> None:
+    """Proxies end calls with CANCELLED; that is a lost connection, not the writer's wish."""
+    failures = iter([Failure(grpc.StatusCode.CANCELLED)])
+    memory.fail_before = lambda message: next(failures, None) if message.sequence == 2 else None
+    async with client.memory.ingest("s", origin="run/1") as stream:
+        await stream.write(entries(1))
+        await stream.write(entries(1))
+    assert stream.result.last_sequence == 2
+
+
+async def test_a_writer_that_is_cancelled_ends(client: Client, memory: FakeMemory) -> None:
+    """Cancelling a task that waits for acknowledgements leaves nothing running."""
+    memory.acknowledge = asyncio.Event().wait
+    written = asyncio.Event()
+
+    async def write() -> None:
+        async with client.memory.ingest("s", origin="run/1") as stream:
+            await stream.write(entries(1))
+            written.set()
+
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(write())
+    await written.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    names = {str(each.get_coro()) for each in asyncio.all_tasks() - before}
+    assert not [name for name in names if "IngestStream" in name]
+
+
+async def test_rows_for_a_stream_that_is_not_open_are_refused(client: Client) -> None:
+    """Before and after `async with` nothing would send them."""
+    stream = client.memory.ingest("s", origin="run/1")
+    with pytest.raises(RuntimeError, match="not open"):
+        await stream.write(entries(1))
+    async with stream:
+        await stream.write(entries(1))
+    with pytest.raises(RuntimeError, match="not open"):
+        await stream.write(entries(1))
+
+
+async def test_a_client_that_is_closed_ends_its_streams(client: Client, memory: FakeMemory) -> None:
+    """A writer does not wait for ever for a channel that is gone."""
+    memory.acknowledge = asyncio.Event().wait
+    with pytest.raises(grpc.aio.UsageError, match="closed"):
+        async with client.memory.ingest("s", origin="run/1") as stream:
+            await stream.write(entries(1))
+            await client.close()
+            await stream.flush()
