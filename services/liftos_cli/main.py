@@ -15,6 +15,7 @@ _COMMANDS: Final = "liftos_cli.commands"
 ROOT_COMMANDS: Final = (
     LazyCommand("up", f"{_COMMANDS}.up", "Start LiftOS on this machine, stores and all."),
     LazyCommand("down", f"{_COMMANDS}.down", "Stop what `liftos up` started."),
+    LazyCommand("demo", "liftos_cli.demo.command", "Take a public data set through it all."),
     LazyCommand("status", f"{_COMMANDS}.status", "Show what runs, and where it listens."),
     LazyCommand("doctor", f"{_COMMANDS}.doctor", "Look for what is wrong with this machine."),
     LazyCommand("trace", f"{_COMMANDS}.trace", "Show where the time of one request went."),

@@ -1,0 +1,147 @@
+"""`liftos demo`."""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from liftos_cli.demo.channels import ORG
+from liftos_cli.demo.hand_commands import hand_commands
+from liftos_cli.demo.report import findings_as_json, print_checks, print_findings, print_timings
+from liftos_cli.demo.stages import Stages
+from liftos_cli.demo.walk import Check, Findings, walk
+from liftos_cli.errors import CommandError, ExitCode
+from liftos_cli.lazy_group import command_app
+from liftos_cli.local_stack import memory_address, stack_errors, token_secret
+from liftos_cli.memory_call import server_errors
+from liftos_cli.options import JsonOption
+from liftos_cli.output import print_json, say
+from liftos_cli.tokens import issue_token
+from liftos_client.connection import connect
+from liftos_local import stack
+from liftos_local.plan import SERVICES, STORES
+from liftos_local.ports import PortPlan
+from liftos_local.state import ProcessState, StackState
+
+app = command_app()
+
+_TOKEN_SECONDS: Final = 3_600
+
+
+@app.command(epilog="Example: liftos demo --data-dir /tmp/liftos-demo --keep")
+def demo(
+    *,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-dir",
+            metavar="DIR",
+            help="Where the stack keeps everything; by default a new temporary directory.",
+            show_default=False,
+        ),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Let the stack run on at the end.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Take a public data set through the whole system, and prove that nothing was lost.
+
+    Starts LiftOS on free ports, loads 208 weeks of marketing numbers, compares every one of them
+    with the file, searches, and shows the trace of one request. Ends with commands to go on by
+    hand; the data stays. The exit code is 1 if anything does not hold.
+    """
+    directory = (
+        Path(tempfile.mkdtemp(prefix="liftos-demo-")) if data_dir is None else data_dir.absolute()
+    )
+    began = time.monotonic()
+    stages = Stages()
+    with stack_errors(), server_errors(), _running_stack(directory, stages, keep=keep):
+        address = memory_address(directory)
+        assert address is not None, "the stack is healthy"
+        findings = asyncio.run(_walk(directory, address, stages))
+    if not keep:
+        findings.checks.append(_nothing_runs(directory))
+    commands = hand_commands(directory, address, trace_id=findings.trace.trace_id, is_running=keep)
+    seconds = stages.seconds | {"All": time.monotonic() - began}
+    if json:
+        print_json(
+            {
+                "data_dir": str(directory),
+                **findings_as_json(findings),
+                "seconds": {name: round(value, 3) for name, value in seconds.items()},
+                "commands": commands,
+            }
+        )
+    else:
+        print_findings(findings)
+        print_timings(seconds)
+        print_checks(findings.checks)
+        state = "The stack runs on" if keep else "The stack has stopped and its data stays"
+        print(f"\n{state} in {directory}. To go on by hand, in any shell:\n\n{commands}\n")
+    _fail_unless_all_hold(findings.checks)
+
+
+async def _walk(directory: Path, address: str, stages: Stages) -> Findings:
+    secret = token_secret(directory)
+    assert secret is not None, "the stack has started"
+    token = issue_token(
+        secret,
+        org=ORG,
+        roles=("admin",),
+        subject="liftos-demo",
+        lifetime_seconds=_TOKEN_SECONDS,
+    )
+    async with connect(address, token=token) as client:
+        return await walk(client.memory, directory, stages)
+
+
+@contextmanager
+def _running_stack(directory: Path, stages: Stages, *, keep: bool) -> Iterator[None]:
+    """Run a stack; with `keep` it is stopped only where the demo could not go on."""
+    count = len(STORES) + len(SERVICES)
+    healthy: set[str] = set()
+    with stages.stage("Start", total=count, unit="processes healthy") as advance:
+
+        def tell(process: str, state: ProcessState | str) -> None:
+            if state == ProcessState.HEALTHY:
+                healthy.add(process)
+            advance(len(healthy))
+
+        if keep:
+            stack.up(directory, ports=PortPlan.automatic(), on_progress=tell)
+        else:
+            running = stack.start(directory, ports=PortPlan.automatic(), on_progress=tell)
+    if not keep:
+        with running:
+            yield
+            with stages.stage("Stop"):
+                running.stop()
+        return
+    try:
+        yield
+    except BaseException:
+        stack.down(directory)
+        raise
+
+
+def _nothing_runs(directory: Path) -> Check:
+    status = stack.status(directory)
+    alive = [process.name for process in status.processes if process.pid is not None]
+    stopped = status.state is StackState.STOPPED and not alive
+    return Check("nothing is left running", stopped, ", ".join(alive) or status.state)
+
+
+def _fail_unless_all_hold(checks: list[Check]) -> None:
+    failed = [check for check in checks if not check.holds]
+    if failed:
+        raise CommandError(
+            f"the demo did not prove what it has to: {failed[0].claim}",
+            details=[f"{check.claim}: {check.found}" for check in failed],
+            advice="report this output, with the log files of the data directory",
+            exit_code=ExitCode.NEGATIVE,
+        )
+    say("All of it holds.")
