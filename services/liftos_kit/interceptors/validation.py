@@ -1,10 +1,12 @@
-"""Holds each request message against the rules of the contract."""
+"""Holds each request message against the rules of the contract, and what stores can hold."""
 
-from typing import Final
+from typing import Final, cast
 
 import protovalidate
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
+from liftos_kit.contents import Search, search_for_unstorable
 from liftos_kit.core.errors import FieldViolation, InvalidFieldsError
 from liftos_kit.interceptors.around import Around, Method
 
@@ -14,6 +16,7 @@ class ValidationLayer:
 
     def __init__(self) -> None:
         self._validator: Final = protovalidate.Validator()
+        self._searches: Final[dict[str, Search | None]] = {}
 
     def bind(self, method: Method) -> Around | None:
         """Check the requests of every method but health and reflection."""
@@ -25,8 +28,19 @@ class ValidationLayer:
         Raises:
             InvalidFieldsError: It breaks rules; the error lists them all.
         """
-        if found := self._validator.collect_violations(message):
-            raise InvalidFieldsError(_violation(each) for each in found)
+        found = [_violation(each) for each in self._validator.collect_violations(message)]
+        search = self._search(message)
+        if search is not None:
+            search(message, "", found)
+        if found:
+            raise InvalidFieldsError(found)
+
+    def _search(self, message: Message) -> Search | None:
+        descriptor = cast("Descriptor", message.DESCRIPTOR)
+        name = descriptor.full_name
+        if name not in self._searches:
+            self._searches[name] = search_for_unstorable(descriptor)
+        return self._searches[name]
 
 
 def _violation(found: protovalidate.Violation) -> FieldViolation:

@@ -6,7 +6,6 @@ from grpc.aio import ServicerContext
 
 from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_kit.auth import require_org
-from liftos_kit.core.errors import InvalidFieldsError
 from liftos_kit.core.filters import parse_filter
 from liftos_kit.core.paging import JsonValue, PageTokens, effective_page_size
 from liftos_kit.requests import digest_for_paging
@@ -176,7 +175,6 @@ class RecordsServicer:
         self, request: pb.PurgeRecordsRequest, context: ServicerContext[Any, Any]
     ) -> pb.PurgeRecordsResponse:
         org = require_org(request.parent)
-        _refuse_nul(request.origin)
         collection = Collection(request.collection)
 
         def answer(result: RecordsPurged) -> pb.PurgeRecordsResponse:
@@ -230,14 +228,8 @@ def _written(org: str, result: RecordsWritten, message: type[_Written]) -> _Writ
 def _write_context(
     request: pb.BatchUpsertArtifactsRequest | pb.BatchUpsertNotesRequest,
 ) -> WriteContext:
-    _refuse_nul(request.origin)
     return WriteContext(
         origin=request.origin,
         fence_scope=request.fence_scope,
         fencing_epoch=request.fencing_epoch if request.HasField("fencing_epoch") else None,
     )
-
-
-def _refuse_nul(origin: str) -> None:
-    if "\0" in origin:
-        raise InvalidFieldsError.of("origin", "may not hold the character U+0000", rule="nul")
