@@ -85,6 +85,10 @@ _RATE_LIMITED: Final = 8
 _CONNECT_FAILED: Final = 2
 _COLLECTION_NOT_FOUND: Final = 100
 _COLLECTION_NOT_LOADED: Final = 101
+_ALIAS_NOT_FOUND: Final = 1_600
+_PASSING: Final = frozenset(
+    {_CONNECT_FAILED, _COLLECTION_NOT_FOUND, _ALIAS_NOT_FOUND, _RATE_LIMITED}
+)
 _OUTAGES: Final = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
@@ -121,6 +125,7 @@ class MilvusDocumentIndex:
     ) -> None:
         self._dimension = dimension
         self._base_name = f"documents_{_slug(model_id)}_{dimension}"
+        self._own_collection: str | None = None
         self._read_deadline_seconds = read_deadline_seconds
         self._write_deadline_seconds = write_deadline_seconds
         # The library prints every failed try with its stack, beside the exception that it raises.
@@ -177,10 +182,23 @@ class MilvusDocumentIndex:
         """Return the documents in scope nearest to a vector, scored by cosine."""
         if vector.shape != (self._dimension,):
             raise ValueError(f"the vector has shape {vector.shape}, not ({self._dimension},)")
-        parameters = {"ef": max(_HNSW_SEARCH_WIDTH, limit)}
-        return await self._search(
-            scope, vector.tolist(), limit, field="dense", metric="COSINE", parameters=parameters
+        search = partial(
+            self._search,
+            scope,
+            vector.tolist(),
+            limit,
+            field="dense",
+            metric="COSINE",
+            parameters={"ef": max(_HNSW_SEARCH_WIDTH, limit)},
         )
+        if self._own_collection is not None:
+            try:
+                return await search(collection=self._own_collection)
+            except StoreUnavailableError as error:
+                if not _is_gone(error.__cause__):
+                    raise
+        self._own_collection = await self._find_own_collection()
+        return await search(collection=self._own_collection)
 
     async def search_lexical(self, scope: SearchScope, text: str, limit: int) -> list[LegHit]:
         """Return the documents in scope that share terms with a text, scored by BM25."""
@@ -237,6 +255,20 @@ class MilvusDocumentIndex:
                 # What cannot be dropped now is dropped by the next rebuild, which has its name.
                 with suppress(StoreUnavailableError):
                     await self._write(self._client.drop_collection, name)
+
+    async def _find_own_collection(self) -> str:
+        """Return the collection that serves, whose vectors are of the present model.
+
+        Dense searches name it instead of the alias: a vector means nothing among another model's,
+        and the alias moves while servers still have the model of before.
+        """
+        answer = await self._read(self._client.describe_alias, ALIAS)
+        name = str(answer["collection_name"])
+        if self._generation_of(name) is None:
+            raise StoreUnavailableError(_STORE) from IndexOfAnotherModelError(
+                serving=name, expected=self._base_name
+            )
+        return name
 
     async def _serving(self) -> str | None:
         """Return the name of the collection behind the alias, or None."""
@@ -332,12 +364,13 @@ class MilvusDocumentIndex:
         field: str,
         metric: str,
         parameters: dict[str, int],
+        collection: str = ALIAS,
     ) -> list[LegHit]:
         if not 1 <= limit <= MAXIMUM_HITS:
             raise ValueError(f"limit is between 1 and {MAXIMUM_HITS}, not {limit}")
         answer = await self._read(
             self._client.search,
-            ALIAS,
+            collection,
             data=[query],
             anns_field=field,
             filter=_expression(scope),
@@ -435,6 +468,10 @@ class MilvusRebuild:
         self._switched = True
 
 
+def _is_gone(error: BaseException | None) -> bool:
+    return isinstance(error, MilvusException) and error.code == _COLLECTION_NOT_FOUND
+
+
 def _is_outage(error: Exception) -> bool:
     match error:
         case TimeoutError():
@@ -442,8 +479,7 @@ def _is_outage(error: Exception) -> bool:
         case grpc.RpcError():
             return error.code() in _OUTAGES
         case MilvusException():
-            passing = {_CONNECT_FAILED, _COLLECTION_NOT_FOUND, _RATE_LIMITED}
-            return error.code in passing or error.code in _OUTAGES
+            return error.code in _PASSING or error.code in _OUTAGES
         case _:
             return False
 
