@@ -72,6 +72,7 @@ DB_QUERY_SUMMARY: Final = "db.query.summary"
 ORG: Final = "liftos.org"
 OUTCOME: Final = "liftos.outcome"
 LEG: Final = "liftos.search.leg"
+EMBEDDED: Final = "liftos.embedding.what"
 TIER: Final = "liftos.cache.tier"
 RESULT: Final = "liftos.cache.result"
 
@@ -105,7 +106,9 @@ database_duration: Final = _meter.create_histogram(
     explicit_bucket_boundaries_advisory=STORE_SECONDS_BUCKETS,
 )
 ingest_rows: Final = _meter.create_counter(
-    INGEST_ROWS, unit="{row}", description="Rows received, by what became of them."
+    INGEST_ROWS,
+    unit="{row}",
+    description="Rows of committed batches and slices, by what became of them.",
 )
 ingest_batch_duration: Final = _meter.create_histogram(
     INGEST_BATCH_DURATION,
@@ -125,7 +128,7 @@ outbox_documents: Final = _meter.create_counter(
 embedding_duration: Final = _meter.create_histogram(
     EMBEDDING_DURATION,
     unit="s",
-    description="Time to embed a batch of texts.",
+    description="Time to embed a batch of texts, or a query.",
     explicit_bucket_boundaries_advisory=SECONDS_BUCKETS,
 )
 search_leg_duration: Final = _meter.create_histogram(

@@ -33,6 +33,19 @@ class PendingOrg:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexLag:
+    """How far the index is behind, over all orgs.
+
+    Attributes:
+        commits: Commits that the index has not followed.
+        oldest_seconds: Age of the oldest of them; 0 where there is none.
+    """
+
+    commits: int
+    oldest_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """Objects and weeks taken from the outbox, each with its last version."""
 
@@ -88,6 +101,9 @@ class DocumentStore(Protocol):
 
     async def pending(self) -> Sequence[PendingOrg]:
         """Return the orgs that have commits which the index has not followed."""
+
+    async def lag(self) -> IndexLag:
+        """Return how far the index is behind, over all orgs."""
 
     async def enqueue(self, org: str, *, after_version: int, through_version: int) -> None:
         """Put what changed between two versions into the outbox.

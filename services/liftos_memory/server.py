@@ -13,6 +13,7 @@ from liftos_kit.core.paging import PageTokens
 from liftos_kit.health import StoreProbe
 from liftos_kit.server import Application, Services
 from liftos_memory.adapters.embedders import open_embedder
+from liftos_memory.adapters.measured_embedder import MeasuredEmbedder
 from liftos_memory.adapters.milvus import MilvusDocumentIndex
 from liftos_memory.adapters.postgres.changes import PostgresChangeStore
 from liftos_memory.adapters.postgres.database import SCHEMA, SCHEMA_VERSION, Database
@@ -42,7 +43,7 @@ from liftos_memory.usecases.changes import Changes
 from liftos_memory.usecases.digests import Digests
 from liftos_memory.usecases.entries import Entries
 from liftos_memory.usecases.freshness import Freshness
-from liftos_memory.usecases.ingest import Ingest
+from liftos_memory.usecases.ingest import BatchMeasure, Ingest
 from liftos_memory.usecases.metrics import ExchangeRates, Metrics
 from liftos_memory.usecases.org import OrgAdministration
 from liftos_memory.usecases.records import Records
@@ -98,10 +99,12 @@ async def open_services(settings: MemorySettings) -> Services:
     )
     key = settings.embedder_api_key
     embedder = SharedQueryVectors(
-        open_embedder(
-            settings.embedder,
-            threads=settings.executor_threads,
-            api_key="" if key is None else key.get_secret_value(),
+        MeasuredEmbedder(
+            open_embedder(
+                settings.embedder,
+                threads=settings.executor_threads,
+                api_key="" if key is None else key.get_secret_value(),
+            )
         ),
         redis,
     )
@@ -114,7 +117,7 @@ async def open_services(settings: MemorySettings) -> Services:
     servicer = combine(
         [
             EntriesServicer(
-                ingest=Ingest(entry_store, executor, today=clock.today),
+                ingest=Ingest(entry_store, executor, today=clock.today, on_batch=_measure_batch),
                 entries=Entries(entry_store),
                 freshness=freshness,
                 presenter=presenter,
@@ -170,3 +173,10 @@ async def open_services(settings: MemorySettings) -> Services:
 
 def _measure_leg(mode: SearchMode, seconds: float) -> None:
     telemetry.search_leg_duration.record(seconds, {telemetry.LEG: mode.value.lower()})
+
+
+def _measure_batch(batch: BatchMeasure) -> None:
+    telemetry.ingest_batch_duration.record(batch.seconds)
+    for outcome, rows in batch.rows.items():
+        if rows:
+            telemetry.ingest_rows.add(rows, {telemetry.OUTCOME: outcome})

@@ -12,15 +12,17 @@ from liftos_kit import postgres, telemetry
 from liftos_kit.core.clock import SystemClock
 from liftos_kit.ports import check_free
 from liftos_memory.adapters.embedders import open_embedder
+from liftos_memory.adapters.measured_embedder import MeasuredEmbedder
 from liftos_memory.adapters.milvus import MilvusDocumentIndex
 from liftos_memory.adapters.postgres.database import SCHEMA, SCHEMA_VERSION, Database
 from liftos_memory.adapters.postgres.documents import PostgresDocumentStore
 from liftos_memory.adapters.postgres.org import PostgresOrgStore
 from liftos_memory.adapters.postgres.perishables import PostgresPerishables
-from liftos_memory.document_ports import PendingOrg
+from liftos_memory.document_ports import IndexLag
 from liftos_memory.settings import MemorySettings
 from liftos_memory.usecases.calendar import OrgCalendars
 from liftos_memory.usecases.housekeeping import Housekeeping
+from liftos_memory.usecases.index_lag import watch_lag
 from liftos_memory.usecases.indexing import Indexing
 
 START_FAILED: Final = 2
@@ -89,10 +91,12 @@ async def _follow(settings: MemorySettings, stop: asyncio.Event) -> None:
     clock = SystemClock()
     store = PostgresDocumentStore(database)
     key = settings.embedder_api_key
-    embedder = open_embedder(
-        settings.embedder,
-        threads=settings.executor_threads,
-        api_key="" if key is None else key.get_secret_value(),
+    embedder = MeasuredEmbedder(
+        open_embedder(
+            settings.embedder,
+            threads=settings.executor_threads,
+            api_key="" if key is None else key.get_secret_value(),
+        )
     )
     index = MilvusDocumentIndex(
         settings.milvus_url.get_secret_value(),
@@ -105,18 +109,22 @@ async def _follow(settings: MemorySettings, stop: asyncio.Event) -> None:
         embedder,
         OrgCalendars(PostgresOrgStore(database), monotonic_seconds=clock.monotonic_seconds),
         today=clock.today,
-        on_round=_measure,
+        on_round=_measure_round,
         continue_trace=_continue_trace,
     )
-    housekeeping = asyncio.create_task(
-        Housekeeping(PostgresPerishables(database)).run(stop), name="housekeeping"
+    beside = (
+        asyncio.create_task(
+            Housekeeping(PostgresPerishables(database)).run(stop), name="housekeeping"
+        ),
+        asyncio.create_task(watch_lag(store, _measure_lag, stop), name="lag"),
     )
     try:
         _log.info("working", model=embedder.model_id)
         await indexing.run_alone(stop)
     finally:
-        housekeeping.cancel()
-        await asyncio.gather(housekeeping, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await index.close()
         await embedder.close()
         await pool.close()
@@ -127,6 +135,11 @@ def _continue_trace(trace_parent: str | None) -> AbstractContextManager[object]:
     return telemetry.background_span("index documents", carrier)
 
 
-def _measure(pending: PendingOrg, documents: int) -> None:
-    telemetry.outbox_lag_commits.set(pending.last_version - pending.enqueued_version)
-    telemetry.outbox_documents.add(documents)
+def _measure_round(written: int, deleted: int) -> None:
+    telemetry.outbox_documents.add(written, {telemetry.OUTCOME: "written"})
+    telemetry.outbox_documents.add(deleted, {telemetry.OUTCOME: "deleted"})
+
+
+def _measure_lag(lag: IndexLag) -> None:
+    telemetry.outbox_lag_commits.set(lag.commits)
+    telemetry.outbox_lag_seconds.set(lag.oldest_seconds)

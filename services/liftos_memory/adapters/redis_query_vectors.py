@@ -1,6 +1,7 @@
 """Vectors of queries, shared by all servers through Redis."""
 
 import hashlib
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -60,16 +61,17 @@ class SharedQueryVectors:
         await self._redis.aclose()
 
     async def _get(self, key: str) -> Vectors | None:
+        started = time.perf_counter()
         try:
             data = await self._redis.get(key)
         except (RedisError, OSError) as error:
             _log.debug("redis_unavailable", error=type(error).__name__)
-            self._count("error")
+            _measure("error", started)
             return None
         if not isinstance(data, bytes) or len(data) != 4 * self.dimension:
-            self._count("miss")
+            _measure("miss", started)
             return None
-        self._count("hit")
+        _measure("hit", started)
         return np.frombuffer(data, np.float32)
 
     async def _set(self, key: str, vector: Vectors) -> None:
@@ -78,5 +80,7 @@ class SharedQueryVectors:
         except (RedisError, OSError) as error:
             _log.debug("redis_unavailable", error=type(error).__name__)
 
-    def _count(self, result: str) -> None:
-        telemetry.cache_requests.add(1, {telemetry.TIER: _TIER, telemetry.RESULT: result})
+
+def _measure(result: str, started: float) -> None:
+    telemetry.cache_requests.add(1, {telemetry.TIER: _TIER, telemetry.RESULT: result})
+    telemetry.cache_duration.record(time.perf_counter() - started, {telemetry.TIER: _TIER})

@@ -53,7 +53,7 @@ class Indexing:
         embedder: Turns texts into vectors.
         calendars: Name the holidays and events of a week.
         today: The newest day that has begun anywhere; decides whether a week is over.
-        on_round: Told of each round: the org as it was before, and documents written.
+        on_round: Told of each round: documents written, and documents deleted.
         continue_trace: Goes on with the trace that a change came from.
     """
 
@@ -65,7 +65,7 @@ class Indexing:
         calendars: OrgCalendars,
         *,
         today: Callable[[], date],
-        on_round: Callable[[PendingOrg, int], None],
+        on_round: Callable[[int, int], None],
         continue_trace: Callable[[str | None], AbstractContextManager[object]],
     ) -> None:
         self._store = store
@@ -143,7 +143,7 @@ class Indexing:
             await self._put(org, documents)
             await self._index.delete(org, gone)
             await self._store.save(org, work, documents=documents, gone=gone)
-        self._on_round(pending, len(documents))
+        self._on_round(len(documents), len(gone))
 
     async def _write_documents(self, org: str, work: Work) -> tuple[list[Document], list[str]]:
         """Return the documents of taken objects and weeks, and the ids of those that are gone."""

@@ -1,9 +1,10 @@
 """Writing entries: single batches, and streams that are resumed by sequence."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Final, assert_never
 from uuid import UUID
@@ -83,6 +84,7 @@ class StreamMessage:
     action: Action
     context: WriteContext
     checkpoint: bytes | None
+    arrived: float = field(default_factory=time.perf_counter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +100,42 @@ class Acknowledgement:
     vanished: int = 0
 
 
-class Ingest:
-    """Writes entries through the store; checks and scores them in an executor."""
+@dataclass(frozen=True, slots=True)
+class BatchMeasure:
+    """One message that was committed.
 
-    def __init__(self, store: EntryStore, executor: Executor, *, today: Callable[[], date]) -> None:
+    Attributes:
+        seconds: From its arrival to its commit.
+        rows: How many rows were upserted, unchanged, refused or vanished. Those of a slice count
+            when it is committed.
+    """
+
+    seconds: float
+    rows: Mapping[str, int]
+
+
+class Ingest:
+    """Writes entries through the store; checks and scores them in an executor.
+
+    Args:
+        store: Where entries are.
+        executor: For checks and scores.
+        today: The newest day that has begun anywhere.
+        on_batch: Told of each message that was committed.
+    """
+
+    def __init__(
+        self,
+        store: EntryStore,
+        executor: Executor,
+        *,
+        today: Callable[[], date],
+        on_batch: Callable[[BatchMeasure], None],
+    ) -> None:
         self._store = store
         self._executor = executor
         self._today = today
+        self._on_batch = on_batch
         self._platforms: dict[str, frozenset[str]] = {}
 
     async def upsert(
@@ -128,6 +159,7 @@ class Ingest:
         Returns:
             The result, or the answer that the same request was given before.
         """
+        arrived = time.perf_counter()
         prepared = await self._prepare(org, rows, None)
         if validate_only:
             counts = UpsertCounts(prepared.rows.num_rows, 0)
@@ -143,6 +175,7 @@ class Ingest:
                     await repeatable.remember(write, result)
         except AnsweredBeforeError as answered:
             return answered.response
+        self._measure(arrived, counts, refused=_refused(prepared.errors))
         return result
 
     async def stream(
@@ -169,7 +202,17 @@ class Ingest:
                     continue
                 last_sequence = message.sequence
                 prepared = None if preparing is None else await preparing
-                yield await self._apply(org, stream_id, message, prepared)
+                done = await self._apply(org, stream_id, message, prepared)
+                if not done.duplicate:
+                    # Staged rows become entries, and count, at the commit of their slice.
+                    is_staged = prepared is not None and done.slice is not None
+                    self._measure(
+                        message.arrived,
+                        _NOTHING if is_staged else done.counts,
+                        refused=_refused(done.errors),
+                        vanished=done.vanished,
+                    )
+                yield done
             await reader
         finally:
             reader.cancel()
@@ -298,6 +341,17 @@ class Ingest:
             prepared = await self._run_prepare(rows, known, opened)
         return prepared
 
+    def _measure(
+        self, arrived: float, counts: UpsertCounts, *, refused: int, vanished: int = 0
+    ) -> None:
+        rows = {
+            "upserted": counts.upserted,
+            "unchanged": counts.unchanged,
+            "refused": refused,
+            "vanished": vanished,
+        }
+        self._on_batch(BatchMeasure(time.perf_counter() - arrived, rows))
+
     async def _run_prepare(
         self,
         rows: Rows,
@@ -314,6 +368,10 @@ class Ingest:
             )
 
         return await asyncio.get_running_loop().run_in_executor(self._executor, prepare)
+
+
+def _refused(errors: Sequence[RowError]) -> int:
+    return len({error.index for error in errors})
 
 
 def _check_scope(scope: SliceScope) -> None:

@@ -14,6 +14,7 @@ from liftos_mapping.entry_fields import ADDITIVE_METRICS, ENTRY_FIELDS, LEVELS, 
 from liftos_memory.adapters.postgres.database import Database
 from liftos_memory.document_ports import (
     Facts,
+    IndexLag,
     ObjectMetrics,
     PendingOrg,
     StoredDocument,
@@ -96,6 +97,11 @@ from (
     union all
     select c.version, {_listed("h")}, h.date
     from commits c join entry_history h on h.org = c.org and h.superseded_tx = c.tx
+    where c.org = $1 and c.version > $2 and c.version <= $3
+    union all
+    -- Written between the two versions, and again since.
+    select c.version, {_listed("h")}, h.date
+    from commits c join entry_history h on h.org = c.org and h.tx = c.tx
     where c.org = $1 and c.version > $2 and c.version <= $3
 ) t
 cross join lateral (
@@ -210,6 +216,14 @@ class PostgresDocumentStore:
                 PendingOrg(row["org"], row["last_version"], row["enqueued_version"])
                 async for row in _SQL.pending(connection)
             ]
+
+    async def lag(self) -> IndexLag:
+        """Return how far the index is behind."""
+        async with postgres.transaction(
+            self._database.pool, org=None, read_only=True
+        ) as connection:
+            row = await connection.fetchrow("select commits, oldest_seconds from index_lag()")
+        return IndexLag(row["commits"], row["oldest_seconds"])
 
     async def enqueue(self, org: str, *, after_version: int, through_version: int) -> None:
         """Put what changed into the outbox."""

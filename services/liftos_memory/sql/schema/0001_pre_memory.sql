@@ -90,7 +90,8 @@ create table entries (
     primary key (org, date, entry_key)
 ) partition by range (date);
 create index entries_object on entries (org, platform, account_id, level, date);
-create index entries_tx on entries (org, tx);
+-- What a commit wrote, in the order in which feeds of changes are read.
+create index entries_tx on entries (org, tx, date, entry_key);
 
 -- What entries were before they were changed or deleted. The version that followed a row is found by
 -- superseded_tx: in entries, or here. That one fact serves restatements, watches and reads as of a time.
@@ -100,8 +101,8 @@ create table entry_history (
     superseded_time timestamptz not null,
     deleted boolean not null
 );
-create index entry_history_superseded on entry_history (org, superseded_tx);
-create index entry_history_tx on entry_history (org, tx);
+create index entry_history_superseded on entry_history (org, superseded_tx, date, entry_key);
+create index entry_history_tx on entry_history (org, tx, date, entry_key);
 create index entry_history_entry on entry_history (org, date, entry_key, superseded_tx);
 
 create function keep_entry_history() returns trigger language plpgsql as $$
@@ -460,6 +461,21 @@ language sql security definer set search_path from current as $$
     where each_org.last_version > each_org.enqueued_version or each_org.waiting
 $$;
 
+-- How many commits of all orgs the index has not followed, and the age of the oldest of them in seconds.
+create function index_lag() returns table (commits bigint, oldest_seconds double precision)
+language sql security definer set search_path from current as $$
+    select coalesce(sum(each_org.last_version - each_org.indexed_version), 0)::bigint,
+           coalesce(max(extract(epoch from clock_timestamp() - c.commit_time)), 0)::double precision
+    from (
+        select o.org, o.last_version,
+               coalesce((select min(b.first_version) - 1 from outbox b where b.org = o.org),
+                        p.version, 0) as indexed_version
+        from orgs o left join index_positions p on p.org = o.org
+    ) each_org
+    left join commits c on c.org = each_org.org and c.version = each_org.indexed_version + 1
+    where each_org.indexed_version < each_org.last_version
+$$;
+
 -- The orgs whose documents the index must hold.
 create function orgs_with_documents() returns table (org text)
 language sql security definer set search_path from current as $$
@@ -519,8 +535,8 @@ do $$ begin execute format('grant usage on schema %I to liftos_app', current_sch
 grant select, insert, delete on embeddings to liftos_app;
 grant usage on sequence tx_numbers to liftos_app;
 revoke execute on function
-    ensure_entry_partitions, pending_orgs, orgs_with_documents, forget_old_requests,
+    ensure_entry_partitions, pending_orgs, index_lag, orgs_with_documents, forget_old_requests,
     abort_open_slices from public;
 grant execute on function
-    ensure_entry_partitions, pending_orgs, orgs_with_documents, forget_old_requests,
+    ensure_entry_partitions, pending_orgs, index_lag, orgs_with_documents, forget_old_requests,
     abort_open_slices to liftos_app;
