@@ -57,6 +57,7 @@ def demo(
     directory = (
         Path(tempfile.mkdtemp(prefix="liftos-demo-")) if data_dir is None else data_dir.absolute()
     )
+    say(f"The data goes to {directory}.")
     began = time.monotonic()
     stages = Stages()
     with stack_errors(), server_errors(), _running_stack(directory, stages, keep=keep):

@@ -14,7 +14,8 @@ from liftos.memory.v1.calendar_pb2 import CalendarDay
 from liftos.memory.v1.document_pb2 import SearchHit
 from liftos_cli.demo.channels import CHANNELS, CURRENCY, scale_of
 from liftos_cli.demo.walk import Answer, Check, Findings
-from liftos_cli.figures import enum_word_of
+from liftos_cli.entry_view import metric_cell
+from liftos_cli.figures import MICROS, enum_word_of
 from liftos_cli.output import Column, as_json, print_table, print_text
 from liftos_local.traces import waterfall
 
@@ -164,7 +165,12 @@ def _hit(place: int, hit: SearchHit) -> Text:
         f"weight {leg.weight:.2f}, adds {leg.contribution:.3f}"
         for leg in hit.legs
     ]
-    return text.append(f"   {'; '.join(legs)}", "dim")
+    text.append(f"   {'; '.join(legs)}", "dim")
+    numbers = [
+        f"{each.name.removesuffix(MICROS)} {metric_cell(hit.metrics, each.name)}"
+        for each, _ in hit.metrics.ListFields()
+    ]
+    return text.append(f"\n   sums: {', '.join(numbers)}" if numbers else "", "dim")
 
 
 def _print_calendar(findings: Findings) -> None:

@@ -76,17 +76,17 @@ class Question:
 
 
 QUESTIONS: Final = (
-    Question("holiday sale before Christmas", "Holiday Sale", kinds=("PROFILE",)),
+    Question("holiday sale before Christmas", "“Holiday Sale”", kinds=("PROFILE",)),
     Question(
         "billboards in the Black Friday week",
-        "City Billboards”, week 47 of 2018",
+        "“City Billboards”, week 47 of 2018",
         days=("2018-11-01", "2018-12-31"),
         filter='platform = "offline"',
     ),
     # Only by meaning: no word of it is in the name that it finds.
     Question(
         "mails to subscribers about presents",
-        "Christmas gift guide",
+        "“Christmas gift guide”",
         mode="NEURAL",
         kinds=("PROFILE",),
     ),
