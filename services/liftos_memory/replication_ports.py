@@ -73,7 +73,10 @@ class ChangeSource(Protocol):
     async def read(
         self, org: str, *, after: Position, through_version: int, limit: int
     ) -> Sequence[Change]:
-        """Return the changes after a position, by commit and id, at most `limit`."""
+        """Return the changes after a position, by commit and id, at most `limit`.
+
+        After a position within a commit only the rest of this commit is returned.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,9 @@ class Changes:
         commits = 1
         while True:
             if position.version < last_version or position.after is not None:
-                through = min(last_version, position.version + commits)
+                through = position.version
+                if position.after is None:
+                    through = min(last_version, through + commits)
                 changes = await source.read(
                     org, after=position, through_version=through, limit=block_size
                 )

@@ -34,7 +34,7 @@ class _Table:
         history: Its history.
         keys: What identifies a row below the org.
         id: Those of the keys that its id is made of.
-        columns: Columns of a state, the keys among them, as SQL of the alias `r`.
+        columns: Columns of a state, the keys among them.
         read_id: The key of an id.
         format_id: The id of a row.
     """
@@ -43,7 +43,7 @@ class _Table:
     history: str
     keys: tuple[str, ...]
     id: tuple[str, ...]
-    columns: str
+    columns: tuple[str, ...]
     read_id: Callable[[str], tuple[object, ...]]
     format_id: Callable[[Record], str]
 
@@ -51,27 +51,31 @@ class _Table:
     def key_list(self) -> str:
         return ", ".join(self.keys)
 
-    def same_key(self, left: str, right: str) -> str:
-        return " and ".join(f"{left}.{key} = {right}.{key}" for key in self.keys)
-
     def images(self) -> str:
         """Return SQL for both states of each row of `changed`, the state before first.
 
         The row before a commit was superseded by it; the row after was written by it. A row that
         was both never was visible.
         """
-        change = "c.version as change_version, c.commit_time, c.origin as commit_origin"
-        kept = f"join {self.history} r on r.org = $1 and {self.same_key('r', 'c')}"
-        return f"""
-select {change}, false as is_after, {self.columns}
-from changed c {kept} and r.superseded_tx = c.tx and r.tx <> c.tx
-union all
-select {change}, true, {self.columns}
-from changed c join {self.name} r on r.org = $1 and {self.same_key("r", "c")} and r.tx = c.tx
-union all
-select {change}, true, {self.columns}
-from changed c {kept} and r.tx = c.tx and r.superseded_tx <> c.tx
-"""  # noqa: S608 - names are ours
+
+        def image(table: str, side: str, condition: str) -> str:
+            # The limit keeps the planner from reading whole tables for a few thousand keys.
+            same_key = " and ".join(f"r.{key} = c.{key}" for key in self.keys)
+            return f"""
+select c.version as change_version, c.commit_time, c.origin as commit_origin,
+       {side} as is_after, r.*
+from changed c cross join lateral (
+    select {", ".join(self.columns)} from {table} r
+    where r.org = $1 and {same_key} and {condition} limit 1
+) r"""  # noqa: S608 - names are ours
+
+        return "\nunion all".join(
+            (
+                image(self.history, "false", "r.superseded_tx = c.tx and r.tx <> c.tx"),
+                image(self.name, "true", "r.tx = c.tx"),
+                image(self.history, "true", "r.tx = c.tx and r.superseded_tx <> c.tx"),
+            )
+        )
 
 
 _ENTRIES: Final = _Table(
@@ -79,10 +83,7 @@ _ENTRIES: Final = _Table(
     history="entry_history",
     keys=("date", "entry_key"),
     id=("date", "entry_key"),
-    columns=", ".join(
-        f"r.{column}"
-        for column in (*BATCH_COLUMNS, "slice", "origin", "create_time", "update_time", "tx")
-    ),
+    columns=(*BATCH_COLUMNS, "slice", "origin", "create_time", "update_time", "tx"),
     read_id=parse_entry_id,
     format_id=lambda row: format_entry_id(row["date"], row["entry_key"]),
 )
@@ -91,7 +92,7 @@ _RECORDS: Final = _Table(
     history="record_history",
     keys=("collection", "record_id"),
     id=("record_id",),
-    columns=", ".join(f"r.{column}" for column in RECORD_COLUMNS),
+    columns=RECORD_COLUMNS,
     read_id=lambda record_id: (record_id,),
     format_id=lambda row: str(row["record_id"]),
 )
@@ -119,30 +120,32 @@ class _Feed:
         """Return the changes after a position."""
         table = self.table
         parameters = [org, after.version, through_version, limit, *self.values]
-        beyond = "s.version > $2::bigint"
-        if after.after is not None:
+        if after.after is None:
+            span, beyond = "version > $2 and version <= $3", ""
+        else:
+            # Within one commit, so that its rows are read from the index in their order.
+            span = "version = $2 and version <= $3"
             key = table.read_id(after.after)
             places = ", ".join(f"${len(parameters) + place}" for place in range(1, len(key) + 1))
-            beyond = f"({beyond} or ({', '.join(f'k.{name}' for name in table.id)}) > ({places}))"
+            beyond = f"and ({', '.join(table.id)}) > ({places})"
             parameters += key
+        meets = f"org = $1 and {self.condition} {beyond}"
+        ordered = f"order by {', '.join(table.id)} limit $4"
         statement = f"""
 /* changes_of_{table.name} */
 with span as (
-    select version, tx, commit_time, origin from commits
-    where org = $1 and version >= $2::bigint and version <= $3::bigint
+    select version, tx, commit_time, origin from commits where org = $1 and {span}
 ), changed as materialized (
     select s.version, s.tx, s.commit_time, s.origin, {table.key_list}
     from span s cross join lateral (
-        select {table.key_list} from {table.history}
-        where org = $1 and superseded_tx = s.tx and tx <> s.tx and {self.condition}
+        (select {table.key_list} from {table.history}
+         where superseded_tx = s.tx and tx <> s.tx and {meets} {ordered})
         union
-        select {table.key_list} from {table.name}
-        where org = $1 and tx = s.tx and {self.condition}
+        (select {table.key_list} from {table.name} where tx = s.tx and {meets} {ordered})
         union
-        select {table.key_list} from {table.history}
-        where org = $1 and tx = s.tx and superseded_tx <> s.tx and {self.condition}
+        (select {table.key_list} from {table.history}
+         where tx = s.tx and superseded_tx <> s.tx and {meets} {ordered})
     ) k
-    where {beyond}
     order by s.version, {table.key_list} limit $4
 ), image as ({table.images()})
 select * from image order by change_version, {table.key_list}, is_after
