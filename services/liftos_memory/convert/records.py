@@ -13,7 +13,7 @@ from liftos_memory.domain.records import (
     MAXIMUM_BODY_BYTES,
     Collection,
     Record,
-    check_record,
+    check_body,
     check_unique,
 )
 from liftos_memory.ports import Row
@@ -51,12 +51,8 @@ def records_of_artifacts(artifacts: Sequence[artifact_pb2.Artifact]) -> Sequence
     ]
     violations = check_unique([record.record_id for record in records], field="artifacts")
     for index, record in enumerate(records):
-        violations += check_record(
-            record,
-            path=f"artifacts[{index}]",
-            title_field="display_name",
-            body_field="body",
-            maximum_body_bytes=MAXIMUM_BODY_BYTES,
+        violations += check_body(
+            record.body, field=f"artifacts[{index}].body", maximum_bytes=MAXIMUM_BODY_BYTES
         )
     if violations:
         raise InvalidFieldsError(violations)
@@ -82,12 +78,10 @@ def records_of_notes(notes: Sequence[artifact_pb2.Note]) -> Sequence[Record]:
     ]
     violations = check_unique([record.record_id for record in records], field="notes")
     for index, record in enumerate(records):
-        violations += check_record(
-            record,
-            path=f"notes[{index}]",
-            title_field="title",
-            body_field="attributes",
-            maximum_body_bytes=MAXIMUM_ATTRIBUTES_BYTES,
+        violations += check_body(
+            record.body,
+            field=f"notes[{index}].attributes",
+            maximum_bytes=MAXIMUM_ATTRIBUTES_BYTES,
         )
     if violations:
         raise InvalidFieldsError(violations)

@@ -118,44 +118,27 @@ def _canonical(value: object) -> object:
             return value
 
 
-def check_record(
-    record: Record, *, path: str, title_field: str, body_field: str, maximum_body_bytes: int
-) -> list[FieldViolation]:
-    """Return what is wrong with a record beyond the rules of single fields.
+def check_body(
+    body: JsonObject | None, *, field: str, maximum_bytes: int
+) -> Sequence[FieldViolation]:
+    """Return what is wrong with the body of a record.
 
     Args:
-        record: The record.
-        path: Where it stands in the request, such as `notes[3]`.
-        title_field: The contract's name of its title.
-        body_field: The contract's name of its body.
-        maximum_body_bytes: Largest body as canonical JSON.
+        body: The body.
+        field: Where it stands in the request, such as `notes[3].attributes`.
+        maximum_bytes: Largest body as canonical JSON.
     """
-    violations = [
-        FieldViolation(f"{path}.{field}", "may not hold the character U+0000", "nul")
-        for field, texts in (
-            (title_field, (record.title,)),
-            ("content_type", (record.content_type,)),
-            ("text", (record.text,)),
-            ("labels", record.labels),
-        )
-        if any("\0" in text for text in texts)
-    ]
-    if record.body is not None:
-        field = f"{path}.{body_field}"
-        if _holds_nul(record.body):
-            violations.append(FieldViolation(field, "may not hold the character U+0000", "nul"))
-        if _holds_non_finite(record.body):
-            violations.append(
-                FieldViolation(field, "holds a number that is not finite, which JSON has not")
-            )
-        elif (size := len(canonical_json(record.body))) > maximum_body_bytes:
-            violations.append(
-                FieldViolation(
-                    field,
-                    f"has {size} bytes as JSON, and may have {maximum_body_bytes}",
-                    "json.max_bytes",
-                )
-            )
+    if body is None:
+        return ()
+    violations = []
+    if _holds_nul(body):
+        violations.append(FieldViolation(field, "may not hold the character U+0000", "nul"))
+    if _holds_non_finite(body):
+        problem = "holds a number that is not finite, which JSON cannot"
+        violations.append(FieldViolation(field, problem, "json.finite"))
+    elif (size_bytes := len(canonical_json(body))) > maximum_bytes:
+        problem = f"has {size_bytes} bytes as JSON, and may have {maximum_bytes}"
+        violations.append(FieldViolation(field, problem, "json.max_bytes"))
     return violations
 
 
@@ -167,7 +150,9 @@ def check_unique(record_ids: Sequence[str], *, field: str) -> list[FieldViolatio
         if record_id in seen:
             violations.append(
                 FieldViolation(
-                    f"{field}[{index}].name", "stands in the batch twice; send each name once"
+                    f"{field}[{index}].name",
+                    "stands in the batch twice; send each name once",
+                    "unique",
                 )
             )
         seen.add(record_id)

@@ -315,18 +315,24 @@ async def test_notes_that_break_rules(memory_client: ClientFactory, org: str) ->
         _put_notes(
             client,
             org,
-            _note(org, "a", "text\0"),
+            _note(org, "a", "text"),
             _note(org, "a", "text", attributes={"x": "y" * 65_536}),
-            _note(org, "b", "text", labels=["\0"], title="\0"),
+            _note(org, "b", "text", attributes={"x": "\0", "y": float("-inf")}),
         )
     )
     assert sorted(field for field, _ in refusal.violations) == [
-        "notes[0].text",
         "notes[1].attributes",
         "notes[1].name",
-        "notes[2].labels",
-        "notes[2].title",
+        "notes[2].attributes",
+        "notes[2].attributes",
     ]
+    for note, field in (
+        (_note(org, "a", "text\0"), "notes[0].text"),
+        (_note(org, "a", "text", labels=["\0"]), "notes[0].labels[0]"),
+        (_note(org, "a", "text", title="\0"), "notes[0].title"),
+    ):
+        refusal = await _refusal(_put_notes(client, org, note))
+        assert [violated for violated, _ in refusal.violations] == [field]
 
 
 async def test_names_of_another_org(memory_client: ClientFactory, org: str) -> None:
