@@ -83,7 +83,7 @@ def demo(
         print_checks(findings.checks)
         state = "The stack runs on" if keep else "The stack has stopped and its data stays"
         print(f"\n{state} in {directory}. To go on by hand, in any shell:\n\n{commands}\n")
-    _fail_unless_all_hold(findings.checks)
+    fail_unless_all_hold(findings.checks)
 
 
 async def _walk(directory: Path, address: str, stages: Stages) -> Findings:
@@ -136,7 +136,12 @@ def _nothing_runs(directory: Path) -> Check:
     return Check("nothing is left running", stopped, ", ".join(alive) or status.state)
 
 
-def _fail_unless_all_hold(checks: list[Check]) -> None:
+def fail_unless_all_hold(checks: list[Check]) -> None:
+    """End with 0 where every claim holds.
+
+    Raises:
+        CommandError: One does not; exit code 1.
+    """
     failed = [check for check in checks if not check.holds]
     if failed:
         raise CommandError(

@@ -195,7 +195,7 @@ async def walk(memory: MemoryClient, data_dir: Path, stages: Stages) -> Findings
     with stages.stage("Read the trace"):
         trace = await asyncio.to_thread(_read_trace, data_dir, trace_id)
     findings = Findings(rounded, table.num_rows, documents, comparison, answers, days, trace)
-    findings.checks = _checks(findings, refused=refused + day_refused)
+    findings.checks = checks_of(findings, refused=refused + day_refused)
     return findings
 
 
@@ -314,7 +314,13 @@ def _read_trace(data_dir: Path, trace_id: str) -> Trace:
             return trace
 
 
-def _checks(findings: Findings, *, refused: int) -> list[Check]:
+def checks_of(findings: Findings, *, refused: int) -> list[Check]:
+    """Return all that has to hold, and whether it does.
+
+    Args:
+        findings: What was found; its own checks are not looked at.
+        refused: How many rows Memory refused.
+    """
     comparison = findings.comparison
     checks = [
         Check("Memory took every row", refused == 0, f"{refused} of {findings.row_count} refused"),

@@ -1,0 +1,168 @@
+"""What the demo claims follows from what it found, and a claim that fails is a failure."""
+
+import json
+from dataclasses import replace
+from datetime import date
+
+import pytest
+
+from liftos.memory.v1.calendar_pb2 import CalendarDay, Holiday
+from liftos.memory.v1.document_pb2 import Document, SearchHit, SearchLeg, SearchMode
+from liftos.memory.v1.entry_pb2 import Metrics
+from liftos_cli.demo.command import fail_unless_all_hold
+from liftos_cli.demo.daily_entries import round_file
+from liftos_cli.demo.proof import Comparison, Difference
+from liftos_cli.demo.report import findings_as_json, print_checks, print_findings
+from liftos_cli.demo.walk import (
+    QUESTIONS,
+    TRACE_PARTS,
+    Answer,
+    Check,
+    Findings,
+    Trace,
+    checks_of,
+)
+from liftos_cli.demo.weekly_file import read_weekly_file
+from liftos_cli.errors import CommandError, ExitCode
+from liftos_kit.spans import SpanRecord
+
+
+def span(service: str, store: str) -> SpanRecord:
+    """Return a span of a service on a store."""
+    return SpanRecord(
+        trace_id="0" * 31 + "1",
+        span_id=f"{service}{store}",
+        parent_id=None,
+        name="work",
+        kind="CLIENT",
+        service=service,
+        start_nanoseconds=1,
+        end_nanoseconds=2,
+        status="OK",
+        status_description="",
+        attributes={"db.system.name": store},
+        events=(),
+    )
+
+
+@pytest.fixture
+def findings() -> Findings:
+    """Findings of a demo in which all is well."""
+    file = round_file(read_weekly_file())
+    hits = [
+        SearchHit(
+            document=Document(title=f"Campaign {question.expected}"),
+            legs=[SearchLeg(mode=SearchMode.SEARCH_MODE_NEURAL, rank=1, raw_score=0.5, weight=1.0)],
+            metrics=Metrics(currency_code="EUR", spend_micros=1_500_000),
+            score=1.0,
+        )
+        for question in QUESTIONS
+    ]
+    days = [
+        CalendarDay(
+            date="2018-11-22", holidays=[Holiday(name="Thanksgiving Day", region_code="US")]
+        ),
+        CalendarDay(date="2018-11-23", retail_events=["Black Friday"]),
+    ]
+    services = [
+        ("liftos-demo", "redis"),
+        ("liftos-memory", "postgresql"),
+        ("liftos-memory-worker", "milvus"),
+    ]
+    return Findings(
+        file=file,
+        row_count=21_238,
+        document_count=3_052,
+        comparison=Comparison(2_288, (), {name: sum(v) for name, v in file.columns.items()}),
+        answers=[Answer(question, (hit,)) for question, hit in zip(QUESTIONS, hits, strict=True)],
+        calendar=days,
+        trace=Trace("0" * 31 + "1", tuple(span(*each) for each in services)),
+    )
+
+
+def failed(findings: Findings, *, refused: int = 0) -> list[str]:
+    """Return the claims that do not hold."""
+    return [check.claim for check in checks_of(findings, refused=refused) if not check.holds]
+
+
+def test_all_is_well(findings: Findings) -> None:
+    """Everything that was found makes every claim hold."""
+    assert failed(findings) == []
+    assert findings.trace.parts == TRACE_PARTS
+
+
+def test_a_refused_row_fails(findings: Findings) -> None:
+    """One row that Memory did not take is a failure."""
+    assert failed(findings, refused=1) == ["Memory took every row"]
+
+
+def test_a_difference_fails(findings: Findings) -> None:
+    """One value that differs is a failure."""
+    difference = Difference(date(2018, 11, 19), "revenue", 1, 2)
+    findings.comparison = replace(findings.comparison, differences=(difference,))
+
+    assert failed(findings) == ["QueryMetrics by week equals the rounded file"]
+
+
+def test_a_search_without_what_it_looks_for_fails(findings: Findings) -> None:
+    """Hits that are something else do not count, and neither do none."""
+    findings.answers = [*findings.answers[:2], Answer(QUESTIONS[2], ())]
+
+    assert len(failed(findings)) == 1
+
+
+def test_a_calendar_without_the_holiday_fails(findings: Findings) -> None:
+    """Black Friday has to be on its day."""
+    findings.calendar = findings.calendar[:1]
+
+    assert failed(findings) == ["the calendar knows Black Friday on 2018-11-23"]
+
+
+def test_a_trace_without_a_part_fails(findings: Findings) -> None:
+    """A store that does not show in the trace is a failure, and is named."""
+    findings.trace = replace(findings.trace, spans=findings.trace.spans[:2])
+
+    check = next(each for each in checks_of(findings, refused=0) if not each.holds)
+    assert check.claim == "the trace goes through all parts"
+    assert check.found == "without liftos-memory-worker, milvus"
+
+
+def test_a_failure_ends_with_1_and_says_what_failed() -> None:
+    """The exit code is 1, and the sentence names the first claim; the details name all."""
+    checks = [
+        Check("it is fast", holds=True, found="yes"),
+        Check("it is right", holds=False, found="2 differences"),
+    ]
+
+    with pytest.raises(CommandError, match="it is right") as caught:
+        fail_unless_all_hold(checks)
+    assert caught.value.exit_code is ExitCode.NEGATIVE
+    assert caught.value.details == ("it is right: 2 differences",)
+
+
+def test_findings_are_json(findings: Findings) -> None:
+    """All of it can be written as JSON, totals and residuals exactly."""
+    findings.checks = checks_of(findings, refused=0)
+    found = json.loads(json.dumps(findings_as_json(findings)))
+
+    assert found["compared_count"] == 2_288
+    assert found["totals"]["newsletter"] == {
+        "file": 4_656_408,
+        "stored": 4_656_408,
+        "residual_largest": "0.3461538462",
+        "residual_total": "-11.0769230784",
+    }
+    assert found["searches"][0]["hits"][0]["score"] == 1.0
+    assert len(found["trace"]["spans"]) == 3
+
+
+def test_differences_are_shown(findings: Findings, capsys: pytest.CaptureFixture[str]) -> None:
+    """The report names values that differ, and marks claims that do not hold."""
+    difference = Difference(date(2018, 11, 19), "revenue", 1, None)
+    findings.comparison = replace(findings.comparison, differences=(difference,))
+    print_findings(findings)
+    print_checks(checks_of(findings, refused=0))
+
+    output = capsys.readouterr().out
+    assert "2018-11-19 revenue: expected 1, stored None" in output
+    assert "✗ QueryMetrics by week equals the rounded file" in output
