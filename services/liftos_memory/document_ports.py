@@ -111,6 +111,9 @@ class DocumentStore(Protocol):
         A week's digest compares with the week before, so a change reaches into the next week.
         """
 
+    async def enqueue_ended_weeks(self, org: str, *, today: date) -> None:
+        """Put weeks into the outbox whose digests were written before the week was over."""
+
     async def take(self, org: str, *, limit: int) -> Work:
         """Return the first of what waits in the outbox; it stays there until it is saved."""
 

@@ -20,6 +20,7 @@ from enum import Enum
 from typing import Final
 
 from liftos_mapping.entry_fields import LEVELS
+from liftos_memory.domain.calendar import Hemisphere
 from liftos_memory.domain.derived_metrics import derive
 from liftos_memory.domain.lexical import lexical_text
 
@@ -35,13 +36,6 @@ class DocumentKind(Enum):
     INSIGHT = "INSIGHT"
     ARTIFACT = "ARTIFACT"
     NOTE = "NOTE"
-
-
-class Hemisphere(Enum):
-    """Which half of the earth the seasons are those of."""
-
-    NORTH = "NORTH"
-    SOUTH = "SOUTH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +104,7 @@ class ObjectProfileFacts:
     days_with_data: int
     sums: Sums
     activity_by_month: Mapping[int, int]
-    hemisphere: Hemisphere = Hemisphere.NORTH
+    hemisphere: Hemisphere = Hemisphere.NORTHERN
     quality_score: float | None = None
 
 
@@ -577,7 +571,7 @@ def _main_season(activity_by_month: Mapping[int, int], hemisphere: Hemisphere) -
 
 def _season(month: int, hemisphere: Hemisphere) -> str:
     """Return the meteorological season: winter in the north is December to February."""
-    shift = 0 if hemisphere is Hemisphere.NORTH else 2
+    shift = 0 if hemisphere is Hemisphere.NORTHERN else 2
     return _SEASONS[(month % 12 // 3 + shift) % 4]
 
 

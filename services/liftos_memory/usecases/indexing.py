@@ -32,7 +32,7 @@ from liftos_memory.search_ports import (
     IndexOfAnotherModelError,
     Vectors,
 )
-from liftos_memory.usecases.calendar import OrgCalendars
+from liftos_memory.usecases.calendar import OrgCalendar, OrgCalendars
 
 _WEEKS_PER_ROUND: Final = 1_000
 _TEXTS_PER_STEP: Final = 256
@@ -52,7 +52,7 @@ class Indexing:
         index: What is searched.
         embedder: Turns texts into vectors.
         calendars: Name the holidays and events of a week.
-        today: The newest day that has begun anywhere; decides whether a week is over.
+        today: The present date in UTC; decides whether a week is over.
         on_round: Told of each round: documents written, and documents deleted.
         continue_trace: Goes on with the trace that a change came from.
     """
@@ -75,6 +75,7 @@ class Indexing:
         self._today = today
         self._on_round = on_round
         self._continue_trace = continue_trace
+        self._looked_for_ended_weeks: date | None = None
 
     async def run_alone(self, stop: asyncio.Event) -> None:
         """Follow all orgs until told to stop, once no other worker does.
@@ -102,6 +103,7 @@ class Indexing:
                 if not ready:
                     await self._make_ready()
                     ready = True
+                await self._enqueue_ended_weeks()
                 worked = await self.follow_all(stop)
                 if worked:
                     settled = False
@@ -116,6 +118,14 @@ class Indexing:
             else:
                 if not worked:
                     await _sleep(stop, idle_seconds)
+
+    async def _enqueue_ended_weeks(self) -> None:
+        """Once a day, have the digests of weeks that are over written anew."""
+        today = self._today()
+        if today != self._looked_for_ended_weeks:
+            for org in await self._store.orgs_with_documents():
+                await self._store.enqueue_ended_weeks(org, today=today)
+            self._looked_for_ended_weeks = today
 
     async def follow_all(self, stop: asyncio.Event) -> bool:
         """Do one round for each org that is behind; return whether there was any."""
@@ -148,8 +158,12 @@ class Indexing:
     async def _write_documents(self, org: str, work: Work) -> tuple[list[Document], list[str]]:
         """Return the documents of taken objects and weeks, and the ids of those that are gone."""
         facts = await self._store.facts(org, work, today=self._today())
-        labels = await self._labels(org, {week.week_start for week in facts.weeks})
-        documents = [profile_document(profile) for profile in facts.profiles]
+        calendar = await self._calendars.get(org)
+        labels = await _labels(calendar, {week.week_start for week in facts.weeks})
+        hemisphere = calendar.settings.hemisphere
+        documents = [
+            profile_document(replace(profile, hemisphere=hemisphere)) for profile in facts.profiles
+        ]
         documents += [
             weekly_document(replace(week, calendar_labels=labels[week.week_start]))
             for week in facts.weeks
@@ -160,18 +174,6 @@ class Indexing:
             for key, week in work.weeks
         }
         return documents, sorted(expected - {document.document_id for document in documents})
-
-    async def _labels(self, org: str, weeks: set[date]) -> dict[date, tuple[str, ...]]:
-        if not weeks:
-            return {}
-        calendar = await self._calendars.get(org)
-        days = await asyncio.to_thread(calendar.days, min(weeks), max(weeks) + _WEEK)
-        by_week: dict[date, dict[str, None]] = {week: {} for week in weeks}
-        for day in days:
-            names = by_week.get(day.date - timedelta(days=day.date.weekday()))
-            if names is not None:
-                names.update(dict.fromkeys(_labels_of(day)))
-        return {week: tuple(names) for week, names in by_week.items()}
 
     async def _put(self, org: str, documents: Sequence[Document]) -> None:
         for group in _groups(documents, _TEXTS_PER_STEP):
@@ -224,6 +226,19 @@ class Indexing:
                     _log.info("index_restores", org=org, documents=len(lost))
                     await self._put(org, lost)
             await self._index.delete(org, present.keys() - stored)
+
+
+async def _labels(calendar: OrgCalendar, weeks: set[date]) -> dict[date, tuple[str, ...]]:
+    """Return what each week's days are called, each name once."""
+    if not weeks:
+        return {}
+    days = await asyncio.to_thread(calendar.days, min(weeks), max(weeks) + _WEEK)
+    by_week: dict[date, dict[str, None]] = {week: {} for week in weeks}
+    for day in days:
+        names = by_week.get(day.date - timedelta(days=day.date.weekday()))
+        if names is not None:
+            names.update(dict.fromkeys(_labels_of(day)))
+    return {week: tuple(names) for week, names in by_week.items()}
 
 
 def _labels_of(day: CalendarDay) -> Iterator[str]:

@@ -111,6 +111,17 @@ group by {_listed("t")}, affected.week
 on conflict (org, {", ".join(_KEY)}, week) do update set last_version = excluded.last_version
 """  # noqa: S608 - column names are ours
 
+# No commit has changed anything, so these weeks wait behind the newest version that is indexed. A
+# round that began before midnight may have saved a little after it.
+_ENQUEUE_ENDED_WEEKS: Final = f"""
+insert into outbox (org, {", ".join(_KEY)}, week, first_version, last_version)
+select $1, {_listed("d")}, d.week_start, p.version + 1, p.version
+from documents d join index_positions p on p.org = d.org
+where d.org = $1 and d.week_start + 7 <= $2
+  and d.update_time at time zone 'UTC' < d.week_start + 7 + interval '5 minutes'
+on conflict do nothing
+"""  # noqa: S608 - column names are ours
+
 _TAKE: Final = f"""
 select {", ".join(_KEY)}, week, last_version from outbox
 where org = $1 order by {", ".join(_KEY)}, week limit $2
@@ -230,6 +241,11 @@ class PostgresDocumentStore:
         async with postgres.transaction(self._database.pool, org=org) as connection:
             await connection.execute(_ENQUEUE, org, after_version, through_version)
             await _SQL.advance(connection, org=org, version=through_version)
+
+    async def enqueue_ended_weeks(self, org: str, *, today: date) -> None:
+        """Put weeks into the outbox that have ended since they were described."""
+        async with postgres.transaction(self._database.pool, org=org) as connection:
+            await connection.execute(_ENQUEUE_ENDED_WEEKS, org, today)
 
     async def take(self, org: str, *, limit: int) -> Work:
         """Return the first of what waits."""

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liftos_mapping.entry_fields import ADDITIVE_METRICS, LEVELS
+from liftos_memory.domain.calendar import Hemisphere
 from liftos_memory.domain.documents import (
     DocumentKind,
-    Hemisphere,
     ObjectKey,
     ObjectNames,
     ObjectProfileFacts,
@@ -142,7 +142,7 @@ def test_a_small_restatement_gives_no_new_text() -> None:
 def test_seasons_follow_the_hemisphere() -> None:
     """November is autumn in the north and spring in the south."""
     assert "November (autumn)" in profile_document(PROFILE).text
-    south = replace(PROFILE, hemisphere=Hemisphere.SOUTH)
+    south = replace(PROFILE, hemisphere=Hemisphere.SOUTHERN)
     assert "November (spring)" in profile_document(south).text
 
 
