@@ -1,10 +1,15 @@
 """Digests of requests: what page tokens and request ids are bound to."""
 
 import hashlib
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+from uuid import UUID
 
 from google.protobuf.message import Message
+
+from liftos_kit.core.repeatable import Repeatable
+
+Result = TypeVar("Result")
 
 PAGING_FIELDS: Final = ("page_size", "page_token")
 """Fields that may differ between the pages of one list."""
@@ -29,3 +34,24 @@ def digest_request(method: str, request: Message, *, without: Sequence[str]) -> 
 def digest_for_paging(method: str, request: Message) -> bytes:
     """Return what a page token of this list is bound to."""
     return digest_request(method, request, without=PAGING_FIELDS)
+
+
+def repeatable(
+    method: str, request: Message, answer: Callable[[Result], Message]
+) -> Repeatable[Result] | None:
+    """Return the identity of a request with a request_id, or None where it has none.
+
+    Args:
+        method: Name of the RPC.
+        request: A request with a field `request_id`; a UUID or empty, by its contract.
+        answer: Makes the answer of a result, for a second call to be given.
+    """
+    request_id = str(getattr(request, "request_id"))  # noqa: B009 - not in Message's type
+    if not request_id:
+        return None
+    return Repeatable(
+        method=method,
+        request_id=UUID(request_id),
+        payload_digest=digest_request(method, request, without=("request_id",)),
+        render=lambda result: bytes(answer(result).SerializeToString()),
+    )

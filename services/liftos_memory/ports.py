@@ -10,6 +10,7 @@ from uuid import UUID
 import pyarrow as pa
 
 from liftos_kit.core.filters import Filter
+from liftos_kit.core.repeatable import RequestMemory
 from liftos_memory.domain.slices import Lineage, SliceScope, SliceState
 
 Row = Mapping[str, Any]
@@ -103,20 +104,6 @@ class WriteFence:
     epoch: int
     closed: bool
     update_time: datetime
-
-
-class RequestMemory(Protocol):
-    """The part of a write that remembers requests."""
-
-    async def recall(self, method: str, request_id: UUID, payload_digest: bytes) -> bytes | None:
-        """Return the stored answer of a request, or claim its id for this write.
-
-        Raises:
-            RequestIdReusedError: The id was used for another payload.
-        """
-
-    async def remember(self, method: str, request_id: UUID, response: bytes) -> None:
-        """Store the answer of the request that `recall` claimed."""
 
 
 class EntryWrite(RequestMemory, Protocol):

@@ -5,8 +5,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from liftos_kit.core.filters import Filter
+from liftos_kit.core.repeatable import RequestMemory
 from liftos_memory.domain.records import Collection, Record
-from liftos_memory.ports import RequestMemory, Row, UpsertCounts, WriteContext
+from liftos_memory.ports import Row, UpsertCounts, WriteContext
 
 
 class RecordWrite(RequestMemory, Protocol):

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 from uuid import UUID
 
-from google.protobuf.message import Message
 from grpc.aio import ServicerContext
 
 from liftos.memory.v1 import memory_service_pb2 as pb
@@ -12,7 +11,7 @@ from liftos_kit.auth import require_org
 from liftos_kit.core.errors import InvalidFieldsError
 from liftos_kit.core.filters import parse_filter
 from liftos_kit.core.paging import PageTokens, effective_page_size
-from liftos_kit.requests import digest_for_paging, digest_request
+from liftos_kit.requests import digest_for_paging, repeatable
 from liftos_memory.convert.entries import (
     ENTRY_NAME,
     SLICE_NAME,
@@ -41,7 +40,6 @@ from liftos_memory.usecases.ingest import (
     Rows,
     StreamMessage,
 )
-from liftos_memory.usecases.repeatable import Repeatable
 
 _MAXIMUM_PAGE: Final = 1_000
 
@@ -227,19 +225,6 @@ class EntriesServicer:
         org = require_org(request.parent)
         fence = await self._entries.get_fence(org, request.scope)
         return pb.GetWriteFenceResponse(fence=_fence(fence))
-
-
-def repeatable(method: str, request: Message, answer: Any) -> Repeatable[Any] | None:  # noqa: ANN401
-    """Return the identity of a request with a request_id, None where it has none."""
-    request_id = getattr(request, "request_id")  # noqa: B009 - not in Message's type
-    if not request_id:
-        return None
-    return Repeatable(
-        method=method,
-        request_id=UUID(request_id),
-        payload_digest=digest_request(method, request, without=("request_id",)),
-        render=lambda result: bytes(answer(result).SerializeToString()),
-    )
 
 
 def _write_context(

@@ -8,7 +8,7 @@ from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_kit.auth import require_org
 from liftos_kit.core.filters import parse_filter
 from liftos_kit.core.paging import JsonValue, PageTokens, effective_page_size
-from liftos_kit.requests import digest_for_paging
+from liftos_kit.requests import digest_for_paging, repeatable
 from liftos_memory.convert.records import (
     ARTIFACT_NAME,
     NOTE_NAME,
@@ -21,7 +21,6 @@ from liftos_memory.convert.records import (
 from liftos_memory.domain.records import RECORD_FILTER_FIELDS, Collection
 from liftos_memory.domain.write_token import encode_write_token
 from liftos_memory.ports import WriteContext
-from liftos_memory.servicer.entries import repeatable
 from liftos_memory.usecases.records import Records, RecordsPurged, RecordsWritten
 
 _DEFAULT_PAGE: Final = 100

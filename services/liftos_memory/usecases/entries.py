@@ -9,6 +9,7 @@ from uuid import UUID
 from liftos_kit.core.errors import NotFoundError
 from liftos_kit.core.filters import Filter
 from liftos_kit.core.paging import JsonValue
+from liftos_kit.core.repeatable import AnsweredBeforeError, Repeatable
 from liftos_memory.domain.entry_id import format_entry_id
 from liftos_memory.ports import (
     EntryStore,
@@ -18,7 +19,6 @@ from liftos_memory.ports import (
     WriteContext,
     WriteFence,
 )
-from liftos_memory.usecases.repeatable import AnsweredBeforeError, Repeatable
 
 _SAMPLED_NAMES = 20
 _COLUMN_OF_FIELD = {"quality.score": "quality_score"}

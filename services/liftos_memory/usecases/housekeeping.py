@@ -7,8 +7,9 @@ from typing import Final, Protocol
 import structlog
 
 from liftos_kit.core.errors import StoreUnavailableError
+from liftos_kit.core.repeatable import KEPT_HOURS
 
-REQUESTS_KEPT: Final = timedelta(hours=24)
+REQUESTS_KEPT: Final = timedelta(hours=KEPT_HOURS)
 """How long a repeated request_id gets the first answer."""
 OPEN_SLICES_KEPT: Final = timedelta(hours=24)
 """How long a slice may stay open without a new batch before it is aborted."""

@@ -16,6 +16,7 @@ from liftos_kit.core.errors import (
     SequenceError,
     StateTransitionError,
 )
+from liftos_kit.core.repeatable import AnsweredBeforeError, Repeatable
 from liftos_memory.domain.entry_rules import RowError, RowErrorCode
 from liftos_memory.domain.slices import MAXIMUM_DAYS, Lineage, SliceScope
 from liftos_memory.ports import (
@@ -28,7 +29,6 @@ from liftos_memory.ports import (
     WriteContext,
 )
 from liftos_memory.usecases.batches import PreparedBatch, prepare_batch
-from liftos_memory.usecases.repeatable import AnsweredBeforeError, Repeatable
 
 _PREPARED_AHEAD: Final = 2
 _NOTHING: Final = UpsertCounts(0, 0)

@@ -6,10 +6,10 @@ from typing import Final
 
 from liftos_kit.core.errors import InvalidFieldsError, NotFoundError
 from liftos_kit.core.filters import Filter
+from liftos_kit.core.repeatable import AnsweredBeforeError, Repeatable
 from liftos_memory.domain.records import Collection, Record
 from liftos_memory.ports import Row, UpsertCounts, WriteContext
 from liftos_memory.record_ports import RecordStore
-from liftos_memory.usecases.repeatable import AnsweredBeforeError, Repeatable
 
 _SAMPLED_NAMES: Final = 20
 

@@ -1,81 +1,90 @@
 """One request_id, one effect, one answer."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from tests.inprocess.kit.echo_service import Echo
 
 from liftos_kit.core.errors import RequestIdReusedError
 from liftos_kit.core.paging import PageTokens
-from liftos_kit.idempotency import Claim, idempotent_call, run_once
-from liftos_kit.requests import digest_for_paging
+from liftos_kit.core.repeatable import AnsweredBeforeError
+from liftos_kit.requests import digest_for_paging, repeatable
 
-METHOD = "liftos.echo.v1.EchoService/Write"
+ONE = "123e4567-e89b-12d3-a456-426614174000"
+TWO = "123e4567-e89b-12d3-a456-426614174001"
 
 
-class _Claims:
-    """Claims in memory, as one transaction after the other sees them."""
+class _Answers:
+    """Answers in memory, as one transaction after the other sees them."""
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[str, str, str], Claim] = {}
+        self._kept: dict[tuple[str, UUID], tuple[bytes, bytes | None]] = {}
 
-    async def claim(
-        self, org: str, *, method: str, request_id: str, payload_digest: bytes
-    ) -> Claim:
-        return self.kept.setdefault((org, method, request_id), Claim(payload_digest, None))
+    async def recall(self, method: str, request_id: UUID, payload_digest: bytes) -> bytes | None:
+        digest, response = self._kept.setdefault((method, request_id), (payload_digest, None))
+        if digest != payload_digest:
+            raise RequestIdReusedError(str(request_id))
+        return response
 
-    async def record(self, org: str, *, method: str, request_id: str, answer: bytes) -> None:
-        claim = self.kept[org, method, request_id]
-        self.kept[org, method, request_id] = Claim(claim.payload_digest, answer)
+    async def remember(self, method: str, request_id: UUID, response: bytes) -> None:
+        digest, _ = self._kept[method, request_id]
+        self._kept[method, request_id] = (digest, response)
 
 
 class _Writer:
     """Writes, and counts how often."""
 
-    def __init__(self, claims: _Claims) -> None:
-        self._claims = claims
+    def __init__(self) -> None:
+        self._answers = _Answers()
         self.writes = 0
 
-    async def __call__(self, request: Any, org: str = "acme", method: str = METHOD) -> Any:
-        async def write() -> Any:
-            self.writes += 1
-            return Echo(text=f"write {self.writes} of {request.text}")
+    async def __call__(self, request: Any, method: str = "Write") -> Any:
+        def answer(result: str) -> Any:
+            return Echo(text=result)
 
-        call = idempotent_call(org, method=method, request=request)
-        return await run_once(self._claims, call, write, answer_type=Echo)
+        identity = repeatable(method, request, answer)
+        try:
+            if identity is not None:
+                await identity.recall(self._answers)
+            self.writes += 1
+            result = f"write {self.writes} of {request.text}"
+            if identity is not None:
+                await identity.remember(self._answers, result)
+        except AnsweredBeforeError as answered:
+            return Echo.FromString(answered.response)
+        return answer(result)
 
 
 async def test_the_same_request_is_written_once() -> None:
     """A repetition gets the first answer, byte for byte."""
-    writer = _Writer(_Claims())
-    request = Echo(text="a", request_id="1")
+    writer = _Writer()
+    request = Echo(text="a", request_id=ONE)
     assert await writer(request) == await writer(request) == Echo(text="write 1 of a")
     assert writer.writes == 1
 
 
 async def test_another_payload_is_refused() -> None:
     """An id stands for one request; a different one under it is an error, and writes nothing."""
-    writer = _Writer(_Claims())
-    await writer(Echo(text="a", request_id="1"))
+    writer = _Writer()
+    await writer(Echo(text="a", request_id=ONE))
     with pytest.raises(RequestIdReusedError):
-        await writer(Echo(text="b", request_id="1"))
+        await writer(Echo(text="b", request_id=ONE))
     assert writer.writes == 1
 
 
-async def test_ids_are_each_orgs_and_methods_own() -> None:
-    """Two orgs, or two methods, may use the same id."""
-    writer = _Writer(_Claims())
-    request = Echo(text="a", request_id="1")
-    await writer(request)
-    await writer(request, org="other")
-    await writer(request, method="another")
-    await writer(Echo(text="a", request_id="2"))
-    assert writer.writes == 4
+async def test_ids_are_apart_by_method() -> None:
+    """The same id on another method, or another id, is another request."""
+    writer = _Writer()
+    await writer(Echo(text="a", request_id=ONE))
+    await writer(Echo(text="a", request_id=ONE), method="Other")
+    await writer(Echo(text="a", request_id=TWO))
+    assert writer.writes == 3
 
 
-async def test_without_an_id_every_call_writes() -> None:
-    """Who sends no id asks for no protection."""
-    writer = _Writer(_Claims())
+async def test_no_id_means_no_protection() -> None:
+    """Without an id each call writes."""
+    writer = _Writer()
     await writer(Echo(text="a"))
     await writer(Echo(text="a"))
     assert writer.writes == 2

@@ -32,7 +32,7 @@ async def begin(database: Database, org: str, context: WriteContext) -> AsyncIte
 
 
 class PostgresWrite:
-    """A write under way; see `liftos_memory.ports.RequestMemory`."""
+    """A write under way; see `liftos_kit.core.repeatable.RequestMemory`."""
 
     def __init__(self, write: Write) -> None:
         self._write = write

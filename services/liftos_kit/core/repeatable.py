@@ -1,13 +1,32 @@
-"""Requests that can be repeated: the second call gets the first answer."""
+"""Requests that can be repeated: one request_id, one effect, one answer.
+
+The claim of the id, the write and the answer that is kept are one transaction of the store. A
+second call with the same id gets the first one's answer or, with another payload, is refused.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 from uuid import UUID
 
-from liftos_memory.ports import RequestMemory
+KEPT_HOURS: Final = 24
+"""How long a request_id stands for its request, at least."""
 
 Result = TypeVar("Result")
+
+
+class RequestMemory(Protocol):
+    """The part of a write that remembers requests."""
+
+    async def recall(self, method: str, request_id: UUID, payload_digest: bytes) -> bytes | None:
+        """Return the stored answer of a request, or claim its id for this write.
+
+        Raises:
+            RequestIdReusedError: The id was used for another payload.
+        """
+
+    async def remember(self, method: str, request_id: UUID, response: bytes) -> None:
+        """Store the answer of the request that `recall` claimed."""
 
 
 class AnsweredBeforeError(Exception):
