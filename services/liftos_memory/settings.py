@@ -29,8 +29,11 @@ class MemorySettings(ServiceSettings):
                 yield field, "Memory needs it"
 
 
-class MigrateSettings(ServiceSettings):
-    """Settings of `python -m liftos_memory migrate`: only the owner's Postgres matters."""
+class MigrateSettings(MemorySettings):
+    """Settings of `python -m liftos_memory migrate`.
+
+    It may be given the whole environment of Memory and needs the owner's Postgres alone.
+    """
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, problem) for rules between fields."""
