@@ -44,8 +44,8 @@ def parse_order(text: str, fields: Mapping[str, FilterField]) -> Sequence[tuple[
         InvalidFieldsError: A field is unknown or named twice, or there are too many.
     """
     order: list[tuple[str, bool]] = []
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
-        name, _, direction = part.partition(" ")
+    for part in text.split(",") if text.strip() else ():
+        name, _, direction = part.strip().partition(" ")
         direction = direction.strip().lower()
         if name not in fields or direction not in ("", "asc", "desc"):
             raise _order_error(

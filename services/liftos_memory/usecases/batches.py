@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,8 @@ from liftos_kit.core.errors import ArrowInvalidError
 from liftos_memory.domain.entry_rules import RowError, check_batch
 from liftos_memory.domain.quality import score_rows
 from liftos_memory.domain.slices import SliceScope, split_by_scope
+
+_END_OF_STREAM: Final = b"\xff\xff\xff\xff\0\0\0\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +37,25 @@ def read_arrow(data: bytes) -> pa.Table:
     """Return the table of an Arrow IPC stream.
 
     Raises:
-        ArrowInvalidError: The bytes are not one whole, valid stream.
+        ArrowInvalidError: The bytes are not one whole, valid stream and nothing else.
     """
+    source = pa.BufferReader(data)
     try:
-        with pa.ipc.open_stream(data) as reader:
+        with pa.ipc.open_stream(source) as reader:
             table = reader.read_all()
         # Offsets out of bounds would crash the process at first use.
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ArrowInvalidError(str(error).splitlines()[0][:200]) from error
+    # Whatever comes after the first stream, or is cut off at the end of a batch, would be lost
+    # without a word.
+    read_bytes = source.tell()
+    if read_bytes < len(data):
+        raise ArrowInvalidError(
+            f"the stream ends after {read_bytes} of {len(data)} bytes; send one stream a request"
+        )
+    if not data.endswith(_END_OF_STREAM):
+        raise ArrowInvalidError("the stream is cut off: its end of stream mark is missing")
     return table
 
 
