@@ -306,7 +306,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  # any JSON value
 
 def _text_bytes(table: pa.Table) -> int:
     """Return about how long the rows are as text; Arrow reads far ahead of what it gives."""
-    cells = table.num_rows * table.num_columns
+    cells: int = table.num_rows * table.num_columns
     offset_bytes = 4
     return max(0, int(table.nbytes) - cells * offset_bytes) + cells
 

@@ -1,0 +1,107 @@
+"""What commands tell the shell, and that errors are sentences."""
+
+import json
+import signal
+from pathlib import Path
+
+from tests.e2e.cli.command_line import CommandLine, command_line
+
+
+def test_a_refusal_of_the_server_is_told_with_what_to_do(stack: CommandLine) -> None:
+    """A filter that cannot be read ends with 4 and shows how one looks."""
+    outcome = stack.liftos("entries", "list", "--filter", "colour = 1")
+    assert outcome.exit_code == 4
+    assert outcome.stdout == ""
+    assert outcome.stderr.startswith("Error: ")
+    assert "What to do: " in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+
+
+def test_a_role_that_is_too_small_is_told(stack: CommandLine) -> None:
+    """A reader may not purge."""
+    token = stack.liftos("token", "--org", "demo", "--role", "reader").stdout.strip()
+    outcome = stack.liftos("entries", "purge", "--origin", "x", "--yes", LIFTOS_TOKEN=token)
+    assert outcome.exit_code == 4
+    assert "liftos token --role admin" in outcome.stderr
+
+
+def test_a_token_of_a_foreign_issuer_is_refused(stack: CommandLine) -> None:
+    """A token signed with another secret ends with 4."""
+    token = stack.liftos(
+        "token", "--org", "demo", "--role", "admin", LIFTOS_JWT_SECRET="s" * 40
+    ).stdout.strip()
+    outcome = stack.liftos("entries", "list", "--token", token)
+    assert outcome.exit_code == 4
+    assert token not in outcome.stderr
+
+
+def test_nobody_listens(stack: CommandLine) -> None:
+    """A closed port ends with 3."""
+    outcome = stack.liftos(
+        "entries",
+        "list",
+        "--target",
+        "127.0.0.1:1",
+        "--timeout",
+        "2",
+        LIFTOS_JWT_SECRET="s" * 40,
+    )
+    assert outcome.exit_code == 3
+    assert "--target" in outcome.stderr
+
+
+def test_the_secret_of_the_stack_signs_for_no_other_server(stack: CommandLine) -> None:
+    """A server elsewhere gets no token that this stack would take."""
+    outcome = stack.liftos("entries", "list", "--target", "127.0.0.1:1")
+    assert outcome.exit_code == 2
+    assert "there is no token for 127.0.0.1:1" in outcome.stderr
+
+
+def test_without_a_stack_the_error_says_how_to_start_one(tmp_path: Path) -> None:
+    """Nothing runs: exit code 3, and the command to type."""
+    outcome = command_line(tmp_path, tmp_path / "none").liftos("entries", "list")
+    assert outcome.exit_code == 3
+    assert "liftos up --detach" in outcome.stderr
+
+
+def test_a_reader_who_stops_reading_is_no_error(stack: CommandLine) -> None:
+    """A broken pipe is silent."""
+    outcome = stack.script("liftos calendar 2020..2026 --every-day | head -n 1")
+    assert outcome.exit_code == 141
+    assert outcome.stdout.startswith("date ")
+    assert outcome.stderr == ""
+
+
+def test_ctrl_c_ends_a_watch(stack: CommandLine) -> None:
+    """Ctrl-C ends with 130 and says nothing."""
+    watch = stack.start("entries", "watch", "--resume", "begin", "--org", "watched")
+    row = '{"date":"2026-03-01","platform":"meta","level":"ACCOUNT","account_id":"1","clicks":1}'
+    arguments = ("entries", "import", "-", "--format", "jsonl", "--org", "watched")
+    assert stack.liftos(*arguments, stdin=row).exit_code == 0
+    assert watch.stdout is not None
+    assert json.loads(watch.stdout.readline())["kind"] == "INSERTED"
+    watch.send_signal(signal.SIGINT)
+    _, stderr = watch.communicate(timeout=20)
+    assert (watch.returncode, stderr) == (130, "")
+
+
+def test_a_second_up_names_the_first(stack: CommandLine) -> None:
+    """A data directory has one stack."""
+    outcome = stack.liftos("up", "--detach", "--ports", "auto")
+    assert outcome.exit_code == 3
+    assert "liftos down" in outcome.stderr
+
+
+def test_up_in_the_foreground_stops_all_at_ctrl_c(tmp_path: Path) -> None:
+    """After Ctrl-C nothing runs, and it ends with 0."""
+    line = command_line(tmp_path, tmp_path / "data")
+    up = line.start("up", "--ports", "auto", "--stores-only")
+    assert up.stderr is not None
+    while up.stderr.readline() != "Running. Ctrl-C stops it.\n":
+        assert up.poll() is None
+    assert line.liftos("status").exit_code == 0
+    up.send_signal(signal.SIGINT)
+    stdout, _ = up.communicate(timeout=30)
+    assert up.returncode == 0
+    assert "postgres" in stdout
+    assert json.loads(line.liftos("status", "--json").stdout)["state"] == "stopped"

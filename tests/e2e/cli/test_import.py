@@ -1,0 +1,143 @@
+"""Imports into a real server: formats, refused rows, resumption."""
+
+import csv
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.e2e.cli.command_line import CommandLine
+
+_COLUMNS = ("date", "platform", "level", "account_id", "campaign_id", "currency_code", "spend")
+
+
+def entries(stack: CommandLine, org: str) -> list[dict[str, object]]:
+    """Return the entries of an organisation as the command line lists them."""
+    outcome = stack.liftos("entries", "list", "--json", "--org", org)
+    assert outcome.exit_code == 0, outcome.stderr
+    listed: list[dict[str, object]] = json.loads(outcome.stdout)["entries"]
+    return listed
+
+
+def write_csv(path: Path, rows: list[tuple[str, ...]]) -> Path:
+    """Write a file of campaigns."""
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(_COLUMNS)
+        writer.writerows(rows)
+    return path
+
+
+def campaign(day: str, campaign_id: str, spend: str) -> tuple[str, ...]:
+    """Return a row of a campaign."""
+    return (day, "meta", "CAMPAIGN", "1", campaign_id, "USD", spend)
+
+
+@pytest.mark.parametrize("file_format", ["csv", "parquet", "jsonl"])
+def test_all_formats_write_the_same_entries(
+    stack: CommandLine, tmp_path: Path, file_format: str
+) -> None:
+    """Amounts in units become exact micros, whatever the format says them in."""
+    rows = [campaign("2026-02-01", "9007199254740993", "0.1"), campaign("2026-02-02", "c", "7")]
+    path = tmp_path / f"rows.{file_format}"
+    match file_format:
+        case "csv":
+            write_csv(path, rows)
+        case "parquet":
+            table = pa.Table.from_pylist([dict(zip(_COLUMNS, row, strict=True)) for row in rows])
+            spend = pa.array([Decimal("0.1"), Decimal(7)], pa.decimal128(10, 2))
+            pq.write_table(table.set_column(6, "spend", spend), path)
+        case _:
+            lines = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+            path.write_text(
+                "\n".join(json.dumps(line | {"spend": float(str(line["spend"]))}) for line in lines)
+            )
+    outcome = stack.liftos("entries", "import", str(path), "--org", f"format-{file_format}")
+    assert outcome.exit_code == 0, outcome.stderr
+    found = entries(stack, f"format-{file_format}")
+    assert [
+        (entry["campaign_id"], entry["metrics"]["spend_micros"])  # type: ignore[index]
+        for entry in found
+    ] == [("9007199254740993", "100000"), ("c", "7000000")]
+
+
+def test_a_second_import_changes_nothing(stack: CommandLine, tmp_path: Path) -> None:
+    """The same file again finds all entries as they were, and tells refused rows again."""
+    rows = [campaign("2026-02-01", "a", "1"), campaign("2026-02-01", "b", "-1")]
+    path = write_csv(tmp_path / "twice.csv", rows)
+    first = stack.liftos("entries", "import", str(path), "--json", "--org", "twice")
+    before = entries(stack, "twice")
+    second = stack.liftos("entries", "import", str(path), "--json", "--org", "twice")
+    assert (first.exit_code, second.exit_code) == (1, 1)
+    reports = [json.loads(outcome.stdout)["imports"][0] for outcome in (first, second)]
+    counts = [
+        (report["upserted_count"], report["unchanged_count"], report["refused_count"])
+        for report in reports
+    ]
+    assert counts == [(1, 0, 1), (0, 1, 1)]
+    assert entries(stack, "twice") == before
+
+
+def test_refused_rows_are_named_by_their_place_in_the_file(
+    stack: CommandLine, tmp_path: Path
+) -> None:
+    """Rows refused by the reader, by the conversion and by the server keep their numbers."""
+    path = tmp_path / "bad.csv"
+    path.write_text(
+        ",".join(_COLUMNS)
+        + "\n2026-02-01,meta,CAMPAIGN,1,a,USD,1"
+        + "\n2026-02-02,meta"
+        + "\n2026-02-03,meta,CAMPAIGN,1,a,USD,dear"
+        + "\n2026-02-04,meta,CAMPAIGN,1,a,USD,-4"
+        + "\n2026-02-05,meta,CAMPAIGN,1,a,USD,5\n"
+    )
+    errors = tmp_path / "errors.csv"
+    outcome = stack.liftos(
+        "entries", "import", str(path), "--errors", str(errors), "--org", "refused"
+    )
+    assert outcome.exit_code == 1
+    with errors.open(newline="") as stream:
+        told = {int(row["row"]): (row["field"], row["rule"]) for row in csv.DictReader(stream)}
+    assert told == {
+        2: ("", "COLUMN_COUNT"),
+        3: ("spend", "NOT_READABLE"),
+        4: ("spend_micros", "NEGATIVE"),
+    }
+    assert [entry["date"] for entry in entries(stack, "refused")] == ["2026-02-01", "2026-02-05"]
+
+
+def test_an_import_that_was_cut_off_goes_on(stack: CommandLine, tmp_path: Path) -> None:
+    """After kill -9 the same command writes what is missing, and all of it is there once."""
+    path = tmp_path / "long.csv"
+    rows = [
+        campaign(f"2025-{1 + n % 12:02}-{1 + n // 12 % 28:02}", f"c{n // 336}", "1.5")
+        for n in range(80_000)
+    ]
+    write_csv(path, rows)
+    watch = stack.start("entries", "watch", "--resume", "begin", "--limit", "1", "--org", "cut-off")
+    cut_off = stack.start("entries", "import", str(path), "--org", "cut-off")
+    watch.communicate(timeout=40)
+    cut_off.kill()
+    cut_off.communicate()
+    outcome = stack.liftos("entries", "import", str(path), "--json", "--org", "cut-off")
+    assert outcome.exit_code == 0, outcome.stderr
+    report = json.loads(outcome.stdout)["imports"][0]
+    assert report["resumed_row_number"] > 0
+    assert report["upserted_count"] + report["resumed_row_number"] == len(rows)
+    query = ("--from", "2025-01-01", "--to", "2025-12-31", "--level", "campaign", "--json")
+    summed = stack.liftos("entries", "query", *query, "--org", "cut-off")
+    row = json.loads(summed.stdout)["rows"][0]
+    assert (row["entry_count"], row["metrics"]["spend_micros"]) == ("80000", "120000000000")
+
+
+def test_columns_that_no_entry_has_stop_the_import(stack: CommandLine, tmp_path: Path) -> None:
+    """An unknown column is an error of usage that says how to rename it; nothing is written."""
+    path = tmp_path / "unknown.csv"
+    path.write_text("date,platform,level,account_id,cost\n2026-02-01,meta,ACCOUNT,1,5\n")
+    outcome = stack.liftos("entries", "import", str(path), "--org", "unknown")
+    assert outcome.exit_code == 2
+    assert "'cost' is no column of an entry" in outcome.stderr
+    assert "--map cost=TARGET" in outcome.stderr
+    assert entries(stack, "unknown") == []
