@@ -15,14 +15,20 @@ _COMMANDS: Final = "liftos_cli.commands"
 ROOT_COMMANDS: Final = (
     LazyCommand("up", f"{_COMMANDS}.up", "Start LiftOS on this machine, stores and all."),
     LazyCommand("down", f"{_COMMANDS}.down", "Stop what `liftos up` started."),
-    LazyCommand("demo", "liftos_cli.demo.command", "Take a public data set through it all."),
+    LazyCommand(
+        "demo", "liftos_cli.demo.command", "Take a public data set through the whole system."
+    ),
     LazyCommand("status", f"{_COMMANDS}.status", "Show what runs, and where it listens."),
     LazyCommand("doctor", f"{_COMMANDS}.doctor", "Look for what is wrong with this machine."),
     LazyCommand("trace", f"{_COMMANDS}.trace", "Show where the time of one request went."),
     LazyCommand("token", f"{_COMMANDS}.token", "Print a token that lets a caller in."),
     LazyCommand("entries", f"{_COMMANDS}.entries", "Import, list and sum daily numbers."),
-    LazyCommand("search", f"{_COMMANDS}.search", "Find campaigns, weeks and notes by words."),
-    LazyCommand("calendar", f"{_COMMANDS}.calendar", "Show holidays, seasons and own events."),
+    LazyCommand(
+        "search", f"{_COMMANDS}.search", "Find campaigns, weeks and notes by meaning and by words."
+    ),
+    LazyCommand(
+        "calendar", f"{_COMMANDS}.calendar", "Show holidays, retail events and own events."
+    ),
     LazyCommand("events", f"{_COMMANDS}.events", "Keep the organisation's own events."),
     LazyCommand("rates", f"{_COMMANDS}.rates", "Keep exchange rates."),
     LazyCommand("sources", f"{_COMMANDS}.sources", "Keep the sources that entries come from."),
