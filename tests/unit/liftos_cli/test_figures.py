@@ -1,0 +1,55 @@
+"""Numbers as people read them."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liftos.memory.v1.entry_pb2 import DerivedMetrics, Entry, EntryLevel, Metrics
+from liftos_cli.entry_view import differences, entry_cell, entry_columns
+from liftos_cli.errors import CommandError
+from liftos_cli.figures import amount, cell
+
+
+@given(micros=st.integers(-(2**63), 2**63 - 1))
+def test_amounts_lose_nothing(micros: int) -> None:
+    """The text reads back as the micros, with at least two places."""
+    text = amount(micros)
+    assert Decimal(text.replace(",", "")) * 1_000_000 == micros
+    assert len(text.partition(".")[2]) >= 2
+
+
+def test_unset_is_a_dash_and_zero_is_zero() -> None:
+    """A number that was not reported looks different from one that is nothing."""
+    metrics = Metrics(clicks=0, spend_micros=0)
+    names = ("clicks", "spend", "impressions", "revenue")
+    assert [cell(metrics, name) for name in names] == ["0", "0.00", "-", "-"]
+
+
+def test_cells_of_an_entry() -> None:
+    """Fields, metrics, ratios and the object are found by their names."""
+    entry = Entry(
+        name="orgs/demo/entries/x",
+        level=EntryLevel.ENTRY_LEVEL_AD,
+        account_id="1",
+        campaign_id="2",
+        ad_id="3",
+        ad_name="Blue",
+        final=True,
+        metrics=Metrics(currency_code="USD", spend_micros=1_500_000, clicks=12_000),
+        derived_metrics=DerivedMetrics(ctr=0.0197778),
+    )
+    names = ("name", "level", "object", "final", "currency_code", "spend", "clicks", "ctr")
+    shown = ["x", "AD", "Blue (3)", "yes", "USD", "1.50", "12,000", "0.01978"]
+    assert [entry_cell(entry, name) for name in names] == shown
+    with pytest.raises(CommandError, match="'colour'"):
+        entry_columns(["date", "colour"])
+
+
+def test_differences_name_what_changed() -> None:
+    """A restatement shows the value before and after, amounts in units."""
+    before = Entry(metrics=Metrics(spend_micros=1_000_000, clicks=1))
+    after = Entry(metrics=Metrics(spend_micros=2_500_000))
+    paths = ["metrics.spend_micros", "metrics.clicks"]
+    assert differences(before, after, paths) == "spend 1.00 → 2.50, clicks 1 → -"

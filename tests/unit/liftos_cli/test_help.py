@@ -1,0 +1,74 @@
+"""The tree of commands: what is listed, what is loaded, and that each example can be typed."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+
+from liftos_cli.lazy_group import LazyGroup
+from liftos_cli.main import ROOT_COMMANDS, app
+
+_HEAVY = ("grpc", "google.protobuf", "pyarrow", "pandas", "liftos_client", "liftos_local")
+
+
+def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Give every command that does something, with the words that name it."""
+    if isinstance(command, LazyGroup):
+        for lazy in command.lazy_commands:
+            command.load(lazy.name)
+    if not hasattr(command, "commands"):
+        yield path, command
+        return
+    for name, child in command.commands.items():
+        yield from leaves(child, (*path, name))
+
+
+COMMANDS = dict(leaves(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_the_example_of_a_command_can_be_typed(path: tuple[str, ...]) -> None:
+    """Each help ends with an example, and the command understands it."""
+    command = COMMANDS[path]
+    assert command.help
+    assert command.epilog
+    example = command.epilog.removeprefix("Example: ").partition("$(")[2] or command.epilog
+    words = shlex.split(example.removeprefix("Example: ").rstrip(")").partition(" | ")[0])
+    assert words[: 1 + len(path)] == ["liftos", *path]
+    context = command.make_context(path[-1], words[1 + len(path) :])
+    assert context.params
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """The list of commands needs neither a client nor Arrow nor the stack."""
+    program = (
+        "import sys\n"
+        "from liftos_cli.main import app\n"
+        "try:\n    app(['--help'], prog_name='liftos')\n"
+        "except SystemExit as end:\n    assert not end.code\n"
+        f"print([name for name in {_HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    )
+    assert done.stderr == "[]\n"
+    assert all(command.name in done.stdout for command in ROOT_COMMANDS)
+
+
+@pytest.mark.parametrize("lazy", ROOT_COMMANDS, ids=lambda lazy: lazy.name)
+def test_the_list_says_what_the_command_says(lazy: Any) -> None:
+    """A summary is the beginning of the help of its command."""
+    root = typer.main.get_command(app)
+    assert isinstance(root, LazyGroup)
+    root.load(lazy.name)
+    shown = root.commands[lazy.name].help
+    assert shown is not None
+    assert shown.startswith(lazy.summary.rstrip("."))
