@@ -25,8 +25,8 @@ class HashingEmbedder:
         if dimension < 2:
             raise ValueError("dimension is at least 2")
         self._dimension = dimension
-        recipe = hashlib.sha256(b"signed BLAKE2b-64 of each term, summed").hexdigest()
-        self._model_id = f"feature-hashing@{recipe[:12]}"
+        recipe = f"signed BLAKE2b-64 of each term, summed into {dimension}"
+        self._model_id = f"feature-hashing@{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
 
     @property
     def model_id(self) -> str:
