@@ -395,10 +395,6 @@ begin
         if p_epoch > coalesce(fence.epoch, -1) then
             -- A newer writer takes over: wait for those of the old epoch, then shut them out.
             perform pg_advisory_xact_lock(hashtextextended('fence ' || p_org || ' ' || p_scope, 0));
-            insert into write_fences as f (org, scope, epoch, closed, update_time)
-            values (p_org, p_scope, p_epoch, false, now())
-            on conflict (org, scope) do update
-                set epoch = excluded.epoch, update_time = excluded.update_time where f.epoch < excluded.epoch;
         else
             perform pg_advisory_xact_lock_shared(
                 hashtextextended('fence ' || p_org || ' ' || p_scope, 0));
@@ -409,6 +405,12 @@ begin
         end if;
         if p_epoch is not null and p_epoch < coalesce(fence.epoch, -1) then
             raise exception 'epoch fenced' using errcode = 'LF002', detail = fence.epoch::text;
+        end if;
+        if p_epoch > coalesce(fence.epoch, -1) then
+            insert into write_fences as f (org, scope, epoch, closed, update_time)
+            values (p_org, p_scope, p_epoch, false, now())
+            on conflict (org, scope) do update
+                set epoch = excluded.epoch, update_time = excluded.update_time;
         end if;
     end if;
     tx := nextval('tx_numbers');
