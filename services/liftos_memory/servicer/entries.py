@@ -99,31 +99,9 @@ class EntriesServicer:
             missing = "stream_id" if first.parent else "parent"
             raise InvalidFieldsError.of(missing, "the first message names it", rule="required")
         org = require_org(first.parent)
-        messages = self._messages(org, first, request_iterator)
+        messages = _messages(first, request_iterator)
         async for done in self._ingest.stream(org, first.stream_id, messages):
             yield _acknowledgement(org, done)
-
-    async def _messages(
-        self,
-        org: str,
-        first: pb.IngestEntriesRequest,
-        following: AsyncIterator[pb.IngestEntriesRequest],
-    ) -> AsyncIterator[StreamMessage]:
-        message: pb.IngestEntriesRequest | None = first
-        while message is not None:
-            if message.parent and require_org(message.parent) != org:
-                raise AssertionError("the token has one org")
-            if message.stream_id and message.stream_id != first.stream_id:
-                raise InvalidFieldsError.of(
-                    "stream_id", "stays the same within a stream", rule="stream_id"
-                )
-            yield StreamMessage(
-                sequence=message.sequence,
-                action=_action(message),
-                context=_write_context(message),
-                checkpoint=message.checkpoint or None,
-            )
-            message = await anext(following, None)
 
     async def GetStreamPosition(
         self, request: pb.GetStreamPositionRequest, context: ServicerContext[Any, Any]
@@ -225,6 +203,26 @@ class EntriesServicer:
         org = require_org(request.parent)
         fence = await self._entries.get_fence(org, request.scope)
         return pb.GetWriteFenceResponse(fence=_fence(fence))
+
+
+async def _messages(
+    first: pb.IngestEntriesRequest, following: AsyncIterator[pb.IngestEntriesRequest]
+) -> AsyncIterator[StreamMessage]:
+    message: pb.IngestEntriesRequest | None = first
+    while message is not None:
+        if message.parent:
+            require_org(message.parent)
+        if message.stream_id and message.stream_id != first.stream_id:
+            raise InvalidFieldsError.of(
+                "stream_id", "stays the same within a stream", rule="stream_id"
+            )
+        yield StreamMessage(
+            sequence=message.sequence,
+            action=_action(message),
+            context=_write_context(message),
+            checkpoint=message.checkpoint or None,
+        )
+        message = await anext(following, None)
 
 
 def _write_context(
