@@ -74,7 +74,7 @@ async def _refusal(call: Any) -> Refusal:
         (_bearer(_token(aud="another")), "INVALID"),
         (_bearer(_token(iss="another")), "INVALID"),
         (_bearer(_token(exp=int(time.time()) - 60)), "EXPIRED"),
-        (_bearer(_token(iat=int(time.time()) + 300)), "INVALID"),
+        (_bearer(_token(iat=int(time.time()) + 86_400)), "INVALID"),
         (_bearer(_token(exp="soon")), "INVALID"),
         (_bearer(_token(exp=True)), "INVALID"),
         (_bearer(_token(org="Not An Org")), "INVALID"),
