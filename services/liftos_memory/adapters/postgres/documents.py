@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import date, timedelta
 from typing import Any, Final
 
+import asyncpg
 import numpy as np
 from asyncpg import Record
 
 from liftos_kit import postgres
+from liftos_kit.core.errors import StoreUnavailableError
 from liftos_mapping.entry_fields import ADDITIVE_METRICS, ENTRY_FIELDS, LEVELS, FieldKind
 from liftos_memory.adapters.postgres.database import Database
 from liftos_memory.document_ports import (
@@ -194,6 +196,16 @@ from days e group by e.place
 """  # noqa: S608 - column names are ours
 
 
+async def _take_leader_lock(connection: asyncpg.Connection) -> None:
+    try:
+        while not await connection.fetchval(  # noqa: ASYNC110 - nobody tells us
+            "select pg_try_advisory_lock(hashtextextended($1, 0))", _LEADER_LOCK
+        ):
+            await asyncio.sleep(_LEADER_POLL_SECONDS)
+    except asyncpg.InterfaceError as error:  # lost while it was idle
+        raise StoreUnavailableError(postgres.STORE) from error
+
+
 class PostgresDocumentStore:
     """Documents in Postgres; see `liftos_memory.document_ports.DocumentStore`."""
 
@@ -207,15 +219,14 @@ class PostgresDocumentStore:
         with postgres.translate_errors():
             connection = await self._database.pool.acquire()
             try:
-                while not await connection.fetchval(  # noqa: ASYNC110 - nobody tells us
-                    "select pg_try_advisory_lock(hashtextextended($1, 0))", _LEADER_LOCK
-                ):
-                    await asyncio.sleep(_LEADER_POLL_SECONDS)
+                await _take_leader_lock(connection)
                 connection.add_termination_listener(lambda _: lost.set())
                 yield lost
             finally:
-                # The lock lives with the session, and a pooled session would keep it.
-                connection.terminate()
+                # The lock lives with the session, and a pooled session would keep it. One that was
+                # lost has left the pool by itself.
+                with suppress(asyncpg.InterfaceError):
+                    connection.terminate()
                 await self._database.pool.release(connection)
 
     async def pending(self) -> Sequence[PendingOrg]:
