@@ -52,9 +52,6 @@ BM25_K1: Final = 1.2
 BM25_B: Final = 0.75
 
 _STORE: Final = "milvus"
-_HNSW_NEIGHBOURS: Final = 16
-_HNSW_BUILD_WIDTH: Final = 200
-_HNSW_SEARCH_WIDTH: Final = 128
 _ID_BUCKETS: Final = 65_536
 _NO_QUALITY: Final = -1.0
 _MAXIMUM_TEXT_BYTES: Final = 65_535
@@ -189,7 +186,6 @@ class MilvusDocumentIndex:
             limit,
             field="dense",
             metric="COSINE",
-            parameters={"ef": max(_HNSW_SEARCH_WIDTH, limit)},
         )
         if self._own_collection is not None:
             try:
@@ -205,7 +201,7 @@ class MilvusDocumentIndex:
         terms = lexical_text(text)
         if not terms:
             return []
-        hits = await self._search(scope, terms, limit, field="sparse", metric="BM25", parameters={})
+        hits = await self._search(scope, terms, limit, field="sparse", metric="BM25")
         return [LegHit(hit.document_id, abs(hit.raw_score)) for hit in hits if hit.raw_score]
 
     async def fetch(self, org: str, document_ids: Collection[str]) -> dict[str, IndexedDocument]:
@@ -296,9 +292,10 @@ class MilvusDocumentIndex:
         for index in (
             {
                 "field_name": "dense",
-                "index_type": "HNSW",
+                # Exact: a graph loses documents where filters meet many equal vectors.
+                "index_type": "FLAT",
                 "metric_type": "COSINE",
-                "params": {"M": _HNSW_NEIGHBOURS, "efConstruction": _HNSW_BUILD_WIDTH},
+                "params": {},
             },
             {
                 "field_name": "sparse",
@@ -363,7 +360,6 @@ class MilvusDocumentIndex:
         *,
         field: str,
         metric: str,
-        parameters: dict[str, int],
         collection: str = ALIAS,
     ) -> list[LegHit]:
         if not 1 <= limit <= MAXIMUM_HITS:
@@ -376,7 +372,7 @@ class MilvusDocumentIndex:
             filter=_expression(scope),
             limit=limit,
             output_fields=["document_id"],
-            search_params={"metric_type": metric, "params": parameters},
+            search_params={"metric_type": metric, "params": {}},
             timeout=self._beyond,
         )
         return [
