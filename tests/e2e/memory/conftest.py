@@ -33,7 +33,9 @@ class ClientFactory(Protocol):
         ...
 
 
-class _Client:
+class Client:
+    """A stub whose calls carry a token."""
+
     def __init__(self, stub: object, metadata: tuple[tuple[str, str], ...]) -> None:
         self._stub = stub
         self._metadata = metadata
@@ -97,8 +99,8 @@ async def memory_client(memory_server: RunningServer) -> AsyncIterator[ClientFac
     async with grpc.aio.insecure_channel(memory_server.target, options=options) as channel:
         stub: Any = memory_service_pb2_grpc.MemoryServiceStub(channel)
 
-        def client(org: str, *roles: str) -> _Client:
-            return _Client(stub, authorization(org, roles=roles or ("admin",)))
+        def client(org: str, *roles: str) -> Client:
+            return Client(stub, authorization(org, roles=roles or ("admin",)))
 
         yield client
 
