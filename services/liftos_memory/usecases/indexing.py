@@ -81,6 +81,9 @@ class Indexing:
         """Follow all orgs until told to stop, once no other worker does.
 
         The index has one writer. Who lost the database lost the place as well, and queues again.
+
+        Raises:
+            Exception: Whatever a round failed with, an outage excepted.
         """
         while not stop.is_set():
             try:
@@ -90,7 +93,9 @@ class Indexing:
                     await asyncio.wait({leading, lost_first}, return_when=asyncio.FIRST_COMPLETED)
                     lost_first.cancel()
                     leading.cancel()
-                    await asyncio.gather(leading, lost_first, return_exceptions=True)
+                    end, _ = await asyncio.gather(leading, lost_first, return_exceptions=True)
+                    if isinstance(end, Exception) and not lost.is_set():
+                        raise end
             except StoreUnavailableError:
                 _log.warning("worker_waits", store="postgres")
                 await _sleep(stop, 1.0)
