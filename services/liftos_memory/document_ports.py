@@ -115,7 +115,7 @@ class DocumentStore(Protocol):
         """Put weeks into the outbox whose digests were written before the week was over."""
 
     async def take(self, org: str, *, limit: int) -> Work:
-        """Return the first of what waits in the outbox; it stays there until it is saved."""
+        """Return what has waited longest in the outbox; it stays there until it is saved."""
 
     async def trace_parent(self, org: str) -> str | None:
         """Return the trace of the oldest change that waits."""

@@ -158,6 +158,7 @@ class Indexing:
             await self._put(org, documents)
             await self._index.delete(org, gone)
             await self._store.save(org, work, documents=documents, gone=gone)
+            _log.info("indexed", org=org, documents=len(documents), gone=len(gone))
         self._on_round(len(documents), len(gone))
 
     async def _write_documents(self, org: str, work: Work) -> tuple[list[Document], list[str]]:

@@ -126,7 +126,7 @@ on conflict do nothing
 
 _TAKE: Final = f"""
 select {", ".join(_KEY)}, week, last_version from outbox
-where org = $1 order by {", ".join(_KEY)}, week limit $2
+where org = $1 order by first_version, {", ".join(_KEY)}, week limit $2
 """  # noqa: S608 - column names are ours
 
 _WANTED: Final = f"""
@@ -259,7 +259,7 @@ class PostgresDocumentStore:
             await connection.execute(_ENQUEUE_ENDED_WEEKS, org, today)
 
     async def take(self, org: str, *, limit: int) -> Work:
-        """Return the first of what waits."""
+        """Return what has waited longest."""
         async with self._database.read(org) as connection:
             rows = await connection.fetch(_TAKE, org, limit)
         return Work({(_key(row), row["week"]): row["last_version"] for row in rows})
