@@ -26,16 +26,15 @@ async def memory_process(
     """
     others = {name: value for name, value in os.environ.items() if not name.startswith("LIFTOS_")}
     given = {name: value for name, value in variables.items() if "OWNER" not in name}
-    own = {
+    defaults = {
         "LIFTOS_METRICS_PORT": "0",
-        "LIFTOS_JWT_SECRET": SECRET,
         "LIFTOS_EMBEDDER": "hash:",
         "PYTHONPATH": f"{_ROOT / 'services'}:{_ROOT / 'gen'}",
     }
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "liftos_memory", program),
-            env=others | own | given,
+            env=others | defaults | given | {"LIFTOS_JWT_SECRET": SECRET},
             stdout=output,
             stderr=output,
         )
