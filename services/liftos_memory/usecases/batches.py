@@ -1,5 +1,6 @@
 """From what a client sends to rows that can be written."""
 
+import struct
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -8,9 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from liftos_kit.core.errors import ArrowInvalidError
+from liftos_memory.domain.arrow_size import decoded_bytes, decompressed_bytes
 from liftos_memory.domain.entry_rules import RowError, check_batch
 from liftos_memory.domain.quality import score_rows
 from liftos_memory.domain.slices import SliceScope, split_by_scope
+
+_MAXIMUM_EXPANDED_BYTES: Final = 128 * 1024 * 1024
+"""Of buffers once decompressed, and of texts of dictionaries once each row has its own."""
 
 _END_OF_STREAM: Final = b"\xff\xff\xff\xff\0\0\0\0"
 
@@ -41,11 +46,13 @@ def read_arrow(data: bytes) -> pa.Table:
     """
     source = pa.BufferReader(data)
     try:
+        _check_size(decompressed_bytes(data))
         with pa.ipc.open_stream(source) as reader:
             table = reader.read_all()
         # Offsets out of bounds would crash the process at first use.
         table.validate(full=True)
-    except (pa.ArrowException, OSError, ValueError) as error:
+        _check_size(decoded_bytes(table))
+    except (pa.ArrowException, struct.error, OSError, ValueError) as error:
         raise ArrowInvalidError(str(error).splitlines()[0][:200]) from error
     # Whatever comes after the first stream, or is cut off at the end of a batch, would be lost
     # without a word.
@@ -57,6 +64,14 @@ def read_arrow(data: bytes) -> pa.Table:
     if not data.endswith(_END_OF_STREAM):
         raise ArrowInvalidError("the stream is cut off: its end of stream mark is missing")
     return table
+
+
+def _check_size(size_bytes: int) -> None:
+    if size_bytes > _MAXIMUM_EXPANDED_BYTES:
+        raise ArrowInvalidError(
+            f"the stream expands to {size_bytes} bytes, and at most {_MAXIMUM_EXPANDED_BYTES} are"
+            " taken; send fewer rows a batch"
+        )
 
 
 def prepare_batch(
