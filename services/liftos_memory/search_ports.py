@@ -162,6 +162,10 @@ class DocumentIndex(Protocol):
         """
         ...
 
+    async def confirm(self) -> None:
+        """Return if the index is there; unavailable if it does not answer or was lost."""
+        ...
+
     async def upsert(self, org: str, documents: Sequence[Document], vectors: Vectors) -> None:
         """Add documents of an org, or replace those with the same ids.
 

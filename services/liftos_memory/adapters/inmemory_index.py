@@ -48,6 +48,9 @@ class InMemoryDocumentIndex:
     async def ensure(self) -> None:
         """Do nothing; it is always ready."""
 
+    async def confirm(self) -> None:
+        """Do nothing; it is always there."""
+
     async def upsert(self, org: str, documents: Sequence[Document], vectors: Vectors) -> None:
         """Add or replace documents of an org."""
         self._add(self._orgs, org, documents, vectors)

@@ -160,6 +160,10 @@ class MilvusDocumentIndex:
             raise IndexOfAnotherModelError(serving=serving, expected=self._base_name)
         await self._write(self._client.load_collection, ALIAS)
 
+    async def confirm(self) -> None:
+        """Return if the alias leads to a collection."""
+        await self._read(self._client.describe_alias, ALIAS)
+
     async def upsert(self, org: str, documents: Sequence[Document], vectors: Vectors) -> None:
         """Add or replace documents of an org."""
         await self._upsert(ALIAS, org, documents, vectors)

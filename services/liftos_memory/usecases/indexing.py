@@ -7,6 +7,7 @@ gives the same documents.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -37,6 +38,7 @@ from liftos_memory.usecases.calendar import OrgCalendar, OrgCalendars
 _WEEKS_PER_ROUND: Final = 1_000
 _TEXTS_PER_STEP: Final = 256
 _COMMITS_PER_ROUND: Final = 1_000
+_CONFIRM_SECONDS: Final = 2.0
 _WEEK: Final = timedelta(days=7)
 
 T = TypeVar("T")
@@ -103,6 +105,7 @@ class Indexing:
     async def run(self, stop: asyncio.Event, *, idle_seconds: float = 0.25) -> None:
         """Follow all orgs until told to stop; an outage of a store is waited for."""
         ready = settled = False
+        confirmed_seconds = 0.0
         while not stop.is_set():
             try:
                 if not ready:
@@ -115,6 +118,10 @@ class Indexing:
                 elif not settled:
                     await self._index.settle()
                     settled = True
+                elif time.monotonic() - confirmed_seconds > _CONFIRM_SECONDS:
+                    # Nothing else would tell an idle worker that the index was lost.
+                    await self._index.confirm()
+                    confirmed_seconds = time.monotonic()
             except StoreUnavailableError as error:
                 _log.warning("indexing_waits", store=error.metadata.get("store", ""))
                 # Whatever came back may have come back empty.
