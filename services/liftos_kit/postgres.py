@@ -49,6 +49,8 @@ _LOST: Final = (
     asyncpg.CrashShutdownError,
     asyncpg.QueryCanceledError,
     asyncpg.LockNotAvailableError,
+    # What a connection says that was told of the server's end while idle, and not closed yet.
+    asyncpg.InternalClientError,
     OSError,  # refused, reset, unknown host; TimeoutError is one too
 )
 
@@ -202,6 +204,10 @@ async def transaction(
                 if _is_lost(connection):
                     raise StoreUnavailableError(STORE) from error
                 await _roll_back(connection)
+                raise
+            except asyncpg.InternalClientError:
+                # Nothing can be done with it any more, so it must not go back to the pool.
+                connection.terminate()
                 raise
             except BaseException:
                 await _roll_back(connection)

@@ -11,8 +11,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -550,3 +552,49 @@ async def test_one_trace_reaches_from_the_caller_to_the_statement(
     assert written.count(b"\n") == len(rows)
     # The call that was not recorded was measured all the same.
     assert float(measured) == 2
+
+
+@asynccontextmanager
+async def half_open(url: str) -> AsyncIterator[str]:
+    """Yield an address at which the server's words arrive, and the end of its connections never."""
+    port = urlsplit(url).port
+    assert port is not None
+    writers: list[asyncio.StreamWriter] = []
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers, questions = await asyncio.open_connection("127.0.0.1", port)
+        writers.extend((writer, questions))
+        await asyncio.gather(forward(reader, questions), forward(answers, writer))
+
+    async with await asyncio.start_server(connect, "127.0.0.1", 0) as proxy:
+        own_port = proxy.sockets[0].getsockname()[1]
+        yield url.replace(f":{port}/", f":{own_port}/")
+        for writer in writers:
+            writer.close()
+
+
+async def test_a_connection_that_was_told_of_the_end_is_an_outage(
+    server: PostgresChild, owner: asyncpg.Connection
+) -> None:
+    """A session that ended while idle, and is not closed yet, is replaced after one error."""
+    async with half_open(server.app_url) as url:
+        pool = await postgres.create_pool(
+            url, application_name="told-of-the-end", minimum=1, maximum=1
+        )
+        await owner.fetchval(
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+            " where application_name = 'told-of-the-end'"
+        )
+        # The farewell has arrived once a message through the same proxy has come and gone.
+        (await asyncpg.connect(url)).terminate()
+        with pytest.raises(StoreUnavailableError) as caught:
+            async with postgres.transaction(pool, org="acme"):
+                raise AssertionError("the connection cannot be used")
+        assert isinstance(caught.value.__cause__, asyncpg.InternalClientError)
+        async with postgres.transaction(pool, org="acme") as connection:
+            assert await connection.fetchval("select 1") == 1
+        pool.terminate()
