@@ -50,7 +50,5 @@ def run_draft(
         return Services(register=register)
 
     return serve(
-        Application(
-            name=name, settings=settings, service_names=(service_name,), open=open_services
-        )
+        Application(name=name, settings=settings, service_names=(service_name,), open=open_services)
     )
