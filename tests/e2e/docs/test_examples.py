@@ -1,4 +1,4 @@
-"""The shell examples of the pages about Memory, each page as one script."""
+"""The shell examples of the pages for operators and API users, each page as one script."""
 
 import re
 import sysconfig
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.cli.command_line import CommandLine, command_line
 
+_PORTS = {8003: "memory", 9003: "memory-metrics", 9103: "memory-worker-metrics"}
 _DOCS = Path(__file__).parents[3] / "docs"
 
 
@@ -17,13 +18,11 @@ def _script(page: Path) -> str:
 def _on_free_ports(script: str) -> str:
     """The script of a page, without the documented ports, which may be taken here."""
     assert script.startswith("liftos up --detach\n")
-    address = (
-        "\"$(liftos status --json | python3 -c 'import json, sys;"
-        ' print(json.load(sys.stdin)["addresses"]["memory"])\')"'
-    )
-    return script.replace("liftos up --detach", "liftos up --detach --ports auto", 1).replace(
-        "localhost:8003", address
-    )
+    script = script.replace("liftos up --detach", "liftos up --detach --ports auto")
+    for port, name in _PORTS.items():
+        read = f'"$(grep -oP \'"{name}": \\K[0-9]+\' "$LIFTOS_DATA_DIR/run/ports.json")"'
+        script = script.replace(f"localhost:{port}", f"localhost:{read}")
+    return script
 
 
 @pytest.fixture
@@ -35,7 +34,17 @@ def line(tmp_path: Path) -> CommandLine:
     return CommandLine(made.folder, environment)
 
 
-@pytest.mark.parametrize("name", ["memory.md", "search.md"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "memory.md",
+        "search.md",
+        "operations.md",
+        "runbooks/drain.md",
+        "runbooks/store-outage.md",
+        "runbooks/search-index.md",
+    ],
+)
 def test_every_example_of_a_page_works(line: CommandLine, name: str) -> None:
     """All commands of the page end with 0, in its order, and nothing is left running."""
     outcome = line.script(_on_free_ports(_script(_DOCS / name)))
