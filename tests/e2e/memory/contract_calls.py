@@ -268,7 +268,7 @@ def _fill(message: Message, org: str) -> None:
             rules.required
             or field.name in _ALWAYS_FILLED
             or field.full_name in _EXAMPLES
-            or (field.is_repeated and rules.repeated.min_items)
+            or (field.is_repeated and (rules.repeated.min_items or rules.map.min_pairs))
             or (rules.WhichOneof("type") and not lenient and not field.is_repeated)
         )
         if wanted:
@@ -284,6 +284,11 @@ def _set_example(message: Any, field: FieldDescriptor, org: str) -> None:
     rules = rules_of(field)
     if field.is_repeated:
         values = getattr(message, field.name)
+        if _is_map(field):
+            entry = cast("Descriptor", field.message_type)
+            key, value = entry.fields
+            values[_example(key, rules.map.keys, org)] = _example(value, rules.map.values, org)
+            return
         for _ in range(rules.repeated.min_items or 1):
             if field.type == FieldDescriptor.TYPE_MESSAGE:
                 _fill(values.add(), org)
@@ -336,6 +341,7 @@ def _shortest_match(pattern: str, org: str) -> str:
     text = pattern.removeprefix("^").removesuffix("$").replace(_ORG_PART, org)
     text = re.sub(r"\{0,\d+\}|\([^)]*\)\?", "*", text)
     text = re.sub(r"\[[^]]+\]\*|\*", "", text)
+    text = re.sub(r"\(([^|()]*)\|[^)]*\)", r"\1", text)
     text = re.sub(r"\[(.)[^]]*\](?:\{(\d+)\})?", lambda m: m[1] * int(m[2] or 1), text)
     assert re.search(pattern, text), f"teach _shortest_match the pattern {pattern}, not {text}"
     return text
