@@ -131,8 +131,7 @@ class _Feed:
             parameters += key
         meets = f"org = $1 and {self.condition} {beyond}"
         ordered = f"order by {', '.join(table.id)} limit $4"
-        statement = f"""
-/* changes_of_{table.name} */
+        statement = f"""/* changes_of_{table.name} */
 with span as (
     select version, tx, commit_time, origin from commits where org = $1 and {span}
 ), changed as materialized (
@@ -164,7 +163,9 @@ class PostgresChangeStore:
     async def last_version(self, org: str) -> int:
         """Return the org's newest commit, in one round trip."""
         with postgres.translate_errors():
-            version: int = await self._database.pool.fetchval("select read_version($1)", org)
+            version: int = await self._database.pool.fetchval(
+                "/* read_version */ select read_version($1)", org
+            )
         return version
 
     def entry_changes(self, where: Filter | None) -> ChangeSource:
@@ -223,8 +224,7 @@ class PostgresChangeStore:
                 ("entry_history", "a.superseded_tx <> a.tx"),
             )
         )
-        statement = f"""
-/* restatements */
+        statement = f"""/* restatements */
 with changed as materialized (
     select c.version, c.tx, c.commit_time, c.origin, k.date, k.entry_key
     from commits c cross join lateral (

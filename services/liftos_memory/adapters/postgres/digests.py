@@ -93,8 +93,7 @@ class _Digests:
         """Return the sums of all buckets."""
         parameters = [org, *self.values, bucket_count]
         # The offset keeps the inner query apart, so that a row is hashed once.
-        statement = f"""
-/* digest_sums_of_{self.table.name} */
+        statement = f"""/* digest_sums_of_{self.table.name} */
 select bucket, count(*) as row_count,
        bit_xor(('x' || left(h, 16))::bit(64)::bigint) as hash_xor,
        sum(('x' || right(h, 16))::bit(64)::bigint) as hash_sum
@@ -135,8 +134,7 @@ group by bucket order by bucket
             beyond = f"({', '.join(table.id)}) > ({places})"
             parameters += key
         columns = ", ".join(table.id)
-        statement = f"""
-/* digest_hashes_of_{table.name} */
+        statement = f"""/* digest_hashes_of_{table.name} */
 select {columns}, {table.md5} as h from {table.name}
 where org = $1 and {self.condition} and {beyond}
   and ({table.bucket} % {count}::int) = any({chosen}::int[])
@@ -151,8 +149,12 @@ order by {columns} limit {most}
         """Run a statement that may take as long as the caller waits, and tell the org's version."""
         seconds = min(remaining_seconds(_LONGEST_SECONDS) or _LONGEST_SECONDS, _LONGEST_SECONDS)
         async with self.database.read(org, snapshot=True) as connection:
-            version = await connection.fetchval("select last_version from orgs where org = $1", org)
-            await connection.execute(f"set local statement_timeout = {round(seconds * 1_000)}")
+            version = await connection.fetchval(
+                "/* last_version */ select last_version from orgs where org = $1", org
+            )
+            await connection.execute(
+                f"/* statement_timeout */ set local statement_timeout = {round(seconds * 1_000)}"
+            )
             rows = await connection.fetch(statement, *parameters, timeout=seconds)
         return rows, version or 0
 

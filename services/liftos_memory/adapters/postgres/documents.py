@@ -10,7 +10,7 @@ import asyncpg
 import numpy as np
 from asyncpg import Record
 
-from liftos_kit import postgres
+from liftos_kit import postgres, telemetry
 from liftos_kit.core.errors import StoreUnavailableError
 from liftos_mapping.entry_fields import ADDITIVE_METRICS, ENTRY_FIELDS, LEVELS, FieldKind
 from liftos_memory.adapters.postgres.database import Database
@@ -89,7 +89,7 @@ where e.breakdown_key = ''
 order by {_listed("e")}, e.date, e.attribution_key, e.date_basis
 """  # noqa: S608 - column names are ours
 
-_ENQUEUE: Final = f"""
+_ENQUEUE: Final = f"""/* enqueue */
 insert into outbox as b (org, {", ".join(_KEY)}, week, first_version, last_version)
 select $1, {_listed("t")}, affected.week, min(t.version), max(t.version)
 from (
@@ -115,7 +115,7 @@ on conflict (org, {", ".join(_KEY)}, week) do update set last_version = excluded
 
 # No commit has changed anything, so these weeks wait behind the newest version that is indexed. A
 # round that began before midnight may have saved a little after it.
-_ENQUEUE_ENDED_WEEKS: Final = f"""
+_ENQUEUE_ENDED_WEEKS: Final = f"""/* enqueue_ended_weeks */
 insert into outbox (org, {", ".join(_KEY)}, week, first_version, last_version)
 select $1, {_listed("d")}, d.week_start, p.version + 1, p.version
 from documents d join index_positions p on p.org = d.org
@@ -124,16 +124,16 @@ where d.org = $1 and d.week_start + 7 <= $2
 on conflict do nothing
 """  # noqa: S608 - column names are ours
 
-_TAKE: Final = f"""
+_TAKE: Final = f"""/* take */
 select {", ".join(_KEY)}, week, last_version from outbox
 where org = $1 order by first_version, {", ".join(_KEY)}, week limit $2
 """  # noqa: S608 - column names are ours
 
-_WANTED: Final = f"""
+_WANTED: Final = f"""/* wanted */
 create temp table wanted on commit drop as select {", ".join(_KEY)}, week from outbox with no data
 """  # noqa: S608 - column names are ours
 
-_PROFILES: Final = f"""
+_PROFILES: Final = f"""/* profiles */
 with days as ({_PROFILE_DAYS})
 select {_listed("e")}, {_NEWEST_NAMES}, {_CURRENCY}, {_SUMS}, min(e.date) as first_date,
        max(e.date) as last_date, count(distinct e.date) as days_with_data,
@@ -141,7 +141,7 @@ select {_listed("e")}, {_NEWEST_NAMES}, {_CURRENCY}, {_SUMS}, min(e.date) as fir
 from days e group by {_listed("e")}
 """  # noqa: S608 - column names are ours
 
-_MONTHS: Final = f"""
+_MONTHS: Final = f"""/* months */
 with days as ({_PROFILE_DAYS})
 select {_listed("e")}, extract(month from e.date)::int as month,
        coalesce(sum(e.spend_micros), sum(e.revenue_micros), sum(e.delivered), sum(e.impressions),
@@ -149,7 +149,7 @@ select {_listed("e")}, extract(month from e.date)::int as month,
 from days e group by {_listed("e")}, 10
 """  # noqa: S608 - column names are ours
 
-_WEEKS: Final = f"""
+_WEEKS: Final = f"""/* weeks */
 with affected as (
     select {", ".join(_KEY)}, week from wanted
     union
@@ -167,7 +167,7 @@ select {_listed("e")}, date_trunc('week', e.date)::date as week, {_NEWEST_NAMES}
 from days e group by {_listed("e")}, 10
 """  # noqa: S608 - column names are ours
 
-_TAKE_OUT: Final = f"""
+_TAKE_OUT: Final = f"""/* take_out */
 delete from outbox b using unnest($2::text[], $3::smallint[], $4::text[], $5::text[], $6::text[],
     $7::text[], $8::text[], $9::text[], $10::text[], $11::date[], $12::bigint[])
     as w ({", ".join(_KEY)}, week, last_version)
@@ -175,7 +175,7 @@ where b.org = $1 and {_same_object("b", "w")} and b.week = w.week
   and b.last_version = w.last_version
 """  # noqa: S608 - column names are ours
 
-_METRICS: Final = f"""
+_OBJECT_METRICS: Final = f"""/* object_metrics */
 with wanted as (
     select row_number() over () as place, {", ".join(_KEY)}, start_date, end_date
     from unnest($2::text[], $3::smallint[], $4::text[], $5::text[], $6::text[], $7::text[],
@@ -199,7 +199,7 @@ from days e group by e.place
 async def _take_leader_lock(connection: asyncpg.Connection) -> None:
     try:
         while not await connection.fetchval(  # noqa: ASYNC110 - nobody tells us
-            "select pg_try_advisory_lock(hashtextextended($1, 0))", _LEADER_LOCK
+            "/* leader_lock */ select pg_try_advisory_lock(hashtextextended($1, 0))", _LEADER_LOCK
         ):
             await asyncio.sleep(_LEADER_POLL_SECONDS)
     except asyncpg.InterfaceError as error:  # lost while it was idle
@@ -244,7 +244,9 @@ class PostgresDocumentStore:
         async with postgres.transaction(
             self._database.pool, org=None, read_only=True
         ) as connection:
-            row = await connection.fetchrow("select commits, oldest_seconds from index_lag()")
+            row = await connection.fetchrow(
+                "/* index_lag */ select commits, oldest_seconds from index_lag()"
+            )
         return IndexLag(row["commits"], row["oldest_seconds"])
 
     async def enqueue(self, org: str, *, after_version: int, through_version: int) -> None:
@@ -276,13 +278,14 @@ class PostgresDocumentStore:
             self._database.pool, org=org, isolation="repeatable read"
         ) as connection:
             await connection.execute(_WANTED)
-            await connection.copy_records_to_table(
-                "wanted",
-                schema_name="pg_temp",
-                records=[(*_key_values(key), week) for key, week in work.weeks],
-                columns=[*_KEY, "week"],
-            )
-            await connection.execute("analyze wanted")
+            with telemetry.postgres_span("COPY", "wanted"):
+                await connection.copy_records_to_table(
+                    "wanted",
+                    schema_name="pg_temp",
+                    records=[(*_key_values(key), week) for key, week in work.weeks],
+                    columns=[*_KEY, "week"],
+                )
+            await connection.execute("/* analyze_wanted */ analyze wanted")
             months: dict[ObjectKey, dict[int, int]] = {}
             for row in await connection.fetch(_MONTHS, org):
                 months.setdefault(_key(row), {})[row["month"]] = row["activity"]
@@ -371,7 +374,7 @@ class PostgresDocumentStore:
         columns = zip(*(_key_values(key) for key, _, _ in wanted), strict=True)
         async with self._database.read(org) as connection:
             rows = await connection.fetch(
-                _METRICS,
+                _OBJECT_METRICS,
                 org,
                 *map(list, columns),
                 [start for _, start, _ in wanted],

@@ -383,7 +383,7 @@ class PostgresMetricsStore:
 
         async with self._reading(org, query) as connection:
             # A stream lasts as long as its reader takes; the deadline of the call ends it.
-            await connection.execute("set local statement_timeout = 0")
+            await connection.execute("/* statement_timeout */ set local statement_timeout = 0")
             async with aclosing(_copy(connection, statement)) as texts:
                 async for text in texts:
                     batch, rate_missing = await asyncio.to_thread(parse, text)

@@ -15,9 +15,17 @@ class PostgresPerishables:
     async def forget_requests(self, kept: timedelta) -> int:
         """Delete old answers of request ids."""
         async with postgres.transaction(self._database.pool, org=None) as connection:
-            return int(await connection.fetchval("select forget_old_requests($1)", kept))
+            return int(
+                await connection.fetchval(
+                    "/* forget_old_requests */ select forget_old_requests($1)", kept
+                )
+            )
 
     async def abort_open_slices(self, kept: timedelta) -> int:
         """Abort slices that nobody feeds any more."""
         async with postgres.transaction(self._database.pool, org=None) as connection:
-            return int(await connection.fetchval("select abort_open_slices($1)", kept))
+            return int(
+                await connection.fetchval(
+                    "/* abort_open_slices */ select abort_open_slices($1)", kept
+                )
+            )

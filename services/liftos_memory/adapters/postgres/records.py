@@ -131,8 +131,7 @@ class PostgresRecordStore:
 
         The source gives one row more than the limit.
         """
-        statement = f"""
-            /* page_of_records */
+        statement = f"""/* page_of_records */
             select * from (
                 select found.*, row_number() over (order by {order}) as place,
                        count(*) over () as found_count,
