@@ -92,10 +92,15 @@ class Indexing:
                 async with self._store.lead() as lost:
                     leading = asyncio.create_task(self.run(stop))
                     lost_first = asyncio.create_task(lost.wait())
-                    await asyncio.wait({leading, lost_first}, return_when=asyncio.FIRST_COMPLETED)
-                    lost_first.cancel()
-                    leading.cancel()
-                    end, _ = await asyncio.gather(leading, lost_first, return_exceptions=True)
+                    try:
+                        await asyncio.wait(
+                            {leading, lost_first}, return_when=asyncio.FIRST_COMPLETED
+                        )
+                    finally:
+                        # Nobody leads without the lock, so this ends before it is given back.
+                        lost_first.cancel()
+                        leading.cancel()
+                        end, _ = await asyncio.gather(leading, lost_first, return_exceptions=True)
                     if isinstance(end, Exception) and not lost.is_set():
                         raise end
             except StoreUnavailableError:

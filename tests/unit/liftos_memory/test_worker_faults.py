@@ -71,3 +71,40 @@ async def test_what_fails_with_the_place_is_of_the_lost_place() -> None:
     await asyncio.wait_for(store.led_again.wait(), 5)
     stop.set()
     await asyncio.wait_for(working, 5)
+
+
+class SlowStore(BrokenStore):
+    """Leads at once, and is in the middle of something for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.works = asyncio.Event()
+        self.stopped_before_place_was_given = False
+
+    @asynccontextmanager
+    async def lead(self) -> AsyncIterator[asyncio.Event]:
+        """Give the place, and look at its end whether anybody still works."""
+        try:
+            yield self.lost
+        finally:
+            self.stopped_before_place_was_given = not self.works.is_set()
+
+    async def orgs_with_documents(self) -> list[str]:
+        """Take for ever."""
+        self.works.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.works.clear()
+        raise AssertionError
+
+
+async def test_a_cancelled_worker_stops_before_another_leads() -> None:
+    """The round ends before the place is given back, so that there are never two writers."""
+    store = SlowStore()
+    working = asyncio.create_task(_indexing(store).run_alone(asyncio.Event()))
+    await asyncio.wait_for(store.works.wait(), 5)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert store.stopped_before_place_was_given
