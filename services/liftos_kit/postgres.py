@@ -26,7 +26,7 @@ import structlog
 from aiosql.adapters.asyncpg import AsyncPGAdapter
 
 from liftos_kit.core.errors import StoreUnavailableError
-from liftos_kit.telemetry import record_statement
+from liftos_kit.telemetry import postgres_span, record_statement
 
 STORE: Final = "postgres"
 
@@ -217,6 +217,74 @@ async def transaction(
                     "A statement failed inside the transaction, so nothing was written: let its "
                     "error leave the block."
                 )
+
+
+class PointReads:
+    """One statement that reads a row, at the least cost per call.
+
+    The pool makes a task and a log record for each statement, and parses anew which of them it
+    is, which costs more than a point read itself. A few of its connections are kept here instead,
+    with the statement prepared; calls beyond that wait.
+
+    Args:
+        pool: Where the connections come from.
+        statement: What is read, with `$1` and so on.
+        name: Name of the statement in traces and metrics.
+        collection: The table that it reads.
+        connections: How many are kept at most.
+    """
+
+    def __init__(
+        self, pool: asyncpg.Pool, statement: str, *, name: str, collection: str, connections: int
+    ) -> None:
+        self._pool = pool
+        self._statement = statement
+        self._name = name
+        self._collection = collection
+        self._free = asyncio.Semaphore(connections)
+        self._idle: list[tuple[asyncpg.Connection, asyncpg.prepared_stmt.PreparedStatement]] = []
+
+    async def fetchrow(self, *values: object) -> asyncpg.Record | None:
+        """Return the first row for these values; the statement is a transaction of its own.
+
+        Raises:
+            StoreUnavailableError: Postgres does not answer, or the connection was lost on the way.
+        """
+        async with self._free:
+            with translate_errors(), postgres_span(self._name, self._collection):
+                connection, statement = await self._prepared()
+                try:
+                    row: asyncpg.Record | None = await statement.fetchrow(*values)
+                except BaseException as error:
+                    # In whatever state it is, the next call begins with another one.
+                    connection.terminate()
+                    await self._pool.release(connection)
+                    if isinstance(error, asyncpg.InterfaceError):
+                        raise StoreUnavailableError(STORE) from error
+                    raise
+            self._idle.append((connection, statement))
+            return row
+
+    async def close(self) -> None:
+        """Give the connections back, so that the pool can be closed."""
+        while self._idle:
+            connection, _ = self._idle.pop()
+            await self._pool.release(connection)
+
+    async def _prepared(
+        self,
+    ) -> tuple[asyncpg.Connection, asyncpg.prepared_stmt.PreparedStatement]:
+        while self._idle:
+            connection, statement = self._idle.pop()
+            if not connection.is_closed():
+                return connection, statement
+            await self._pool.release(connection)
+        connection = await self._pool.acquire(timeout=_ACQUIRE_TIMEOUT_SECONDS)
+        try:
+            return connection, await connection.prepare(self._statement)
+        except BaseException:
+            await self._pool.release(connection)
+            raise
 
 
 def quote_literal(value: str) -> str:

@@ -167,7 +167,7 @@ async def open_services(settings: MemorySettings) -> Services:
             StoreProbe("redis", redis.ping, is_required=False),
             StoreProbe("milvus", index.ping, is_required=False),
         ),
-        close=(close_executor, index.close, embedder.close, pool.close),
+        close=(close_executor, index.close, embedder.close, database.close),
     )
 
 

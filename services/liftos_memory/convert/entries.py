@@ -118,8 +118,8 @@ def entry_of_row(org: str, row: Row) -> entry_pb2.Entry:
     entry = entry_of_content(org, row)
     entry.origin = row["origin"]
     entry.etag = f"{row['tx']:x}"
-    entry.create_time.CopyFrom(timestamp(row["create_time"]))
-    entry.update_time.CopyFrom(timestamp(row["update_time"]))
+    _fill_timestamp(entry.create_time, row["create_time"])
+    _fill_timestamp(entry.update_time, row["update_time"])
     if row["slice"] is not None:
         entry.slice = f"orgs/{org}/slices/{row['slice'].hex}"
     return entry
@@ -191,10 +191,15 @@ def quality_message(issues: str | None) -> entry_pb2.Quality:
 
 def timestamp(time: datetime) -> timestamp_pb2.Timestamp:
     """Return the message of a point in time."""
+    message = timestamp_pb2.Timestamp()
+    _fill_timestamp(message, time)
+    return message
+
+
+def _fill_timestamp(message: timestamp_pb2.Timestamp, time: datetime) -> None:
     since = time - _EPOCH
-    return timestamp_pb2.Timestamp(
-        seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1_000
-    )
+    message.seconds = since.days * 86_400 + since.seconds
+    message.nanos = since.microseconds * 1_000
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

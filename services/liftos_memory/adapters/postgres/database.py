@@ -19,6 +19,7 @@ SCHEMA: Final = "memory"
 SCHEMA_VERSION: Final = 1
 """The schema that this code needs; servers and workers refuse to start on an older one."""
 
+_POINT_READ_CONNECTIONS: Final = 4
 _FENCE_CLOSED: Final = "LF001"
 _EPOCH_FENCED: Final = "LF002"
 
@@ -63,7 +64,19 @@ class Database:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self.pool: Final = pool
+        self.entry_reads: Final = postgres.PointReads(
+            pool,
+            "select * from read_entry($1, $2, $3)",
+            name="read_entry",
+            collection="entries",
+            connections=_POINT_READ_CONNECTIONS,
+        )
         self._months: set[date] = set()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.entry_reads.close()
+        await self.pool.close()
 
     @asynccontextmanager
     async def read(self, org: str, *, snapshot: bool = False) -> AsyncIterator[asyncpg.Connection]:

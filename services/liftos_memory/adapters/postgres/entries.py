@@ -5,6 +5,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
+from io import BytesIO
 from typing import Final
 
 import pyarrow as pa
@@ -54,6 +55,8 @@ returning old.org is null as inserted)
 select count(*) filter (where inserted), count(*) from written
 """  # noqa: S608 - column names are ours
 _RAW_COMPRESSION_LEVEL: Final = 6
+_ENCODED_AT_ONCE_ROWS: Final = 1_024
+"""Up to here an encoding takes about a millisecond, and a thread would cost more."""
 
 
 class PostgresEntryWrite(PostgresWrite):
@@ -68,7 +71,7 @@ class PostgresEntryWrite(PostgresWrite):
                 "batch",
                 schema_name="pg_temp",
                 format="binary",
-                source=_produced(lambda: copy_messages(database_table(rows))),
+                source=_encoded(rows),
             )
 
     async def upsert(self, rows: pa.Table) -> UpsertCounts:
@@ -250,11 +253,7 @@ class PostgresEntryStore:
 
     async def get(self, org: str, day: date, key: bytes) -> Row | None:
         """Return one entry, in one round trip."""
-        with postgres.translate_errors():
-            row: Row | None = await self._database.pool.fetchrow(
-                "select * from read_entry($1, $2, $3)", org, day, key
-            )
-        return row
+        return await self._database.entry_reads.fetchrow(org, day, key)
 
     async def list_page(
         self,
@@ -408,6 +407,13 @@ async def _slice(row: Record) -> StoredSlice:
         create_time=row["create_time"],
         end_time=row["end_time"],
     )
+
+
+def _encoded(rows: pa.Table) -> BytesIO | AsyncIterator[bytes]:
+    """Return rows as binary COPY data; a large table is encoded in a thread, on its way."""
+    if rows.num_rows <= _ENCODED_AT_ONCE_ROWS:
+        return BytesIO(b"".join(copy_messages(database_table(rows))))
+    return _produced(lambda: copy_messages(database_table(rows)))
 
 
 async def _produced(start: Callable[[], Iterator[bytes]]) -> AsyncIterator[bytes]:
