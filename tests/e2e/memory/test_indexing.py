@@ -444,6 +444,14 @@ def admin_url(stores: Stack, database: TestDatabase) -> str:
     return stores.postgres_admin_url(database.name)
 
 
+async def test_what_goes_wrong_under_the_lock_is_not_taken_for_an_outage(pieces: Pieces) -> None:
+    """An error of whoever leads comes out as it is, and the place is free again."""
+    for _ in range(2):
+        with pytest.raises(ConnectionResetError):
+            async with asyncio.timeout(5), pieces.store.lead():
+                raise ConnectionResetError
+
+
 async def test_one_worker_leads_and_another_takes_over_when_it_is_killed(
     start_worker: Callable[[], AbstractAsyncContextManager[asyncio.subprocess.Process]],
     admin_url: str,

@@ -218,16 +218,17 @@ class PostgresDocumentStore:
         lost = asyncio.Event()
         with postgres.translate_errors():
             connection = await self._database.pool.acquire()
-            try:
+        try:
+            with postgres.translate_errors():
                 await _take_leader_lock(connection)
-                connection.add_termination_listener(lambda _: lost.set())
-                yield lost
-            finally:
-                # The lock lives with the session, and a pooled session would keep it. One that was
-                # lost has left the pool by itself.
-                with suppress(asyncpg.InterfaceError):
-                    connection.terminate()
-                await self._database.pool.release(connection)
+            connection.add_termination_listener(lambda _: lost.set())
+            yield lost
+        finally:
+            # The lock lives with the session, and a pooled session would keep it. One that was
+            # lost has left the pool by itself.
+            with suppress(asyncpg.InterfaceError):
+                connection.terminate()
+            await self._database.pool.release(connection)
 
     async def pending(self) -> Sequence[PendingOrg]:
         """Return the orgs that are behind."""
