@@ -314,6 +314,43 @@ async def test_kill_and_restart(server: PostgresChild, pool: asyncpg.Pool) -> No
         assert await connection.fetchval("select 1") == 1
 
 
+def _point_reads(pool: asyncpg.Pool, statement: str) -> postgres.PointReads:
+    return postgres.PointReads(pool, statement, name="read", collection="t", connections=2)
+
+
+async def test_point_reads_share_few_connections(pool: asyncpg.Pool) -> None:
+    """Many calls at once wait for the connections that are kept, and each gets its own row."""
+    reads = _point_reads(pool, "select $1::int as number, pg_backend_pid() as backend")
+    rows = await asyncio.gather(*(reads.fetchrow(number) for number in range(40)))
+    assert [row["number"] for row in rows if row] == list(range(40))
+    assert len({row["backend"] for row in rows if row}) <= 2
+    await reads.close()
+    assert pool.get_idle_size() == pool.get_size()
+
+
+async def test_point_reads_outlive_errors_cancellation_and_a_kill(
+    server: PostgresChild, pool: asyncpg.Pool
+) -> None:
+    """A failed call takes its connection with it, and the next one begins with another."""
+    reads = _point_reads(pool, "select 1 / $1::int as quotient, pg_sleep($2)")
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await reads.fetchrow(0, 0.0)
+    slow = asyncio.create_task(reads.fetchrow(1, 30.0))
+    await asyncio.sleep(0.1)
+    slow.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await slow
+    assert await reads.fetchrow(1, 0.0)
+    server.kill()
+    with pytest.raises(StoreUnavailableError):
+        await reads.fetchrow(1, 0.0)
+    await server.start()
+    row = await reads.fetchrow(1, 0.0)
+    assert row is not None
+    assert row["quotient"] == 1
+    await reads.close()
+
+
 async def test_commit_on_a_lost_connection_is_not_a_success(
     server: PostgresChild, pool: asyncpg.Pool
 ) -> None:
