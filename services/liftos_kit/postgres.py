@@ -231,7 +231,7 @@ class PointReads:
         statement: What is read, with `$1` and so on.
         name: Name of the statement in traces and metrics.
         collection: The table that it reads.
-        connections: How many are kept at most.
+        connections: How many are kept at most, and never more than a quarter of the pool's.
     """
 
     def __init__(
@@ -241,7 +241,9 @@ class PointReads:
         self._statement = statement
         self._name = name
         self._collection = collection
-        self._free = asyncio.Semaphore(connections)
+        # Those who need the pool for more than a row must not starve.
+        kept = max(1, min(connections, pool.get_max_size() // 4))
+        self._free = asyncio.Semaphore(kept)
         self._idle: list[tuple[asyncpg.Connection, asyncpg.prepared_stmt.PreparedStatement]] = []
 
     async def fetchrow(self, *values: object) -> asyncpg.Record | None:
@@ -256,9 +258,7 @@ class PointReads:
                 try:
                     row: asyncpg.Record | None = await statement.fetchrow(*values)
                 except BaseException as error:
-                    # In whatever state it is, the next call begins with another one.
-                    connection.terminate()
-                    await self._pool.release(connection)
+                    await self._discard(connection)
                     if isinstance(error, asyncpg.InterfaceError):
                         raise StoreUnavailableError(STORE) from error
                     raise
@@ -276,15 +276,22 @@ class PointReads:
     ) -> tuple[asyncpg.Connection, asyncpg.prepared_stmt.PreparedStatement]:
         while self._idle:
             connection, statement = self._idle.pop()
-            if not connection.is_closed():
+            if not _is_lost(connection):
                 return connection, statement
-            await self._pool.release(connection)
+            await self._discard(connection)
         connection = await self._pool.acquire(timeout=_ACQUIRE_TIMEOUT_SECONDS)
         try:
             return connection, await connection.prepare(self._statement)
         except BaseException:
-            await self._pool.release(connection)
+            await self._discard(connection)
             raise
+
+    async def _discard(self, connection: asyncpg.Connection) -> None:
+        """Let go of a connection in whatever state it is; the next call begins with another."""
+        # The pool takes one back by itself where it broke.
+        with suppress(asyncpg.InterfaceError):
+            connection.terminate()
+            await self._pool.release(connection)
 
 
 def quote_literal(value: str) -> str:

@@ -12,8 +12,8 @@ class MemorySettings(ServiceSettings):
     """Settings of Memory's server, worker and schema runner."""
 
     port: Annotated[int, Field(ge=0, le=65_535)] = 8003
-    postgres_connections: Annotated[int, Field(ge=1, le=200)] = 20
-    """Connections to Postgres per process, at most."""
+    postgres_connections: Annotated[int, Field(ge=4, le=200)] = 20
+    """Connections to Postgres per process, at most; a quarter of them serves point reads alone."""
     executor_threads: Annotated[int, Field(ge=1, le=64)] = 2
     """Threads for checks, encodings and embeddings per process."""
     embedder: str = "onnx:all-MiniLM-L6-v2"
