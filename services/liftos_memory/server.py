@@ -162,7 +162,7 @@ async def open_services(settings: MemorySettings) -> Services:
     return Services(
         register=register,
         probes=(
-            StoreProbe("postgres", lambda: pool.fetchval("select 1")),
+            StoreProbe("postgres", lambda: pool.fetchval("/* ping */ select 1")),
             # Only searches need these two, and they say so themselves.
             StoreProbe("redis", redis.ping, is_required=False),
             StoreProbe("milvus", index.ping, is_required=False),

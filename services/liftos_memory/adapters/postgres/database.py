@@ -47,7 +47,7 @@ class Write:
         """
         if not self.version:
             self.version = await self.connection.fetchval(
-                "select end_write($1, $2, $3)",
+                "/* end_write */ select end_write($1, $2, $3)",
                 self.org,
                 self.origin,
                 inject_carrier().get("traceparent"),
@@ -103,7 +103,7 @@ class Database:
         async with postgres.transaction(self.pool, org=org) as connection:
             try:
                 row = await connection.fetchrow(
-                    "select tx, staging_exists from begin_write($1, $2, $3)",
+                    "/* begin_write */ select tx, staging_exists from begin_write($1, $2, $3)",
                     org,
                     context.fence_scope,
                     context.fencing_epoch,
@@ -120,14 +120,17 @@ class Database:
         if missing:
             async with postgres.transaction(self.pool, org=None) as connection:
                 await connection.execute(
-                    "select ensure_entry_partitions($1::date[])", sorted(missing)
+                    "/* ensure_entry_partitions */ select ensure_entry_partitions($1::date[])",
+                    sorted(missing),
                 )
             self._months |= missing
 
     async def last_version(self, org: str) -> int:
         """Return the org's newest version, 0 where it never wrote."""
         async with self.read(org) as connection:
-            version = await connection.fetchval("select last_version from orgs where org = $1", org)
+            version = await connection.fetchval(
+                "/* last_version */ select last_version from orgs where org = $1", org
+            )
         return version or 0
 
 

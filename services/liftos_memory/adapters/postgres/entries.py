@@ -42,8 +42,10 @@ from liftos_memory.ports import (
 )
 
 _SQL: Final = postgres.load_queries("liftos_memory", "sql/entries.sql")
-_UPSERT_BATCH: Final = upsert_sql("batch")
-_UPSERT_STAGED: Final = f"""
+_CREATE_BATCH: Final = f"/* create_batch */{CREATE_BATCH}"
+_STAGE_BATCH: Final = f"/* stage_batch */{STAGE_SQL}"
+_UPSERT_BATCH: Final = f"/* upsert_batch */{upsert_sql('batch')}"
+_UPSERT_STAGED: Final = f"""/* upsert_staged */
 with written as ({
     upsert_sql(
         "(select "
@@ -64,7 +66,7 @@ class PostgresEntryWrite(PostgresWrite):
 
     async def _copy_batch(self, rows: pa.Table) -> None:
         if not self._write.staging_exists:
-            await self._connection.execute(CREATE_BATCH)
+            await self._connection.execute(_CREATE_BATCH)
             self._write.staging_exists = True
         with telemetry.postgres_span("COPY", "batch"):
             await self._connection.copy_to_table(
@@ -89,7 +91,8 @@ class PostgresEntryWrite(PostgresWrite):
         """Delete what an origin wrote last."""
         condition, values = entry_condition(where, first_parameter=3)
         tag = await self._connection.execute(
-            f"delete from entries where org = $1 and origin = $2 and {condition}",  # noqa: S608
+            "/* purge_entries */ delete from entries"
+            f" where org = $1 and origin = $2 and {condition}",
             self._write.org,
             origin,
             *values,
@@ -157,7 +160,7 @@ class PostgresEntryWrite(PostgresWrite):
         if rows.num_rows == 0:
             return 0
         await self._copy_batch(rows)
-        await self._connection.execute(STAGE_SQL, self._write.org, slice_id, self._write.origin)
+        await self._connection.execute(_STAGE_BATCH, self._write.org, slice_id, self._write.origin)
         return int(rows.num_rows)
 
     async def commit_slice(self, opened: OpenSlice, raw: bytes) -> SliceCounts:
@@ -282,7 +285,7 @@ class PostgresEntryStore:
         )
         async with self._database.read(org) as connection:
             rows: Sequence[Row] = await connection.fetch(
-                f"select * from entries where org = $1 and {condition}"  # noqa: S608
+                f"/* list_entries */ select * from entries where org = $1 and {condition}"  # noqa: S608
                 f" order by {ordering} limit $2",
                 *values,
             )
@@ -295,12 +298,16 @@ class PostgresEntryStore:
         condition, values = entry_condition(where, first_parameter=3)
         matching = f"from entries where org = $1 and origin = $2 and {condition}"
         async with self._database.read(org, snapshot=True) as connection:
-            count = await connection.fetchval(f"select count(*) {matching}", org, origin, *values)
+            count = await connection.fetchval(
+                f"/* count_entries_of_origin */ select count(*) {matching}", org, origin, *values
+            )
             rows = await connection.fetch(
-                f"select date, entry_key {matching} order by date, entry_key limit {int(limit)}",
+                f"/* sample_entries_of_origin */ select date, entry_key {matching}"
+                f" order by date, entry_key limit ${len(values) + 3}",
                 org,
                 origin,
                 *values,
+                limit,
             )
         return count, [(row["date"], row["entry_key"]) for row in rows]
 
