@@ -91,7 +91,7 @@ class PostgresEntryWrite(PostgresWrite):
         """Delete what an origin wrote last."""
         condition, values = entry_condition(where, first_parameter=3)
         tag = await self._connection.execute(
-            "/* purge_entries */ delete from entries"
+            "/* purge_entries */ delete from entries"  # noqa: S608 - values are parameters
             f" where org = $1 and origin = $2 and {condition}",
             self._write.org,
             origin,
