@@ -24,7 +24,7 @@ ROOT_COMMANDS: Final = (
     LazyCommand("token", f"{_COMMANDS}.token", "Print a token that lets a caller in."),
     LazyCommand("entries", f"{_COMMANDS}.entries", "Import, list and sum daily numbers."),
     LazyCommand(
-        "search", f"{_COMMANDS}.search", "Find campaigns, weeks and notes by meaning and by words."
+        "search", f"{_COMMANDS}.search", "Find campaigns and their weeks by meaning and by words."
     ),
     LazyCommand(
         "calendar", f"{_COMMANDS}.calendar", "Show holidays, retail events and own events."
@@ -34,7 +34,7 @@ ROOT_COMMANDS: Final = (
     LazyCommand("sources", f"{_COMMANDS}.sources", "Keep the sources that entries come from."),
     LazyCommand("settings", f"{_COMMANDS}.settings", "Read and change the organisation."),
     LazyCommand("artifacts", f"{_COMMANDS}.artifacts", "Keep models, results and tables."),
-    LazyCommand("notes", f"{_COMMANDS}.notes", "Keep texts that search finds."),
+    LazyCommand("notes", f"{_COMMANDS}.notes", "Keep texts with all their versions."),
     LazyCommand("fence", f"{_COMMANDS}.fence", "Close and open writes."),
     LazyCommand("version", f"{_COMMANDS}.version", "Print the version of LiftOS."),
 )

@@ -15,7 +15,7 @@ from liftos_cli.memory_call import MemoryCall, calls_memory
 from liftos_cli.options import FilterOption, LimitOption
 from liftos_cli.output import Column, print_json
 
-app = command_app(summary="Keep texts that search finds.")
+app = command_app(summary="Keep texts with all their versions.")
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Name of the note, or its id alone.")]
 

@@ -29,14 +29,11 @@ async def search(
     *,
     mode: Annotated[
         str,
-        typer.Option(metavar="MODE", help="hybrid, neural, lexical, conceptual or knowledge."),
+        typer.Option(metavar="MODE", help="hybrid, neural or lexical."),
     ] = "hybrid",
     kind: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="KIND",
-            help="profile, weekly_digest, insight, artifact or note; may be repeated.",
-        ),
+        typer.Option(metavar="KIND", help="profile or weekly_digest; may be repeated."),
     ] = None,
     start: FromOption = None,
     end: ToOption = None,
@@ -50,7 +47,7 @@ async def search(
     ] = False,
     limit: LimitOption = 10,
 ) -> None:
-    """Find campaigns, weeks and notes by meaning and by words, best first."""
+    """Find campaigns, flows and their weeks by meaning and by words, best first."""
     pages = call.memory.search_documents(
         query,
         mode=mode,

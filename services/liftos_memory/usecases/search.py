@@ -14,6 +14,7 @@ from liftos_kit.core.errors import (
     StoreUnavailableError,
 )
 from liftos_memory.document_ports import DocumentStore, ObjectMetrics, StoredDocument
+from liftos_memory.domain.documents import DocumentKind
 from liftos_memory.domain.fusion import (
     FusedAnswer,
     FusedHit,
@@ -32,6 +33,7 @@ LEG_DEPTH: Final = 200
 
 _POLL_SECONDS: Final = 0.05
 _BUILT: Final = (SearchMode.NEURAL, SearchMode.LEXICAL)
+_WRITTEN: Final = (DocumentKind.PROFILE, DocumentKind.WEEKLY_DIGEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +123,15 @@ class Search:
         leg answers.
 
         Raises:
-            NotBuiltError: A leg is asked for that this version does not have.
+            NotBuiltError: A leg or a kind is asked for that this version does not have.
             StoreUnavailableError: No leg answers.
         """
         for mode in request.weights:
             if mode not in _BUILT:
                 raise NotBuiltError(f"Search by {mode.value}")
+        for kind in request.scope.kinds:
+            if kind not in _WRITTEN:
+                raise NotBuiltError(f"Search of documents of kind {kind.value}")
         if not request.query.strip():
             raise InvalidFieldsError.of("query", "say what to look for", rule="required")
         org = request.scope.org

@@ -446,11 +446,14 @@ async def test_another_org_is_never_seen(
         {"mode": document_pb2.SEARCH_MODE_KNOWLEDGE},
         {"mode": HYBRID, "weights": [{"mode": "SEARCH_MODE_KNOWLEDGE", "weight": 1.0}]},
         {"like": document_pb2.ObjectRef(platform="meta", account_id="1")},
+        {"kinds": [document_pb2.DOCUMENT_KIND_INSIGHT]},
+        {"kinds": [document_pb2.DOCUMENT_KIND_ARTIFACT]},
+        {"kinds": [PROFILE, document_pb2.DOCUMENT_KIND_NOTE]},
     ],
     ids=str,
 )
 async def test_what_is_not_built_says_so(crowd: Any, fields: dict[str, Any]) -> None:
-    """Modes that this version lacks answer UNIMPLEMENTED, never as another mode."""
+    """Modes and kinds that this version lacks answer UNIMPLEMENTED, never as if none were found."""
     refusal = await _refused(crowd, CROWD, **fields)
     assert refusal.code is grpc.StatusCode.UNIMPLEMENTED
     assert refusal.reason == "ERROR_REASON_NOT_BUILT"
