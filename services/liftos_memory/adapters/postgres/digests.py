@@ -147,15 +147,18 @@ order by {columns} limit {most}
         self, org: str, statement: str, parameters: Sequence[object]
     ) -> tuple[Sequence[Record], int]:
         """Run a statement that may take as long as the caller waits, and tell the org's version."""
-        seconds = min(remaining_seconds(_LONGEST_SECONDS) or _LONGEST_SECONDS, _LONGEST_SECONDS)
+        remaining = remaining_seconds()
+        seconds = _LONGEST_SECONDS if remaining is None else min(remaining, _LONGEST_SECONDS)
+        # At least one, because none at all is no limit.
+        milliseconds = max(1, round(seconds * 1_000))
         async with self.database.read(org, snapshot=True) as connection:
             version = await connection.fetchval(
                 "/* last_version */ select last_version from orgs where org = $1", org
             )
             await connection.execute(
-                f"/* statement_timeout */ set local statement_timeout = {round(seconds * 1_000)}"
+                f"/* statement_timeout */ set local statement_timeout = {milliseconds}"
             )
-            rows = await connection.fetch(statement, *parameters, timeout=seconds)
+            rows = await connection.fetch(statement, *parameters, timeout=milliseconds / 1_000)
         return rows, version or 0
 
 
