@@ -26,7 +26,7 @@ from liftos_memory.adapters.postgres.entry_columns import (
     entry_condition,
     upsert_sql,
 )
-from liftos_memory.adapters.postgres.writes import PostgresWrite, begin
+from liftos_memory.adapters.postgres.writes import PostgresWrite, affected, begin
 from liftos_memory.domain.slices import Lineage, SliceScope, SliceState
 from liftos_memory.domain.sources import BUILT_IN_SOURCES
 from liftos_memory.ports import (
@@ -84,7 +84,7 @@ class PostgresEntryWrite(PostgresWrite):
         tag = await self._connection.execute(
             _UPSERT_BATCH, self._write.org, None, self._write.origin, self._write.tx
         )
-        upserted = _affected(tag)
+        upserted = affected(tag)
         return UpsertCounts(upserted, rows.num_rows - upserted)
 
     async def purge(self, origin: str, where: Filter | None) -> int:
@@ -97,7 +97,7 @@ class PostgresEntryWrite(PostgresWrite):
             origin,
             *values,
         )
-        return _affected(tag)
+        return affected(tag)
 
     async def lock_stream(self, stream_id: str) -> StreamPosition:
         """Read a stream's position under a lock."""
@@ -166,7 +166,7 @@ class PostgresEntryWrite(PostgresWrite):
     async def commit_slice(self, opened: OpenSlice, raw: bytes) -> SliceCounts:
         """Replace the slice's scope by its staged rows."""
         org, scope = self._write.org, opened.scope
-        vanished = _affected(
+        vanished = affected(
             await _SQL.vanish(
                 self._connection,
                 org=org,
@@ -183,7 +183,7 @@ class PostgresEntryWrite(PostgresWrite):
         inserted, written = await self._connection.fetchrow(
             _UPSERT_STAGED, org, opened.slice, self._write.origin, self._write.tx
         )
-        rows = _affected(await _SQL.drop_staged(self._connection, org=org, slice=opened.slice))
+        rows = affected(await _SQL.drop_staged(self._connection, org=org, slice=opened.slice))
         counts = SliceCounts(rows, inserted, written - inserted, vanished)
         await self._close_slice(opened.slice, SliceState.COMMITTED, counts, raw=raw)
         return counts
@@ -341,10 +341,6 @@ class PostgresEntryStore:
     async def last_version(self, org: str) -> int:
         """Return the org's newest version."""
         return await self._database.last_version(org)
-
-
-def _affected(tag: str) -> int:
-    return int(tag.rsplit(" ", 1)[1])
 
 
 def _beyond(

@@ -6,6 +6,7 @@ from typing import Final
 
 from liftos_kit import postgres
 from liftos_memory.adapters.postgres.database import Database
+from liftos_memory.adapters.postgres.writes import affected
 from liftos_memory.domain.exchange_rates import ExchangeRate
 from liftos_memory.metrics_ports import RateKey
 from liftos_memory.ports import UpsertCounts, WriteContext
@@ -31,7 +32,7 @@ class PostgresRateStore:
                 rates=[rate.rate for rate in rates],
                 sources=[rate.source for rate in rates],
             )
-            upserted = int(tag.rsplit(" ", 1)[1])
+            upserted = affected(tag)
             version = await write.finish()
         return UpsertCounts(upserted, len(rates) - upserted), version
 

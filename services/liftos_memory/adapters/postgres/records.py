@@ -9,7 +9,7 @@ from liftos_kit import postgres
 from liftos_kit.core.filters import Filter
 from liftos_memory.adapters.postgres.database import Database
 from liftos_memory.adapters.postgres.record_columns import RECORD_COLUMNS, record_condition
-from liftos_memory.adapters.postgres.writes import PostgresWrite, begin
+from liftos_memory.adapters.postgres.writes import PostgresWrite, affected, begin
 from liftos_memory.domain.records import Collection, Record
 from liftos_memory.ports import Row, UpsertCounts, WriteContext
 from liftos_memory.record_ports import RecordWrite
@@ -43,7 +43,7 @@ class PostgresRecordWrite(PostgresWrite):
             content_types=[record.content_type for record in records],
             digests=[record.sha256() for record in records],
         )
-        upserted = _affected(tag)
+        upserted = affected(tag)
         return UpsertCounts(upserted, len(records) - upserted)
 
     async def keep_checkpoint(self, scope: str, checkpoint: bytes) -> None:
@@ -54,7 +54,7 @@ class PostgresRecordWrite(PostgresWrite):
 
     async def purge(self, collection: Collection, origin: str) -> int:
         """Delete what an origin wrote last."""
-        return _affected(
+        return affected(
             await _SQL.purge_records(
                 self._connection, org=self._write.org, collection=collection, origin=origin
             )
@@ -163,7 +163,3 @@ class PostgresRecordStore:
     async def last_version(self, org: str) -> int:
         """Return the org's newest version."""
         return await self._database.last_version(org)
-
-
-def _affected(tag: str) -> int:
-    return int(tag.rsplit(" ", 1)[1])

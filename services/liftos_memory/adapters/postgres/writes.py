@@ -31,6 +31,11 @@ async def begin(database: Database, org: str, context: WriteContext) -> AsyncIte
         raise StoreUnavailableError(postgres.STORE, retry_after_seconds=0.1) from error
 
 
+def affected(tag: str) -> int:
+    """Return how many rows a statement wrote, from the tag that it ended with."""
+    return int(tag.rsplit(" ", 1)[1])
+
+
 class PostgresWrite:
     """A write under way; see `liftos_kit.core.repeatable.RequestMemory`."""
 
