@@ -47,7 +47,7 @@ async def search(
     ] = False,
     limit: LimitOption = 10,
 ) -> None:
-    """Find campaigns, flows and their weeks by meaning and by words, best first."""
+    """Find campaigns and their weeks by meaning and by words, best first."""
     pages = call.memory.search_documents(
         query,
         mode=mode,
