@@ -3,15 +3,13 @@
 import inspect
 from pathlib import Path
 
-import pytest
 from google.rpc import error_details_pb2
 from grpc import StatusCode
 
 from liftos.common.v1 import error_reason_pb2
 from liftos_kit.core import errors
-from liftos_kit.core.errors import DomainError, FieldViolation, InvalidFieldsError, NotBuiltError
+from liftos_kit.core.errors import DomainError, FieldViolation, InvalidFieldsError
 from liftos_kit.status import CODES, status_of
-from liftos_kit.unimplemented import not_built
 
 REASONS = set(error_reason_pb2.ErrorReason.keys()) - {"ERROR_REASON_UNSPECIFIED"}
 
@@ -56,9 +54,3 @@ def test_details_stay_small() -> None:
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
     assert info.metadata["violation_count"] == "500"
-
-
-def test_what_is_not_built_says_what() -> None:
-    """The sentence names the thing."""
-    with pytest.raises(NotBuiltError, match="Comparing by segment is not part of this version yet"):
-        not_built("Comparing by segment")
