@@ -1,9 +1,7 @@
 """Money in int64 micros: exact sums, one rounding rule (half to even), no floats."""
 
-import re
 from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from fractions import Fraction
 from typing import Final
 
 MICROS: Final = 1_000_000
@@ -12,24 +10,9 @@ MICROS: Final = 1_000_000
 INT64_MINIMUM: Final = -(2**63)
 INT64_MAXIMUM: Final = 2**63 - 1
 
-_CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
-# Wide enough for any int64 with six places and for what platforms send.
-_EXACT: Final = Context(prec=60, rounding=ROUND_HALF_EVEN)
-
 
 class MoneyError(ValueError):
-    """An amount or a currency that cannot be kept."""
-
-
-def check_currency_code(code: str) -> str:
-    """Return an ISO 4217 code as it came.
-
-    Raises:
-        MoneyError: It is not three upper-case letters.
-    """
-    if not _CURRENCY.fullmatch(code):
-        raise MoneyError(f"{code!r} is no currency code; write three upper-case letters, as USD")
-    return code
+    """An amount that cannot be kept."""
 
 
 def check_int64(value: int) -> int:
@@ -58,11 +41,6 @@ def micros_from_decimal(amount: Decimal) -> int:
     return check_int64(int(scaled.to_integral_value(rounding=ROUND_HALF_EVEN)))
 
 
-def decimal_from_micros(micros: int) -> Decimal:
-    """Convert micros to currency units, exactly, with six places."""
-    return Decimal(check_int64(micros)).scaleb(-6, context=_EXACT)
-
-
 def split_by_largest_remainder(total: int, weights: Sequence[int]) -> list[int]:
     """Split an integer in proportion to weights so that the parts sum to it exactly.
 
@@ -89,18 +67,3 @@ def split_by_largest_remainder(total: int, weights: Sequence[int]) -> list[int]:
     for index in by_remainder[: total - sum(parts)]:
         parts[index] += 1
     return parts
-
-
-def convert_micros(micros: int, *, rate: Decimal) -> int:
-    """Convert micros of one currency to micros of another, rounding half to even.
-
-    Args:
-        micros: Amount in micros of the first currency.
-        rate: Units of the second currency for one unit of the first.
-
-    Raises:
-        MoneyError: The rate is not finite or the result does not fit into 64 bits.
-    """
-    if not rate.is_finite():
-        raise MoneyError(f"{rate} is no exchange rate")
-    return check_int64(round(micros * Fraction(rate)))
