@@ -17,7 +17,6 @@ from liftos_kit.core.errors import InvalidFieldsError, PageTokenError
 
 _SIGNATURE_BYTES: Final = 16
 _MAXIMUM_TOKEN_CHARACTERS: Final = 4096
-_PAGING_FIELDS: Final = frozenset({"page_size", "page_token"})
 
 JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 
@@ -72,13 +71,6 @@ class PageTokens:
             signature.update(len(part).to_bytes(8, "big"))
             signature.update(part)
         return signature.digest()[:_SIGNATURE_BYTES]
-
-
-def digest_fields(method: str, fields: Mapping[str, JsonValue]) -> bytes:
-    """Return the digest of a request given as plain values, without its paging fields."""
-    kept = {name: value for name, value in fields.items() if name not in _PAGING_FIELDS}
-    text = json.dumps([method, kept], sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).digest()
 
 
 def effective_page_size(requested: int, *, default: int, maximum: int) -> int:
