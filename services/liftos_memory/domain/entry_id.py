@@ -11,7 +11,6 @@ give the same text.
 """
 
 import re
-from collections.abc import Iterable
 from datetime import date
 from typing import Final
 
@@ -111,11 +110,6 @@ def format_entry_id(day: date, digest: bytes) -> str:
     if len(digest) != DIGEST_SIZE_BYTES:
         raise EntryIdError(digest.hex(), f"its digest has {len(digest)} bytes, not 16")
     return f"{day.year:04d}{day.month:02d}{day.day:02d}-{digest.hex()}"
-
-
-def format_entry_ids(days: Iterable[date], digests: Iterable[bytes]) -> list[str]:
-    """Return the ids of many entries; both inputs have the same length."""
-    return [format_entry_id(day, digest) for day, digest in zip(days, digests, strict=True)]
 
 
 def parse_entry_id(text: str) -> tuple[date, bytes]:

@@ -15,7 +15,6 @@ from liftos_memory.domain.entry_id import (
     EntryKeyError,
     entry_ids,
     format_entry_id,
-    format_entry_ids,
     parse_entry_id,
 )
 
@@ -102,7 +101,6 @@ def test_id_text_round_trips(day: date, digest: bytes) -> None:
     """Parsing a formatted id gives back its parts."""
     text = format_entry_id(day, digest)
     assert parse_entry_id(text) == (day, digest)
-    assert format_entry_ids([day], [digest]) == [text]
 
 
 @given(st.text(max_size=50) | st.from_regex(r"[0-9]{8}-[0-9a-f]{32}", fullmatch=True))
