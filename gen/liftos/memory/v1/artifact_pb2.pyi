@@ -137,7 +137,7 @@ Global___Artifact: _TypeAlias = Artifact  # noqa: Y015
 
 @_typing.final
 class Note(_message.Message):
-    """Note is a text that a module writes, found by search."""
+    """Note is a text that a module writes, kept with all its versions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -632,7 +632,7 @@ class ActionCount(_message.Message):
     action_type: _builtins.str
     """The platform's word, such as "omni_purchase"."""
     window: _builtins.str
-    """Attribution window, such as "7d_click"; empty is the platform's default."""
+    """Attribution window in the platform's word, such as "7d_click"; Meta's "default" is the account's own."""
     count_micros: _builtins.int
     """How many, in millionths."""
     value_micros: _builtins.int

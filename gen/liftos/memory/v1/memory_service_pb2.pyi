@@ -329,7 +329,7 @@ class BatchUpsertEntriesRequest(_message.Message):
     their names without prefix ("CAMPAIGN"), date is date32, metrics are int64 or double.
     """
     origin: _builtins.str
-    """What writes, such as a run or a migration step; purging by it undoes the write."""
+    """What writes, such as a run or a migration step; what it wrote can be purged by it."""
     request_id: _builtins.str
     """UUID; the same id with the same payload answers the same for 24 h. Empty relies on the
     natural key.
@@ -337,9 +337,11 @@ class BatchUpsertEntriesRequest(_message.Message):
     validate_only: _builtins.bool
     """Check and answer as if written; write nothing."""
     fence_scope: _builtins.str
-    """Which fence and which position the write belongs to; empty is the stream's own id."""
+    """Which fence the write belongs to; empty heeds the fence of "*" only."""
     fencing_epoch: _builtins.int
-    """The writer's epoch; a lower one than the scope's is refused with EPOCH_FENCED."""
+    """The writer's epoch; a lower one than the scope's is refused with EPOCH_FENCED, a higher one raises
+    the scope's. A writer without one is refused by a closed scope only.
+    """
     @_builtins.property
     def rows(self) -> _entry_pb2.EntryBatch:
         """Typed rows, at most 500."""
@@ -440,13 +442,15 @@ class IngestEntriesRequest(_message.Message):
     their names without prefix ("CAMPAIGN"), date is date32, metrics are int64 or double.
     """
     origin: _builtins.str
-    """What writes, such as a run or a migration step; purging by it undoes the write."""
+    """What writes, such as a run or a migration step; what it wrote can be purged by it."""
     fencing_epoch: _builtins.int
-    """The writer's epoch; a lower one than the scope's is refused with EPOCH_FENCED."""
+    """The writer's epoch; a lower one than the scope's is refused with EPOCH_FENCED, a higher one raises
+    the scope's. A writer without one is refused by a closed scope only.
+    """
     checkpoint: _builtins.bytes
     """Kept in the same transaction as the rows and given back by GetStreamPosition, at most 64 KiB."""
     fence_scope: _builtins.str
-    """Which fence and which position the write belongs to; empty is the stream's own id."""
+    """Which fence the write belongs to; empty is the stream's own id."""
     @_builtins.property
     def rows(self) -> _entry_pb2.EntryBatch:
         """Typed rows, at most 500."""
@@ -3038,15 +3042,17 @@ class BatchUpsertArtifactsRequest(_message.Message):
     parent: _builtins.str
     """orgs/{org}."""
     origin: _builtins.str
-    """What writes, such as a run or a migration step; purging by it undoes the write."""
+    """What writes, such as a run or a migration step; what it wrote can be purged by it."""
     request_id: _builtins.str
     """UUID; the same id with the same payload answers the same for 24 h. Empty relies on the
     natural key.
     """
     fence_scope: _builtins.str
-    """Which fence and which position the write belongs to; empty is the stream's own id."""
+    """Which fence and which position the write belongs to; empty heeds the fence of "*" only."""
     fencing_epoch: _builtins.int
-    """The writer's epoch; a lower one than the scope's is refused with EPOCH_FENCED."""
+    """The writer's epoch; a lower one than the scope's is refused with EPOCH_FENCED, a higher one raises
+    the scope's. A writer without one is refused by a closed scope only.
+    """
     checkpoint: _builtins.bytes
     """Kept in the same transaction as the rows and given back by GetStreamPosition, at most 64 KiB."""
     @_builtins.property
@@ -3290,15 +3296,17 @@ class BatchUpsertNotesRequest(_message.Message):
     parent: _builtins.str
     """orgs/{org}."""
     origin: _builtins.str
-    """What writes, such as a run or a migration step; purging by it undoes the write."""
+    """What writes, such as a run or a migration step; what it wrote can be purged by it."""
     request_id: _builtins.str
     """UUID; the same id with the same payload answers the same for 24 h. Empty relies on the
     natural key.
     """
     fence_scope: _builtins.str
-    """Which fence and which position the write belongs to; empty is the stream's own id."""
+    """Which fence and which position the write belongs to; empty heeds the fence of "*" only."""
     fencing_epoch: _builtins.int
-    """The writer's epoch; a lower one than the scope's is refused with EPOCH_FENCED."""
+    """The writer's epoch; a lower one than the scope's is refused with EPOCH_FENCED, a higher one raises
+    the scope's. A writer without one is refused by a closed scope only.
+    """
     checkpoint: _builtins.bytes
     """Kept in the same transaction as the rows and given back by GetStreamPosition, at most 64 KiB."""
     @_builtins.property

@@ -352,7 +352,7 @@ class MemoryServiceServicer:
 
     def PurgeEntries(self, request, context):
         """PurgeEntries deletes all that an origin wrote and that nothing has overwritten since: the undo of
-        a run or a migration step.
+        a run or a migration step. What the origin had overwritten does not come back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

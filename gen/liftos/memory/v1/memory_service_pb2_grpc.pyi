@@ -74,7 +74,7 @@ class MemoryServiceStub:
     """
     PurgeEntries: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.PurgeEntriesRequest, _memory_service_pb2.PurgeEntriesResponse]
     """PurgeEntries deletes all that an origin wrote and that nothing has overwritten since: the undo of
-    a run or a migration step.
+    a run or a migration step. What the origin had overwritten does not come back.
     """
     GetSlice: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetSliceRequest, _memory_service_pb2.GetSliceResponse]
     """GetSlice reads a slice, with its raw answer where asked. NOT_FOUND."""
@@ -221,7 +221,7 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """
     PurgeEntries: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.PurgeEntriesRequest, _memory_service_pb2.PurgeEntriesResponse]  # type: ignore[assignment]
     """PurgeEntries deletes all that an origin wrote and that nothing has overwritten since: the undo of
-    a run or a migration step.
+    a run or a migration step. What the origin had overwritten does not come back.
     """
     GetSlice: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetSliceRequest, _memory_service_pb2.GetSliceResponse]  # type: ignore[assignment]
     """GetSlice reads a slice, with its raw answer where asked. NOT_FOUND."""
@@ -419,7 +419,7 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.PurgeEntriesResponse, _abc.Awaitable[_memory_service_pb2.PurgeEntriesResponse]]:
         """PurgeEntries deletes all that an origin wrote and that nothing has overwritten since: the undo of
-        a run or a migration step.
+        a run or a migration step. What the origin had overwritten does not come back.
         """
 
     @_abc_1.abstractmethod
