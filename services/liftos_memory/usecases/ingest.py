@@ -31,6 +31,7 @@ from liftos_memory.ports import (
 from liftos_memory.usecases.batches import PreparedBatch, prepare_batch
 
 _PREPARED_AHEAD: Final = 2
+_KEPT_ORGS: Final = 4_096
 _NOTHING: Final = UpsertCounts(0, 0)
 
 
@@ -232,6 +233,7 @@ class Ingest:
         """Queue messages with the checks of their batches under way; None ends the queue."""
         opened: OpenSlice | OpenSliceAction | None = position.open_slice
         last_sequence = position.last_sequence
+        preparing: asyncio.Future[PreparedBatch] | None = None
         try:
             async for message in messages:
                 preparing = None
@@ -250,8 +252,15 @@ class Ingest:
                         case _:
                             assert_never(message.action)
                 await ahead.put((message, preparing))
-        finally:
+        except asyncio.CancelledError:
+            # The writer has gone: nobody makes room in the queue any more.
+            if preparing is not None:
+                preparing.cancel()
+            raise
+        except Exception:
             await ahead.put(None)
+            raise
+        await ahead.put(None)
 
     async def _apply(
         self, org: str, stream_id: str, message: StreamMessage, prepared: PreparedBatch | None
@@ -331,6 +340,8 @@ class Ingest:
         known = self._platforms.get(org)
         fresh = known is None
         if known is None:
+            if len(self._platforms) >= _KEPT_ORGS:
+                self._platforms.clear()
             known = self._platforms[org] = await self._store.platforms(org)
         prepared = await self._run_prepare(rows, known, opened)
         if not fresh and any(
