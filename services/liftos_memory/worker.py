@@ -112,19 +112,16 @@ async def _follow(settings: MemorySettings, stop: asyncio.Event) -> None:
         on_round=_measure_round,
         continue_trace=_continue_trace,
     )
-    beside = (
-        asyncio.create_task(
-            Housekeeping(PostgresPerishables(database)).run(stop), name="housekeeping"
-        ),
-        asyncio.create_task(watch_lag(store, _measure_lag, stop), name="lag"),
-    )
     try:
         _log.info("working", model=embedder.model_id)
-        await indexing.run_alone(stop)
+        # An error in any of them ends the worker, so that it is seen and started again.
+        async with asyncio.TaskGroup() as programs:
+            programs.create_task(indexing.run_alone(stop), name="indexing")
+            programs.create_task(watch_lag(store, _measure_lag, stop), name="lag")
+            programs.create_task(
+                Housekeeping(PostgresPerishables(database)).run(stop), name="housekeeping"
+            )
     finally:
-        for task in beside:
-            task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
         await index.close()
         await embedder.close()
         await pool.close()
