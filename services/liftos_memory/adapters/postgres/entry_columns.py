@@ -17,8 +17,6 @@ CONTENT_COLUMNS: Final = tuple(
 )
 """What a writer can change about an entry; any difference here makes a new version of it."""
 
-KEY_COLUMNS: Final = tuple(field.name for field in ENTRY_FIELDS if field.kind is FieldKind.KEY)
-
 BATCH_COLUMNS: Final = (
     "date",
     "entry_key",
