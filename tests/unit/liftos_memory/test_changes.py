@@ -1,7 +1,5 @@
 """The loop behind every feed: what it reads, what it tells, and when."""
 
-# ruff: noqa: ARG002 - a store of one org and one selection
-
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
