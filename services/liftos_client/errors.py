@@ -43,6 +43,7 @@ from liftos.common.v1.error_reason_pb2 import ErrorReason
 _PREFIX: Final = "ERROR_REASON_"
 _DOMAIN: Final = "liftos.dev"
 _SHOWN_VIOLATIONS: Final = 5
+_SAME_CHARACTERS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +104,15 @@ class LiftosError(Exception):
 
     def __str__(self) -> str:
         lines = [self.message or self.code.name]
-        shown = self.field_violations[:_SHOWN_VIOLATIONS]
+        # Where there is but one, the message often says it already.
+        violations = [
+            violation
+            for violation in self.field_violations
+            if violation.description[:_SAME_CHARACTERS] not in self.message
+        ]
+        shown = violations[:_SHOWN_VIOLATIONS]
         lines += [f"  {violation.field}: {violation.description}" for violation in shown]
-        if more := len(self.field_violations) - len(shown):
+        if more := len(violations) - len(shown):
             lines.append(f"  and {more} more")
         if self.trace_id:
             lines.append(f"  trace {self.trace_id}")

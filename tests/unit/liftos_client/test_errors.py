@@ -10,6 +10,7 @@ from grpc_status import rpc_status
 from liftos.common.v1.error_reason_pb2 import ErrorReason
 from liftos_client.errors import (
     ERRORS_BY_REASON,
+    FieldViolation,
     GateUnmetError,
     LiftosError,
     NotFoundError,
@@ -74,6 +75,18 @@ def test_unmet_gates_are_listed() -> None:
     error = decode_error(_of_status(_status("ERROR_REASON_GATE_UNMET", code, failure)))
     assert isinstance(error, GateUnmetError)
     assert str(error) == "text\n  accuracy: 0.98, and 0.99 is needed"
+
+
+def test_what_the_message_says_is_not_said_again() -> None:
+    """A violation that is the message itself stays an attribute, and is printed once."""
+    text = "filter, character 0: 'campaing_id' is no field; the fields are account_id"
+    error = LiftosError(
+        f"{text}, campaign_id",
+        code=grpc.StatusCode.INVALID_ARGUMENT,
+        field_violations=[FieldViolation("filter", f"{text}…")],
+    )
+    assert len(error.field_violations) == 1
+    assert str(error) == f"{text}, campaign_id"
 
 
 @pytest.mark.parametrize("details", [b"\xff\xff\xff", b"", b"\x08\x0e"])
