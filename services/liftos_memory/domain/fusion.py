@@ -159,7 +159,10 @@ def explain(
     ]
     sentence = f"Score {hit.score:.3f}: {' and '.join(reasons)}"
     if matched_words:
-        sentence += f"; it names {', '.join(dict.fromkeys(matched_words))}"
+        words: dict[str, str] = {}
+        for word in matched_words:
+            words.setdefault(word.casefold(), word)
+        sentence += f"; it names {', '.join(words.values())}"
     if failed:
         sentence += f"; {' and '.join(mode.value for mode in failed)} did not answer and added 0"
     return f"{sentence}."

@@ -87,7 +87,7 @@ def test_failed_leg_adds_nothing_and_is_named() -> None:
 def test_explanation_names_legs_words_and_numbers() -> None:
     """A reader sees rank, measure and contribution of each leg, and the words that matched."""
     answer = fuse([Leg(NEURAL, 0.5, hits(a=0.714)), Leg(LEXICAL, 0.5, hits(a=4.2))])
-    assert explain(answer.hits[0], matched_words=["Spring", "sale", "Spring"]) == (
+    assert explain(answer.hits[0], matched_words=["Spring", "sale", "spring"]) == (
         "Score 1.000: rank 1 by meaning (cosine 0.714, adds 0.500) and rank 1 by words"
         " (BM25 4.2, adds 0.500); it names Spring, sale."
     )
