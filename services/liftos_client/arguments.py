@@ -1,6 +1,6 @@
 """What methods take for convenience, turned into what requests hold."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
@@ -83,6 +83,17 @@ def enum_value(
         raise _invalid(name, f"{value!r} is none of {words}")
     number: Any = found.number
     return number  # type: ignore[no-any-return]  # numbers of the enum's own values
+
+
+def text_list(texts: Sequence[str], *, field: str) -> Sequence[str]:
+    """Return the texts as they are.
+
+    Raises:
+        FieldInvalidError: It is one text, which would be taken for a list of its letters.
+    """
+    if isinstance(texts, str):
+        raise _invalid(field, f"{texts!r} is no list of texts; write [{texts!r}]")
+    return texts
 
 
 def enum_word(enum: "_EnumTypeWrapper[_Value]", value: int) -> str:

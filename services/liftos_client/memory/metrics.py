@@ -15,6 +15,7 @@ from liftos_client.arguments import (
     date_range,
     enum_value,
     optional_date_range,
+    text_list,
 )
 from liftos_client.memory.base import MemoryCalls
 from liftos_client.memory.entries import Level
@@ -74,7 +75,7 @@ class MetricsMethods(MemoryCalls):
             date_range=date_range(start_date, end_date),
             level=enum_value(EntryLevel, level, field="level"),
             granularity=enum_value(pb.Granularity, granularity, field="granularity"),
-            group_by=group_by,
+            group_by=text_list(group_by, field="group_by"),
             filter=filter,
             minimum_quality_score=minimum_quality_score,
             currency_code=currency_code,
@@ -119,7 +120,7 @@ class MetricsMethods(MemoryCalls):
             date_range=date_range(start_date, end_date),
             level=enum_value(EntryLevel, level, field="level"),
             granularity=enum_value(pb.Granularity, granularity, field="granularity"),
-            group_by=group_by,
+            group_by=text_list(group_by, field="group_by"),
             filter=filter,
             minimum_quality_score=minimum_quality_score,
             currency_code=currency_code,
