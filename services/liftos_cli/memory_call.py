@@ -18,7 +18,7 @@ from liftos_cli.errors import CommandError, ExitCode
 from liftos_cli.local_stack import DataDirOption, chosen_data_dir, memory_address, token_secret
 from liftos_cli.output import say
 from liftos_cli.tokens import issue_token
-from liftos_client.connection import Client, TlsOptions, connect
+from liftos_client.connection import Client, TlsOptions, connect, org_of_token
 from liftos_client.errors import LiftosError
 from liftos_client.memory import MemoryClient
 
@@ -186,7 +186,8 @@ def open_client(server: ServerOptions) -> Client:
     """Return a client of the server that the options, the environment or the stack names.
 
     Raises:
-        CommandError: No server or no token is known, or a TLS file cannot be read.
+        CommandError: No server or no token is known, the token is of another organisation than
+            was asked for, or a TLS file cannot be read.
     """
     data_dir = chosen_data_dir(server.data_dir)
     own_target = memory_address(data_dir) if server.target is None else None
@@ -198,6 +199,11 @@ def open_client(server: ServerOptions) -> Client:
             exit_code=ExitCode.UNREACHABLE,
         )
     token = server.token or _make_token(server, data_dir, target)
+    if server.org and (org := org_of_token(token)) != server.org:
+        raise CommandError(
+            f"the token is of organisation {org!r}, not of {server.org!r}",
+            advice="use a token of that organisation, or leave --org and LIFTOS_ORG away",
+        )
     return connect(target, token=token, tls=_tls(server), timeout_seconds=server.timeout)
 
 

@@ -71,6 +71,17 @@ def test_the_token_is_all_that_is_printed() -> None:
     assert outcome.stderr == ""
 
 
+def test_a_token_of_another_organisation_is_refused() -> None:
+    """Numbers of one organisation are never shown for those of another."""
+    environment = {"LIFTOS_JWT_SECRET": "s" * 32}
+    arguments = ["token", "--org", "demo", "--role", "reader"]
+    token = CliRunner().invoke(app, arguments, env=environment).stdout.strip()
+    arguments = ["entries", "list", "--target", "127.0.0.1:1", "--token", token, "--org", "acme"]
+    outcome = CliRunner().invoke(app, arguments)
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
+    assert "the token is of organisation 'demo', not of 'acme'" in outcome.stderr
+
+
 def test_tables_are_plain_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
     """Columns with two spaces between, numbers flush right, one line for each row."""
     columns = [Column("name"), Column("clicks", number=True)]
