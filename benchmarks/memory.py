@@ -380,7 +380,7 @@ def _queries() -> dict[str, pb.QueryMetricsRequest]:
         "daily_by_account_and_platform": query(
             "2025-01-01", "2025-07-19", "DAY", "platform", "account_id"
         ),
-        "monthly_total_by_campaign": query(
+        "half_year_total_by_campaign": query(
             "2025-01-01", "2025-06-30", "TOTAL", "campaign_id", where='platform = "meta"'
         ),
         "weekday_by_account": query(
