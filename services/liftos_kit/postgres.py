@@ -11,9 +11,8 @@ each in a transaction of its own, and never changed afterwards.
 import asyncio
 import hashlib
 import json
-import random
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
@@ -35,9 +34,6 @@ Phase = Literal["pre", "post"]
 
 _CONNECT_TIMEOUT_SECONDS: Final = 5.0
 _ACQUIRE_TIMEOUT_SECONDS: Final = 5.0
-_LISTEN_PROBE_SECONDS: Final = 30.0
-_LISTEN_FIRST_DELAY_SECONDS: Final = 0.1
-_LISTEN_LAST_DELAY_SECONDS: Final = 5.0
 _IDENTIFIER: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _SCHEMA_FILE: Final = re.compile(r"(\d{4})_(pre|post)_[a-z0-9_]+\.sql")
 
@@ -322,60 +318,6 @@ def load_queries(package: str, file: str) -> Any:  # noqa: ANN401 - its methods 
     return aiosql.from_str(text, _NamedStatements, mandatory_parameters=False)
 
 
-async def listen(url: str, channel: str) -> AsyncGenerator[str, None]:
-    """Yield the payloads notified on a channel, for ever, over a connection of its own.
-
-    Yields an empty string after each connect and reconnect: what was notified before is lost,
-    so the reader must look for itself. Equal payloads that nobody has read yet are merged.
-    """
-    delay_seconds = _LISTEN_FIRST_DELAY_SECONDS
-    while True:
-        try:
-            async for payload in _listen_once(url, channel):
-                delay_seconds = _LISTEN_FIRST_DELAY_SECONDS
-                yield payload
-        except (*_LOST, asyncpg.InterfaceError) as error:
-            reason = type(error).__name__
-        else:
-            reason = "closed"
-        _log.warning("postgres listener reconnects", channel=channel, reason=reason)
-        await asyncio.sleep(delay_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-        delay_seconds = min(delay_seconds * 2, _LISTEN_LAST_DELAY_SECONDS)
-
-
-async def _listen_once(url: str, channel: str) -> AsyncGenerator[str, None]:
-    """Yield payloads until the connection ends."""
-    pending: dict[str, None] = {"": None}
-    changed = asyncio.Event()
-
-    def on_notification(_: object, __: int, ___: str, payload: str) -> None:
-        pending[payload] = None
-        changed.set()
-
-    connection = await asyncpg.connect(
-        url,
-        timeout=_CONNECT_TIMEOUT_SECONDS,
-        command_timeout=_CONNECT_TIMEOUT_SECONDS,
-        server_settings={"application_name": f"liftos listen {channel}"},
-    )
-    try:
-        connection.add_termination_listener(lambda _: changed.set())
-        await connection.add_listener(channel, on_notification)
-        while not connection.is_closed():
-            while pending:
-                payload = next(iter(pending))
-                del pending[payload]
-                yield payload
-            try:
-                async with asyncio.timeout(_LISTEN_PROBE_SECONDS):
-                    await changed.wait()
-            except TimeoutError:
-                await connection.fetchval("select 1")
-            changed.clear()
-    finally:
-        connection.terminate()
-
-
 def read_schema_files(directory: Traversable) -> tuple[SchemaFile, ...]:
     """Return the schema files of a directory in the order in which they apply.
 
@@ -403,11 +345,6 @@ def read_schema_files(directory: Traversable) -> tuple[SchemaFile, ...]:
             sha256=hashlib.sha256(content).hexdigest(),
         )
     return tuple(sorted(found.values(), key=_order))
-
-
-def head_version(directory: Traversable) -> int:
-    """Return the newest version in a directory of schema files, 0 if there is none."""
-    return max((file.version for file in read_schema_files(directory)), default=0)
 
 
 async def current_version(pool: asyncpg.Pool, *, schema: str) -> int:

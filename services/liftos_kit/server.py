@@ -200,13 +200,7 @@ async def _serve(application: Application, worker: Worker | None) -> int:
     settings = application.settings
     configured = telemetry.configure(
         application.name,
-        telemetry.TelemetrySettings(
-            otlp_endpoint=settings.otlp_endpoint,
-            trace_sample_ratio=settings.trace_sample_ratio,
-            span_directory=settings.span_directory,
-            log_level=settings.log_level,
-            log_format=settings.log_format,
-        ),
+        telemetry.settings_of(settings),
     )
     stop = asyncio.Event()
     _on_signals(stop)

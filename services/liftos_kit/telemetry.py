@@ -53,6 +53,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from liftos_kit.redaction import redact_event, redact_text
+from liftos_kit.settings import ServiceSettings
 from liftos_kit.spans import SpanFileProcessor
 
 SCOPE: Final = "liftos"
@@ -183,6 +184,17 @@ class TelemetrySettings:
     span_directory: Path | None = None
     log_level: str = "INFO"
     log_format: Literal["json", "console"] = "json"
+
+
+def settings_of(service: ServiceSettings) -> TelemetrySettings:
+    """Return where the telemetry of a service goes."""
+    return TelemetrySettings(
+        otlp_endpoint=service.otlp_endpoint,
+        trace_sample_ratio=service.trace_sample_ratio,
+        span_directory=service.span_directory,
+        log_level=service.log_level,
+        log_format=service.log_format,
+    )
 
 
 class MetricsServer:

@@ -44,13 +44,7 @@ def work(settings: MemorySettings) -> int:
 async def _work(settings: MemorySettings) -> int:
     configured = telemetry.configure(
         "liftos-memory-worker",
-        telemetry.TelemetrySettings(
-            otlp_endpoint=settings.otlp_endpoint,
-            trace_sample_ratio=settings.trace_sample_ratio,
-            span_directory=settings.span_directory,
-            log_level=settings.log_level,
-            log_format=settings.log_format,
-        ),
+        telemetry.settings_of(settings),
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -23,11 +23,12 @@ from enum import Enum
 from typing import Final, assert_never
 
 from liftos_kit.core.errors import FilterError
-from liftos_kit.core.money import INT64_MAXIMUM, INT64_MINIMUM
 
 MAXIMUM_CHARACTERS: Final = 2_000
 MAXIMUM_DEPTH: Final = 32
 MAXIMUM_TERMS: Final = 100
+
+_INT64: Final = range(-(2**63), 2**63)
 
 Value = str | int | float | bool | date
 
@@ -574,7 +575,7 @@ def _value(name: str, field: FilterField, literal: _Token) -> Value:
             wanted = "a whole number of 64 bits, without quotes"
             if bare and re.fullmatch(r"[+-]?[0-9]{1,19}", text):
                 number = int(text)
-                value = number if INT64_MINIMUM <= number <= INT64_MAXIMUM else None
+                value = number if number in _INT64 else None
         case FieldType.REAL:
             wanted = "a number, without quotes"
             if bare and re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):

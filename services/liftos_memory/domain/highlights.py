@@ -29,11 +29,6 @@ class Highlight:
     spans: tuple[TextSpan, ...]
 
 
-def matching_spans(text: str, query: str) -> tuple[TextSpan, ...]:
-    """Return where words of `text` share a term with `query`, in order, without overlaps."""
-    return tuple(TextSpan(token.start, token.end) for token in _matches(text, query))
-
-
 def highlight(
     text: str,
     query: str,
@@ -71,11 +66,6 @@ def highlight(
         seen |= frozenset(term for token in inside for term in token.terms) & wanted
         taken.append(range(start, end))
     return tuple(found)
-
-
-def _matches(text: str, query: str) -> list[Token]:
-    wanted = frozenset(lexical_terms(query))
-    return [token for token in tokenize(text) if wanted.intersection(token.terms)]
 
 
 def _best_window(

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liftos_memory.domain.highlights import highlight, matching_spans
+from liftos_memory.domain.highlights import highlight
 from liftos_memory.domain.lexical import lexical_terms
 
 WORDS = [
@@ -23,9 +23,10 @@ TEXTS = st.lists(st.sampled_from(WORDS), max_size=60).map(" ".join) | st.text(ma
 
 def test_stems_match_and_offsets_hold_beyond_ascii() -> None:
     """Words match by stem, and offsets count characters."""
-    text = "😀 Über: Conversions ROSE in the Café."
-    spans = matching_spans(text, "conversion cafe uber")
-    assert [text[span.start : span.end] for span in spans] == ["Über", "Conversions", "Café"]
+    text = "Rising 😀 Über: Conversions ROSE in the Café."
+    (piece,) = highlight(text, "conversion cafe uber")
+    assert piece.snippet == text
+    assert [text[span.start : span.end] for span in piece.spans] == ["Über", "Conversions", "Café"]
 
 
 def test_the_piece_with_most_terms_comes_first() -> None:
@@ -71,6 +72,12 @@ def test_pieces_are_slices_that_match(text: str, query: str, pieces: int, charac
 def test_every_span_shares_a_term_with_the_query(text: str, query: str) -> None:
     """What is marked is what the lexical leg matches, and nothing else is left out."""
     wanted = set(lexical_terms(query))
-    spans = matching_spans(text, query)
-    assert all(wanted & set(lexical_terms(text[span.start : span.end])) for span in spans)
+    pieces = highlight(text, query, maximum_characters=max(len(text), 1))
+    spans = [
+        (start + span.start, start + span.end)
+        for piece in pieces
+        for start in [text.index(piece.snippet)]
+        for span in piece.spans
+    ]
+    assert all(wanted & set(lexical_terms(text[start:end])) for start, end in spans)
     assert bool(spans) == bool(wanted & set(lexical_terms(text)))
