@@ -53,7 +53,10 @@ def read_arrow(data: bytes) -> pa.Table:
         table.validate(full=True)
         _check_size(decoded_bytes(table))
     except (pa.ArrowException, struct.error, OSError, ValueError) as error:
-        raise ArrowInvalidError(str(error).splitlines()[0][:200]) from error
+        reason = str(error).splitlines()[0][:200]
+        raise ArrowInvalidError(
+            f"the {len(data)} bytes are no valid Arrow IPC stream: {reason}"
+        ) from error
     # Whatever comes after the first stream, or is cut off at the end of a batch, would be lost
     # without a word.
     read_bytes = source.tell()

@@ -49,6 +49,12 @@ def test_no_part_of_a_stream_is_taken_for_the_whole(
         read_arrow(whole[:length])
 
 
+def test_bytes_that_are_no_stream_are_named_as_such() -> None:
+    """The reader's own words come after what was being read."""
+    with pytest.raises(ArrowInvalidError, match="^the 9 bytes are no valid Arrow IPC stream: "):
+        read_arrow(b"date,cost")
+
+
 @given(_streams, st.binary(min_size=1, max_size=40))
 def test_nothing_may_follow_a_stream(made: tuple[pa.Table, int], rest: bytes) -> None:
     """Not a few bytes, and not another stream: they would be lost without a word."""
