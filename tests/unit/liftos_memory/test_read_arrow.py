@@ -51,7 +51,7 @@ def test_no_part_of_a_stream_is_taken_for_the_whole(
 
 def test_bytes_that_are_no_stream_are_named_as_such() -> None:
     """The reader's own words come after what was being read."""
-    with pytest.raises(ArrowInvalidError, match="^the 9 bytes are no valid Arrow IPC stream: "):
+    with pytest.raises(ArrowInvalidError, match=r"^the 9 bytes are no valid Arrow IPC stream: "):
         read_arrow(b"date,cost")
 
 
