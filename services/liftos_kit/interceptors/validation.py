@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 
 from liftos_kit.contents import Search, search_for_unstorable
 from liftos_kit.core.errors import FieldViolation, InvalidFieldsError
+from liftos_kit.core.pattern_words import explain_mismatch
 from liftos_kit.interceptors.around import Around, Method
 
 
@@ -45,7 +46,24 @@ class ValidationLayer:
 
 def _violation(found: protovalidate.Violation) -> FieldViolation:
     proto = found.proto
-    return FieldViolation(field=_path(proto.field), description=proto.message, rule=proto.rule_id)
+    return FieldViolation(
+        field=_path(proto.field), description=_description(found), rule=proto.rule_id
+    )
+
+
+def _description(found: protovalidate.Violation) -> str:
+    """Say what is allowed in the words of a person, where protovalidate's are a program's."""
+    message = found.proto.message
+    match found.proto.rule_id:
+        case "string.pattern":
+            text, pattern = str(found.field_value), str(found.rule_value)
+            return explain_mismatch(text, pattern) or message
+        case "string.in":
+            return f"must be one of {', '.join(found.rule_value)}"
+        case "enum.not_in" if list(found.rule_value) == [0]:
+            return "must be given"
+        case _:
+            return message
 
 
 def _path(path: protovalidate.FieldPathPb | None) -> str:
