@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from difflib import get_close_matches
 from enum import Enum
 from typing import Final, assert_never
 
@@ -510,12 +511,11 @@ class _Parser:
         self._terms += 1
         if self._terms > MAXIMUM_TERMS:
             raise FilterError(f"more than {MAXIMUM_TERMS} comparisons", position=token.position)
-        field = self._schema.get(token.text) if token.kind is _Kind.BARE else None
+        if token.kind is not _Kind.BARE:
+            raise FilterError(f"expected a field, not {_shown(token)}", position=token.position)
+        field = self._schema.get(token.text)
         if field is None:
-            raise FilterError(
-                f"{_shown(token)} is no field; the fields are {', '.join(sorted(self._schema))}",
-                position=token.position,
-            )
+            raise FilterError(_unknown_field(token.text, self._schema), position=token.position)
         operator = self._next()
         if operator.kind is not _Kind.OPERATOR:
             raise FilterError(
@@ -543,6 +543,13 @@ class _Parser:
 
 def _shown(token: _Token) -> str:
     return token.kind.value if token.kind is _Kind.END else repr(token.text)
+
+
+def _unknown_field(name: str, schema: Mapping[str, FilterField]) -> str:
+    if close := get_close_matches(name, schema, n=2):
+        return f"{name!r} is no field; did you mean {' or '.join(close)}?"
+    fields = ", ".join(sorted(schema))
+    return f"{name!r} is no field that can be filtered, as no metric is; the fields are {fields}"
 
 
 def _has(name: str, field: FilterField, literal: _Token) -> Filter:

@@ -240,7 +240,11 @@ def test_what_can_be_written(text: str, term: Filter) -> None:
 @pytest.mark.parametrize(
     ("text", "position", "said"),
     [
-        ("org=other", 0, "'org' is no field; the fields are campaign_name"),
+        ("spend=5", 0, "'spend' is no field that can be filtered, as no metric is; the fields are"),
+        ("org=other", 0, "the fields are campaign_name"),
+        ("campaing=5", 0, "'campaing' is no field; did you mean campaign_name?"),
+        ("clicks=1 AND", 12, "expected a field, not the end"),
+        ('"clicks"=1', 0, "expected a field, not 'clicks'"),
         ("clicks", 6, "expected an operator after clicks, not the end"),
         ("clicks=", 7, "expected a value after =, not the end"),
         ("clicks=AND", 7, "expected a value"),
