@@ -44,11 +44,20 @@ class UpsertCounts:
 
 @dataclass(frozen=True, slots=True)
 class SliceCounts:
-    """What a slice did to its scope, and how many rows it has."""
+    """What a slice did to its scope, and how many rows it has.
+
+    Attributes:
+        rows: Rows that it has; those of no other count were there as they are.
+        inserted: That were not there.
+        restated: That were there with other numbers or names.
+        settled: Of which nothing changed but whether they are final.
+        vanished: That were there and are not among its rows.
+    """
 
     rows: int
     inserted: int
-    changed: int
+    restated: int
+    settled: int
     vanished: int
 
 

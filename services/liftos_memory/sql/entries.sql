@@ -59,15 +59,15 @@ delete from staged_entries where org = :org and slice = :slice;
 
 -- name: close_slice!
 update slices
-set state = :state, row_count = :row_count, inserted_count = :inserted_count, changed_count = :changed_count,
-    vanished_count = :vanished_count, raw = :raw, raw_size_bytes = :raw_size_bytes,
+set state = :state, row_count = :row_count, inserted_count = :inserted_count,
+    restated_count = :restated_count, settled_count = :settled_count, vanished_count = :vanished_count, raw = :raw, raw_size_bytes = :raw_size_bytes,
     abort_reason = :abort_reason, end_time = now(), tx = current_setting('liftos.tx')::bigint
 where org = :org and slice = :slice;
 
 -- name: get_slice^
 select slice, platform, account_id, level, start_date, end_date, attribution_key, date_basis, source,
-       api_version, request_id, query_hash, fetch_time, state, row_count, inserted_count, changed_count,
-       vanished_count, raw_size_bytes, origin, create_time, end_time,
+       api_version, request_id, query_hash, fetch_time, state, row_count, inserted_count,
+       restated_count, settled_count, vanished_count, raw_size_bytes, origin, create_time, end_time,
        case when :with_raw then raw end as raw
 from slices where org = :org and slice = :slice;
 

@@ -77,7 +77,7 @@ class Entries:
         force: bool,
         repeatable: Repeatable[tuple[int, list[str], int]] | None,
     ) -> tuple[int, list[str], int] | bytes:
-        """Delete what an origin wrote last, or with `force` false only count it.
+        """Delete what belongs to an origin, or with `force` false only count it.
 
         Returns how many, ids of some of them and the org's version, or the answer that the same
         request was given before.

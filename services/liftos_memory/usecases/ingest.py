@@ -400,7 +400,7 @@ def _slice_state_error(stream_id: str, state: str, allowed: list[str]) -> StateT
 
 
 def _committed(sequence: int, slice_id: UUID, counts: SliceCounts) -> Acknowledgement:
-    upserted = counts.inserted + counts.changed
+    upserted = counts.inserted + counts.restated + counts.settled
     return Acknowledgement(
         sequence,
         0,

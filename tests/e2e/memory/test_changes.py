@@ -437,6 +437,39 @@ async def test_restatements(memory_client: ClientFactory, org: str) -> None:
         assert ranged == expected
 
 
+async def test_settling_is_no_restatement(memory_client: ClientFactory, org: str) -> None:
+    """A row that only became final stays with its origin and slice, and is no correction."""
+    client = memory_client(org)
+    day = _DAYS[0]
+    first = await _replace_slice(
+        client, org, "run", 1, day, _entry("c1", day, 1), _entry("c2", day, 2)
+    )
+    settled = [_entry("c1", day, 1), _entry("c2", day, 5)]
+    for entry in settled:
+        entry.final = True
+    second = await _replace_slice(client, org, "later", 1, day, *settled)
+    found, _ = await _restatements(client, org)
+    assert [(r.before.campaign_id, list(r.changed_fields)) for r in found] == [
+        ("c2", ["metrics.clicks", "final"])
+    ]
+    listed = await client.ListEntries(
+        pb.ListEntriesRequest(parent=f"orgs/{org}", order_by="campaign_id")
+    )
+    assert [(e.final, e.origin, e.slice) for e in listed.entries] == [
+        (True, "run", first[-1].slice),
+        (True, "later", second[-1].slice),
+    ]
+    counts = (await client.GetSlice(pb.GetSliceRequest(name=second[-1].slice))).slice
+    assert (counts.row_count, counts.inserted_count) == (2, 0)
+    assert (counts.restated_count, counts.settled_count, counts.vanished_count) == (1, 1, 0)
+    purged = await client.PurgeEntries(
+        pb.PurgeEntriesRequest(
+            parent=f"orgs/{org}", origin="later", force=True, request_id=str(uuid4())
+        )
+    )
+    assert purged.purge_count == 1
+
+
 async def test_bad_restatement_queries(memory_client: ClientFactory, org: str) -> None:
     """Slices of another form or org, days that are none and foreign tokens are refused."""
     client = memory_client(org)

@@ -126,6 +126,9 @@ async def test_older_writers_and_fences(memory_client: ClientFactory, org: str) 
     assert refusal.reason == "ERROR_REASON_EPOCH_FENCED"
     assert refusal.metadata == {"current_epoch": "5", "received_epoch": "4"}
     assert await _write(client, org, scope="run", epoch=5) is None
+    nameless = await _write(client, org, scope="run")
+    assert nameless is not None, "a writer without an epoch is one of epoch 0"
+    assert nameless.metadata == {"current_epoch": "5", "received_epoch": "0"}
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await _set(client, org, "run", 4)
     assert refusal_of(caught.value).reason == "ERROR_REASON_EPOCH_FENCED"

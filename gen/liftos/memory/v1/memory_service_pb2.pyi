@@ -340,7 +340,7 @@ class BatchUpsertEntriesRequest(_message.Message):
     """Which fence the write belongs to; empty heeds the fence of "*" only."""
     fencing_epoch: _builtins.int
     """The writer's epoch; a lower one than the scope's is refused with EPOCH_FENCED, a higher one raises
-    the scope's. A writer without one is refused by a closed scope only.
+    the scope's. A writer without one is one of epoch 0.
     """
     @_builtins.property
     def rows(self) -> _entry_pb2.EntryBatch:
@@ -445,7 +445,7 @@ class IngestEntriesRequest(_message.Message):
     """What writes, such as a run or a migration step; what it wrote can be purged by it."""
     fencing_epoch: _builtins.int
     """The writer's epoch; a lower one than the scope's is refused with EPOCH_FENCED, a higher one raises
-    the scope's. A writer without one is refused by a closed scope only.
+    the scope's. A writer without one is one of epoch 0.
     """
     checkpoint: _builtins.bytes
     """Kept in the same transaction as the rows and given back by GetStreamPosition, at most 64 KiB."""
@@ -3051,7 +3051,7 @@ class BatchUpsertArtifactsRequest(_message.Message):
     """Which fence and which position the write belongs to; empty heeds the fence of "*" only."""
     fencing_epoch: _builtins.int
     """The writer's epoch; a lower one than the scope's is refused with EPOCH_FENCED, a higher one raises
-    the scope's. A writer without one is refused by a closed scope only.
+    the scope's. A writer without one is one of epoch 0.
     """
     checkpoint: _builtins.bytes
     """Kept in the same transaction as the rows and given back by GetStreamPosition, at most 64 KiB."""
@@ -3305,7 +3305,7 @@ class BatchUpsertNotesRequest(_message.Message):
     """Which fence and which position the write belongs to; empty heeds the fence of "*" only."""
     fencing_epoch: _builtins.int
     """The writer's epoch; a lower one than the scope's is refused with EPOCH_FENCED, a higher one raises
-    the scope's. A writer without one is refused by a closed scope only.
+    the scope's. A writer without one is one of epoch 0.
     """
     checkpoint: _builtins.bytes
     """Kept in the same transaction as the rows and given back by GetStreamPosition, at most 64 KiB."""

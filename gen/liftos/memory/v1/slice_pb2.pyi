@@ -176,12 +176,13 @@ class Slice(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     ROW_COUNT_FIELD_NUMBER: _builtins.int
     INSERTED_COUNT_FIELD_NUMBER: _builtins.int
-    CHANGED_COUNT_FIELD_NUMBER: _builtins.int
+    RESTATED_COUNT_FIELD_NUMBER: _builtins.int
     VANISHED_COUNT_FIELD_NUMBER: _builtins.int
     RAW_SIZE_BYTES_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    SETTLED_COUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """orgs/{org}/slices/{slice}."""
     state: Global___SliceState.ValueType
@@ -190,14 +191,18 @@ class Slice(_message.Message):
     """Rows of the slice."""
     inserted_count: _builtins.int
     """Entries that were new."""
-    changed_count: _builtins.int
-    """Entries that the slice changed."""
+    restated_count: _builtins.int
+    """Entries that it restated: with other numbers or names than before."""
     vanished_count: _builtins.int
     """Entries that were there before and vanished with the slice."""
     raw_size_bytes: _builtins.int
     """Size of the raw answer before compression, in bytes; 0 where none was given."""
     origin: _builtins.str
-    """What wrote it."""
+    """What wrote it. An entry belongs to the slice and the origin that gave it its numbers and names;
+    one that finds them as they are, or only settles them, does not take it over.
+    """
+    settled_count: _builtins.int
+    """Entries of which it changed nothing but whether they are final."""
     @_builtins.property
     def scope(self) -> Global___SliceScope:
         """What it replaced."""
@@ -223,16 +228,17 @@ class Slice(_message.Message):
         state: Global___SliceState.ValueType = ...,
         row_count: _builtins.int = ...,
         inserted_count: _builtins.int = ...,
-        changed_count: _builtins.int = ...,
+        restated_count: _builtins.int = ...,
         vanished_count: _builtins.int = ...,
         raw_size_bytes: _builtins.int = ...,
         origin: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        settled_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "lineage", b"lineage", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_count", b"changed_count", "create_time", b"create_time", "end_time", b"end_time", "inserted_count", b"inserted_count", "lineage", b"lineage", "name", b"name", "origin", b"origin", "raw_size_bytes", b"raw_size_bytes", "row_count", b"row_count", "scope", b"scope", "state", b"state", "vanished_count", b"vanished_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "inserted_count", b"inserted_count", "lineage", b"lineage", "name", b"name", "origin", b"origin", "raw_size_bytes", b"raw_size_bytes", "restated_count", b"restated_count", "row_count", b"row_count", "scope", b"scope", "settled_count", b"settled_count", "state", b"state", "vanished_count", b"vanished_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -240,7 +246,9 @@ Global___Slice: _TypeAlias = Slice  # noqa: Y015
 
 @_typing.final
 class Restatement(_message.Message):
-    """Restatement is one change of an entry that had been there before: a platform corrected itself."""
+    """Restatement is one change of an entry that had been there before: a platform corrected itself.
+    That an entry became final, and nothing else, is no restatement.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

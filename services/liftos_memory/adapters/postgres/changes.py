@@ -11,7 +11,11 @@ from asyncpg import Record
 from liftos_kit import postgres
 from liftos_kit.core.filters import Filter
 from liftos_memory.adapters.postgres.database import Database
-from liftos_memory.adapters.postgres.entry_columns import BATCH_COLUMNS, entry_condition
+from liftos_memory.adapters.postgres.entry_columns import (
+    BATCH_COLUMNS,
+    entry_condition,
+    restated_condition,
+)
 from liftos_memory.adapters.postgres.record_columns import RECORD_COLUMNS
 from liftos_memory.domain.entry_id import format_entry_id, parse_entry_id
 from liftos_memory.domain.records import Collection
@@ -185,7 +189,7 @@ class PostgresChangeStore:
     async def restatements(
         self, org: str, query: RestatementQuery, *, after: Position | None, limit: int
     ) -> Sequence[Change]:
-        """Return changes of entries that were there before."""
+        """Return corrections of entries that were there before; to settle one is none."""
         condition, values = entry_condition(query.where, first_parameter=3)
         parameters: list[Any] = [org, limit, *values]
 
@@ -214,23 +218,29 @@ class PostgresChangeStore:
             )
         else:
             beyond = "true"
-        matching_after = "".join(
-            f""" or exists (
+        def exists_after(holds: str) -> str:
+            return " or ".join(
+                f"""exists (
                 select from {table} a where a.org = $1 and a.date = h.date
                 and a.entry_key = h.entry_key and a.tx = h.superseded_tx and {lasting}
-                and {condition})"""
-            for table, lasting in (
-                ("entries", "true"),
-                ("entry_history", "a.superseded_tx <> a.tx"),
+                and {holds})"""
+                for table, lasting in (
+                    ("entries", "true"),
+                    ("entry_history", "a.superseded_tx <> a.tx"),
+                )
             )
-        )
+
+        matches = condition
+        if query.where is not None:
+            matches += f" or {exists_after(condition)}"
+        settled = exists_after(f"not {restated_condition('h', 'a')}")
         statement = f"""/* restatements */
 with changed as materialized (
     select c.version, c.tx, c.commit_time, c.origin, k.date, k.entry_key
     from commits c cross join lateral (
         select date, entry_key from entry_history h
         where org = $1 and superseded_tx = c.tx and tx <> c.tx
-        and ({condition}{matching_after if query.where is not None else ""})
+        and ({matches}) and not ({settled})
     ) k
     where {of_commit} and {beyond}
     order by c.version desc, k.date, k.entry_key limit $2

@@ -24,6 +24,7 @@ from liftos_memory.adapters.postgres.entry_columns import (
     copy_messages,
     database_table,
     entry_condition,
+    restated_condition,
     upsert_sql,
 )
 from liftos_memory.adapters.postgres.writes import PostgresWrite, affected, begin
@@ -53,8 +54,10 @@ with written as ({
         + " from staged_entries where org = $1 and slice = $2::uuid order by date, entry_key)"
     )
 }
-returning old.org is null as inserted)
-select count(*) filter (where inserted), count(*) from written
+returning old.org is null as inserted, {restated_condition("old", "new")} as restated)
+select count(*) filter (where inserted), count(*) filter (where restated and not inserted),
+       count(*) filter (where not restated)
+from written
 """  # noqa: S608 - column names are ours
 _RAW_COMPRESSION_LEVEL: Final = 6
 _ENCODED_AT_ONCE_ROWS: Final = 1_024
@@ -88,7 +91,7 @@ class PostgresEntryWrite(PostgresWrite):
         return UpsertCounts(upserted, rows.num_rows - upserted)
 
     async def purge(self, origin: str, where: Filter | None) -> int:
-        """Delete what an origin wrote last."""
+        """Delete what belongs to an origin."""
         condition, values = entry_condition(where, first_parameter=3)
         tag = await self._connection.execute(
             "/* purge_entries */ delete from entries"  # noqa: S608 - values are parameters
@@ -180,11 +183,11 @@ class PostgresEntryWrite(PostgresWrite):
                 date_basis=scope.date_basis,
             )
         )
-        inserted, written = await self._connection.fetchrow(
+        inserted, restated, settled = await self._connection.fetchrow(
             _UPSERT_STAGED, org, opened.slice, self._write.origin, self._write.tx
         )
         rows = affected(await _SQL.drop_staged(self._connection, org=org, slice=opened.slice))
-        counts = SliceCounts(rows, inserted, written - inserted, vanished)
+        counts = SliceCounts(rows, inserted, restated, settled, vanished)
         await self._close_slice(opened.slice, SliceState.COMMITTED, counts, raw=raw)
         return counts
 
@@ -192,7 +195,7 @@ class PostgresEntryWrite(PostgresWrite):
         """Drop the staged rows of a slice."""
         await _SQL.drop_staged(self._connection, org=self._write.org, slice=slice_id)
         await self._close_slice(
-            slice_id, SliceState.ABORTED, SliceCounts(0, 0, 0, 0), abort_reason=reason
+            slice_id, SliceState.ABORTED, SliceCounts(0, 0, 0, 0, 0), abort_reason=reason
         )
 
     async def _close_slice(
@@ -216,7 +219,8 @@ class PostgresEntryWrite(PostgresWrite):
             state=state,
             row_count=counts.rows,
             inserted_count=counts.inserted,
-            changed_count=counts.changed,
+            restated_count=counts.restated,
+            settled_count=counts.settled,
             vanished_count=counts.vanished,
             raw=compressed,
             raw_size_bytes=len(raw),
@@ -402,7 +406,11 @@ async def _slice(row: Record) -> StoredSlice:
         ),
         state=SliceState(row["state"]),
         counts=SliceCounts(
-            row["row_count"], row["inserted_count"], row["changed_count"], row["vanished_count"]
+            row["row_count"],
+            row["inserted_count"],
+            row["restated_count"],
+            row["settled_count"],
+            row["vanished_count"],
         ),
         raw_size_bytes=row["raw_size_bytes"],
         raw=None if raw is None else await asyncio.to_thread(zstandard.decompress, raw),

@@ -17,6 +17,9 @@ CONTENT_COLUMNS: Final = tuple(
 )
 """What a writer can change about an entry; any difference here makes a new version of it."""
 
+REPORTED_COLUMNS: Final = tuple(name for name in CONTENT_COLUMNS if name != "final")
+"""What a platform can correct; that a number has settled is no correction."""
+
 BATCH_COLUMNS: Final = (
     "date",
     "entry_key",
@@ -52,26 +55,34 @@ def _assignments(columns: tuple[str, ...]) -> str:
     return ", ".join(f"{column} = excluded.{column}" for column in columns)
 
 
+def restated_condition(before: str, after: str) -> str:
+    """Return SQL that is true where a row's numbers or names differ between two states."""
+    return (
+        f"({_prefixed(before, REPORTED_COLUMNS)})"
+        f" is distinct from ({_prefixed(after, REPORTED_COLUMNS)})"
+    )
+
+
 def upsert_sql(source: str) -> str:
     """Return the statement that writes the rows of `source` and skips those that are the same.
 
-    Parameters: org, slice, origin, tx. One row each for what it wrote: whether it was new.
+    A row belongs to the slice and the origin that reported its numbers: who finds them unchanged,
+    or only settles them, does not take it over, so that purging that origin leaves it.
+
+    Parameters: org, slice, origin, tx. One row each for what it wrote.
     """
     columns = (*BATCH_COLUMNS, "slice", "origin", "create_time", "update_time", "tx")
-    changed = (
-        *CONTENT_COLUMNS,
-        "quality_score",
-        "quality_issues",
-        "slice",
-        "origin",
-        "update_time",
-        "tx",
+    changed = (*CONTENT_COLUMNS, "quality_score", "quality_issues", "update_time", "tx")
+    restated = restated_condition("e", "excluded")
+    owner = ", ".join(
+        f"{column} = case when {restated} then excluded.{column} else e.{column} end"
+        for column in ("slice", "origin")
     )
     return f"""
 insert into entries as e (org, {", ".join(columns)})
 select $1, {_batch_values("b")}, $2::uuid, $3, now(), now(), $4
 from {source} b
-on conflict (org, date, entry_key) do update set {_assignments(changed)}
+on conflict (org, date, entry_key) do update set {_assignments(changed)}, {owner}
 where ({_prefixed("e", CONTENT_COLUMNS)})
     is distinct from ({_prefixed("excluded", CONTENT_COLUMNS)})
 """  # noqa: S608 - column names are ours

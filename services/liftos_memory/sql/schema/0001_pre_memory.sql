@@ -158,7 +158,8 @@ create table slices (
     state smallint not null,
     row_count bigint not null default 0,
     inserted_count bigint not null default 0,
-    changed_count bigint not null default 0,
+    restated_count bigint not null default 0,
+    settled_count bigint not null default 0,
     vanished_count bigint not null default 0,
     raw bytea,
     raw_size_bytes bigint not null default 0,
@@ -375,6 +376,7 @@ create table embeddings (
 );
 
 -- Begins a write: sets the org, takes the fences of the scope, gives the transaction its number.
+-- A writer without an epoch is one of epoch 0.
 --
 -- Writers share an advisory lock with each other, and a change of the fence takes it alone: when the fence
 -- has changed, no write from before is under way. Raises LF001 (closed; detail: epoch and scope)
@@ -403,7 +405,7 @@ begin
         if fence.closed then
             raise exception 'fence closed' using errcode = 'LF001', detail = fence.epoch || ' ' || p_scope;
         end if;
-        if p_epoch is not null and p_epoch < coalesce(fence.epoch, -1) then
+        if coalesce(p_epoch, 0) < fence.epoch then
             raise exception 'epoch fenced' using errcode = 'LF002', detail = fence.epoch::text;
         end if;
         if p_epoch > coalesce(fence.epoch, -1) then
