@@ -21,10 +21,9 @@ import pyarrow as pa
 from benchmarks.peers import load_with_dlt
 from benchmarks.results import Measurement
 from benchmarks.rows import arrow_stream, campaign_rows, typed_batch
-from benchmarks.sums import bare_statement
-from liftos.common.v1 import marketing_pb2
-from liftos.memory.v1 import entry_pb2, memory_service_pb2_grpc
+from benchmarks.sums import check_equal, queries, statement
 from liftos.memory.v1 import memory_service_pb2 as pb
+from liftos.memory.v1 import memory_service_pb2_grpc
 from liftos_kit.auth import issue_token
 from liftos_local import stack
 from liftos_local.ports import PortPlan
@@ -359,57 +358,26 @@ async def _sums(bench: Bench) -> list[Measurement]:
     owner = await bench.owner()
     await owner.execute("analyze entries")
     await owner.close()
-    return [await _sum(bench, name, request) for name, request in _queries().items()]
-
-
-def _queries() -> dict[str, pb.QueryMetricsRequest]:
-    def query(
-        start: str, end: str, granularity: str, *group_by: str, where: str = ""
-    ) -> pb.QueryMetricsRequest:
-        return pb.QueryMetricsRequest(
-            parent="orgs/bench",
-            date_range=marketing_pb2.DateRange(start_date=start, end_date=end),
-            level=entry_pb2.ENTRY_LEVEL_CAMPAIGN,
-            granularity=pb.Granularity.Value(f"GRANULARITY_{granularity}"),
-            group_by=group_by,
-            filter=where,
-            page_size=5_000,
-        )
-
-    return {
-        "daily_by_account_and_platform": query(
-            "2025-01-01", "2025-07-19", "DAY", "platform", "account_id"
-        ),
-        "half_year_total_by_campaign": query(
-            "2025-01-01", "2025-06-30", "TOTAL", "campaign_id", where='platform = "meta"'
-        ),
-        "weekday_by_account": query(
-            "2025-01-01", "2025-07-19", "QUARTER", "account_id", "day_of_week"
-        ),
-    }
+    return [await _sum(bench, name, request) for name, request in queries().items()]
 
 
 async def _sum(bench: Bench, name: str, request: pb.QueryMetricsRequest) -> Measurement:
-    statement, values = bare_statement("bench", request)
+    by_hand = statement(name)
     ours, theirs = [], []
-    app = await asyncpg.connect(
-        bench.environment["LIFTOS_POSTGRES_URL"], server_settings={"search_path": "memory"}
-    )
+    owner = await bench.owner()
     async with grpc.aio.insecure_channel(bench.address, options=_UNLIMITED) as channel:
         stub = memory_service_pb2_grpc.MemoryServiceStub(channel)
         for _ in range(2 * ROUNDS):
             started = time.perf_counter()
-            async with app.transaction():
-                await app.execute("select set_config('liftos.org', 'bench', true)")
-                rows = await app.fetch(statement, *values)
+            rows = await owner.fetch(by_hand)
             theirs.append(time.perf_counter() - started)
             started = time.perf_counter()
             answer = await stub.QueryMetrics(request, metadata=bench.metadata)
             ours.append(time.perf_counter() - started)
-            assert len(answer.rows) == min(len(rows), 5_000)
-    await app.close()
+            check_equal(answer, rows)
+    await owner.close()
     mine, bare = statistics.median(ours), statistics.median(theirs)
-    detail = f"{mine * 1e3:,.0f} ms, bare SQL {bare * 1e3:,.0f} ms, {len(answer.rows):,} rows"
+    detail = f"{mine * 1e3:,.0f} ms, SQL by hand {bare * 1e3:,.0f} ms, {len(answer.rows):,} rows"
     return Measurement(f"query_metrics_{name}", mine / bare, 1.3, "lower", detail)
 
 

@@ -10,6 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 
+class DifferenceError(Exception):
+    """Two that were to give the same gave something else, so that their times compare nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """One figure.
