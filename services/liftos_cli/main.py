@@ -89,11 +89,13 @@ def root(
 
 def main() -> None:
     """Run `liftos`."""
+    # gRPC logs each failed handshake; what is wrong is said in the end, and once.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     app(prog_name="liftos")
 
 
 def _tell(error: CommandError) -> None:
-    end = "" if error.message.endswith((".", "…")) else "."
+    end = "" if error.message.endswith((".", "…", "!", "?")) else "."
     print(f"Error: {error.message}{end}", file=sys.stderr)
     for line in error.details:
         print(f"  {line}", file=sys.stderr)

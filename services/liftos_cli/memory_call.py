@@ -5,11 +5,11 @@ import functools
 import inspect
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Concatenate, Final, ParamSpec
+from typing import Annotated, Any, Concatenate, Final, ParamSpec, get_args
 
 import grpc
 import typer
@@ -17,6 +17,7 @@ import typer
 from liftos_cli.errors import CommandError, ExitCode
 from liftos_cli.local_stack import DataDirOption, chosen_data_dir, memory_address, token_secret
 from liftos_cli.output import say
+from liftos_cli.reachability import check_target, no_stack, unreachable
 from liftos_cli.tokens import issue_token
 from liftos_client.connection import Client, TlsOptions, connect, org_of_token
 from liftos_client.errors import LiftosError
@@ -41,6 +42,7 @@ _ADVICE: Final = {
     "RATE_MISSING": "load rates with `liftos rates import FILE`, or leave --currency away",
     "ETAG_MISMATCH": "run the command again",
     "NOT_BUILT": "use a server of a later version",
+    "UNIMPLEMENTED": "name Memory's own address with --target; `liftos status` shows it",
     "FILTER_INVALID": 'write it like \'platform = "meta" AND date >= "2026-01-01"\'',
     "STORE_UNAVAILABLE": "try again in a moment; `liftos doctor` looks at a stack on this machine",
     "SERVER_OVERLOADED": "try again in a moment",
@@ -162,7 +164,7 @@ def calls_memory(
     @functools.wraps(command)
     def run(*arguments: Any, **options: Any) -> None:  # noqa: ANN401  # what typer parsed
         server = ServerOptions(**{each.name: options.pop(each.name) for each in shared})
-        with server_errors():
+        with server_errors(options_of=own):
             asyncio.run(_call(server, command, *arguments, **options))
 
     run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
@@ -176,35 +178,43 @@ async def _call(
     *arguments: _Parameters.args,
     **options: _Parameters.kwargs,
 ) -> None:
-    async with open_client(server) as client:
+    target, client = open_client(server)
+    async with client:
         call = MemoryCall(memory=client.memory, org=client.org, json=server.json)
         with _trace(enabled=server.trace):
-            await command(call, *arguments, **options)
+            try:
+                await command(call, *arguments, **options)
+            except LiftosError as error:
+                # With a reason it is the server's own answer.
+                if error.code not in _UNREACHABLE or error.reason:
+                    raise
+                look = functools.partial(
+                    unreachable, target, encrypted=_tls(server) is not None, reason=error.message
+                )
+                raise await asyncio.to_thread(look) from None
 
 
-def open_client(server: ServerOptions) -> Client:
-    """Return a client of the server that the options, the environment or the stack names.
+def open_client(server: ServerOptions) -> tuple[str, Client]:
+    """Return the server that the options, the environment or the stack names, and its client.
 
     Raises:
-        CommandError: No server or no token is known, the token is of another organisation than
-            was asked for, or a TLS file cannot be read.
+        CommandError: No server or no token is known, the server is named by a URL, the token is
+            of another organisation than was asked for, or a TLS file cannot be read.
     """
     data_dir = chosen_data_dir(server.data_dir)
     own_target = memory_address(data_dir) if server.target is None else None
     target = server.target or own_target
     if target is None:
-        raise CommandError(
-            f"no LiftOS runs in {data_dir}",
-            advice="start one with `liftos up --detach`, or name a server with --target HOST:PORT",
-            exit_code=ExitCode.UNREACHABLE,
-        )
+        raise no_stack(data_dir)
+    check_target(target)
     token = server.token or _make_token(server, data_dir, target)
     if server.org and (org := org_of_token(token)) != server.org:
         raise CommandError(
             f"the token is of organisation {org!r}, not of {server.org!r}",
             advice="use a token of that organisation, or leave --org and LIFTOS_ORG away",
         )
-    return connect(target, token=token, tls=_tls(server), timeout_seconds=server.timeout)
+    tls = _tls(server)
+    return target, connect(target, token=token, tls=tls, timeout_seconds=server.timeout)
 
 
 def _make_token(server: ServerOptions, data_dir: Path, target: str) -> str:
@@ -249,32 +259,63 @@ def _pem(path: Path | None) -> bytes | None:
 
 
 @contextmanager
-def server_errors() -> Iterator[None]:
-    """Turn errors of calls into errors of a command."""
+def server_errors(*, options_of: Sequence[inspect.Parameter] = ()) -> Iterator[None]:
+    """Turn errors of calls into errors of a command.
+
+    Args:
+        options_of: Parameters of the command. What one of them fills of a request is told under
+            the name of its option, where it has the name of the field.
+    """
     try:
         yield
     except LiftosError as error:
-        unreachable = error.code in _UNREACHABLE
-        # Where there is but one, the message often says it already.
-        violations = [
-            each
-            for each in error.field_violations
-            if each.description[:_SAME_CHARACTERS] not in error.message
-        ]
-        details = [f"{each.field}: {each.description}" for each in violations[:_SHOWN_VIOLATIONS]]
-        if more := len(violations) - len(details):
+        lines = _violation_lines(error, _option_names(options_of))
+        message = error.message or error.code.name
+        if error.reason == "FIELD_INVALID" and lines:
+            message = lines.pop(0)
+        details = lines[:_SHOWN_VIOLATIONS]
+        if more := len(lines) - len(details):
             details.append(f"and {more} more")
         if error.trace_id:
             details.append(f"trace {error.trace_id}; see `liftos trace {error.trace_id}`")
-        advice = _ADVICE.get(error.reason, "")
-        if unreachable and not advice:
-            advice = "check --target, and `liftos status` for a stack on this machine"
         raise CommandError(
-            error.message or error.code.name,
-            advice=advice,
+            message,
+            advice=_ADVICE.get(error.reason or error.code.name, ""),
             details=details,
-            exit_code=ExitCode.UNREACHABLE if unreachable else ExitCode.REFUSED,
+            exit_code=ExitCode.UNREACHABLE if error.code in _UNREACHABLE else ExitCode.REFUSED,
         ) from None
+
+
+def _violation_lines(error: LiftosError, options: Mapping[str, str]) -> list[str]:
+    """Return what is wrong with a request, one line a field, without what the message says."""
+    return [
+        f"{options.get(_last_name(each.field), each.field)}: {each.description}"
+        for each in error.field_violations
+        if error.reason == "FIELD_INVALID"
+        # The message may be cut off, and so may the description.
+        or each.description[:_SAME_CHARACTERS] not in error.message
+    ]
+
+
+def _last_name(path: str) -> str:
+    """Return the field's own name: start_date of date_range.start_date, group_by of group_by[0]."""
+    return path.rpartition(".")[2].partition("[")[0]
+
+
+def _option_names(parameters: Sequence[inspect.Parameter]) -> dict[str, str]:
+    """Return what the user types of each parameter, by its name."""
+    names: dict[str, str] = {}
+    for parameter in parameters:
+        name = parameter.name.rstrip("_")
+        for described in get_args(parameter.annotation):
+            if isinstance(described, typer.models.OptionInfo):
+                # In an annotation, typer takes the first name for the default.
+                typed = [*filter(None, (described.default,)), *(described.param_decls or ())]
+                long = [each for each in typed if str(each).startswith("--")]
+                names[name] = long[0] if long else f"--{name.replace('_', '-')}"
+            elif isinstance(described, typer.models.ArgumentInfo):
+                names[name] = described.metavar or name.upper()
+    return names
 
 
 @contextmanager

@@ -48,7 +48,7 @@ async def put(
         typer.Option(metavar="KIND", help="model, result, configuration, module_memory or table."),
     ],
     scope: Annotated[str, typer.Option(help="The module that it belongs to.")],
-    name: Annotated[str, typer.Option(help="Shown to people.")] = "",
+    display_name: Annotated[str, typer.Option("--name", help="Shown to people.")] = "",
     body: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Its structured part (JSON).", show_default=False),
@@ -67,7 +67,7 @@ async def put(
         name=artifact_id if "/" in artifact_id else f"orgs/{call.org}/artifacts/{artifact_id}",
         kind=enum_value(ArtifactKind, kind, field="kind"),
         scope=scope,
-        display_name=name,
+        display_name=display_name,
     )
     if body is not None:
         artifact.body.update(read_object(body))

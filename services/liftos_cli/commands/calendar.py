@@ -28,10 +28,12 @@ async def calendar(
         typer.Argument(metavar="DAYS", help="2026, 2026-11, 2026-11-27 or 2026-11-23..2026-11-30."),
     ],
     *,
-    country: Annotated[
+    region_codes: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="CODE", help="Holidays of this region; may be repeated; by default the org's."
+            "--country",
+            metavar="CODE",
+            help="Holidays of this region; may be repeated; by default the org's.",
         ),
     ] = None,
     every_day: Annotated[
@@ -40,7 +42,9 @@ async def calendar(
 ) -> None:
     """Show holidays, retail events and own events. --json has every day with all its parts."""
     start, end = parse_days(days)
-    pages = call.memory.list_calendar_days(start, end, region_codes=country or [], page_size=1_000)
+    pages = call.memory.list_calendar_days(
+        start, end, region_codes=region_codes or [], page_size=1_000
+    )
     found = await pages.collect()
     if call.json:
         print_json({"calendar_days": found})

@@ -117,8 +117,8 @@ async def get(
 async def query(
     call: MemoryCall,
     *,
-    start: Annotated[str, typer.Option("--from", metavar="DATE", help="First day.")],
-    end: Annotated[str, typer.Option("--to", metavar="DATE", help="Last day.")],
+    start_date: Annotated[str, typer.Option("--from", metavar="DATE", help="First day.")],
+    end_date: Annotated[str, typer.Option("--to", metavar="DATE", help="Last day.")],
     level: Annotated[
         str,
         typer.Option(
@@ -126,16 +126,19 @@ async def query(
             help="account, campaign, ad_group, ad, flow, message, outcome or control.",
         ),
     ],
-    by: Annotated[
+    group_by: Annotated[
         list[str] | None,
-        typer.Option(metavar="DIMENSION", help="Such as platform; may be repeated."),
+        typer.Option("--by", metavar="DIMENSION", help="Such as platform; may be repeated."),
     ] = None,
     granularity: Annotated[
         str, typer.Option(metavar="STEP", help="day, week, month, quarter, year or total.")
     ] = "total",
     filter_: FilterOption = "",
-    currency: Annotated[
-        str, typer.Option(metavar="CODE", help="Convert all money; else rows are apart by it.")
+    currency_code: Annotated[
+        str,
+        typer.Option(
+            "--currency", metavar="CODE", help="Convert all money; else rows are apart by it."
+        ),
     ] = "",
     minimum_quality: Annotated[
         float | None,
@@ -148,14 +151,14 @@ async def query(
 ) -> None:
     """Sum metrics of one level by time and dimensions, with ratios of the sums."""
     pages = call.memory.query_metrics(
-        start,
-        end,
+        start_date,
+        end_date,
         level=level,
         granularity=granularity,
-        group_by=by or [],
+        group_by=group_by or [],
         filter=filter_,
         minimum_quality_score=minimum_quality,
-        currency_code=currency,
+        currency_code=currency_code,
         page_size=page_size(limit, 5_000),
     )
     rows, more = await take(pages, limit)
@@ -163,7 +166,7 @@ async def query(
     ratios = [
         name for name in used_fields(rows, "derived_metrics") if all_ratios or name in _RATIOS
     ]
-    titles = [Column("from"), *(Column(name) for name in by or [])]
+    titles = [Column("from"), *(Column(name) for name in group_by or [])]
     titles += [
         Column(name.removesuffix(MICROS), number=name != "currency_code") for name in metrics
     ]
@@ -177,7 +180,7 @@ async def query(
         columns=titles,
         row=lambda row: [
             row.period_start_date,
-            *(row.group.get(name, "") for name in by or []),
+            *(row.group.get(name, "") for name in group_by or []),
             *(metric_cell(row.metrics, name) for name in metrics),
             *(cell(row.derived_metrics, name) for name in ratios),
             f"{row.entry_count:,}",

@@ -26,9 +26,9 @@ async def add(
         str, typer.Argument(metavar="ID", help="Lower-case letters, digits and hyphens.")
     ],
     *,
-    name: Annotated[str, typer.Option(help="Shown beside its days.")],
-    start: Annotated[str, typer.Option("--from", metavar="DATE", help="First day.")],
-    end: Annotated[
+    display_name: Annotated[str, typer.Option("--name", help="Shown beside its days.")],
+    start_date: Annotated[str, typer.Option("--from", metavar="DATE", help="First day.")],
+    end_date: Annotated[
         str, typer.Option("--to", metavar="DATE", help="Last day; by default the first.")
     ] = "",
     structural_break: Annotated[
@@ -39,9 +39,9 @@ async def add(
     """Add an event, or replace the one with this id."""
     event = await call.memory.upsert_calendar_event(
         event_id,
-        display_name=name,
-        start_date=start,
-        end_date=end or start,
+        display_name=display_name,
+        start_date=start_date,
+        end_date=end_date or start_date,
         structural_break=structural_break,
     )
     if call.json:
@@ -53,11 +53,15 @@ async def add(
 @app.command("list", epilog="Example: liftos events list --from 2026-07-01 --to 2026-07-31")
 @calls_memory
 async def list_events(
-    call: MemoryCall, *, start: FromOption = None, end: ToOption = None, limit: LimitOption = 100
+    call: MemoryCall,
+    *,
+    start_date: FromOption = None,
+    end_date: ToOption = None,
+    limit: LimitOption = 100,
 ) -> None:
     """List events by their first day."""
     pages = call.memory.list_calendar_events(
-        start_date=start, end_date=end, page_size=page_size(limit, 1_000)
+        start_date=start_date, end_date=end_date, page_size=page_size(limit, 1_000)
     )
     events, more = await take(pages, limit)
     print_list(

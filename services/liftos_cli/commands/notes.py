@@ -48,8 +48,8 @@ async def put(
         Path | None,
         typer.Option(metavar="FILE", help="Read the text from there.", show_default=False),
     ] = None,
-    label: Annotated[
-        list[str] | None, typer.Option(help="A word to filter by; may be repeated.")
+    labels: Annotated[
+        list[str] | None, typer.Option("--label", help="A word to filter by; may be repeated.")
     ] = None,
     origin: Annotated[str, typer.Option(help="What writes it.")] = "cli",
 ) -> None:
@@ -61,7 +61,7 @@ async def put(
         scope=scope,
         title=title,
         text=text,
-        labels=label or [],
+        labels=labels or [],
     )
     answer = await call.memory.batch_upsert_notes([note], origin=origin)
     if call.json:

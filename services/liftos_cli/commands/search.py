@@ -31,12 +31,12 @@ async def search(
         str,
         typer.Option(metavar="MODE", help="hybrid, neural or lexical."),
     ] = "hybrid",
-    kind: Annotated[
+    kinds: Annotated[
         list[str] | None,
-        typer.Option(metavar="KIND", help="profile or weekly_digest; may be repeated."),
+        typer.Option("--kind", metavar="KIND", help="profile or weekly_digest; may be repeated."),
     ] = None,
-    start: FromOption = None,
-    end: ToOption = None,
+    start_date: FromOption = None,
+    end_date: ToOption = None,
     filter_: FilterOption = "",
     minimum_quality: Annotated[
         float | None,
@@ -51,9 +51,9 @@ async def search(
     pages = call.memory.search_documents(
         query,
         mode=mode,
-        kinds=kind or [],
-        start_date=start,
-        end_date=end,
+        kinds=kinds or [],
+        start_date=start_date,
+        end_date=end_date,
         filter=filter_,
         minimum_quality_score=minimum_quality,
         group_by_object=one_per_object,

@@ -29,15 +29,22 @@ async def get(call: MemoryCall) -> None:
 async def set_settings(
     call: MemoryCall,
     *,
-    base_currency: Annotated[
+    base_currency_code: Annotated[
         str | None,
         typer.Option(
-            metavar="CODE", help="Currency that rates are given against.", show_default=False
+            "--base-currency",
+            metavar="CODE",
+            help="Currency that rates are given against.",
+            show_default=False,
         ),
     ] = None,
-    country: Annotated[
+    region_codes: Annotated[
         list[str] | None,
-        typer.Option(metavar="CODE", help="Whose holidays the calendar carries; may be repeated."),
+        typer.Option(
+            "--country",
+            metavar="CODE",
+            help="Whose holidays the calendar carries; may be repeated.",
+        ),
     ] = None,
     fiscal_start_month: Annotated[
         int | None,
@@ -51,11 +58,11 @@ async def set_settings(
     """Change what is named, and leave the rest."""
     settings = await call.memory.get_org_settings()
     changed: list[str] = []
-    if base_currency is not None:
-        settings.base_currency_code = base_currency
+    if base_currency_code is not None:
+        settings.base_currency_code = base_currency_code
         changed.append("base_currency_code")
-    if country:
-        settings.region_codes[:] = country
+    if region_codes:
+        settings.region_codes[:] = region_codes
         changed.append("region_codes")
     if fiscal_start_month is not None:
         settings.fiscal_start_month = fiscal_start_month

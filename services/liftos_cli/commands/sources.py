@@ -25,7 +25,7 @@ async def add(
         str, typer.Argument(metavar="ID", help="The word that entries carry as platform.")
     ],
     *,
-    name: Annotated[str, typer.Option(help="Shown to people.")],
+    display_name: Annotated[str, typer.Option("--name", help="Shown to people.")],
     mapping: Annotated[
         Path | None,
         typer.Option(
@@ -37,7 +37,9 @@ async def add(
 ) -> None:
     """Register a source of the organisation's own, or change it."""
     source = await call.memory.upsert_source(
-        source_id, display_name=name, mapping=None if mapping is None else read_object(mapping)
+        source_id,
+        display_name=display_name,
+        mapping=None if mapping is None else read_object(mapping),
     )
     if call.json:
         print_json(source)

@@ -17,6 +17,25 @@ def test_a_refusal_of_the_server_is_told_with_what_to_do(stack: CommandLine) -> 
     assert "Traceback" not in outcome.stderr
 
 
+def test_what_is_wrong_is_told_by_the_name_of_its_option(stack: CommandLine) -> None:
+    """Every option at fault is named, with what it takes."""
+    days = ("--from", "2026-13-01", "--to", "20260105")
+    outcome = stack.liftos("entries", "query", *days, "--level", "campaign", "--by", "campaign")
+    assert outcome.exit_code == 4
+    date = "must be a date as YYYY-MM-DD, such as 2026-01-31"
+    message, *details = outcome.stderr.splitlines()
+    assert (message, details[0]) == (f"Error: --from: {date}.", f"  --to: {date}")
+    assert details[1].startswith("  --by: must be one of platform, account_id, campaign_id, ")
+
+
+def test_an_option_is_not_blamed_for_a_field_that_it_does_not_fill(stack: CommandLine) -> None:
+    """The id of an event is its argument, and --name is what people see."""
+    days = ("--from", "2026-01-01", "--to", "2026-01-02")
+    outcome = stack.liftos("events", "add", "Two Words", "--name", "Sale", *days)
+    assert outcome.exit_code == 4
+    assert "calendar_event.name: must look like orgs/{org}/calendarEvents/" in outcome.stderr
+
+
 def test_a_role_that_is_too_small_is_told(stack: CommandLine) -> None:
     """A reader may not purge."""
     token = stack.liftos("token", "--org", "demo", "--role", "reader").stdout.strip()
@@ -47,7 +66,17 @@ def test_nobody_listens(stack: CommandLine) -> None:
         LIFTOS_JWT_SECRET="s" * 40,
     )
     assert outcome.exit_code == 3
+    assert "nothing answers at 127.0.0.1:1 " in outcome.stderr
+    assert "liftos up" in outcome.stderr
     assert "--target" in outcome.stderr
+
+
+def test_a_plain_server_is_not_called_with_tls(stack: CommandLine) -> None:
+    """The option that is one too many is named, and gRPC logs nothing."""
+    outcome = stack.liftos("entries", "list", "--tls")
+    assert outcome.exit_code == 3
+    assert outcome.stderr.startswith("Error: 127.0.0.1:")
+    assert "takes no encrypted connections.\nWhat to do: leave --tls" in outcome.stderr
 
 
 def test_the_secret_of_the_stack_signs_for_no_other_server(stack: CommandLine) -> None:
