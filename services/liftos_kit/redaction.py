@@ -1,11 +1,21 @@
-"""Takes secrets out of what is logged or traced."""
+"""Takes secrets out of what is logged or traced.
 
+Two things give a secret away: its surroundings (a key such as `password`, a bearer token, a URL)
+and, once it was remembered, its value wherever it stands.
+"""
+
+import json
 import re
+from collections import OrderedDict
 from collections.abc import Mapping, MutableMapping
 from itertools import pairwise
+from threading import Lock
 from typing import Any, Final
+from urllib.parse import quote, quote_plus
 
 REDACTED: Final = "[redacted]"
+
+_SHORTEST_VALUE: Final = 8
 
 _SECRET_WORDS: Final = frozenset(
     {
@@ -46,8 +56,110 @@ def is_secret_key(key: str) -> bool:
     )
 
 
+class KnownSecrets:
+    """Secret values that are taken out of any text, however they are quoted there.
+
+    Shorter values than 8 characters are left out: they would blank half of every log. What was
+    not used for longest is forgotten first.
+
+    Args:
+        maximum_values: How many values are known at once, at most.
+        maximum_characters: How long they are together, at most.
+    """
+
+    def __init__(self, *, maximum_values: int = 4_096, maximum_characters: int = 4_000_000) -> None:
+        self._maximum_values = maximum_values
+        self._maximum_characters = maximum_characters
+        self._characters = 0
+        self._forms: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        # The first characters of a form to all (form, value) that begin so, longest first.
+        self._by_head: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._forms)
+
+    def remember(self, value: str) -> None:
+        """Take the value out of all texts from now on."""
+        if not _SHORTEST_VALUE <= len(value) <= self._maximum_characters:
+            return
+        with self._lock:
+            if value in self._forms:
+                self._forms.move_to_end(value)
+                return
+            self._add(value)
+            while (
+                len(self._forms) > self._maximum_values
+                or self._characters > self._maximum_characters
+            ):
+                self._forget_oldest()
+
+    def redact(self, text: str) -> str:
+        """Return the text without the values; time is linear in the text alone."""
+        heads = self._by_head
+        if not heads:
+            return text
+        pieces: list[str] = []
+        end = 0
+        size = _SHORTEST_VALUE
+        for start in [at for at in range(len(text) - size + 1) if text[at : at + size] in heads]:
+            candidates = heads.get(text[start : start + size], ())
+            found = next((form for form, _ in candidates if text.startswith(form, start)), None)
+            if found is None:
+                continue
+            # Values may overlap; what they cover together becomes one mark.
+            if start > end or not pieces:
+                pieces += (text[end:start], REDACTED)
+            end = max(end, start + len(found))
+        return "".join((*pieces, text[end:])) if pieces else text
+
+    def _add(self, value: str) -> None:
+        self._forms[value] = forms = _forms_of(value)
+        self._characters += len(value)
+        for form in forms:
+            head = form[:_SHORTEST_VALUE]
+            entries = (*self._by_head.get(head, ()), (form, value))
+            self._by_head[head] = tuple(sorted(entries, key=lambda entry: -len(entry[0])))
+
+    def _forget_oldest(self) -> None:
+        value, forms = self._forms.popitem(last=False)
+        self._characters -= len(value)
+        for head in {form[:_SHORTEST_VALUE] for form in forms}:
+            entries = tuple(entry for entry in self._by_head[head] if entry[1] != value)
+            if entries:
+                self._by_head[head] = entries
+            else:
+                del self._by_head[head]
+
+
+def _forms_of(value: str) -> tuple[str, ...]:
+    """Return the value as plain text, URLs, JSON and Python write it."""
+    forms = (
+        value,
+        quote(value, safe="", errors="replace"),
+        quote_plus(value, errors="replace"),
+        json.dumps(value)[1:-1],
+        json.dumps(value, ensure_ascii=False)[1:-1],
+        repr(value)[1:-1],
+    )
+    return tuple(dict.fromkeys(forms))
+
+
+# Logging belongs to the process, and so does what it must not show.
+_known: Final = KnownSecrets()
+
+
+def remember_secret(value: str) -> None:
+    """Take the value out of everything that this process logs or traces from now on."""
+    _known.remember(value)
+
+
 def redact_text(text: str) -> str:
-    """Return the text without passwords in URLs, bearer tokens, JWTs and `password=…` pairs."""
+    """Return the text without known secrets and what looks like one.
+
+    That is passwords in URLs, bearer tokens, JWTs and `password=…` pairs.
+    """
+    text = _known.redact(text)
     if _HINTS.search(text) is None:
         return text
     for pattern in _SECRETS_IN_TEXT:
@@ -68,6 +180,8 @@ def redact(value: object) -> object:
         return [redact(inner) for inner in value]
     if isinstance(value, bytes):
         return redact_text(value.decode("utf-8", "backslashreplace"))
+    if isinstance(value, BaseException):
+        return redact_text(repr(value))
     return value
 
 
