@@ -11,6 +11,14 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from liftos_kit.secrets.credentials import (
+    GrantsInvalidError,
+    SecretPlaces,
+    parse_granted_prefixes,
+)
+from liftos_kit.secrets.keyring import Keyring, KeyringInvalidError, parse_keyring, read_keyring
+from liftos_kit.secrets.secret import Secret
+
 PREFIX: Final = "LIFTOS_"
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
@@ -148,6 +156,65 @@ class ServiceSettings(BaseSettings):
         return {
             _key(field): _shown(getattr(self, field)) for field in sorted(type(self).model_fields)
         }
+
+
+class SecretSettings(ServiceSettings):
+    """Settings of services that hold credentials of others."""
+
+    secret_keys: SecretStr | None = None
+    """Keys for stored secrets, `id:base64` with commas between; the first seals, all open."""
+    secret_keys_file: Path | None = None
+    """A file with such keys, instead."""
+    secrets_directory: Path | None = None
+    """Folder of credentials in files; those of an org are in the folder of its id."""
+    secret_environment_prefixes: str = ""
+    """Which org may name which variables as its credentials: `acme:META_,acme:KLAVIYO_`."""
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, problem) for rules between fields."""
+        yield from super().check()
+        if self.secret_keys is not None and self.secret_keys_file is not None:
+            yield "secret_keys_file", "LIFTOS_SECRET_KEYS is set as well; remove one"
+        else:
+            try:
+                self.keyring()
+            except KeyringInvalidError as error:
+                field = "secret_keys" if self.secret_keys is not None else "secret_keys_file"
+                yield field, error.problem
+        if self.secrets_directory is not None and not self.secrets_directory.is_dir():
+            yield "secrets_directory", f"{self.secrets_directory} is no folder"
+        try:
+            parse_granted_prefixes(self.secret_environment_prefixes)
+        except GrantsInvalidError as error:
+            yield "secret_environment_prefixes", error.problem
+
+    def keyring(self) -> Keyring | None:
+        """Return the keys, read now; None where none are set.
+
+        Raises:
+            KeyringInvalidError: They cannot be used, which `load` would have found then.
+        """
+        if self.secret_keys is not None:
+            return parse_keyring(Secret(self.secret_keys.get_secret_value()))
+        return None if self.secret_keys_file is None else read_keyring(self.secret_keys_file)
+
+    def secret_places(self, environment: Mapping[str, str] = os.environ) -> SecretPlaces:
+        """Return where this process finds credentials."""
+        return SecretPlaces(
+            keyring=self.keyring(),
+            environment=environment,
+            granted_prefixes=parse_granted_prefixes(self.secret_environment_prefixes),
+            directory=self.secrets_directory,
+        )
+
+
+class NotificationSettings(ServiceSettings):
+    """Settings of services that send alerts."""
+
+    notification_timeout_seconds: Annotated[float, Field(gt=0, le=300, allow_inf_nan=False)] = 15.0
+    """How long one message may take until it has failed."""
+    notification_private_targets: bool = False
+    """True lets alerts go to loopback and private addresses as well."""
 
 
 def load(cls: type[S], environment: Mapping[str, str] = os.environ) -> S:

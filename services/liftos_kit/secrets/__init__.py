@@ -1,0 +1,1 @@
+"""Secret values: how they are held, encrypted at rest, and found where they are kept."""
