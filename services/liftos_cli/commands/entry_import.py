@@ -47,6 +47,14 @@ async def import_entries(
         FileFormat | None,
         typer.Option("--format", help="By default told by the suffix.", show_default=False),
     ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHARACTER",
+            help="What stands between the values of CSV; a comma by default.",
+            show_default=False,
+        ),
+    ] = None,
     mapped: Annotated[
         list[str] | None,
         typer.Option(
@@ -93,7 +101,10 @@ async def import_entries(
     reports: list[ImportReport] = []
     with collect_refusals(errors) as refusals:
         for name in files:
-            with open_row_file(name, file_format) as file, _progress(file.name) as on_progress:
+            with (
+                open_row_file(name, file_format, delimiter=delimiter) as file,
+                _progress(file.name) as on_progress,
+            ):
                 work = FileImport(
                     call.memory,
                     file,
@@ -184,7 +195,7 @@ def _print_refusals(refusals: Refusals, errors: Path | None) -> None:
         ],
         [
             (file, str(refused.row), refused.field, refused.rule, refused.message)
-            for file, refused in sorted(refusals.shown, key=lambda each: (each[0], each[1].row))
+            for file, refused in refusals.shown
         ],
     )
     hidden = refusals.reason_count - len(refusals.shown)

@@ -173,6 +173,7 @@ class FileImport:
                 held = batch
             if held is not None:
                 await self._send(stream.write, held, complete=True)
+        self._refusals.settle()
         result = stream.result
         return ImportReport(
             file=self._file.name,
@@ -193,6 +194,7 @@ class FileImport:
             [
                 self._file.sha256,
                 self._file.format,
+                self._file.delimiter,
                 sorted(self._plan.renamed.items()),
                 sorted(self._plan.constants.items()),
                 self._raw_platform,
@@ -219,7 +221,10 @@ class FileImport:
             self._refuse(RefusedRow(number, error.field, error.rule, error.message))
         result.item_errors.clear()
         while self._sent and self._sent[0].end_row <= result.row_count:
-            self._fraction = self._sent.pop(0).fraction
+            batch = self._sent.pop(0)
+            self._fraction = batch.fraction
+            # The reader is far ahead of the server, and both refuse rows.
+            self._refusals.settle(_last(batch.row_numbers))
         self._on_progress(self._fraction, result.row_count)
 
     async def _batches(self, begin: ImportPosition) -> AsyncIterator[_ReadyBatch]:

@@ -38,6 +38,8 @@ class FileFormat(StrEnum):
     JSONL = "jsonl"
 
 
+_DELIMITERS: Final[Mapping[FileFormat, str]] = {FileFormat.CSV: ",", FileFormat.TSV: "\t"}
+_OTHER_DELIMITERS: Final = ";\t|,"
 _SUFFIXES: Final[Mapping[str, FileFormat]] = {
     ".csv": FileFormat.CSV,
     ".tsv": FileFormat.TSV,
@@ -89,12 +91,14 @@ class RowFile:
         name: As the user named it.
         path: Where its bytes are.
         format: How they are written.
+        delimiter: What stands between values; empty where the format has no such thing.
         sha256: Digest of its bytes, in hex.
     """
 
     name: str
     path: Path
     format: FileFormat
+    delimiter: str
     sha256: str
 
 
@@ -109,11 +113,18 @@ class RawBatch:
 
 
 @contextmanager
-def open_row_file(name: str, file_format: FileFormat | None) -> Iterator[RowFile]:
+def open_row_file(
+    name: str, file_format: FileFormat | None, *, delimiter: str | None = None
+) -> Iterator[RowFile]:
     """Give a file of rows, or what comes on stdin (kept in a temporary file meanwhile).
 
+    Args:
+        name: Its path; `-` is stdin.
+        file_format: By default told by the suffix.
+        delimiter: What stands between values; by default what the format says.
+
     Raises:
-        CommandError: It cannot be read, or its format is not known.
+        CommandError: It cannot be read, its format is not known, or it takes no such delimiter.
     """
     found = file_format or _SUFFIXES.get(Path(name).suffix.lower())
     if found is None:
@@ -121,14 +132,29 @@ def open_row_file(name: str, file_format: FileFormat | None) -> Iterator[RowFile
             f"the format of {'stdin' if name == STANDARD_INPUT else name} is not known",
             advice=f"say it with --format {'|'.join(FileFormat)}",
         )
+    between = _checked_delimiter(found, delimiter)
     if name != STANDARD_INPUT:
-        yield RowFile(name, Path(name), found, _sha256(Path(name)))
+        yield RowFile(name, Path(name), found, between, _sha256(Path(name)))
         return
     with tempfile.NamedTemporaryFile(prefix="liftos-stdin-") as copy:
         shutil.copyfileobj(sys.stdin.buffer, copy, _CHUNK_BYTES)
         copy.flush()
         path = Path(copy.name)
-        yield RowFile("stdin", path, found, _sha256(path))
+        yield RowFile("stdin", path, found, between, _sha256(path))
+
+
+def _checked_delimiter(file_format: FileFormat, delimiter: str | None) -> str:
+    usual = _DELIMITERS.get(file_format, "")
+    if delimiter is None:
+        return usual
+    if not usual:
+        raise CommandError(f"--delimiter does not go with {file_format}", advice="leave it away")
+    if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':
+        raise CommandError(
+            f"--delimiter {delimiter!r} is no single character",
+            advice="write it like --delimiter ';', and --format tsv for tabs",
+        )
+    return delimiter
 
 
 def read_batches(file: RowFile, *, maximum_rows: int) -> Iterator[RowBatch]:
@@ -157,10 +183,8 @@ def read_raw_batches(file: RowFile, *, maximum_rows: int) -> Iterator[RawBatch]:
 
 def _read_tables(file: RowFile, maximum_rows: int) -> Iterator[RowBatch]:
     match file.format:
-        case FileFormat.CSV:
-            return _read_csv(file, maximum_rows, ",")
-        case FileFormat.TSV:
-            return _read_csv(file, maximum_rows, "\t")
+        case FileFormat.CSV | FileFormat.TSV:
+            return _read_csv(file, maximum_rows)
         case FileFormat.PARQUET:
             return _read_parquet(file, maximum_rows)
         case FileFormat.JSONL:
@@ -181,7 +205,7 @@ def _reading(file: RowFile) -> Iterator[None]:
         raise CommandError(f"{file.name} is no {file.format}: {reason}", advice=advice) from None
 
 
-def _read_csv(file: RowFile, maximum_rows: int, delimiter: str) -> Iterator[RowBatch]:
+def _read_csv(file: RowFile, maximum_rows: int) -> Iterator[RowBatch]:
     size_bytes = file.path.stat().st_size
     if size_bytes == 0:
         raise CommandError(f"{file.name} is empty", advice="name a file with a header")
@@ -199,13 +223,14 @@ def _read_csv(file: RowFile, maximum_rows: int, delimiter: str) -> Iterator[RowB
     # Arrow guesses the type of a column from its first rows; all columns have to be texts, and
     # that needs their names.
     with file.path.open(encoding="utf-8-sig", newline="") as text:
-        header = next(csv.reader(text, delimiter=delimiter), [])
+        header = next(csv.reader(text, delimiter=file.delimiter), [])
+    _check_header(file, header)
     with file.path.open("rb") as stream:
         reader = pa_csv.open_csv(
             stream,
             read_options=pa_csv.ReadOptions(block_size=_CSV_BLOCK_BYTES, use_threads=False),
             parse_options=pa_csv.ParseOptions(
-                delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip
+                delimiter=file.delimiter, newlines_in_values=True, invalid_row_handler=skip
             ),
             convert_options=pa_csv.ConvertOptions(
                 column_types=dict.fromkeys(header, pa.string()),
@@ -229,6 +254,20 @@ def _read_csv(file: RowFile, maximum_rows: int, delimiter: str) -> Iterator[RowB
                 refused.clear()
     if refused:
         yield RowBatch(pa.table({name: pa.nulls(0) for name in header}), [], tuple(refused), 1.0)
+
+
+def _check_header(file: RowFile, header: Sequence[str]) -> None:
+    """Refuse a header that is one column only because the delimiter is another one."""
+    between = [each for each in _OTHER_DELIMITERS if len(header) == 1 and each in header[0]]
+    if not between:
+        return
+    usual = [each for each, delimiter in _DELIMITERS.items() if delimiter == between[0]]
+    option = f"--format {usual[0]}" if usual else f"--delimiter '{between[0]}'"
+    raise CommandError(
+        f"{file.name} has one column, {header[0][:60]!r}, where {file.delimiter!r} is the"
+        f" delimiter; {between[0]!r} seems to be",
+        advice=f"say it with {option}",
+    )
 
 
 def _read_parquet(file: RowFile, maximum_rows: int) -> Iterator[RowBatch]:

@@ -83,11 +83,11 @@ def test_a_second_import_changes_nothing(stack: CommandLine, tmp_path: Path) -> 
 def test_refused_rows_are_named_by_their_place_in_the_file(
     stack: CommandLine, tmp_path: Path
 ) -> None:
-    """Rows refused by the reader, by the conversion and by the server keep their numbers."""
+    """Rows refused by the reader, the conversion and the server keep their numbers and order."""
     path = tmp_path / "bad.csv"
     path.write_text(
         ",".join(_COLUMNS)
-        + "\n2026-02-01,meta,CAMPAIGN,1,a,USD,1"
+        + "\n2026-02-01,meta,CAMPAIGN,1,a,USD,-1"
         + "\n2026-02-02,meta"
         + "\n2026-02-03,meta,CAMPAIGN,1,a,USD,dear"
         + "\n2026-02-04,meta,CAMPAIGN,1,a,USD,-4"
@@ -99,13 +99,26 @@ def test_refused_rows_are_named_by_their_place_in_the_file(
     )
     assert outcome.exit_code == 1
     with errors.open(newline="") as stream:
-        told = {int(row["row"]): (row["field"], row["rule"]) for row in csv.DictReader(stream)}
-    assert told == {
-        2: ("", "COLUMN_COUNT"),
-        3: ("spend", "NOT_READABLE"),
-        4: ("spend_micros", "NEGATIVE"),
-    }
-    assert [entry["date"] for entry in entries(stack, "refused")] == ["2026-02-01", "2026-02-05"]
+        told = [(row["row"], row["field"], row["rule"]) for row in csv.DictReader(stream)]
+    assert told == [
+        ("1", "spend_micros", "NEGATIVE"),
+        ("2", "", "COLUMN_COUNT"),
+        ("3", "spend", "NOT_READABLE"),
+        ("4", "spend_micros", "NEGATIVE"),
+    ]
+    assert [entry["date"] for entry in entries(stack, "refused")] == ["2026-02-05"]
+
+
+def test_values_may_stand_between_semicolons(stack: CommandLine, tmp_path: Path) -> None:
+    """The error of a file that has them names the option with which it goes in."""
+    path = tmp_path / "semicolons.csv"
+    path.write_text("date;platform;level;account_id;clicks\n2026-02-01;meta;ACCOUNT;1;5\n")
+    arguments = ("entries", "import", str(path), "--org", "semicolons")
+    refused = stack.liftos(*arguments)
+    assert refused.exit_code == 2
+    assert "--delimiter ';'" in refused.stderr
+    assert stack.liftos(*arguments, "--delimiter", ";").exit_code == 0
+    assert [entry["date"] for entry in entries(stack, "semicolons")] == ["2026-02-01"]
 
 
 def test_an_import_that_was_cut_off_goes_on(stack: CommandLine, tmp_path: Path) -> None:

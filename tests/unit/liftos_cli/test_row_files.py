@@ -39,6 +39,49 @@ def test_csv_cells_stay_texts(tmp_path: Path) -> None:
     ]
 
 
+def test_a_delimiter_can_be_named(tmp_path: Path) -> None:
+    """Semicolons, as spreadsheets of many countries write them."""
+    path = tmp_path / "a.csv"
+    path.write_text("id;spend\n1;0,5\n")
+    with open_row_file(str(path), None, delimiter=";") as file:
+        (batch,) = read_batches(file, maximum_rows=100)
+    assert batch.table.to_pylist() == [{"id": "1", "spend": "0,5"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "option"),
+    [
+        ("a.csv", "date;spend", "--delimiter ';'"),
+        ("a.csv", "date|spend", "--delimiter '|'"),
+        ("a.csv", "date\tspend", "--format tsv"),
+        ("a.tsv", "date,spend", "--format csv"),
+    ],
+)
+def test_another_delimiter_is_recognised(
+    tmp_path: Path, name: str, header: str, option: str
+) -> None:
+    """A header of one column says which option splits it."""
+    path = tmp_path / name
+    path.write_text(f"{header}\n1\n")
+    with pytest.raises(CommandError, match="has one column") as caught:
+        batches(path)
+    assert caught.value.advice == f"say it with {option}"
+
+
+@pytest.mark.parametrize(
+    ("name", "delimiter"), [("a.csv", ";;"), ("a.csv", ""), ("a.csv", "§"), ("a.jsonl", ";")]
+)
+def test_what_is_no_delimiter_is_refused(tmp_path: Path, name: str, delimiter: str) -> None:
+    """A text of several characters, and any for a format that has none."""
+    path = tmp_path / name
+    path.touch()
+    with (
+        pytest.raises(CommandError, match="--delimiter"),
+        open_row_file(str(path), None, delimiter=delimiter),
+    ):
+        pass
+
+
 def test_rows_of_another_width_keep_all_numbers_right(tmp_path: Path) -> None:
     """A ragged row is refused by its number, and those after it are not shifted."""
     path = tmp_path / "a.csv"
