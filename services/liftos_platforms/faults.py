@@ -340,7 +340,7 @@ class Call:
     account_id: str = ""
     first_day: date | None = None
     last_day: date | None = None
-    parameters: Mapping[str, str] = MappingProxyType({})
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,7 +363,7 @@ class Fault:
     endpoint: str = "*"
     account_id: str = ""
     day: date | None = None
-    where: Mapping[str, str] = MappingProxyType({})
+    where: Mapping[str, str] = field(default_factory=dict)
     skip: int = 0
     times: int | None = 1
     amount: int | None = None

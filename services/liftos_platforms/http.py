@@ -5,7 +5,7 @@ import json
 import socket
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 from typing import Final, Self, assert_never
@@ -39,7 +39,7 @@ class Answer:
     status: int
     body: bytes
     content_type: str = JSON
-    headers: Mapping[str, str] = MappingProxyType({})
+    headers: Mapping[str, str] = field(default_factory=dict)
     delivery: Delivery = Delivery.WHOLE
 
     @classmethod
