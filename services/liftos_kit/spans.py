@@ -27,6 +27,7 @@ _MAXIMUM_QUEUED: Final = 8192
 _GATHER_SECONDS: Final = 0.1
 _FILE_NAME: Final = re.compile(r"(.+)\.(\d+)\.(\d+)\.(\d+)\.jsonl")
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
+_STORE: Final = "db.system.name"
 _KEY_ATTRIBUTES: Final = (
     "rpc.response.status_code",
     "db.collection.name",
@@ -275,7 +276,7 @@ def arrange(spans: Sequence[SpanRecord]) -> list[WaterfallRow]:
 
 
 def render_waterfall(spans: Sequence[SpanRecord], *, width: int = 120) -> list[str]:
-    """Return a trace as lines of text: who, what, when, how long, and how it ended.
+    """Return a trace as lines of text: who, in which store, what, when, how long, how it ended.
 
     Args:
         spans: Spans of one trace.
@@ -285,21 +286,28 @@ def render_waterfall(spans: Sequence[SpanRecord], *, width: int = 120) -> list[s
     if not rows:
         return []
     total_seconds = max(row.offset_seconds + row.span.duration_seconds for row in rows)
-    service_width = max(len(row.span.service) for row in rows)
-    name_width = max(2 * row.depth + len(row.span.name) for row in rows)
-    bar_width = max(16, width - service_width - name_width - 24)
+    services = _column("service", [row.span.service for row in rows])
+    stores = _column("store", [str(row.span.attributes.get(_STORE, "")) for row in rows])
+    names = _column("span", ["  " * row.depth + row.span.name for row in rows])
+    labels = ["  ".join(filter(None, cells)) for cells in zip(services, stores, names, strict=True)]
+    bar_width = max(16, width - len(labels[0]) - 26)
     total = _milliseconds(total_seconds).strip()
-    lines = [f"trace {rows[0].span.trace_id}: {len(rows)} spans in {total}"]
-    for row in rows:
-        name = "  " * row.depth + row.span.name
+    lines = [
+        f"trace {rows[0].span.trace_id}: {len(rows)} spans in {total}",
+        f"{labels[0]}  {'':{bar_width + 2}} {'start':>10} {'length':>10}  notes",
+    ]
+    for row, label in zip(rows, labels[1:], strict=True):
         bar = _bar(row, total_seconds=total_seconds, width=bar_width)
         start, length = _milliseconds(row.offset_seconds), _milliseconds(row.span.duration_seconds)
-        line = (
-            f"{row.span.service:<{service_width}}  {name:<{name_width}}  {bar} {start} {length}"
-            f"  {_notes(row.span)}"
-        )
-        lines.append(line.rstrip())
+        lines.append(f"{label}  {bar} {start} {length}  {_notes(row.span)}".rstrip())
     return lines
+
+
+def _column(title: str, texts: Sequence[str]) -> list[str]:
+    """Return a title and its texts, all of one width; nothing where all texts are empty."""
+    cells = [title, *texts] if any(texts) else [""] * (len(texts) + 1)
+    width = max(map(len, cells))
+    return [cell.ljust(width) for cell in cells]
 
 
 def _bar(row: WaterfallRow, *, total_seconds: float, width: int) -> str:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -244,7 +245,9 @@ def test_waterfall_shows_tree_times_and_errors() -> None:
         status="ERROR",
         attributes={"error.type": "StoreUnavailableError", "db.collection.name": "documents"},
     )
-    title, *lines = render_waterfall([orphan, child, root], width=110)
+    title, headings, *lines = render_waterfall([orphan, child, root], width=110)
+    assert headings.split() == ["service", "span", "start", "length", "notes"]
+    assert headings.index("span") == lines[0].index("span")
     assert title == f"trace {'a' * 32}: 3 spans in 400.00 ms"
     assert [line[:33].rstrip() for line in lines] == [
         f"memory         span {'1' * 16}"[:33],
@@ -262,6 +265,16 @@ def test_waterfall_shows_tree_times_and_errors() -> None:
     assert lines[1].endswith("50.00 ms   50.00 ms")
     assert lines[2].endswith("ERROR documents StoreUnavailableError")
     assert render_waterfall([]) == []
+
+
+def test_waterfall_names_the_store_of_a_span() -> None:
+    """Calls of Postgres, Redis and Milvus stand out from the service's own work."""
+    call = replace(span("2" * 16, "1" * 16, 1, 5), attributes={"db.system.name": "postgresql"})
+    _, headings, served, stored = render_waterfall([span("1" * 16, None, 0, 9), call])
+    store = headings.index("store")
+    assert stored[store:].startswith("postgresql  ")
+    assert not served[store : headings.index("span")].strip()
+    assert max(map(len, (headings, served, stored))) <= 120 + len("  notes")
 
 
 @st.composite
@@ -290,4 +303,4 @@ def test_every_span_has_one_row_below_its_parent(spans: list[SpanRecord]) -> Non
         depths[row.span.span_id] = row.depth
         assert row.offset_seconds >= 0
     lines = render_waterfall(spans)
-    assert len(lines) == len(spans) + 1
+    assert len(lines) == len(spans) + 2
