@@ -259,10 +259,12 @@ def _problem(
     cls: type[ServiceSettings], detail: ErrorDetails, values: Mapping[str, str]
 ) -> tuple[str, str]:
     field = str(detail["loc"][0])
+    # What a check of ours says comes without the "Value error, " that pydantic puts before it.
+    problem = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else detail["msg"]
     value = values.get(field)
     if value is None or _is_secret(cls, field):
-        return _key(field), detail["msg"]
-    return _key(field), f"{detail['msg']}, not {value!r}"
+        return _key(field), problem
+    return _key(field), f"{problem}, not {value!r}"
 
 
 def _is_secret(cls: type[ServiceSettings], field: str) -> bool:

@@ -1,8 +1,10 @@
 """The environment is checked as a whole, and secrets stay where they are."""
 
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import AfterValidator
 
 from liftos_kit.settings import ServiceSettings, SettingsError, load
 
@@ -45,6 +47,22 @@ def test_every_wrong_key_is_told_at_once() -> None:
     assert set(problems) == {"port", "drain_seconds", "processes", "memry_url", "log_level"}
     assert "not 'eighty'" in problems["port"]
     assert "no setting" in problems["memry_url"]
+
+
+def test_what_a_check_says_is_told_in_its_own_words() -> None:
+    """A field's check of a service's own is a sentence, without the name of an error before it."""
+
+    def even(value: int) -> int:
+        if value % 2:
+            raise ValueError("has to be even")
+        return value
+
+    class Settings(ServiceSettings):
+        shards: Annotated[int, AfterValidator(even)] = 2
+
+    with pytest.raises(SettingsError) as caught:
+        load(Settings, {**GOOD, "LIFTOS_SHARDS": "3"})
+    assert caught.value.problems == {"LIFTOS_SHARDS": "has to be even, not '3'"}
 
 
 @pytest.mark.parametrize(
