@@ -6,7 +6,7 @@ name a kind and nothing else.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -66,7 +66,7 @@ class FaultKind(StrEnum):
     DATA_LIMIT_EXCEEDED = "data_limit_exceeded"
     """100/1487534: one call may not read so much."""
     FIELD_UNREADABLE = "field_unreadable"
-    """Every report with the field `field` fails, by itself too; without it none does."""
+    """Every report with the field `field` on `entity_id` fails, by itself too; without it none."""
 
     # Meta: report runs.
     RUN_TOO_LARGE = "run_too_large"
@@ -356,6 +356,7 @@ class Fault:
         times: How many matching calls it strikes; None for all from then on.
         amount: What the kind needs a number for (seconds, minutes, a size).
         field: What the kind needs a name for.
+        entity_id: What the kind needs an entity for; empty for any.
     """
 
     kind: FaultKind
@@ -368,6 +369,7 @@ class Fault:
     times: int | None = 1
     amount: int | None = None
     field: str = ""
+    entity_id: str = ""
 
     def __post_init__(self) -> None:
         scope = SCOPES[self.kind]
@@ -412,11 +414,19 @@ class FaultPlan:
         self.faults.clear()
         self._seen.clear()
 
-    def take(self, call: Call) -> Fault | None:
-        """The fault that strikes this call: the first that is due. Every match counts a call."""
+    def take(
+        self, call: Call, *, applies: Callable[[Fault], bool] = lambda _: True
+    ) -> Fault | None:
+        """The fault that strikes this call: the first that is due. Every match counts a call.
+
+        Args:
+            call: The call.
+            applies: What else the face knows; a fault that does not apply has not seen the call.
+                A face that asks twice for one call must ask for different kinds.
+        """
         struck = None
         for place, fault in enumerate(self.faults):
-            if not fault.matches(call):
+            if not fault.matches(call) or not applies(fault):
                 continue
             seen = self._seen.get(place, 0)
             is_due = seen >= fault.skip and (fault.times is None or seen < fault.skip + fault.times)

@@ -124,7 +124,7 @@ class Metric(StrEnum):
     VIDEO_25_PERCENT = "video_25_percent"
     VIDEO_50_PERCENT = "video_50_percent"
     VIDEO_75_PERCENT = "video_75_percent"
-    VIDEO_100_PERCENT = "video_100_percent"
+    VIDEO_THRUPLAYS = "video_thruplays"
     VIDEO_COMPLETIONS = "video_completions"
     SENT = "sent"
     DELIVERED = "delivered"
@@ -728,8 +728,8 @@ def _advertising(
         Metric.VIDEO_25_PERCENT: plays * 7 // 10,
         Metric.VIDEO_50_PERCENT: plays * 5 // 10,
         Metric.VIDEO_75_PERCENT: plays * 3 // 10,
-        Metric.VIDEO_100_PERCENT: plays * 2 // 10,
-        Metric.VIDEO_COMPLETIONS: plays * 4 // 10,
+        Metric.VIDEO_THRUPLAYS: plays * 4 // 10,
+        Metric.VIDEO_COMPLETIONS: plays * 2 // 10,
     }
     for window, count in windows.items():
         columns[Metric(f"conversions_{window}_micros")] = count
@@ -862,7 +862,15 @@ def _reported(
         metrics.pop(Metric.SPEND_MICROS, None)
     if account.platform is Platform.GOOGLE_ADS and channel not in _SHOWN:
         metrics.pop(Metric.REACH, None)
+    if account.platform is Platform.META:
+        metrics = {m: value for m, value in metrics.items() if value or m in _ALWAYS_ON_META}
     return MappingProxyType(metrics)
+
+
+_ALWAYS_ON_META: Final = frozenset(
+    {Metric.SPEND_MICROS, Metric.IMPRESSIONS, Metric.REACH, Metric.CLICKS}
+)
+"""What Meta's rows always hold; anything else that is zero is left out of them."""
 
 
 # --- draws ------------------------------------------------------------------------------------
