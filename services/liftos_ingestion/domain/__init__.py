@@ -1,0 +1,1 @@
+"""The meaning of readings from platforms: pure code that knows no store, no wire and no clock."""
