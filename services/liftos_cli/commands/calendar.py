@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from liftos.memory.v1.calendar_pb2 import CalendarDay
+from liftos_cli.calendar_view import special
 from liftos_cli.errors import CommandError
 from liftos_cli.figures import enum_word_of
 from liftos_cli.lazy_group import command_app
@@ -67,10 +67,10 @@ async def calendar(
                 enum_word_of(day, "season").lower(),
                 f"{day.retail_year}-{day.retail_week:02}",
                 f"{day.fiscal_year} Q{day.fiscal_quarter}",
-                ", ".join(_special(day)),
+                ", ".join(special(day)),
             ]
             for day in found
-            if every_day or start == end or _special(day)
+            if every_day or start == end or special(day)
         ],
     )
 
@@ -108,12 +108,3 @@ def _last_day(text: str) -> date:
         following = date(year + month // 12, month % 12 + 1, 1)
         return date.fromordinal(following.toordinal() - 1)
     return date.fromisoformat(text)
-
-
-def _special(day: CalendarDay) -> list[str]:
-    holidays = [
-        f"{holiday.name} ({holiday.region_code}{', observed' if holiday.observed else ''})"
-        for holiday in day.holidays
-    ]
-    breaks = [f"break: {each}" for each in day.structural_breaks]
-    return [*holidays, *day.retail_events, *day.events, *breaks]

@@ -10,8 +10,8 @@ from typing import Final
 
 from rich.text import Text
 
-from liftos.memory.v1.calendar_pb2 import CalendarDay
 from liftos.memory.v1.document_pb2 import SearchHit
+from liftos_cli.calendar_view import next_event, special
 from liftos_cli.demo.channels import CHANNELS, CURRENCY, scale_of
 from liftos_cli.demo.walk import Answer, Check, Findings
 from liftos_cli.entry_view import metric_cell
@@ -187,17 +187,12 @@ def _print_calendar(findings: Findings) -> None:
                 f"{day.iso_year}-W{day.iso_week:02d}",
                 enum_word_of(day, "season").lower(),
                 f"{day.retail_year} month {day.retail_month} week {day.retail_week}",
-                ", ".join(_special(day)),
-                f"{day.next_event} in {day.days_to_next_event} d" if day.next_event else "",
+                ", ".join(special(day)),
+                next_event(day),
             ]
             for day in findings.calendar
         ],
     )
-
-
-def _special(day: CalendarDay) -> list[str]:
-    holidays = [f"{holiday.name} ({holiday.region_code})" for holiday in day.holidays]
-    return [*holidays, *day.retail_events, *day.events]
 
 
 def _units(value: int, scale: int) -> str:
