@@ -1,6 +1,6 @@
 """`liftos search`."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.text import Text
@@ -16,7 +16,8 @@ from liftos_cli.output import print_json, print_text, say
 
 app = command_app()
 
-_MATCH: str = "bold yellow"
+_MATCH: Final = "bold yellow"
+_INDENT: Final = " " * 4
 
 
 @app.command(
@@ -75,27 +76,28 @@ def _shown(place: int, hit: SearchHit) -> Text:
     text.append(f"{place:>2}. ", style="dim").append(document.title, style="bold")
     text.append(f"  {enum_word_of(document, 'kind').lower()}  {hit.score:.3f}\n", style="dim")
     for highlight in hit.highlights:
-        text.append("    ").append_text(_marked(highlight)).append("\n")
+        text.append(_INDENT).append_text(marked(highlight)).append("\n")
     if hit.explanation:
-        text.append(f"    {hit.explanation}\n")
+        text.append(f"{_INDENT}{hit.explanation}\n")
     legs = ", ".join(
         f"{enum_word_of(leg, 'mode').lower()} #{leg.rank} ({ratio(leg.raw_score)}, "
         f"adds {leg.contribution:.3f})"
         for leg in hit.legs
     )
-    text.append(f"    {legs}\n", style="dim")
+    text.append(f"{_INDENT}{legs}\n", style="dim")
     numbers = [
         f"{field.name.removesuffix(MICROS)} {metric_cell(hit.metrics, field.name)}"
         for field, _ in hit.metrics.ListFields()
     ]
     numbers += [f"{field.name} {ratio(value)}" for field, value in hit.derived_metrics.ListFields()]
     if numbers:
-        text.append(f"    {', '.join(numbers)}\n", style="dim")
+        text.append(f"{_INDENT}{', '.join(numbers)}\n", style="dim")
     return text
 
 
-def _marked(highlight: Highlight) -> Text:
+def marked(highlight: Highlight) -> Text:
+    """Return a snippet with its matches marked, and each further line as far in as the first."""
     text = Text(highlight.snippet)
     for span in highlight.spans:
         text.stylize(_MATCH, span.start, span.end)
-    return text
+    return Text(f"\n{_INDENT}").join(text.split("\n"))
