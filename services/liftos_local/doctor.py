@@ -204,7 +204,7 @@ def _processes(directory: DataDirectory, status: StackStatus) -> Iterator[Findin
         "wait for it, or read the logs of the processes named below",
     )
     for entry in status.processes:
-        found = f"{entry.state} since {entry.since}, {entry.restarts} restarts"
+        found = f"{entry.state} since {entry.since}, restarts: {entry.restarts}"
         if entry.detail:
             found += f": {entry.detail}"
         healthy = entry.state is ProcessState.HEALTHY
@@ -250,7 +250,7 @@ async def _stores(plan: Plan, directory: DataDirectory) -> list[Finding]:
     async def milvus() -> Finding:
         version = await milvus_version(plan.address("milvus"))
         collections = await milvus_collections(plan.address("milvus"))
-        return Finding("milvus", True, f"{version}, {len(collections)} collections")
+        return Finding("milvus", True, f"{version}, collections: {len(collections)}")
 
     return [
         *await _asked("postgres", lambda: _postgres(admin_url)),
