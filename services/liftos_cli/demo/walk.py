@@ -143,6 +143,7 @@ class Findings:
     Attributes:
         file: The rounded file.
         row_count: Entries that were written.
+        last_day_row_count: Those of them that went in after the others, and were traced.
         document_count: Documents that search holds of them.
         comparison: The store against the file.
         answers: The searches.
@@ -153,6 +154,7 @@ class Findings:
 
     file: RoundedFile
     row_count: int
+    last_day_row_count: int
     document_count: int
     comparison: Comparison
     answers: Sequence[Answer]
@@ -180,7 +182,7 @@ async def walk(memory: MemoryClient, data_dir: Path, stages: Stages) -> Findings
     await _choose(memory)
     # In a directory of an earlier demo the day that is to be added is there already.
     await memory.purge_entries(ORIGIN, force=True, filter=f'date = "{last_day}"')
-    with stages.stage("Load", total=bulk.num_rows, unit="rows") as advance:
+    with stages.stage("Load", total=bulk.num_rows, unit="rows, all but the last day") as advance:
         refused, token = await _load(memory, bulk, advance)
     with stages.stage("Index", total=documents, unit="documents") as advance:
         await _await_index(memory, token, data_dir, documents, advance)
@@ -194,7 +196,9 @@ async def walk(memory: MemoryClient, data_dir: Path, stages: Stages) -> Findings
         days = await memory.list_calendar_days(*HOLIDAY_WEEK).collect()
     with stages.stage("Read the trace"):
         trace = await asyncio.to_thread(_read_trace, data_dir, trace_id)
-    findings = Findings(rounded, table.num_rows, documents, comparison, answers, days, trace)
+    findings = Findings(
+        rounded, table.num_rows, day.num_rows, documents, comparison, answers, days, trace
+    )
     findings.checks = checks_of(findings, refused=refused + day_refused)
     return findings
 
@@ -322,8 +326,14 @@ def checks_of(findings: Findings, *, refused: int) -> list[Check]:
         refused: How many rows Memory refused.
     """
     comparison = findings.comparison
+    streamed = findings.row_count - findings.last_day_row_count
     checks = [
-        Check("Memory took every row", refused == 0, f"{refused} of {findings.row_count} refused"),
+        Check(
+            "Memory took every row",
+            refused == 0,
+            f"{refused:,} refused of {findings.row_count:,}: {streamed:,} in the stream, and"
+            f" {findings.last_day_row_count:,} of the last day after it",
+        ),
         Check(
             "QueryMetrics by week equals the rounded file",
             not comparison.differences,

@@ -72,6 +72,7 @@ def findings() -> Findings:
     return Findings(
         file=file,
         row_count=21_238,
+        last_day_row_count=16,
         document_count=3_052,
         comparison=Comparison(2_288, (), {name: sum(v) for name, v in file.columns.items()}),
         answers=[Answer(question, (hit,)) for question, hit in zip(QUESTIONS, hits, strict=True)],
@@ -89,6 +90,14 @@ def test_all_is_well(findings: Findings) -> None:
     """Everything that was found makes every claim hold."""
     assert failed(findings) == []
     assert findings.trace.parts == TRACE_PARTS
+
+
+def test_what_went_in_adds_up(findings: Findings) -> None:
+    """The rows that the progress bar counts, and those that came after it."""
+    (check,) = (each for each in checks_of(findings, refused=0) if "every row" in each.claim)
+    assert (
+        check.found == "0 refused of 21,238: 21,222 in the stream, and 16 of the last day after it"
+    )
 
 
 def test_a_refused_row_fails(findings: Findings) -> None:
