@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
+from liftos_cli.calendar_view import special
 from liftos_cli.entry_view import (
     DEFAULT_COLUMNS,
     differences,
@@ -19,6 +20,7 @@ from liftos_cli.listing import page_size, print_list, take, used_fields
 from liftos_cli.memory_call import MemoryCall, calls_memory
 from liftos_cli.options import FilterOption, FromOption, LimitOption, ToOption
 from liftos_cli.output import Column, print_json, print_json_line, print_table, say
+from liftos_cli.steps import cut_steps
 
 _RATIOS: Final = ("ctr", "cpc", "cost_per_conversion", "roas", "open_rate", "click_rate")
 
@@ -95,11 +97,8 @@ async def get(
             ]
         elif field.name == "calendar_day":
             day = entry.calendar_day
-            words = [holiday.name for holiday in day.holidays]
-            words += [*day.retail_events, *day.events]
-            rows.append(
-                ("calendar", ", ".join([f"week {day.iso_year}-W{day.iso_week:02}", *words]))
-            )
+            week = f"week {day.iso_year}-W{day.iso_week:02}"
+            rows.append(("calendar", ", ".join([week, *special(day)])))
         elif field.name == "actions":
             rows += [
                 (f"action {action.action_type}", cell(action, "count")) for action in entry.actions
@@ -188,6 +187,9 @@ async def query(
             "yes" if row.final else "no",
         ],
     )
+    steps = (row.period_start_date for row in rows)
+    for sentence in cut_steps(steps, granularity=granularity, start=start_date, end=end_date):
+        say(sentence)
 
 
 @app.command(epilog="Example: liftos entries purge --origin import:january.csv --yes")
