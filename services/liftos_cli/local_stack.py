@@ -1,5 +1,6 @@
 """What commands ask of the embedded stack of a data directory without starting anything."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,11 @@ DataDirOption = Annotated[
 def chosen_data_dir(data_dir: Path | None) -> Path:
     """Return the data directory to use, as an absolute path."""
     return default_data_dir() if data_dir is None else data_dir.absolute()
+
+
+def data_dir_words(data_dir: Path | None) -> str:
+    """Return what a command needs after its name to work on the same data directory."""
+    return "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir.absolute()))}"
 
 
 def memory_address(data_dir: Path) -> str | None:

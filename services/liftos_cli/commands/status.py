@@ -7,13 +7,18 @@ from rich.text import Text
 
 from liftos_cli.errors import ExitCode
 from liftos_cli.lazy_group import command_app
-from liftos_cli.local_stack import DataDirOption, chosen_data_dir, stack_errors
+from liftos_cli.local_stack import DataDirOption, chosen_data_dir, data_dir_words, stack_errors
 from liftos_cli.options import JsonOption
-from liftos_cli.output import Column, print_table, print_text
+from liftos_cli.output import Column, print_table, print_text, say
 from liftos_local.state import ProcessState, StackState, read_status
 
 app = command_app()
 
+_NEXT: Final = {
+    StackState.STOPPED: "liftos up --detach",
+    StackState.FAILED: "liftos doctor",
+    StackState.UNHEALTHY: "liftos doctor",
+}
 _STYLES: Final = {ProcessState.HEALTHY: "green", ProcessState.STARTING: "yellow"}
 
 
@@ -50,5 +55,7 @@ def status(*, data_dir: DataDirOption = None, json: JsonOption = False) -> None:
                     for each in seen.processes
                 ],
             )
+    if next_command := _NEXT.get(seen.state):
+        say(f"Next: `{next_command}{data_dir_words(data_dir)}`.")
     if seen.state is not StackState.HEALTHY:
         raise typer.Exit(ExitCode.NEGATIVE)

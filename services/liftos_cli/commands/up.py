@@ -9,7 +9,8 @@ import typer
 
 from liftos_cli.errors import ExitCode
 from liftos_cli.lazy_group import command_app
-from liftos_cli.local_stack import DataDirOption, chosen_data_dir, stack_errors
+from liftos_cli.local_stack import DataDirOption, chosen_data_dir, data_dir_words, stack_errors
+from liftos_cli.options import JsonOption
 from liftos_cli.output import say
 from liftos_local import stack
 from liftos_local.plan import SERVICES, STORES
@@ -51,6 +52,7 @@ def up(
         list[str] | None,
         typer.Option(metavar="NAME", help="Start only this service; may be repeated."),
     ] = None,
+    json: JsonOption = False,
 ) -> None:
     """Start LiftOS on this machine, stores and all.
 
@@ -73,8 +75,8 @@ def up(
                 services=services,
                 on_progress=_tell,
             )
-            _print_addresses(healthy)
-            option = "" if data_dir is None else f" --data-dir {directory}"
+            _print_status(healthy, json=json)
+            option = data_dir_words(data_dir)
             say(f"Running. Next: `liftos status{option}`; stop it with `liftos down{option}`.")
             return
         with stack.start(
@@ -84,7 +86,7 @@ def up(
             services=services,
             on_progress=_tell,
         ) as running:
-            _print_addresses(running.status())
+            _print_status(running.status(), json=json)
             say("Running. Ctrl-C stops it.")
             last = running.wait()
             say("Stopping …")
@@ -93,9 +95,12 @@ def up(
         raise typer.Exit(ExitCode.NEGATIVE)
 
 
-def _print_addresses(status: StackStatus) -> None:
-    for name, address in status.addresses.items():
-        print(f"{name:<{_NAME_WIDTH}}  {address}")
+def _print_status(status: StackStatus, *, json: bool) -> None:
+    if json:
+        print(status.to_json())
+    else:
+        for name, address in status.addresses.items():
+            print(f"{name:<{_NAME_WIDTH}}  {address}")
     sys.stdout.flush()
 
 

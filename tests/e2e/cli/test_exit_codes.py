@@ -28,6 +28,18 @@ def test_what_is_wrong_is_told_by_the_name_of_its_option(stack: CommandLine) -> 
     assert details[1].startswith("  --by: must be one of platform, account_id, campaign_id, ")
 
 
+def test_a_week_that_the_range_cuts_is_told(stack: CommandLine) -> None:
+    """On stderr, so that the answer stays what it was."""
+    row = '{"date":"2026-03-04","platform":"meta","level":"ACCOUNT","account_id":"1","clicks":1}'
+    arguments = ("entries", "import", "-", "--format", "jsonl", "--org", "cut-weeks")
+    assert stack.liftos(*arguments, stdin=row).exit_code == 0
+    query = ("entries", "query", "--level", "account", "--granularity", "week", "--to")
+    for last_day, told in (("2026-03-06", True), ("2026-03-08", False)):
+        outcome = stack.liftos(*query, last_day, "--from", "2026-03-01", "--org", "cut-weeks")
+        assert outcome.exit_code == 0
+        assert ("The week from 2026-03-02 to 2026-03-08 is cut" in outcome.stderr) is told
+
+
 def test_an_option_is_not_blamed_for_a_field_that_it_does_not_fill(stack: CommandLine) -> None:
     """The id of an event is its argument, and --name is what people see."""
     days = ("--from", "2026-01-01", "--to", "2026-01-02")
@@ -88,9 +100,17 @@ def test_the_secret_of_the_stack_signs_for_no_other_server(stack: CommandLine) -
 
 def test_without_a_stack_the_error_says_how_to_start_one(tmp_path: Path) -> None:
     """Nothing runs: exit code 3, and the command to type."""
-    outcome = command_line(tmp_path, tmp_path / "none").liftos("entries", "list")
-    assert outcome.exit_code == 3
-    assert "liftos up --detach" in outcome.stderr
+    line = command_line(tmp_path, tmp_path / "none")
+    for words, exit_code in ((("entries", "list"), 3), (("status",), 1)):
+        outcome = line.liftos(*words)
+        assert outcome.exit_code == exit_code
+        assert "`liftos up --detach" in outcome.stderr
+    stopped = line.liftos("down", "--json")
+    assert stopped.exit_code == 0
+    assert json.loads(stopped.stdout) == {
+        "data_dir": str(tmp_path / "none"),
+        "was_running": False,
+    }
 
 
 def test_a_reader_who_stops_reading_is_no_error(stack: CommandLine) -> None:
@@ -124,7 +144,7 @@ def test_a_second_up_names_the_first(stack: CommandLine) -> None:
 def test_up_in_the_foreground_stops_all_at_ctrl_c(tmp_path: Path) -> None:
     """After Ctrl-C nothing runs, and it ends with 0."""
     line = command_line(tmp_path, tmp_path / "data")
-    up = line.start("up", "--ports", "auto", "--stores-only")
+    up = line.start("up", "--ports", "auto", "--stores-only", "--json")
     assert up.stderr is not None
     while up.stderr.readline() != "Running. Ctrl-C stops it.\n":
         assert up.poll() is None
@@ -132,5 +152,5 @@ def test_up_in_the_foreground_stops_all_at_ctrl_c(tmp_path: Path) -> None:
     up.send_signal(signal.SIGINT)
     stdout, _ = up.communicate(timeout=30)
     assert up.returncode == 0
-    assert "postgres" in stdout
+    assert set(json.loads(stdout)["addresses"]) == {"milvus", "redis", "postgres"}
     assert json.loads(line.liftos("status", "--json").stdout)["state"] == "stopped"

@@ -72,3 +72,13 @@ def test_the_list_says_what_the_command_says(lazy: Any) -> None:
     shown = root.commands[lazy.name].help
     assert shown is not None
     assert shown.startswith(lazy.summary.rstrip("."))
+
+
+def test_every_command_but_token_prints_json_where_asked() -> None:
+    """As docs/cli.md says; `liftos token` prints the token alone, and `watch` is always JSON."""
+    without = {
+        path
+        for path, command in COMMANDS.items()
+        if not any("--json" in parameter.opts for parameter in command.params)
+    }
+    assert without == {("token",)}
