@@ -1,0 +1,184 @@
+"""Memory as the place that runs write to, over its typed client."""
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import datetime
+from typing import Final
+
+import pyarrow as pa
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from liftos.common.v1.marketing_pb2 import DateRange
+from liftos.memory.v1.entry_pb2 import DateBasis, EntryLevel
+from liftos.memory.v1.slice_pb2 import Lineage, SliceScope
+from liftos_client import Client
+from liftos_client.errors import (
+    DeadlineExceededError,
+    EpochFencedError,
+    FenceClosedError,
+    LiftosError,
+    OverloadedError,
+    UnavailableError,
+)
+from liftos_client.ingest import IngestStream
+from liftos_client.ingest import SliceWriter as ClientSlice
+from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
+from liftos_ingestion.run_ports import (
+    HeldSlice,
+    HoldLostError,
+    Lane,
+    Refused,
+    SliceWriter,
+    Written,
+)
+from liftos_ingestion.source_ports import ReadRequest
+from liftos_kit.core.errors import StoreUnavailableError
+
+STORE: Final = "memory"
+
+_RESUME_SECONDS: Final = 60.0
+"""How long a slice waits for a Memory that is away; after that it is tried again from the start."""
+
+
+def lane_id(lane: Lane) -> str:
+    """Return the name of a lane's stream and fence in Memory."""
+    key = f"{lane.account_id}\0{lane.level}\0{lane.attribution_key}\0{lane.date_basis}"
+    return f"ingestion/{lane.platform}/{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+
+
+class MemoryEntryWriter:
+    """Writes to Memory; see `liftos_ingestion.run_ports.EntryWriter`.
+
+    Args:
+        client_of: Gives the client of an org.
+    """
+
+    def __init__(self, client_of: Callable[[str], Client]) -> None:
+        self._client_of = client_of
+
+    @asynccontextmanager
+    async def slice(
+        self,
+        held: HeldSlice,
+        request: ReadRequest,
+        *,
+        source: str,
+        api_version: str,
+        fetch_time: datetime,
+    ) -> AsyncIterator[SliceWriter]:
+        """Begin to replace a slice."""
+        lane = held.lane
+        time = Timestamp()
+        time.FromDatetime(fetch_time)
+        stream = self._client_of(lane.org).memory.ingest(
+            lane_id(lane),
+            origin=held.run.hex,
+            fencing_epoch=held.epoch,
+            resume_seconds=_RESUME_SECONDS,
+        )
+        with _translated():
+            async with stream, AsyncExitStack() as stack:
+                opened = stream.slice(
+                    SliceScope(
+                        platform=lane.platform,
+                        account_id=lane.account_id,
+                        level=EntryLevel.Value(f"ENTRY_LEVEL_{lane.level}"),
+                        date_range=DateRange(
+                            start_date=request.start_date.isoformat(),
+                            end_date=request.end_date.isoformat(),
+                        ),
+                        attribution_key=lane.attribution_key,
+                        date_basis=DateBasis.Value(f"DATE_BASIS_{lane.date_basis}"),
+                    ),
+                    Lineage(
+                        source=source,
+                        api_version=api_version,
+                        request_id=held.slice.hex,
+                        fetch_time=time,
+                    ),
+                )
+                writer = _MemorySlice(
+                    self._client_of(lane.org),
+                    stream,
+                    await stack.enter_async_context(opened),
+                    stack,
+                )
+                yield writer
+                if not writer.committed:
+                    raise AssertionError("a slice ends with a commit or an error")
+
+    async def fence(self, lane: Lane, *, epoch: int) -> None:
+        """Refuse all writers of a lane below an epoch."""
+        with _translated():
+            await self._client_of(lane.org).memory.set_write_fence(
+                lane_id(lane), epoch=epoch, closed=False
+            )
+
+
+class _MemorySlice:
+    """An open slice; see `liftos_ingestion.run_ports.SliceWriter`."""
+
+    def __init__(
+        self, client: Client, stream: IngestStream, opened: ClientSlice, stack: AsyncExitStack
+    ) -> None:
+        self._client = client
+        self._stream = stream
+        self._opened = opened
+        self._stack = stack
+        self.committed = False
+
+    @property
+    def acknowledged_count(self) -> int:
+        """How many rows Memory has answered for."""
+        return self._stream.result.row_count
+
+    async def write(self, rows: pa.Table) -> None:
+        """Send rows."""
+        with _translated():
+            await self._opened.write(rows)
+
+    def refused(self) -> Sequence[Refused]:
+        """Return rows that were refused since this was last asked."""
+        errors = self._stream.result.item_errors
+        found = [Refused(it.row, it.error.field, it.error.rule, it.error.message) for it in errors]
+        errors.clear()
+        return found
+
+    async def flush(self) -> None:
+        """Wait until Memory has answered for all rows."""
+        with _translated():
+            await self._stream.flush()
+        if self._stream.result.unreported_count:
+            # What Memory refused of them did not arrive, so it cannot be kept for a person.
+            raise StoreUnavailableError(STORE, retry_after_seconds=1.0)
+
+    async def commit(self, raw: bytes) -> Written:
+        """Replace the scope of the slice."""
+        self._opened.raw = raw
+        with _translated():
+            await self._stack.aclose()
+            self.committed = True
+            stored = (await self._client.memory.get_slice(self._opened.name)).slice
+        return Written(
+            memory_slice=stored.name,
+            upserted_count=stored.inserted_count + stored.restated_count + stored.settled_count,
+            restated_count=stored.restated_count,
+            vanished_count=stored.vanished_count,
+        )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (EpochFencedError, FenceClosedError) as error:
+        raise HoldLostError from error
+    except (UnavailableError, DeadlineExceededError, OverloadedError) as error:
+        raise StoreUnavailableError(
+            STORE, retry_after_seconds=error.retry_after_seconds or 1.0
+        ) from error
+    except LiftosError as error:
+        raise ReadingError(
+            Failure(ErrorClass.PERMANENT, f"Memory refused the slice: {error.message}")
+        ) from error

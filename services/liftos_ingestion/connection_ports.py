@@ -1,0 +1,193 @@
+"""Connections: as they are kept, and as those who read through them see them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import IntEnum
+from typing import Protocol
+
+from liftos_ingestion.domain.failures import AccountOutcome
+from liftos_ingestion.source_ports import JsonObject, PlatformAccount
+from liftos_kit.secrets.secret import Secret
+
+
+class ConnectionState(IntEnum):
+    """Whether a connection can be used; numbers as in the contract."""
+
+    UNVERIFIED = 1
+    ACTIVE = 2
+    REJECTED = 3
+    DISABLED = 4
+
+
+class CredentialKind(IntEnum):
+    """Where a credential is kept; numbers as in the contract."""
+
+    NONE = 0
+    STORED = 1
+    ENVIRONMENT = 2
+    FILE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAccount:
+    """An account of a connection.
+
+    Attributes:
+        account_id: The platform's id.
+        named: Whether a person named it; the others are what the credential may read.
+        disabled: Whether it is left out.
+        display_name, time_zone, currency_code, closed: As the platform last described it; empty
+            where it never did.
+        outcome: How its last run ended; None where it was never read.
+        newest_date: Newest day that was committed; None where none was.
+        newest_final_date: Newest day that is final; None where none is.
+        read_time: When a slice of it was last committed.
+    """
+
+    account_id: str
+    named: bool
+    disabled: bool
+    display_name: str = ""
+    time_zone: str = ""
+    currency_code: str = ""
+    closed: bool = False
+    outcome: AccountOutcome | None = None
+    newest_date: date | None = None
+    newest_final_date: date | None = None
+    read_time: datetime | None = None
+
+    @property
+    def described(self) -> PlatformAccount | None:
+        """The account as its source knows it; None where the platform never described it."""
+        if not self.time_zone:
+            return None
+        return PlatformAccount(
+            self.account_id, self.display_name, self.time_zone, self.currency_code, self.closed
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCredential:
+    """A credential as it is kept.
+
+    Attributes:
+        kind: Where.
+        fields: Names of the fields that are set.
+        reference: The prefix of its variables, or the path of its file; empty for STORED.
+        sealed: The encrypted fields; empty unless STORED.
+        key_id: The key that encrypts them.
+        expire_time: When the platform stops taking it; None where it does not say.
+        granted_scopes: Permissions, in the platform's words.
+        update_time: When it was set or refreshed last; None where there is none.
+    """
+
+    kind: CredentialKind = CredentialKind.NONE
+    fields: tuple[str, ...] = ()
+    reference: str = ""
+    sealed: bytes = b""
+    key_id: str = ""
+    expire_time: datetime | None = None
+    granted_scopes: tuple[str, ...] = ()
+    update_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredConnection:
+    """A connection.
+
+    Attributes:
+        connection: Its id.
+        display_name: Shown to people.
+        platform: Its source.
+        settings: Settings of the source.
+        disabled: Whether a person switched it off.
+        state: Whether it can be used; DISABLED where it is switched off.
+        accounts: Named ones and, where none is named, all that the credential may read; by id.
+        credential: How its credential is kept.
+        missing_scopes: Permissions that the platform did not grant.
+        verify_time: When the credential was last tried.
+        revision: Grows with each change by a person; its etag.
+        create_time, update_time: When.
+    """
+
+    connection: str
+    display_name: str
+    platform: str
+    settings: JsonObject
+    disabled: bool
+    state: ConnectionState
+    accounts: Sequence[StoredAccount]
+    credential: StoredCredential
+    missing_scopes: tuple[str, ...]
+    verify_time: datetime | None
+    revision: int
+    create_time: datetime
+    update_time: datetime
+
+    def readable_accounts(self) -> Sequence[StoredAccount]:
+        """Return the accounts that runs read: the named ones, or all where none is named."""
+        named = [account for account in self.accounts if account.named]
+        return [account for account in named or self.accounts if not account.disabled]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenConnection:
+    """A connection with its credential.
+
+    Attributes:
+        platform: Its source.
+        settings: Settings of the source.
+        credential: Fields of the credential.
+        accounts: Accounts that are read through it.
+    """
+
+    platform: str
+    settings: JsonObject
+    credential: Mapping[str, Secret]
+    accounts: Sequence[PlatformAccount]
+
+    def account(self, account_id: str) -> PlatformAccount | None:
+        """Return an account by its id."""
+        return next((it for it in self.accounts if it.account_id == account_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedDays:
+    """The days of a lane that were committed.
+
+    Attributes:
+        final: Those that the platform no longer restates.
+        open_since: The oldest one that it may still restate; None where there is none.
+    """
+
+    final: Sequence[date] = ()
+    open_since: date | None = None
+
+
+class ConnectionOpener(Protocol):
+    """Gives connections to those who read."""
+
+    async def open(self, org: str, connection: str) -> OpenConnection:
+        """Return a connection with its credential.
+
+        Raises:
+            ReadingError: Class CREDENTIALS where it has none, or one that cannot be resolved;
+                class PERMANENT where it is gone or disabled.
+        """
+
+
+class ConnectionReader(Protocol):
+    """Connections, for those who plan runs."""
+
+    async def get(self, org: str, connection: str) -> StoredConnection:
+        """Return a connection.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+
+    async def committed_days(
+        self, org: str, platform: str, account_ids: Sequence[str]
+    ) -> Mapping[tuple[str, str, str, str], CommittedDays]:
+        """Return what was committed, by account, level, attribution and date basis."""

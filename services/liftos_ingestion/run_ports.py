@@ -1,0 +1,374 @@
+"""What runs are kept in: the ledger, and Memory as the place that they write to."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import IntEnum
+from typing import Protocol
+from uuid import UUID
+
+import pyarrow as pa
+
+from liftos_ingestion.domain.failures import Failure
+from liftos_ingestion.source_ports import JsonObject, PlatformJob, PlatformObject, ReadRequest
+
+
+class RunKind(IntEnum):
+    """Why a run was started; numbers as in the contract."""
+
+    INCREMENTAL = 1
+    BACKFILL = 2
+    REPLAY = 3
+
+
+class RunState(IntEnum):
+    """Where a run is; numbers as in the contract."""
+
+    PENDING = 1
+    RUNNING = 2
+    SUCCEEDED = 3
+    PARTIALLY_SUCCEEDED = 4
+    FAILED = 5
+    CANCELLING = 6
+    CANCELLED = 7
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens to it."""
+        return self not in (RunState.PENDING, RunState.RUNNING, RunState.CANCELLING)
+
+
+class SliceState(IntEnum):
+    """Where a slice of a run is; numbers as in the contract."""
+
+    PENDING = 1
+    RUNNING = 2
+    PARKED = 3
+    COMMITTED = 4
+    UNCHANGED = 5
+    FAILED = 6
+    CANCELLED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What replaces slices of one account, level, attribution and date basis, one after the other.
+
+    Attributes:
+        org: Whose.
+        platform, account_id, level, attribution_key, date_basis: As in its entries.
+    """
+
+    org: str
+    platform: str
+    account_id: str
+    level: str
+    attribution_key: str
+    date_basis: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlicePlan:
+    """A slice that a run will read.
+
+    Attributes:
+        account_id, level, attribution_key, date_basis: Its lane.
+        start_date, end_date: Its days, both included.
+        priority: Who goes first; lower goes before higher, see `rate_limits.Priority`.
+    """
+
+    account_id: str
+    level: str
+    attribution_key: str
+    date_basis: str
+    start_date: date
+    end_date: date
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run that is about to be started.
+
+    Attributes:
+        kind: Why.
+        connection, platform: What is read.
+        start_date, end_date: Days that it reads.
+        levels: Levels that it reads.
+        account_ids: Accounts that it reads.
+        force: Whether days are read that are final.
+        slices: What it reads.
+        schedule: Its schedule; empty where it is started by hand.
+        fire_time: The moment of the schedule that it is for.
+        subject: Who started it.
+    """
+
+    kind: RunKind
+    connection: str
+    platform: str
+    start_date: date
+    end_date: date
+    levels: tuple[str, ...]
+    account_ids: tuple[str, ...]
+    force: bool
+    slices: Sequence[SlicePlan]
+    subject: str
+    schedule: str = ""
+    fire_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSlice:
+    """A slice that a worker holds: it alone writes the lane, until the lease ends.
+
+    Attributes:
+        lane: Its lane.
+        slice: Its id.
+        run: The id of its run, the origin of what it writes.
+        connection: What is read.
+        start_date, end_date: Its days.
+        priority: Who goes first; lower goes before higher, see `rate_limits.Priority`.
+        attempt: From 1.
+        epoch: Above that of every holder of the lane before.
+        platform_job: The platform's job of an earlier attempt.
+        force: Whether it is read although nothing may have changed.
+    """
+
+    lane: Lane
+    slice: UUID
+    run: UUID
+    connection: str
+    start_date: date
+    end_date: date
+    priority: int
+    attempt: int
+    epoch: int
+    platform_job: PlatformJob | None
+
+
+class Hold(IntEnum):
+    """Whether a worker may go on with its slice."""
+
+    HELD = 1
+    """It may."""
+
+    CANCELLED = 2
+    """Its run was cancelled."""
+
+    SUSPENDED = 3
+    """It has to wait."""
+
+    LOST = 4
+    """Another worker has the lane."""
+
+
+class HoldLostError(Exception):
+    """Another worker has the lane by now; nothing was recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A row that could not be taken in.
+
+    Attributes:
+        row: As the platform gave it.
+        context: What else is needed to map it again.
+        day: Its day; None where the row does not say.
+        errors: (field, code, message) of every rule that it breaks.
+    """
+
+    row: JsonObject
+    context: JsonObject
+    day: date | None
+    errors: Sequence[tuple[str, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a try of a slice used.
+
+    Attributes:
+        call_count: Calls to the platform, polls included.
+        size_bytes: Bytes as they came over the wire.
+    """
+
+    call_count: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SliceResult:
+    """What became of a slice that was committed.
+
+    Attributes:
+        memory_slice: `orgs/{org}/slices/{slice}`.
+        row_count: Rows that the platform answered.
+        upserted_count, restated_count, vanished_count: What it did to the entries.
+        dead_letters: Rows that were refused.
+        day_sums: For each day the sums of the metrics that the platform reported.
+        final_through: The newest day that the platform no longer restates.
+    """
+
+    memory_slice: str
+    row_count: int
+    upserted_count: int
+    restated_count: int
+    vanished_count: int
+    dead_letters: Sequence[DeadLetter]
+    day_sums: Mapping[date, Mapping[str, int]]
+    final_through: date
+
+
+class RunLedger(Protocol):
+    """Runs and their slices. What is recorded of a slice is recorded by its holder alone."""
+
+    async def start(self, org: str, run: NewRun) -> UUID | None:
+        """Store a run with its slices and line them up; None where its fire time has a run.
+
+        Days of a lane that another run has in hand are left out.
+        """
+
+    async def claim(
+        self, org: str, slice_id: UUID, *, worker: str, lease_seconds: float
+    ) -> HeldSlice | None:
+        """Take a slice; None where it is not open, not due, suspended, or its lane is held."""
+
+    async def extend(self, held: HeldSlice, *, lease_seconds: float) -> Hold:
+        """Go on holding a slice."""
+
+    async def keep_job(self, held: HeldSlice, job: PlatformJob) -> None:
+        """Keep the platform's job, to take it up again.
+
+        Raises:
+            HoldLostError: Another worker has the lane.
+        """
+
+    async def finish(self, held: HeldSlice, result: SliceResult, usage: Usage) -> None:
+        """Record that a slice was committed, and end the run with its last slice.
+
+        Raises:
+            HoldLostError: Another worker has the lane.
+        """
+
+    async def park(
+        self,
+        held: HeldSlice,
+        *,
+        seconds: float,
+        quota: bool,
+        counts: bool,
+        failure: Failure | None,
+        usage: Usage,
+    ) -> None:
+        """Let a slice wait, and let its lane go.
+
+        Args:
+            held: The slice.
+            seconds: When it is tried again.
+            quota: Whether a limit is waited for.
+            counts: Whether the try counts as an attempt.
+            failure: Why, where something went wrong.
+            usage: What the try used.
+
+        Raises:
+            HoldLostError: Another worker has the lane.
+        """
+
+    async def split(self, held: HeldSlice, failure: Failure, usage: Usage) -> None:
+        """Replace a slice by its halves.
+
+        Raises:
+            HoldLostError: Another worker has the lane.
+        """
+
+    async def give_up(self, held: HeldSlice, failure: Failure, usage: Usage) -> None:
+        """Record that a slice failed, with all that fails with it.
+
+        Raises:
+            HoldLostError: Another worker has the lane.
+        """
+
+    async def let_go(self, held: HeldSlice, usage: Usage) -> None:
+        """Give a slice back as it was: it was cancelled, suspended, or its worker ends."""
+
+    async def store_objects(
+        self, org: str, platform: str, account_id: str, objects: Sequence[PlatformObject]
+    ) -> None:
+        """Store the objects of an account; those that are not among them stay as they were."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A row that Memory did not take.
+
+    Attributes:
+        index: Its position among all rows of the slice.
+        field, code, message: Which rule it breaks.
+    """
+
+    index: int
+    field: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a slice did to the entries.
+
+    Attributes:
+        memory_slice: `orgs/{org}/slices/{slice}`.
+        upserted_count, restated_count, vanished_count: Entries.
+    """
+
+    memory_slice: str
+    upserted_count: int
+    restated_count: int
+    vanished_count: int
+
+
+class SliceWriter(Protocol):
+    """Writes the rows of one slice."""
+
+    async def write(self, rows: pa.Table) -> None:
+        """Send rows, in the columns of an entry."""
+
+    def refused(self) -> Sequence[Refused]:
+        """Return rows that Memory has refused since this was last asked."""
+
+    @property
+    def acknowledged_count(self) -> int:
+        """How many rows Memory has answered for."""
+
+    async def flush(self) -> None:
+        """Wait until Memory has answered for all rows."""
+
+    async def commit(self, raw: bytes) -> Written:
+        """Replace the scope of the slice by what was written.
+
+        Args:
+            raw: The platform's raw answer.
+        """
+
+
+class EntryWriter(Protocol):
+    """Memory, as the place that runs write to."""
+
+    def slice(
+        self,
+        held: HeldSlice,
+        request: ReadRequest,
+        *,
+        source: str,
+        api_version: str,
+        fetch_time: datetime,
+    ) -> AbstractAsyncContextManager[SliceWriter]:
+        """Begin to replace a slice; it is aborted where the block ends without a commit.
+
+        Raises:
+            HoldLostError: A writer with a higher epoch has the lane.
+        """
+
+    async def fence(self, lane: Lane, *, epoch: int) -> None:
+        """Refuse all writers of a lane below an epoch."""

@@ -1,0 +1,248 @@
+"""What a source is: something that can be read day by day.
+
+A source is stateless and says what it can do. `open` gives a session with a credential; a session
+lists accounts and objects and reads one scope. It never writes, never sleeps for a limit, and
+keeps nothing: what has to be waited for is raised as `NotReadyError`, what went wrong as
+`ReadingError` with a class (`liftos_ingestion.domain.failures`), and a platform's own job is
+yielded so that the caller keeps it and gives it back after a crash.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Protocol, TypeAlias
+
+from liftos_ingestion.domain.rate_limits import Limit, Observation
+from liftos_kit.secrets.secret import Secret
+from liftos_mapping.mapping import PlatformMapping
+from liftos_mapping.transform import TransformContext
+
+JsonObject: TypeAlias = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a source can do.
+
+    Attributes:
+        levels: Levels that it reports, from the whole to the parts.
+        date_bases: What its dates can stand for, the usual one first.
+        restatement_days: How many days back the platform still changes its numbers.
+        retention_days: How many days back it answers; 0 is without end.
+        days_per_read: How many days one reading takes, at most.
+        totals: Whether the level ACCOUNT is the platform's own total of the levels below.
+        api_version: Version that is asked for; empty where there are none.
+        api_version_end_date: First day on which that version may be gone; None where unknown.
+    """
+
+    levels: tuple[str, ...]
+    date_bases: tuple[str, ...]
+    restatement_days: int
+    retention_days: int
+    days_per_read: int
+    totals: bool
+    api_version: str = ""
+    api_version_end_date: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformAccount:
+    """An account as the platform describes it.
+
+    Attributes:
+        account_id: The platform's id.
+        display_name: Its name.
+        time_zone: IANA name of the zone that bounds its days.
+        currency_code: ISO 4217.
+        closed: Whether the platform says that it is closed.
+    """
+
+    account_id: str
+    display_name: str
+    time_zone: str
+    currency_code: str
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a platform says of a credential that it takes.
+
+    Attributes:
+        accounts: What can be read with it.
+        granted_scopes, missing_scopes: Permissions, in the platform's words.
+        expire_time: When it stops being taken; None where the platform does not say.
+    """
+
+    accounts: Sequence[PlatformAccount]
+    granted_scopes: tuple[str, ...] = ()
+    missing_scopes: tuple[str, ...] = ()
+    expire_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformObject:
+    """A campaign, ad group, ad, flow or message, also one that is archived or deleted.
+
+    Attributes:
+        level: CAMPAIGN, AD_GROUP, AD, FLOW or MESSAGE.
+        object_id: The platform's id.
+        display_name: Its name now.
+        state: The platform's own word, such as `PAUSED`.
+        parent_id: Of the object that it belongs to; empty for one right below the account.
+    """
+
+    level: str
+    object_id: str
+    display_name: str
+    state: str
+    parent_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """What one reading asks for: what it answers replaces all that is stored of this scope.
+
+    Attributes:
+        account: Whose numbers.
+        level: Of which objects.
+        date_basis: What dates stand for.
+        attribution_key: How conversions are credited; empty is the platform's default.
+        start_date, end_date: Days in the account's zone, both included.
+    """
+
+    account: PlatformAccount
+    level: str
+    date_basis: str
+    attribution_key: str
+    start_date: date
+    end_date: date
+
+    @property
+    def day_count(self) -> int:
+        """How many days it asks for."""
+        return (self.end_date - self.start_date).days + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows as the platform gave them.
+
+    Attributes:
+        rows: Objects by the names of the platform.
+        context: What the rows have in common and do not say.
+        raw: The bytes that they came in, for the record.
+        request_id: The platform's id of the call.
+    """
+
+    rows: Sequence[JsonObject]
+    context: TransformContext
+    raw: bytes = b""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformJob:
+    """A job that runs at the platform for a reading, such as a report.
+
+    Attributes:
+        job_id: The platform's id.
+        state: What else the source wants back after a crash, as JSON.
+    """
+
+    job_id: str
+    state: Mapping[str, object] = field(default_factory=dict)
+
+
+class CallGate(Protocol):
+    """Leave to call a platform. All workers share its limits.
+
+    A source asks before each call, and tells afterwards what the platform said of its limits.
+    """
+
+    @property
+    def org(self) -> str:
+        """Whose limits they are, for the keys of limits."""
+        ...
+
+    async def enter(self, limits: Sequence[Limit], *, is_poll: bool = False) -> None:
+        """Ask for leave for one call; leased units are kept until the reading ends.
+
+        Args:
+            limits: All that the call falls under.
+            is_poll: Whether the call only asks how far the platform's own job is.
+
+        Raises:
+            NotReadyError: A limit is reached; the call must not be sent.
+        """
+        ...
+
+    async def observe(self, observations: Sequence[Observation]) -> None:
+        """Tell what the platform said of its limits, in an answer or with a failure."""
+        ...
+
+    def received(self, size_bytes: int) -> None:
+        """Count bytes as they came over the wire."""
+        ...
+
+
+class SourceSession(Protocol):
+    """A source with a credential."""
+
+    async def verify(self) -> Verified:
+        """Sign in, and say what the credential may read.
+
+        Raises:
+            ReadingError: Class CREDENTIALS where the platform does not take it.
+        """
+        ...
+
+    def objects(self, account: PlatformAccount) -> AsyncIterator[PlatformObject]:
+        """Yield every object of an account with its name and state, deleted ones too."""
+        ...
+
+    def read(
+        self, request: ReadRequest, job: PlatformJob | None
+    ) -> AsyncIterator[Page | PlatformJob]:
+        """Yield all rows of a scope, in pages.
+
+        A job that the platform was given is yielded before anything is waited for; the caller
+        stores it and gives it back in the next call for the same request. Rows that were yielded
+        count only once the iteration has ended without an error.
+
+        Raises:
+            ReadingError: The platform did not answer. TOO_LARGE: ask for fewer days.
+            NotReadyError: A limit is reached, or the job still runs.
+        """
+        ...
+
+
+class PlatformSource(Protocol):
+    """Something that can be read; see the module.
+
+    Attributes:
+        platform: The word that its entries carry.
+        display_name: Shown to people.
+        capabilities: What it can do.
+        credential_schema: JSON Schema of the fields of its credential.
+        settings_schema: JSON Schema of the settings of its connections.
+        mapping: How its rows become entries.
+    """
+
+    platform: str
+    display_name: str
+    capabilities: Capabilities
+    credential_schema: JsonObject
+    settings_schema: JsonObject
+    mapping: PlatformMapping
+
+    def open(
+        self, credential: Mapping[str, Secret], settings: JsonObject, gate: CallGate
+    ) -> AbstractAsyncContextManager[SourceSession]:
+        """Begin a session.
+
+        Raises:
+            ReadingError: A field of the credential is missing, or a token cannot be renewed.
+        """
+        ...

@@ -1,0 +1,435 @@
+-- Ingestion's tables. Every key begins with the org, and every table has a row-level security policy: a
+-- session sees the org that it has set and no other. Codes of enums are their numbers in the contract.
+
+create table connections (
+    org text collate "C" not null,
+    connection text collate "C" not null,
+    display_name text not null,
+    platform text collate "C" not null,
+    settings jsonb not null,
+    disabled boolean not null,
+    state smallint not null,
+    missing_scopes text[] not null default '{}',
+    verify_time timestamptz,
+    -- Where the credential is: 0 none, 1 here and encrypted, 2 in the environment, 3 in a file.
+    credential_kind smallint not null default 0,
+    credential_fields text[] not null default '{}',
+    credential_reference text not null default '',
+    credential_sealed bytea,
+    credential_key_id text not null default '',
+    credential_expire_time timestamptz,
+    credential_update_time timestamptz,
+    granted_scopes text[] not null default '{}',
+    revision bigint not null default 1,
+    create_time timestamptz not null default now(),
+    update_time timestamptz not null default now(),
+    primary key (org, connection)
+);
+
+create table accounts (
+    org text collate "C" not null,
+    connection text collate "C" not null,
+    account_id text collate "C" not null,
+    -- Named by a person; the others are those that the credential may read.
+    named boolean not null,
+    disabled boolean not null,
+    display_name text not null default '',
+    time_zone text not null default '',
+    currency_code text not null default '',
+    closed boolean not null default false,
+    outcome smallint not null default 0,
+    read_time timestamptz,
+    primary key (org, connection, account_id),
+    foreign key (org, connection) references connections on delete cascade
+);
+
+create table sources (
+    org text collate "C" not null,
+    source text collate "C" not null,
+    display_name text not null,
+    kind smallint not null,
+    definition jsonb not null,
+    mapping jsonb not null,
+    revision bigint not null default 1,
+    create_time timestamptz not null default now(),
+    update_time timestamptz not null default now(),
+    primary key (org, source)
+);
+
+-- Campaigns, ads, flows and so on with their names and states of now, deleted ones too.
+create table objects (
+    org text collate "C" not null,
+    platform text collate "C" not null,
+    account_id text collate "C" not null,
+    level smallint not null,
+    object_id text collate "C" not null,
+    parent_id text collate "C" not null,
+    display_name text not null,
+    state text not null,
+    create_time timestamptz not null default now(),
+    update_time timestamptz not null default now(),
+    primary key (org, platform, account_id, level, object_id)
+);
+
+create table schedules (
+    org text collate "C" not null,
+    schedule text collate "C" not null,
+    display_name text not null,
+    connection text collate "C" not null,
+    account_ids text[] not null,
+    levels smallint[] not null,
+    cron text not null,
+    time_zone text not null,
+    lookback_days int not null,
+    overlap_policy smallint not null,
+    catchup_seconds bigint not null,
+    paused boolean not null,
+    -- Fire times before this one are done with.
+    due_after timestamptz not null,
+    -- A fire time that waits until the run before has ended.
+    buffered_fire_time timestamptz,
+    last_run uuid,
+    revision bigint not null default 1,
+    create_time timestamptz not null default now(),
+    update_time timestamptz not null default now(),
+    primary key (org, schedule),
+    foreign key (org, connection) references connections on delete cascade
+);
+
+create table runs (
+    org text collate "C" not null,
+    run uuid not null,
+    kind smallint not null,
+    connection text collate "C" not null,
+    platform text collate "C" not null,
+    schedule text collate "C" not null default '',
+    fire_time timestamptz,
+    start_date date not null,
+    end_date date not null,
+    levels smallint[] not null,
+    account_ids text[] not null,
+    force boolean not null,
+    state smallint not null,
+    reason text not null default '',
+    error jsonb,
+    subject text not null,
+    trace_parent text,
+    revision bigint not null default 1,
+    create_time timestamptz not null default now(),
+    start_time timestamptz,
+    end_time timestamptz,
+    update_time timestamptz not null default now(),
+    primary key (org, run)
+);
+create index runs_create_time on runs (org, create_time);
+create unique index runs_fire_time on runs (org, schedule, fire_time) where fire_time is not null;
+
+-- What is read, committed and resumed as a whole: a lane's range of days. A lane is what replaces slices of one
+-- account, level, attribution and date basis; its writes are in order.
+create table run_slices (
+    org text collate "C" not null,
+    slice uuid not null,
+    run uuid not null,
+    connection text collate "C" not null,
+    platform text collate "C" not null,
+    account_id text collate "C" not null,
+    level smallint not null,
+    attribution_key text not null,
+    date_basis smallint not null,
+    start_date date not null,
+    end_date date not null,
+    state smallint not null,
+    -- As the rate governor knows it: a lower one goes first.
+    priority int not null,
+    attempt int not null default 0,
+    platform_job jsonb,
+    next_attempt_time timestamptz not null default now(),
+    waits_for_quota boolean not null default false,
+    memory_slice text not null default '',
+    row_count bigint not null default 0,
+    upserted_count bigint not null default 0,
+    restated_count bigint not null default 0,
+    vanished_count bigint not null default 0,
+    dead_letter_count bigint not null default 0,
+    call_count bigint not null default 0,
+    size_bytes bigint not null default 0,
+    error jsonb,
+    start_time timestamptz,
+    end_time timestamptz,
+    primary key (org, slice),
+    foreign key (org, run) references runs on delete cascade
+);
+create index run_slices_run on run_slices (org, run, account_id, level, start_date);
+create index run_slices_open on run_slices (next_attempt_time) where state in (1, 2, 3);
+create index run_slices_lane on run_slices (org, platform, account_id, level, start_date) where state in (1, 2, 3);
+
+-- Who may write a lane. The epoch grows with each holder and travels with every write to Memory, which refuses a
+-- lower one: a worker that was frozen and wakes up can write nothing.
+create table lanes (
+    org text collate "C" not null,
+    platform text collate "C" not null,
+    account_id text collate "C" not null,
+    level smallint not null,
+    attribution_key text not null,
+    date_basis smallint not null,
+    epoch bigint not null default 0,
+    slice uuid,
+    worker text not null default '',
+    lease_end_time timestamptz,
+    primary key (org, platform, account_id, level, attribution_key, date_basis)
+);
+
+-- The days of a lane that were committed: what is still restated is read again, what is final is not.
+create table lane_days (
+    org text collate "C" not null,
+    platform text collate "C" not null,
+    account_id text collate "C" not null,
+    level smallint not null,
+    attribution_key text not null,
+    date_basis smallint not null,
+    date date not null,
+    final boolean not null,
+    commit_time timestamptz not null,
+    change_time timestamptz not null,
+    primary key (org, platform, account_id, level, attribution_key, date_basis, date)
+);
+
+-- Sums of what the platform answered for a day of a lane, by metric.
+create table day_sums (
+    org text collate "C" not null,
+    platform text collate "C" not null,
+    account_id text collate "C" not null,
+    level smallint not null,
+    attribution_key text not null,
+    date_basis smallint not null,
+    date date not null,
+    metric text collate "C" not null,
+    value numeric not null,
+    run uuid not null,
+    primary key (org, platform, account_id, level, attribution_key, date_basis, date, metric)
+);
+
+create table reconciliations (
+    org text collate "C" not null,
+    run uuid not null,
+    platform text collate "C" not null,
+    account_id text collate "C" not null,
+    level smallint not null,
+    date date not null,
+    metric text collate "C" not null,
+    stored_value bigint,
+    platform_value bigint,
+    state smallint not null,
+    detail text not null,
+    check_time timestamptz not null default now(),
+    primary key (org, run, account_id, level, date, metric)
+);
+create index reconciliations_check_time on reconciliations (org, check_time);
+
+create table dead_letters (
+    org text collate "C" not null,
+    dead_letter uuid not null,
+    run uuid not null,
+    connection text collate "C" not null,
+    platform text collate "C" not null,
+    account_id text collate "C" not null,
+    level smallint not null,
+    date date,
+    row jsonb not null,
+    row_digest bytea not null,
+    context jsonb not null,
+    errors jsonb not null,
+    state smallint not null,
+    attempt_count int not null default 1,
+    replay_run uuid,
+    discard_reason text not null default '',
+    create_time timestamptz not null default now(),
+    update_time timestamptz not null default now(),
+    primary key (org, dead_letter)
+);
+-- The same row refused again is the same dead letter.
+create unique index dead_letters_open on dead_letters (org, platform, account_id, level, row_digest) where state = 1;
+create index dead_letters_create_time on dead_letters (org, create_time);
+
+create table alerts (
+    org text collate "C" not null,
+    alert uuid not null,
+    kind smallint not null,
+    -- What it is about; the same condition on the same object is one alert.
+    subject text collate "C" not null,
+    severity smallint not null,
+    state smallint not null,
+    summary text not null,
+    remedy text not null,
+    platform text not null,
+    connection text not null,
+    account_id text not null,
+    run uuid,
+    occurrence_count bigint not null default 1,
+    acknowledge_subject text not null default '',
+    acknowledge_comment text not null default '',
+    first_time timestamptz not null default now(),
+    last_time timestamptz not null default now(),
+    resolve_time timestamptz,
+    primary key (org, alert)
+);
+create unique index alerts_open on alerts (org, kind, subject) where state in (1, 2);
+
+create table alert_routes (
+    org text collate "C" not null,
+    alert_route text collate "C" not null,
+    display_name text not null,
+    target_kind text not null,
+    target_sealed bytea not null,
+    target_key_id text not null,
+    kinds smallint[] not null,
+    minimum_severity smallint not null,
+    platforms text[] not null,
+    disabled boolean not null,
+    send_time timestamptz,
+    send_error text not null default '',
+    revision bigint not null default 1,
+    create_time timestamptz not null default now(),
+    update_time timestamptz not null default now(),
+    primary key (org, alert_route)
+);
+
+-- Messages on their way: written with the alert, sent afterwards.
+create table alert_messages (
+    org text collate "C" not null,
+    alert_message uuid not null,
+    alert uuid not null,
+    alert_route text collate "C" not null,
+    resolved boolean not null,
+    attempt int not null default 0,
+    next_attempt_time timestamptz not null default now(),
+    primary key (org, alert_message),
+    foreign key (org, alert_route) references alert_routes on delete cascade
+);
+create index alert_messages_due on alert_messages (next_attempt_time);
+
+create table suspensions (
+    org text collate "C" not null,
+    suspension uuid not null,
+    platform text not null,
+    connection text not null,
+    account_id text not null,
+    reason text not null,
+    subject text not null,
+    create_time timestamptz not null default now(),
+    end_time timestamptz,
+    primary key (org, suspension)
+);
+
+create table request_ids (
+    org text collate "C" not null,
+    method text not null,
+    request_id uuid not null,
+    payload_digest bytea not null,
+    response bytea,
+    create_time timestamptz not null default now(),
+    primary key (org, method, request_id)
+);
+create index request_ids_create_time on request_ids (create_time);
+
+-- Takes a lane for a slice, where it is free: its lease is over or was given back. The holder's epoch is above
+-- that of all before. Nothing comes back where another worker holds the lane, the slice is no longer open, its
+-- time has not come, or it is suspended.
+create function claim_slice(p_org text, p_slice uuid, p_worker text, p_lease interval)
+returns table (epoch bigint, attempt int) language plpgsql as $$
+#variable_conflict use_column
+declare
+    s run_slices;
+    held bigint;
+begin
+    select * into s from run_slices where org = p_org and slice = p_slice for update;
+    if not found or s.state not in (1, 2, 3) or s.next_attempt_time > clock_timestamp() then
+        return;
+    end if;
+    if exists (select from suspensions u where u.org = p_org and u.end_time is null
+               and u.platform in ('', s.platform) and u.connection in ('', s.connection)
+               and u.account_id in ('', s.account_id)) then
+        return;
+    end if;
+    insert into lanes as l (org, platform, account_id, level, attribution_key, date_basis, epoch, slice, worker,
+                            lease_end_time)
+    values (p_org, s.platform, s.account_id, s.level, s.attribution_key, s.date_basis, 1, p_slice, p_worker,
+            clock_timestamp() + p_lease)
+    on conflict (org, platform, account_id, level, attribution_key, date_basis) do update
+        set epoch = l.epoch + 1, slice = excluded.slice, worker = excluded.worker,
+            lease_end_time = excluded.lease_end_time
+        where l.lease_end_time is null or l.lease_end_time < clock_timestamp()
+    returning l.epoch into held;
+    if held is null then
+        return;
+    end if;
+    update run_slices r
+    set state = 2, attempt = r.attempt + 1, waits_for_quota = false,
+        start_time = coalesce(r.start_time, clock_timestamp())
+    where r.org = p_org and r.slice = p_slice
+    returning r.attempt into s.attempt;
+    update runs r set state = 2, start_time = coalesce(r.start_time, clock_timestamp()),
+        update_time = clock_timestamp(), revision = r.revision + 1
+    where r.org = p_org and r.run = s.run and r.state = 1;
+    return query select held, s.attempt;
+end $$;
+
+-- The worker's view over all orgs.
+create function due_slices(p_limit int) returns table (org text, slice uuid, priority int)
+language sql security definer set search_path from current as $$
+    select s.org, s.slice, s.priority from run_slices s
+    where s.state in (1, 2, 3) and s.next_attempt_time <= clock_timestamp()
+      and not exists (
+          select from lanes l where l.org = s.org and l.platform = s.platform and l.account_id = s.account_id
+          and l.level = s.level and l.attribution_key = s.attribution_key and l.date_basis = s.date_basis
+          and l.lease_end_time >= clock_timestamp())
+    order by s.priority, s.next_attempt_time limit p_limit
+$$;
+
+create function due_schedules(p_now timestamptz) returns table (org text, schedule text)
+language sql security definer set search_path from current as $$
+    select s.org, s.schedule from schedules s join connections c using (org, connection)
+    where not s.paused and not c.disabled
+$$;
+
+create function due_alert_messages(p_limit int) returns table (org text, alert_message uuid)
+language sql security definer set search_path from current as $$
+    select m.org, m.alert_message from alert_messages m
+    where m.next_attempt_time <= clock_timestamp() order by m.next_attempt_time limit p_limit
+$$;
+
+create function orgs_with_connections() returns table (org text)
+language sql security definer set search_path from current as $$
+    select distinct c.org from connections c order by 1
+$$;
+
+create function forget_old_requests(p_keep interval) returns bigint
+language sql security definer set search_path from current as $$
+    with gone as (delete from request_ids where create_time < now() - p_keep returning 1)
+    select count(*) from gone
+$$;
+
+do $$
+declare
+    name text;
+begin
+    if not exists (select from pg_roles where rolname = 'liftos_app') then
+        raise exception 'the role liftos_app is missing'
+            using hint = 'create role liftos_app login password ''…'' nosuperuser nobypassrls';
+    end if;
+    foreach name in array array[
+        'connections', 'accounts', 'sources', 'objects', 'schedules', 'runs', 'run_slices', 'lanes', 'lane_days',
+        'day_sums', 'reconciliations', 'dead_letters', 'alerts', 'alert_routes', 'alert_messages', 'suspensions',
+        'request_ids'
+    ] loop
+        execute format('alter table %I enable row level security', name);
+        execute format(
+            'create policy own_org on %I using (org = (select current_setting(''liftos.org'', true)))', name);
+        execute format('grant select, insert, update, delete on %I to liftos_app', name);
+    end loop;
+end $$;
+do $$ begin execute format('grant usage on schema %I to liftos_app', current_schema()); end $$;
+revoke execute on function
+    due_slices, due_schedules, due_alert_messages, orgs_with_connections, forget_old_requests from public;
+grant execute on function
+    due_slices, due_schedules, due_alert_messages, orgs_with_connections, forget_old_requests to liftos_app;

@@ -1,0 +1,1 @@
+"""What Ingestion does, in terms of its ports."""

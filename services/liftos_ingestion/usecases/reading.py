@@ -1,0 +1,405 @@
+"""Reading one slice: from a platform, through the mapping, into Memory, whole or not at all."""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass, replace
+from datetime import date, timedelta
+from typing import Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
+
+from liftos_ingestion.connection_ports import ConnectionOpener
+from liftos_ingestion.domain.day_sums import DaySums
+from liftos_ingestion.domain.failures import (
+    MAXIMUM_ATTEMPTS,
+    ErrorClass,
+    Failure,
+    NotReadyError,
+    ReadingError,
+)
+from liftos_ingestion.domain.rate_limits import Limit, Observation, Priority, Renewal
+from liftos_ingestion.quota_ports import Admitted, Parked, RateGovernor
+from liftos_ingestion.run_ports import (
+    DeadLetter,
+    EntryWriter,
+    HeldSlice,
+    Hold,
+    HoldLostError,
+    RunLedger,
+    SliceResult,
+    SliceWriter,
+    Usage,
+)
+from liftos_ingestion.source_ports import Page, PlatformJob, PlatformSource, ReadRequest
+from liftos_kit.core.clock import Clock
+from liftos_kit.core.errors import DomainError, StoreUnavailableError
+from liftos_kit.core.retry import Backoff
+from liftos_mapping.engine import TransformResult, evaluate
+
+LEASE_SECONDS: Final = 15.0
+"""How long a lane stays held by a worker that has fallen silent."""
+
+_LOOK_SECONDS: Final = 1.5
+"""How often a worker asks whether it may go on; a cancelled run is let go within that time."""
+
+_RAW_BYTES: Final = 8 * 1024 * 1024
+"""The largest raw answer that Memory keeps with a slice."""
+
+_BACKOFF: Final = Backoff(base_seconds=2.0, maximum_seconds=600.0)
+
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.ingestion")
+
+
+class Reading:
+    """Reads slices; every ending is recorded in the ledger.
+
+    Args:
+        ledger: Where slices are taken from, and what became of them.
+        connections: Gives credentials.
+        sources: By platform.
+        governor: Limits that all workers share.
+        writer: Memory.
+        executor: Where rows are mapped.
+        clock: Now.
+        worker: The name of this worker.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: RunLedger,
+        connections: ConnectionOpener,
+        sources: Mapping[str, PlatformSource],
+        governor: RateGovernor,
+        writer: EntryWriter,
+        executor: Executor,
+        clock: Clock,
+        worker: str,
+    ) -> None:
+        self._ledger = ledger
+        self._connections = connections
+        self._sources = sources
+        self._governor = governor
+        self._writer = writer
+        self._executor = executor
+        self._clock = clock
+        self._worker = worker
+
+    async def read(self, org: str, slice_id: UUID) -> None:
+        """Read a slice, where it is due and its lane is free; otherwise do nothing."""
+        held = await self._ledger.claim(
+            org, slice_id, worker=self._worker, lease_seconds=LEASE_SECONDS
+        )
+        if held is None:
+            return
+        gate = GovernedGate(self._governor, held)
+        attempt = asyncio.create_task(self._attempt(held, gate), name=f"read {slice_id.hex}")
+        try:
+            if await self._watch(held, attempt, gate):
+                await self._conclude(held, attempt, gate)
+            else:
+                await self._ledger.let_go(held, gate.usage)
+        except HoldLostError:
+            _log.warning("slice_lost", slice=slice_id.hex, epoch=held.epoch)
+        except asyncio.CancelledError:
+            await _end(attempt)
+            await self._ledger.let_go(held, gate.usage)
+            raise
+        finally:
+            await _end(attempt)
+            await gate.leave()
+
+    async def _watch(
+        self, held: HeldSlice, attempt: "asyncio.Task[SliceResult]", gate: "GovernedGate"
+    ) -> bool:
+        """Wait for the attempt while the slice is held; False where it had to be stopped."""
+        while True:
+            await asyncio.wait({attempt}, timeout=_LOOK_SECONDS)
+            if attempt.done():
+                return True
+            match await self._ledger.extend(held, lease_seconds=LEASE_SECONDS):
+                case Hold.HELD:
+                    await gate.renew()
+                case Hold.LOST:
+                    raise HoldLostError
+                case Hold.CANCELLED | Hold.SUSPENDED as hold:
+                    _log.info("slice_stopped", slice=held.slice.hex, reason=hold.name.lower())
+                    await _end(attempt)
+                    return False
+
+    async def _conclude(
+        self, held: HeldSlice, attempt: "asyncio.Task[SliceResult]", gate: "GovernedGate"
+    ) -> None:
+        try:
+            result = attempt.result()
+        except NotReadyError as wait:
+            await self._ledger.park(
+                held,
+                seconds=wait.seconds,
+                quota=wait.quota,
+                counts=False,
+                failure=None,
+                usage=gate.usage,
+            )
+        except ReadingError as error:
+            await self._fail(held, error.failure, gate.usage)
+        except HoldLostError:
+            raise
+        except (StoreUnavailableError, TimeoutError) as error:
+            await self._fail(held, Failure(ErrorClass.TRANSIENT, str(error)), gate.usage)
+        except DomainError as error:
+            await self._fail(held, Failure(ErrorClass.PERMANENT, error.message), gate.usage)
+        except Exception as error:
+            # A fault of ours: told in full to the log, and tried again like an outage.
+            _log.error("slice_failed", slice=held.slice.hex, exc_info=True)
+            failure = Failure(
+                ErrorClass.TRANSIENT,
+                f"A fault of the worker ({type(error).__name__}); its log says more.",
+            )
+            await self._fail(held, failure, gate.usage)
+        else:
+            await self._ledger.finish(held, result, gate.usage)
+
+    async def _fail(self, held: HeldSlice, failure: Failure, usage: Usage) -> None:
+        too_large = failure.error_class is ErrorClass.TOO_LARGE
+        if too_large and held.end_date > held.start_date:
+            await self._ledger.split(held, failure, usage)
+            return
+        disposition = failure.disposition
+        exhausted = disposition.costs_attempt and held.attempt >= MAXIMUM_ATTEMPTS
+        if exhausted or not disposition.retried:
+            await self._ledger.give_up(held, failure, usage)
+            return
+        wait = random.uniform(0.5, 1.0) * _BACKOFF.bound_seconds(held.attempt)  # noqa: S311
+        await self._ledger.park(
+            held,
+            seconds=max(wait, failure.retry_after_seconds or 0.0),
+            quota=not disposition.costs_attempt,
+            counts=disposition.costs_attempt,
+            failure=failure,
+            usage=usage,
+        )
+
+    async def _attempt(self, held: HeldSlice, gate: "GovernedGate") -> SliceResult:
+        lane = held.lane
+        connection = await self._connections.open(lane.org, held.connection)
+        account = connection.account(lane.account_id)
+        source = self._sources.get(connection.platform)
+        if source is None or account is None:
+            what = "source" if source is None else "account"
+            raise ReadingError(
+                Failure(ErrorClass.PERMANENT, f"The {what} is gone; start another run.")
+            )
+        request = ReadRequest(
+            account=account,
+            level=lane.level,
+            date_basis=lane.date_basis,
+            attribution_key=lane.attribution_key,
+            start_date=held.start_date,
+            end_date=held.end_date,
+        )
+        today = self._clock.now().astimezone(ZoneInfo(account.time_zone)).date()
+        final_through = today - timedelta(days=source.capabilities.restatement_days + 1)
+        intake = _Intake(source, request, final_through, self._executor)
+        async with AsyncExitStack() as stack:
+            session = await stack.enter_async_context(
+                source.open(connection.credential, connection.settings, gate)
+            )
+            writer: SliceWriter | None = None
+
+            async def opened() -> SliceWriter:
+                return await stack.enter_async_context(
+                    self._writer.slice(
+                        held,
+                        request,
+                        source=source.platform,
+                        api_version=source.capabilities.api_version,
+                        fetch_time=self._clock.now(),
+                    )
+                )
+
+            async for item in session.read(request, held.platform_job):
+                if isinstance(item, PlatformJob):
+                    await self._ledger.keep_job(held, item)
+                    continue
+                # Only now: until a platform's job is done nothing is open in Memory.
+                writer = writer or await opened()
+                await intake.take(item, writer)
+            writer = writer or await opened()
+            return await intake.commit(writer, final_through)
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A page of which Memory has not answered for all rows."""
+
+    first_row: int
+    end_row: int
+    page: Page
+    source_index: Sequence[int]
+
+
+class _Intake:
+    """Takes the pages of one slice in, and keeps account of every row."""
+
+    def __init__(
+        self,
+        source: PlatformSource,
+        request: ReadRequest,
+        final_through: date,
+        executor: Executor,
+    ) -> None:
+        self._source = source
+        self._request = request
+        self._final_through = final_through
+        self._executor = executor
+        self._sums = DaySums()
+        self._raw: list[bytes] = []
+        self._raw_bytes = 0
+        self._row_count = 0
+        self._written_count = 0
+        self._pending: deque[_Pending] = deque()
+        self._dead_letters: list[DeadLetter] = []
+
+    async def take(self, page: Page, writer: SliceWriter) -> None:
+        """Map a page and send its entries on."""
+        loop = asyncio.get_running_loop()
+        result = await loop.run_in_executor(self._executor, self._map, page)
+        self._row_count += len(page.rows)
+        self._raw_bytes += len(page.raw)
+        if self._raw_bytes <= _RAW_BYTES:
+            self._raw.append(page.raw)
+        self._refuse_unmapped(page, result)
+        rows = result.table.num_rows
+        if rows:
+            end = self._written_count + rows
+            self._pending.append(_Pending(self._written_count, end, page, result.source_index))
+            self._written_count = end
+            await writer.write(result.table)
+        self._collect_refused(writer)
+
+    async def commit(self, writer: SliceWriter, final_through: date) -> SliceResult:
+        """Commit the slice once Memory has answered for every row."""
+        await writer.flush()
+        self._collect_refused(writer)
+        # A part of the answer would look like the whole.
+        raw = b"\n".join(self._raw) if self._raw_bytes <= _RAW_BYTES else b""
+        written = await writer.commit(raw)
+        return SliceResult(
+            memory_slice=written.memory_slice,
+            row_count=self._row_count,
+            upserted_count=written.upserted_count,
+            restated_count=written.restated_count,
+            vanished_count=written.vanished_count,
+            dead_letters=self._dead_letters,
+            day_sums=self._sums.by_day(),
+            final_through=final_through,
+        )
+
+    def _map(self, page: Page) -> TransformResult:
+        account = self._request.account
+        context = replace(
+            page.context,
+            account_id=account.account_id,
+            account_name=page.context.account_name or account.display_name or None,
+            currency_code=account.currency_code or None,
+            time_zone=account.time_zone,
+            level=self._request.level,
+            date_basis=self._request.date_basis,
+        )
+        result = evaluate(self._source.mapping, page.rows, context)
+        table = result.table
+        final = pc.less_equal(table["date"], pa.scalar(self._final_through, pa.date32()))
+        table = table.set_column(table.schema.get_field_index("final"), "final", final)
+        self._sums.add(table)
+        return replace(result, table=table)
+
+    def _refuse_unmapped(self, page: Page, result: TransformResult) -> None:
+        errors: dict[int, list[tuple[str, str, str]]] = {}
+        for error in result.errors:
+            errors.setdefault(error.index, []).append((error.field, error.code, error.message))
+        for index, found in errors.items():
+            self._refuse(page, index, found)
+
+    def _collect_refused(self, writer: SliceWriter) -> None:
+        """Keep what Memory has refused, and forget the pages that it has answered for."""
+        errors: dict[int, list[tuple[str, str, str]]] = {}
+        for refused in writer.refused():
+            it = (refused.field, refused.code, refused.message)
+            errors.setdefault(refused.index, []).append(it)
+        for pending in self._pending:
+            for row in range(pending.first_row, pending.end_row) if errors else ():
+                if row in errors:
+                    index = pending.source_index[row - pending.first_row]
+                    self._refuse(pending.page, index, errors[row])
+        while self._pending and self._pending[0].end_row <= writer.acknowledged_count:
+            self._pending.popleft()
+
+    def _refuse(self, page: Page, index: int, errors: Sequence[tuple[str, str, str]]) -> None:
+        row = page.rows[index]
+        context = {k: v for k, v in asdict(page.context).items() if v not in (None, (), "")}
+        self._dead_letters.append(DeadLetter(row, context, None, errors))
+
+
+class GovernedGate:
+    """Leave to call for one slice; see `liftos_ingestion.source_ports.CallGate`."""
+
+    def __init__(self, governor: RateGovernor, held: HeldSlice) -> None:
+        self._governor = governor
+        self._held = held
+        self._leased: list[Admitted] = []
+        self._calls = 0
+        self._bytes = 0
+
+    @property
+    def org(self) -> str:
+        """Whose limits they are."""
+        return self._held.lane.org
+
+    @property
+    def usage(self) -> Usage:
+        """What was used so far."""
+        return Usage(self._calls, self._bytes)
+
+    async def enter(self, limits: Sequence[Limit], *, is_poll: bool = False) -> None:
+        """Ask for leave for one call."""
+        answer = await self._governor.admit(
+            limits, caller=self._held.slice.hex, priority=Priority(self._held.priority)
+        )
+        if isinstance(answer, Parked):
+            raise NotReadyError(answer.reason, seconds=answer.wait_seconds, quota=True)
+        if any(limit.renewal is Renewal.LEASED for limit in limits):
+            self._leased.append(answer)
+        self._calls += not is_poll
+
+    async def observe(self, observations: Sequence[Observation]) -> None:
+        """Tell what the platform said of its limits."""
+        if observations:
+            await self._governor.observe(observations)
+
+    def received(self, size_bytes: int) -> None:
+        """Count bytes as they came over the wire."""
+        self._bytes += size_bytes
+
+    async def renew(self) -> None:
+        """Hold leased units for another lease."""
+        for admitted in self._leased:
+            await self._governor.renew(admitted)
+
+    async def leave(self) -> None:
+        """Give leased units back."""
+        for admitted in self._leased:
+            await self._governor.release(admitted)
+
+
+async def _end(task: "asyncio.Task[SliceResult]") -> None:
+    task.cancel()
+    await asyncio.wait({task})
