@@ -1,4 +1,4 @@
-"""Memory with real stores: one stack a session, one database and one server a module."""
+"""Memory with real stores: one database and one server a module."""
 
 import asyncio
 import secrets
@@ -16,7 +16,7 @@ from liftos_kit.server import Server
 from liftos_kit.settings import load
 from liftos_kit.testing.server import SECRET, RunningServer, authorization
 from liftos_local.stack import Stack
-from liftos_local.testing import TestDatabase, fresh_database, make_template, store_stack
+from liftos_local.testing import TestDatabase, fresh_database, make_template
 from liftos_memory.adapters.postgres.database import SCHEMA, schema_files
 from liftos_memory.server import application
 from liftos_memory.settings import MemorySettings
@@ -55,17 +55,16 @@ def _migrate(environment: Mapping[str, str]) -> None:
 
 
 @pytest.fixture(scope="session")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Postgres, Redis and Milvus, and a migrated database to clone."""
-    with store_stack(tmp_path_factory) as stack:
-        make_template(stack, _TEMPLATE, _migrate)
-        yield stack
+def memory_template(stores: Stack) -> str:
+    """A migrated database to clone."""
+    make_template(stores, _TEMPLATE, _migrate)
+    return _TEMPLATE
 
 
 @pytest.fixture(scope="module")
-def database(stores: Stack) -> Iterator[TestDatabase]:
+def database(stores: Stack, memory_template: str) -> Iterator[TestDatabase]:
     """A migrated database for the tests of one module."""
-    with fresh_database(stores, _TEMPLATE) as fresh:
+    with fresh_database(stores, memory_template) as fresh:
         yield fresh
 
 
