@@ -80,41 +80,6 @@ ATTRIBUTED_RESOURCES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The simulated resources, and the resources whose attributes a query of each may select."""
 
-ADDITIVE_METRICS: Final = (
-    "cost_micros",
-    "impressions",
-    "clicks",
-    "interactions",
-    "conversions",
-    "conversions_value",
-    "all_conversions",
-    "all_conversions_value",
-    "view_through_conversions",
-    "conversions_by_conversion_date",
-    "conversions_value_by_conversion_date",
-    "all_conversions_by_conversion_date",
-    "all_conversions_value_by_conversion_date",
-    "video_trueview_views",
-)
-"""Simulated metrics whose sum over rows has a meaning."""
-
-RATIO_METRICS: Final[Mapping[str, tuple[str, str, float]]] = {
-    "average_cost": ("cost_micros", "interactions", 1.0),
-    "average_cpc": ("cost_micros", "clicks", 1.0),
-    "average_cpm": ("cost_micros", "impressions", 1000.0),
-    "conversions_from_interactions_rate": ("conversions", "interactions", 1.0),
-    "cost_per_conversion": ("cost_micros", "conversions", 1.0),
-    "ctr": ("clicks", "impressions", 1.0),
-    "interaction_rate": ("interactions", "impressions", 1.0),
-    "trueview_average_cpv": ("cost_micros", "video_trueview_views", 1.0),
-    "value_per_conversion": ("conversions_value", "conversions", 1.0),
-    "video_trueview_view_rate": ("video_trueview_views", "impressions", 1.0),
-}
-"""Simulated metrics that are a ratio of sums: numerator, denominator, factor."""
-
-REACH_METRICS: Final = ("unique_users", "average_impression_frequency_per_user")
-"""Simulated metrics that no sum gives; for at most 92 days, and not for ads."""
-
 _TYPES: Final = {
     FieldDescriptor.TYPE_BOOL: FieldType.BOOLEAN,
     FieldDescriptor.TYPE_BYTES: FieldType.STRING,

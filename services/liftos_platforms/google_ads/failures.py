@@ -8,9 +8,6 @@ from google.protobuf.json_format import MessageToDict
 
 from liftos_platforms.google_ads.messages import VERSION, Failure
 
-FAILURE_KEY: Final = f"google.ads.googleads.{VERSION}.errors.googleadsfailure-bin"
-"""Trailing metadata that holds a serialised GoogleAdsFailure."""
-
 REQUEST_ID_KEY: Final = "request-id"
 
 
@@ -114,12 +111,15 @@ def failure_bytes(refusal: Refusal, request_id: str) -> bytes:
     return bytes(failure.SerializeToString())
 
 
-def trailing_metadata(refusal: Refusal, request_id: str) -> tuple[tuple[str, str | bytes], ...]:
-    """Return the metadata that follows a refused call."""
+def trailing_metadata(
+    refusal: Refusal, request_id: str, *, version: str = VERSION
+) -> tuple[tuple[str, str | bytes], ...]:
+    """Return the metadata that follows a refused call; the failure is named for its version."""
     request = (REQUEST_ID_KEY, request_id)
     if not refusal.category:
         return (request,)
-    return ((FAILURE_KEY, failure_bytes(refusal, request_id)), request)
+    key = f"google.ads.googleads.{version}.errors.googleadsfailure-bin"
+    return ((key, failure_bytes(refusal, request_id)), request)
 
 
 def http_status(refusal: Refusal) -> int:

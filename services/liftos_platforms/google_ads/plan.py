@@ -8,12 +8,9 @@ from enum import Enum
 from typing import Final
 
 from liftos_platforms.google_ads.catalogue import (
-    ADDITIVE_METRICS,
     ATTRIBUTED_RESOURCES,
     CORE_DATE_SEGMENTS,
     DATE_SEGMENTS,
-    RATIO_METRICS,
-    REACH_METRICS,
     Catalogue,
     Field,
     FieldCategory,
@@ -29,6 +26,7 @@ from liftos_platforms.google_ads.gaql import (
     Operator,
     Query,
 )
+from liftos_platforms.google_ads.metrics import METRICS, REACH_METRICS
 from liftos_platforms.google_ads.predicates import Predicate, Value
 
 MAXIMUM_REACH_DAYS: Final = 92
@@ -117,7 +115,6 @@ _OPERATORS: Final[Mapping[FieldType, frozenset[Operator]]] = {
     FieldType.RESOURCE_NAME: _EQUALITY | PATTERN_OPERATORS,
     FieldType.STRING: _EQUALITY | PATTERN_OPERATORS,
 }
-_SIMULATED_METRICS: Final = frozenset({*ADDITIVE_METRICS, *RATIO_METRICS, *REACH_METRICS})
 _PARAMETERS: Final = ("include_drafts", "omit_unselected_resource_names")
 _YEARS: Final = range(1970, 2101)
 _DATE_TEXT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -215,7 +212,7 @@ def _check_metric(field: Field, resource: str) -> None:
     metric = field.path[-1]
     if (
         resource == "customer_client"
-        or metric not in _SIMULATED_METRICS
+        or metric not in METRICS
         or (resource == "ad_group_ad" and metric in REACH_METRICS)
     ):
         raise GaqlError(

@@ -8,9 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liftos_platforms.google_ads.catalogue import (
-    ADDITIVE_METRICS,
-    RATIO_METRICS,
-    REACH_METRICS,
     Catalogue,
     Field,
     FieldCategory,
@@ -19,6 +16,7 @@ from liftos_platforms.google_ads.catalogue import (
 from liftos_platforms.google_ads.dates import PERIODS, named_range, segment_value
 from liftos_platforms.google_ads.gaql import GaqlError, Operator, parse_query
 from liftos_platforms.google_ads.messages import Row
+from liftos_platforms.google_ads.metrics import METRICS
 from liftos_platforms.google_ads.plan import Plan, check_query
 from liftos_platforms.google_ads.predicates import Predicate, matches
 
@@ -52,7 +50,7 @@ def test_fields_come_from_the_published_messages() -> None:
 
 def test_every_simulated_metric_exists() -> None:
     """The simulator offers no metric that the API has not."""
-    for metric in (*ADDITIVE_METRICS, *RATIO_METRICS, *REACH_METRICS):
+    for metric in METRICS:
         assert _field(f"metrics.{metric}").category is FieldCategory.METRIC
 
 
