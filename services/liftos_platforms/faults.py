@@ -66,7 +66,7 @@ class FaultKind(StrEnum):
     DATA_LIMIT_EXCEEDED = "data_limit_exceeded"
     """100/1487534: one call may not read so much."""
     FIELD_UNREADABLE = "field_unreadable"
-    """Every report with the field `field` on `entity_id` fails, by itself too; without it none."""
+    """A report fails if it has the field `field` and a row of `entity_id`."""
 
     # Meta: report runs.
     RUN_TOO_LARGE = "run_too_large"
@@ -90,7 +90,7 @@ class FaultKind(StrEnum):
 
     # Meta: answers.
     TOKEN_EXPIRED = "token_expired"  # noqa: S105
-    """190/463, from now on for this call."""
+    """190/463."""
     DATA_IS_NULL = "data_is_null"
     """`{"data": null}`."""
     PAGING_IS_LIST = "paging_is_list"

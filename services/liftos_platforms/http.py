@@ -151,9 +151,11 @@ class HttpServer:
 
     async def start(self, host: str, port: int) -> None:
         """Listen; port 0 takes a free one."""
-        runner = web.AppRunner(self._app, access_log=None, handler_cancellation=True)
+        runner = web.AppRunner(
+            self._app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
+        )
         await runner.setup()
-        site = web.TCPSite(runner, host, port, shutdown_timeout=0.1)
+        site = web.TCPSite(runner, host, port)
         await site.start()
         self._runner = runner
         self.port = runner.addresses[0][1]

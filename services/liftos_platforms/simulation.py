@@ -60,6 +60,8 @@ class Simulation:
     clock: VirtualClock = field(default_factory=lambda: VirtualClock(START))
     faults: FaultPlan = field(default_factory=FaultPlan)
     journal: Journal = field(default_factory=Journal)
+    answer_delay_seconds: float = 0.0
+    """Real time that every answer takes, so that calls overlap; 0 only lets others go first."""
 
     @classmethod
     def of(cls, plan: WorldPlan, *, now: datetime = START) -> "Simulation":

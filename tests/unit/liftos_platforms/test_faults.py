@@ -1,6 +1,7 @@
 """Faults as data, and the journal of calls."""
 
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,9 +21,9 @@ from liftos_platforms.truth import Platform
 NOW = datetime(2026, 11, 15, tzinfo=UTC)
 
 
-def call(endpoint: str = "insights_submit", **more: object) -> Call:
+def call(endpoint: str = "insights_submit", **more: Any) -> Call:
     """A call of Meta's face."""
-    return Call(Platform.META, endpoint, **more)  # type: ignore[arg-type]
+    return Call(Platform.META, endpoint, **more)
 
 
 def test_every_kind_has_a_scope() -> None:
@@ -71,7 +72,7 @@ def test_a_fault_chooses_account_day_and_parameters() -> None:
         day=date(2026, 11, 2),
         where={"level": "ad", "fields": "*actions*"},
     )
-    days = {"first_day": date(2026, 11, 1), "last_day": date(2026, 11, 3)}
+    days: dict[str, Any] = {"first_day": date(2026, 11, 1), "last_day": date(2026, 11, 3)}
     parameters = {"level": "ad", "fields": "spend,actions,reach"}
     assert fault.matches(call(account_id="1001", parameters=parameters, **days))
     assert not fault.matches(call(account_id="1002", parameters=parameters, **days))
