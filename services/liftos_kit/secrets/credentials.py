@@ -91,7 +91,7 @@ class SecretPlaces:
     """
 
     keyring: Keyring | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     granted_prefixes: frozenset[tuple[str, str]] = frozenset()
     directory: Path | None = None
 

@@ -79,6 +79,11 @@ def test_only_variables_with_the_prefix_become_fields(variables: dict[str, str])
         assert "it has no fields" in _problem(META, places)
 
 
+def test_places_show_no_variables() -> None:
+    """The variables of a process hold other secrets as well."""
+    assert VALUE not in repr(_environment({"META_TOKEN": VALUE, "OTHER": VALUE}))
+
+
 @pytest.mark.parametrize("grants", ["", "other:META_", "acme:META", "acme:META_X_"])
 def test_a_prefix_has_to_be_granted(grants: str) -> None:
     """To this very org; the error tells the operator what to add."""
