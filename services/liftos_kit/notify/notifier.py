@@ -123,8 +123,10 @@ class NotificationFailedError(Exception):
     @property
     def may_pass(self) -> bool:
         """Whether the same message may get through later, without a change to the target."""
-        if self.problem is Problem.REJECTED and self.http_status is not None:
-            return self.http_status == 429 or self.http_status >= 500
+        if self.problem is Problem.REJECTED:
+            # Without a status the target is a mail server, say, and may just have been down.
+            status = self.http_status
+            return status is None or status == 429 or status >= 500
         return self.problem in {Problem.UNREACHABLE, Problem.TIMED_OUT, Problem.FAILED}
 
 

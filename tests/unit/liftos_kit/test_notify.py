@@ -185,7 +185,7 @@ def test_every_problem_says_what_to_do(problem: Problem) -> None:
         (Problem.UNREACHABLE, None, True),
         (Problem.TIMED_OUT, None, True),
         (Problem.FAILED, None, True),
-        (Problem.REJECTED, None, False),
+        (Problem.REJECTED, None, True),
         (Problem.REJECTED, 401, False),
         (Problem.REJECTED, 429, True),
         (Problem.REJECTED, 503, True),
