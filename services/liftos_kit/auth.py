@@ -33,6 +33,8 @@ LEEWAY_SECONDS: Final = 30.0
 _REQUIRED_CLAIMS: Final = ("iss", "aud", "sub", "org", "roles", "scopes", "iat", "exp")
 _MAXIMUM_TOKEN_BYTES: Final = 4_096
 _KEPT_TOKENS: Final = 10_000
+_SERVICE_TOKEN_SECONDS: Final = 900.0
+_RENEWED_SECONDS: Final = 180.0
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.auth")
 
@@ -366,3 +368,54 @@ def issue_token(
         "exp": int(now + lifetime_seconds),
     }
     return jwt.encode(claims, secret, algorithm="HS256")
+
+
+class ServiceTokens:
+    """Tokens with which a service calls another one in the name of an org.
+
+    Each is kept until shortly before its end.
+
+    Args:
+        key: The shared secret of HS256, or the private key of RS256 as PEM.
+        algorithm: HS256 or RS256.
+        key_id: The `kid` under which the JWKS document has the public key; for RS256.
+        subject: The calling service, as `liftos-ingestion`.
+        scopes: The services that it calls.
+        issuer: As the called service expects it.
+        audience: As the called service expects it.
+    """
+
+    def __init__(
+        self,
+        key: bytes,
+        *,
+        algorithm: str,
+        subject: str,
+        scopes: Iterable[str],
+        issuer: str,
+        audience: str,
+        key_id: str | None = None,
+    ) -> None:
+        self._key = key
+        self._algorithm = algorithm
+        self._headers = {"kid": key_id} if key_id else None
+        self._claims = {
+            "iss": issuer,
+            "aud": audience,
+            "sub": subject,
+            "roles": [ROLES[-1]],
+            "scopes": list(scopes),
+        }
+        self._kept: dict[str, tuple[str, float]] = {}
+
+    def token(self, org: str) -> str:
+        """Return a token for an org that holds for minutes at least."""
+        now = time.time()
+        kept = self._kept.get(org)
+        if kept is not None and kept[1] > now + _RENEWED_SECONDS:
+            return kept[0]
+        end = now + _SERVICE_TOKEN_SECONDS
+        claims = {**self._claims, "org": org, "iat": int(now), "exp": int(end)}
+        token = jwt.encode(claims, self._key, algorithm=self._algorithm, headers=self._headers)
+        self._kept[org] = (token, end)
+        return token

@@ -8,28 +8,41 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from liftos_mapping.entry_fields import ADDITIVE_METRICS, NATURAL_KEY
 
-_KEY: Final = tuple(name for name in NATURAL_KEY if name not in ("platform", "level"))
+_KEY: Final = [name for name in NATURAL_KEY if name not in ("platform", "level", "account_id")]
+
+
+def row_keys(rows: pa.Table) -> npt.NDArray[np.uint64]:
+    """Return a number for what identifies each row within its lane; equal ones are one entry."""
+    keys = pd.util.hash_pandas_object(rows.select(_KEY).to_pandas(), index=False)
+    numbers: npt.NDArray[np.uint64] = keys.to_numpy(np.uint64)
+    return numbers
+
+
+def last_of_each(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Tell which rows no later row of the same page repeats."""
+    return ~pd.Series(keys).duplicated(keep="last").to_numpy()
 
 
 class DaySums:
     """Sums the rows of one lane, page by page.
 
-    A row that comes twice counts once: pages of a list that changes while it is read overlap.
+    A row that comes again on a later page counts once: pages of a list that changes while it is
+    read overlap.
     """
 
     def __init__(self) -> None:
         self._seen: set[int] = set()
         self._sums: dict[date, dict[str, int]] = {}
 
-    def add(self, rows: pa.Table) -> None:
-        """Add the rows of a page, by the schema of entries."""
-        fresh = self._fresh(rows)
-        if not fresh.all():
-            rows = rows.filter(pa.array(fresh))
+    def add(self, rows: pa.Table, keys: npt.NDArray[np.uint64]) -> None:
+        """Add the rows of a page, by the schema of entries, with their `row_keys`."""
+        fresh = [key not in self._seen for key in keys.tolist()]
+        self._seen.update(keys.tolist())
+        if not all(fresh):
+            rows = rows.filter(pa.array(fresh, pa.bool_()))
         metrics = [name for name in ADDITIVE_METRICS if rows[name].null_count < rows.num_rows]
         if not metrics:
             return
@@ -46,15 +59,3 @@ class DaySums:
     def by_day(self) -> Mapping[date, Mapping[str, int]]:
         """Return the sums; a metric that no row of the day has is left out."""
         return self._sums
-
-    def _fresh(self, rows: pa.Table) -> npt.NDArray[np.bool_]:
-        """Tell which rows have not been added before."""
-        varying = [name for name in _KEY if pc.count_distinct(rows[name]).as_py() > 1]
-        keys = pd.util.hash_pandas_object(rows.select(["date", *varying]).to_pandas(), index=False)
-        fresh = ~keys.duplicated().to_numpy()
-        for position, key in enumerate(keys.tolist()):
-            if key in self._seen:
-                fresh[position] = False
-            else:
-                self._seen.add(key)
-        return np.asarray(fresh, dtype=np.bool_)

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import structlog
 
 from liftos_ingestion.connection_ports import ConnectionOpener
-from liftos_ingestion.domain.day_sums import DaySums
+from liftos_ingestion.domain.day_sums import DaySums, last_of_each, row_keys
 from liftos_ingestion.domain.failures import (
     MAXIMUM_ATTEMPTS,
     ErrorClass,
@@ -300,7 +300,11 @@ class _Intake:
             restated_count=written.restated_count,
             vanished_count=written.vanished_count,
             dead_letters=self._dead_letters,
-            day_sums=self._sums.by_day(),
+            day_sums={
+                day: sums
+                for day, sums in self._sums.by_day().items()
+                if self._request.start_date <= day <= self._request.end_date
+            },
             final_through=final_through,
         )
 
@@ -319,7 +323,13 @@ class _Intake:
         table = result.table
         final = pc.less_equal(table["date"], pa.scalar(self._final_through, pa.date32()))
         table = table.set_column(table.schema.get_field_index("final"), "final", final)
-        self._sums.add(table)
+        keys = row_keys(table)
+        kept = last_of_each(keys)
+        if not kept.all():
+            table = table.filter(pa.array(kept))
+            index = [it for it, stays in zip(result.source_index, kept, strict=True) if stays]
+            result = replace(result, source_index=index)
+        self._sums.add(table, keys[kept])
         return replace(result, table=table)
 
     def _refuse_unmapped(self, page: Page, result: TransformResult) -> None:

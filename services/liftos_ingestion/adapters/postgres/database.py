@@ -7,7 +7,7 @@ from typing import Final
 from liftos_mapping.entry_fields import DATE_BASES, LEVELS
 
 SCHEMA: Final = "ingestion"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """The schema that this code needs; servers and workers refuse to start on an older one."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -32,7 +32,7 @@ from liftos_ingestion.run_ports import (
 )
 from liftos_ingestion.source_ports import PlatformJob, PlatformObject
 from liftos_kit import postgres
-from liftos_kit.jobs.queue import Job, JobQueue
+from liftos_kit.jobs.queue import Job
 from liftos_kit.telemetry import inject_carrier
 
 READ_SLICE: Final = "read_slice"
@@ -53,6 +53,15 @@ def slice_job(org: str, slice_id: UUID, priority: int, *, delay_seconds: float =
     )
 
 
+class Jobs(Protocol):
+    """The part of a queue of jobs that the ledger needs; see `liftos_kit.jobs.queue.JobQueue`."""
+
+    async def enqueue(
+        self, jobs: Sequence[Job], *, connection: asyncpg.Connection | None = None
+    ) -> None:
+        """Add jobs, within the transaction of the connection where one is given."""
+
+
 class PostgresRunLedger:
     """Runs in Postgres.
 
@@ -60,7 +69,7 @@ class PostgresRunLedger:
     transaction.
     """
 
-    def __init__(self, pool: asyncpg.Pool, jobs: JobQueue) -> None:
+    def __init__(self, pool: asyncpg.Pool, jobs: Jobs) -> None:
         self._pool = pool
         self._jobs = jobs
 

@@ -1,0 +1,86 @@
+"""What Ingestion is told by its environment."""
+
+import os
+import socket
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from liftos_kit.settings import NotificationSettings, Port, SecretSettings
+
+
+class IngestionSettings(SecretSettings, NotificationSettings):
+    """Settings of Ingestion's server, worker and schema runner."""
+
+    port: Port = 8006
+    postgres_connections: Annotated[int, Field(ge=4, le=200)] = 20
+    """Connections to Postgres per process, at most."""
+    executor_threads: Annotated[int, Field(ge=1, le=64)] = 2
+    """Threads that map rows, per process."""
+
+    memory_address: str = "127.0.0.1:8003"
+    """Where Memory answers, as host:port."""
+    memory_ca_file: Path | None = None
+    """Authorities that Memory's certificate is checked against; unset is plain text."""
+    memory_certificate_file: Path | None = None
+    """Certificate that is shown to Memory, where it asks for one."""
+    memory_key_file: Path | None = None
+    """Key of that certificate."""
+    service_key_file: Path | None = None
+    """Private key, as PEM, that signs the tokens for Memory; RS256 needs it."""
+    service_key_id: str = ""
+    """Its `kid` in the JWKS document."""
+
+    worker_name: str = ""
+    """Told in the ledger; the host and the process if unset."""
+    worker_concurrency: Annotated[int, Field(ge=1, le=200)] = 8
+    """Slices that one worker reads at a time."""
+
+    meta_url: str = "https://graph.facebook.com"
+    meta_version: str = "v26.0"
+    meta_version_end_date: date | None = None
+    google_ads_address: str = "googleads.googleapis.com:443"
+    google_ads_plaintext: bool = False
+    """For a simulator on this machine; the real address speaks TLS."""
+    google_ads_token_url: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
+    google_ads_version_end_date: date | None = None
+    klaviyo_url: str = "https://a.klaviyo.com"
+    klaviyo_revision: str = "2026-10-15"
+    klaviyo_revision_end_date: date | None = None
+    platform_timeout_seconds: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)] = 60.0
+    """Longest silence of a platform within one call."""
+    allow_private_addresses: bool = False
+    """Whether alerts and sources may be sent to addresses of private networks."""
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, problem) for rules between fields."""
+        yield from super().check()
+        for field in ("postgres_url", "redis_url"):
+            if getattr(self, field) is None:
+                yield field, "Ingestion needs it"
+        if self.jwt_algorithm == "RS256" and self.service_key_file is None:
+            yield "service_key_file", "RS256 needs it, to call Memory"
+        for field in ("memory_ca_file", "memory_certificate_file", "memory_key_file"):
+            path: Path | None = getattr(self, field)
+            if path is not None and not path.is_file():
+                yield field, f"{path} is no file"
+
+    @property
+    def effective_worker_name(self) -> str:
+        """The worker's name: as set, else made of host and process."""
+        return self.worker_name or f"{socket.gethostname()}:{os.getpid()}"
+
+
+class MigrateSettings(IngestionSettings):
+    """Settings of `python -m liftos_ingestion migrate`.
+
+    It may be given the whole environment of Ingestion and needs the owner's Postgres alone.
+    """
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, problem) for rules between fields."""
+        if self.postgres_owner_url is None:
+            yield "postgres_owner_url", "the schema runner needs it"

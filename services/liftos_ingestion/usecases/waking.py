@@ -1,0 +1,47 @@
+"""Waking workers: each job names a slice, and lost wake-ups are made good."""
+
+import asyncio
+import json
+from typing import Final, Protocol
+from uuid import UUID
+
+import structlog
+
+from liftos_ingestion.usecases.reading import Reading
+from liftos_kit.core.errors import StoreUnavailableError
+
+_LOOK_SECONDS: Final = 2.0
+_AT_ONCE: Final = 500
+
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.ingestion")
+
+
+class DueSlices(Protocol):
+    """Slices that may be read now."""
+
+    async def line_up_due(self, *, limit: int) -> int:
+        """Line up slices of all orgs that are due and that no job may name; return how many."""
+
+
+async def read_named(reading: Reading, payload: bytes) -> None:
+    """Read the slice that a job names."""
+    named = json.loads(payload)
+    await reading.read(named["org"], UUID(named["slice"]))
+
+
+async def make_good(slices: DueSlices, stop: asyncio.Event) -> None:
+    """Line up what is due and not lined up, until `stop`.
+
+    A job can be lost with a worker, and a lane whose holder died becomes free without anybody
+    saying so.
+    """
+    while not stop.is_set():
+        try:
+            await slices.line_up_due(limit=_AT_ONCE)
+        except StoreUnavailableError as error:
+            _log.warning("line_up_failed", error=error.message)
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                await stop.wait()
+        except TimeoutError:
+            continue

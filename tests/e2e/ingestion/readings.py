@@ -1,0 +1,239 @@
+"""Reading from a source that a test scripts, into a real ledger and a real Memory."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from uuid import UUID
+
+import asyncpg
+
+from liftos_client import Client
+from liftos_ingestion.adapters.memory import MemoryEntryWriter
+from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
+from liftos_ingestion.connection_ports import OpenConnection
+from liftos_ingestion.quota_ports import RateGovernor
+from liftos_ingestion.run_ports import NewRun, RunKind, SlicePlan
+from liftos_ingestion.source_ports import (
+    CallGate,
+    Capabilities,
+    JsonObject,
+    Page,
+    PlatformAccount,
+    PlatformJob,
+    PlatformObject,
+    ReadRequest,
+    SourceSession,
+    Verified,
+)
+from liftos_ingestion.usecases.reading import Reading
+from liftos_kit import postgres
+from liftos_kit.core.clock import SystemClock
+from liftos_kit.jobs.queue import Job
+from liftos_kit.secrets.secret import Secret
+from liftos_mapping.mapping import PlatformMapping
+from liftos_mapping.platforms import platform_mapping
+from liftos_mapping.transform import TransformContext
+
+DAY = date(2026, 3, 2)
+Answer = Callable[[ReadRequest], "AsyncIterator[Page | PlatformJob]"]
+
+
+def row(campaign: str, clicks: object, *, day: date = DAY, spend: str = "1.50") -> JsonObject:
+    """A row as Meta's Insights gives it."""
+    return {
+        "account_id": "7",
+        "campaign_id": campaign,
+        "campaign_name": f"Campaign {campaign}",
+        "date_start": day.isoformat(),
+        "date_stop": day.isoformat(),
+        "clicks": clicks,
+        "spend": spend,
+    }
+
+
+def pages(*of: Sequence[JsonObject]) -> Answer:
+    """Answer with these pages."""
+
+    async def answer(request: ReadRequest) -> AsyncIterator[Page | PlatformJob]:
+        for rows in of:
+            yield Page(rows, TransformContext(), raw=repr(rows).encode())
+
+    return answer
+
+
+def failing(error: Exception, *before: Sequence[JsonObject]) -> Answer:
+    """Answer with these pages, then fail."""
+
+    async def answer(request: ReadRequest) -> AsyncIterator[Page | PlatformJob]:
+        for rows in before:
+            yield Page(rows, TransformContext())
+        raise error
+
+    return answer
+
+
+@dataclass
+class ScriptedSource:
+    """A source whose answers a test gives, one for each reading; the last one stays.
+
+    Attributes:
+        answers: What readings are given, in order.
+        requests: What was asked.
+        jobs: The platform's jobs that readings were given back.
+    """
+
+    answers: list[Answer] = field(default_factory=list)
+    requests: list[ReadRequest] = field(default_factory=list)
+    jobs: list[PlatformJob | None] = field(default_factory=list)
+    platform: str = "meta"
+    display_name: str = "Meta"
+    capabilities: Capabilities = Capabilities(  # noqa: RUF009 - frozen
+        levels=("ACCOUNT", "CAMPAIGN"),
+        date_bases=("INTERACTION",),
+        restatement_days=28,
+        retention_days=0,
+        days_per_read=28,
+        totals=True,
+        api_version="v26.0",
+    )
+    credential_schema: JsonObject = field(default_factory=dict)
+    settings_schema: JsonObject = field(default_factory=dict)
+    mapping: PlatformMapping = field(default_factory=lambda: platform_mapping("meta"))
+
+    @asynccontextmanager
+    async def open(
+        self, credential: Mapping[str, Secret], settings: JsonObject, gate: CallGate
+    ) -> AsyncIterator[SourceSession]:
+        """Begin a session."""
+        yield self
+
+    async def verify(self) -> Verified:
+        """Take any credential."""
+        return Verified([ACCOUNT])
+
+    async def objects(self, account: PlatformAccount) -> AsyncIterator[PlatformObject]:
+        """Have one campaign."""
+        yield PlatformObject("CAMPAIGN", "1", "Campaign 1", "ACTIVE")
+
+    async def read(
+        self, request: ReadRequest, job: PlatformJob | None
+    ) -> AsyncIterator[Page | PlatformJob]:
+        """Give the next answer."""
+        self.requests.append(request)
+        self.jobs.append(job)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        async for item in answer(request):
+            yield item
+
+
+ACCOUNT = PlatformAccount("7", "Shop", "Europe/Berlin", "EUR")
+
+
+class OneConnection:
+    """Opens one connection, whatever its name."""
+
+    async def open(self, org: str, connection: str) -> OpenConnection:
+        """Return it."""
+        return OpenConnection("meta", {}, {}, [ACCOUNT, PlatformAccount("8", "B", "UTC", "EUR")])
+
+
+class SilentQueue:
+    """Keeps jobs instead of waking anybody; the test reads slices itself."""
+
+    async def enqueue(
+        self, jobs: Sequence[Job], *, connection: asyncpg.Connection | None = None
+    ) -> None:
+        """Forget them."""
+
+
+@dataclass
+class Harness:
+    """A worker over one org."""
+
+    org: str
+    source: ScriptedSource
+    ledger: PostgresRunLedger
+    writer: MemoryEntryWriter
+    pool: asyncpg.Pool
+    governor: RateGovernor
+
+    def reading(self, worker: str = "worker-1") -> Reading:
+        """Return a worker."""
+        return Reading(
+            ledger=self.ledger,
+            connections=OneConnection(),
+            sources={"meta": self.source},
+            governor=self.governor,
+            writer=self.writer,
+            executor=ThreadPoolExecutor(1),
+            clock=SystemClock(),
+            worker=worker,
+        )
+
+    async def start(
+        self,
+        *,
+        days: int = 1,
+        accounts: Sequence[str] = ("7",),
+        levels: Sequence[str] = ("CAMPAIGN",),
+    ) -> UUID:
+        """Start a run of the first days of March."""
+        end = DAY.replace(day=DAY.day + days - 1)
+        run = await self.ledger.start(
+            self.org,
+            NewRun(
+                kind=RunKind.INCREMENTAL,
+                connection="shop",
+                platform="meta",
+                start_date=DAY,
+                end_date=end,
+                levels=tuple(levels),
+                account_ids=tuple(accounts),
+                force=False,
+                slices=[
+                    SlicePlan(account, level, "", "INTERACTION", DAY, end, 0)
+                    for account in accounts
+                    for level in levels
+                ],
+                subject="test",
+            ),
+        )
+        assert run is not None
+        return run
+
+    async def read_due(self, *, worker: str = "worker-1") -> int:
+        """Read each slice that is open, whether its time has come or not; return how many."""
+        async with postgres.transaction(self.pool, org=self.org) as connection:
+            await connection.execute(
+                "update run_slices set next_attempt_time = now() where state in (1, 3)"
+            )
+            slices = await connection.fetch(
+                "select slice from run_slices where state in (1, 2, 3) order by start_date, level"
+            )
+        for found in slices:
+            await self.reading(worker).read(self.org, found["slice"])
+        return len(slices)
+
+    async def rows(self, table: str) -> Sequence[asyncpg.Record]:
+        """Return the rows of a table."""
+        async with postgres.transaction(self.pool, org=self.org) as connection:
+            found: Sequence[asyncpg.Record] = await connection.fetch(f"select * from {table}")
+        return found
+
+
+async def stored(memory: Client) -> dict[tuple[str, str], int | None]:
+    """Return the clicks of all that Memory holds, by campaign and day."""
+    entries = [entry async for entry in memory.memory.list_entries()]
+    return {
+        (entry.campaign_id, entry.date): entry.metrics.clicks
+        if entry.metrics.HasField("clicks")
+        else None
+        for entry in entries
+    }
+
+
+def at_noon(day: date) -> datetime:
+    """Return noon of a day."""
+    return datetime(day.year, day.month, day.day, 12, tzinfo=UTC)

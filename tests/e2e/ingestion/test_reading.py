@@ -1,0 +1,284 @@
+"""Slices from a source into Memory: whole or not at all, by one writer, with typed endings."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import date
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+from tests.e2e.ingestion.readings import (
+    DAY,
+    Harness,
+    ScriptedSource,
+    SilentQueue,
+    failing,
+    pages,
+    row,
+    stored,
+)
+
+from liftos_client import Client
+from liftos_ingestion.adapters.memory import MemoryEntryWriter
+from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
+from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
+from liftos_ingestion.domain.failures import (
+    MAXIMUM_ATTEMPTS,
+    ErrorClass,
+    Failure,
+    NotReadyError,
+    ReadingError,
+)
+from liftos_ingestion.run_ports import Hold, HoldLostError, RunState, SliceState, Usage
+from liftos_ingestion.source_ports import Page, PlatformJob, ReadRequest
+from liftos_local.stack import Stack
+from liftos_mapping.transform import TransformContext
+
+
+@pytest.fixture
+async def harness(
+    pool: asyncpg.Pool, memory: Client, org: str, stores: Stack
+) -> AsyncIterator[Harness]:
+    """A worker whose source answers what the test says."""
+    redis = Redis.from_url(stores.environment["LIFTOS_REDIS_URL"])
+    yield Harness(
+        org=org,
+        source=ScriptedSource(),
+        ledger=PostgresRunLedger(pool, SilentQueue()),
+        writer=MemoryEntryWriter(lambda _: memory),
+        pool=pool,
+        governor=RedisRateGovernor(redis),
+    )
+    await redis.aclose()
+
+
+def _error(error_class: ErrorClass, **fields: float) -> ReadingError:
+    return ReadingError(Failure(error_class, "it said so", platform_code="1", **fields))  # type: ignore[arg-type]
+
+
+async def test_a_run_is_read_and_read_again(harness: Harness, memory: Client) -> None:
+    """Rows land once; the same answer changes nothing, another one replaces the whole."""
+    harness.source.answers = [
+        pages([row("1", "5"), row("2", "6")], [row("3", "7")]),
+        pages([row("1", "5"), row("2", "6"), row("3", "7")]),
+        pages([row("1", "50"), row("3", "7"), row("3", "7")]),
+    ]
+    day = DAY.isoformat()
+    run = await harness.start()
+    await harness.read_due()
+    assert await stored(memory) == {("1", day): 5, ("2", day): 6, ("3", day): 7}
+    await harness.start()
+    await harness.read_due()
+    await harness.start()
+    await harness.read_due()
+    assert await stored(memory) == {("1", day): 50, ("3", day): 7}
+    slices = sorted(await harness.rows("run_slices"), key=lambda it: it["start_time"])
+    assert [
+        (
+            it["state"],
+            it["row_count"],
+            it["upserted_count"],
+            it["restated_count"],
+            it["vanished_count"],
+        )
+        for it in slices
+    ] == [
+        (SliceState.COMMITTED, 3, 3, 0, 0),
+        (SliceState.UNCHANGED, 3, 0, 0, 0),
+        (SliceState.COMMITTED, 3, 1, 1, 1),
+    ]
+    assert {it["state"] for it in await harness.rows("runs")} == {RunState.SUCCEEDED}
+    sums = {(it["metric"], int(it["value"])) for it in await harness.rows("day_sums")}
+    assert sums == {("clicks", 57), ("spend_micros", 3_000_000)}, (
+        "a row that comes twice counts once"
+    )
+    entries = [it async for it in memory.memory.list_entries(filter='campaign_id = "1"')]
+    assert entries[0].origin != run.hex, "the last run brought the number"
+    assert entries[0].final
+    kept = await memory.memory.get_slice(slices[0]["memory_slice"], include_raw=True)
+    assert b"Campaign 3" in kept.raw
+
+
+async def test_failing_in_the_midst_writes_nothing(harness: Harness, memory: Client) -> None:
+    """Rows before a failure do not count; the slice is tried again and then whole."""
+    harness.source.answers = [
+        failing(_error(ErrorClass.TRANSIENT, retry_after_seconds=700.0), [row("1", "5")]),
+        pages([row("1", "5"), row("2", "6")]),
+    ]
+    await harness.start()
+    await harness.read_due()
+    assert await stored(memory) == {}
+    (slice_,) = await harness.rows("run_slices")
+    assert (slice_["state"], slice_["attempt"]) == (SliceState.PARKED, 1)
+    wait = slice_["next_attempt_time"] - slice_["start_time"]
+    assert wait.total_seconds() >= 700, "the platform's word on when to come back is kept"
+    await harness.read_due()
+    assert len(await stored(memory)) == 2
+
+
+async def test_a_job_of_the_platform_is_taken_up_again(harness: Harness) -> None:
+    """The job is kept before it is waited for; waiting costs no attempt."""
+    job = PlatformJob("6023", {"fields": "all"})
+
+    async def begin(request: ReadRequest) -> AsyncIterator[Page | PlatformJob]:
+        yield job
+        raise NotReadyError("the report runs", seconds=30)
+
+    harness.source.answers = [begin, pages([row("1", "5")])]
+    await harness.start()
+    await harness.read_due()
+    (slice_,) = await harness.rows("run_slices")
+    assert (slice_["state"], slice_["attempt"]) == (SliceState.PARKED, 0)
+    assert not slice_["waits_for_quota"]
+    await harness.read_due()
+    assert harness.source.jobs == [None, job]
+    (slice_,) = await harness.rows("run_slices")
+    assert slice_["state"] == SliceState.COMMITTED
+    assert slice_["platform_job"] is None
+
+
+async def test_what_is_too_large_is_halved(harness: Harness, memory: Client) -> None:
+    """Days are halved until the platform answers; a day that it never answers fails alone."""
+
+    async def answer(request: ReadRequest) -> AsyncIterator[Page | PlatformJob]:
+        if request.day_count > 1 or request.start_date.day == 4:
+            raise _error(ErrorClass.TOO_LARGE)
+        rows = [row("1", str(request.start_date.day), day=request.start_date)]
+        yield Page(rows, TransformContext())
+
+    harness.source.answers = [answer]
+    await harness.start(days=4)
+    for _ in range(4):
+        await harness.read_due()
+    assert await stored(memory) == {("1", f"2026-03-0{day}"): day for day in (2, 3, 5)}
+    states = {it["start_date"].day: it["state"] for it in await harness.rows("run_slices")}
+    assert states == {2: 4, 3: 4, 4: SliceState.FAILED, 5: 4}
+    (run,) = await harness.rows("runs")
+    assert run["state"] == RunState.PARTIALLY_SUCCEEDED
+    assert run["error"]["error_class"] == "TOO_LARGE"
+
+
+async def test_attempts_end(harness: Harness) -> None:
+    """What fails again and again is given up, with its last failure."""
+    harness.source.answers = [failing(_error(ErrorClass.TRANSIENT))]
+    await harness.start()
+    while await harness.read_due():
+        pass
+    assert len(harness.source.requests) == MAXIMUM_ATTEMPTS
+    (run,) = await harness.rows("runs")
+    assert run["state"] == RunState.FAILED
+    assert run["error"]["platform_code"] == "1"
+
+
+async def test_a_limit_costs_no_attempt(harness: Harness) -> None:
+    """However often a limit is met, the slice only waits."""
+    harness.source.answers = [
+        failing(NotReadyError("the limit is reached", seconds=60, quota=True))
+    ]
+    await harness.start()
+    for _ in range(MAXIMUM_ATTEMPTS + 1):
+        await harness.read_due()
+    (slice_,) = await harness.rows("run_slices")
+    assert (slice_["state"], slice_["attempt"]) == (SliceState.PARKED, 0)
+    assert slice_["waits_for_quota"]
+
+
+@pytest.mark.parametrize(
+    ("error_class", "failed"),
+    [
+        (
+            ErrorClass.CREDENTIALS,
+            {("7", "ACCOUNT"), ("7", "CAMPAIGN"), ("8", "ACCOUNT"), ("8", "CAMPAIGN")},
+        ),
+        (ErrorClass.PERMISSION, {("7", "ACCOUNT"), ("7", "CAMPAIGN")}),
+        (ErrorClass.PERMANENT, {("7", "ACCOUNT")}),
+    ],
+)
+async def test_how_far_a_failure_reaches(
+    harness: Harness, error_class: ErrorClass, failed: set[tuple[str, str]]
+) -> None:
+    """A dead credential ends the run, a missing permission the account, a bad question itself."""
+
+    async def answer(request: ReadRequest) -> AsyncIterator[Page | PlatformJob]:
+        if (request.account.account_id, request.level) == ("7", "ACCOUNT"):
+            raise _error(error_class)
+        yield Page([], TransformContext())
+
+    harness.source.answers = [answer]
+    await harness.start(accounts=("7", "8"), levels=("ACCOUNT", "CAMPAIGN"))
+    await harness.read_due()
+    levels = {1: "ACCOUNT", 2: "CAMPAIGN"}
+    slices = await harness.rows("run_slices")
+    assert {
+        (it["account_id"], levels[it["level"]]) for it in slices if it["state"] == SliceState.FAILED
+    } == failed
+    assert {it["state"] for it in slices} <= {SliceState.FAILED, SliceState.UNCHANGED}
+
+
+async def test_bad_rows_are_kept_for_a_person(harness: Harness, memory: Client) -> None:
+    """A row that cannot be read, or that Memory refuses, is a dead letter; the others land."""
+    other_day = date(2026, 4, 1)
+    bad = [row("2", "many"), row("3", "6", day=other_day), row("4", "-1")]
+    harness.source.answers = [pages([row("1", "5"), *bad])]
+    await harness.start()
+    await harness.read_due()
+    assert await stored(memory) == {("1", DAY.isoformat()): 5}
+    letters = await harness.rows("dead_letters")
+    assert sorted(it["row"]["campaign_id"] for it in letters) == ["2", "3", "4"]
+    assert all(it["errors"][0]["message"] for it in letters)
+    (run,) = await harness.rows("runs")
+    assert run["state"] == RunState.PARTIALLY_SUCCEEDED
+    await harness.start()
+    await harness.read_due()
+    again = await harness.rows("dead_letters")
+    assert [it["attempt_count"] for it in again] == [2, 2, 2], "the same row is the same letter"
+
+
+async def test_a_frozen_worker_writes_nothing(harness: Harness, memory: Client) -> None:
+    """Once a lane has another holder, the one before can neither write nor record."""
+    harness.source.answers = [pages([row("1", "5")])]
+    await harness.start()
+    (slice_,) = await harness.rows("run_slices")
+    claim = harness.ledger.claim
+    frozen = await claim(harness.org, slice_["slice"], worker="frozen", lease_seconds=0.2)
+    assert frozen is not None
+    assert await claim(harness.org, slice_["slice"], worker="b", lease_seconds=9) is None
+    await asyncio.sleep(0.3)
+    await harness.read_due(worker="b")
+    assert await stored(memory) == {("1", DAY.isoformat()): 5}
+    assert await harness.ledger.extend(frozen, lease_seconds=9) is Hold.LOST
+    request = harness.source.requests[0]
+    with pytest.raises(HoldLostError):
+        async with harness.writer.slice(
+            frozen, request, source="meta", api_version="", fetch_time=slice_["next_attempt_time"]
+        ) as writer:
+            await writer.commit(b"")
+    with pytest.raises(HoldLostError):
+        await harness.ledger.give_up(frozen, Failure(ErrorClass.PERMANENT, "late"), Usage(0, 0))
+    assert await stored(memory) == {("1", DAY.isoformat()): 5}
+    (slice_,) = await harness.rows("run_slices")
+    assert slice_["state"] == SliceState.COMMITTED
+
+
+async def test_a_cancelled_run_lets_go_soon(harness: Harness, memory: Client) -> None:
+    """Within five seconds of the cancellation nothing of the run is held or open."""
+    started = asyncio.Event()
+
+    async def answer(request: ReadRequest) -> AsyncIterator[Page | PlatformJob]:
+        yield Page([row("1", "5")], TransformContext())
+        started.set()
+        await asyncio.sleep(60)
+
+    harness.source.answers = [answer]
+    run = await harness.start(levels=("ACCOUNT", "CAMPAIGN"))
+    slices = await harness.rows("run_slices")
+    campaign = next(it["slice"] for it in slices if it["level"] == 2)
+    reading = asyncio.create_task(harness.reading().read(harness.org, campaign))
+    await asyncio.wait_for(started.wait(), 10)
+    assert await harness.ledger.cancel(harness.org, run, "not needed")
+    await asyncio.wait_for(reading, 5)
+    assert {it["state"] for it in await harness.rows("run_slices")} == {SliceState.CANCELLED}
+    (stored_run,) = await harness.rows("runs")
+    assert stored_run["state"] == RunState.CANCELLED
+    assert all(it["slice"] is None for it in await harness.rows("lanes"))
+    assert await stored(memory) == {}
