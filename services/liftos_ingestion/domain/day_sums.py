@@ -17,8 +17,7 @@ _KEY: Final = [name for name in NATURAL_KEY if name not in ("platform", "level",
 def row_keys(rows: pa.Table) -> npt.NDArray[np.uint64]:
     """Return a number for what identifies each row within its lane; equal ones are one entry."""
     keys = pd.util.hash_pandas_object(rows.select(_KEY).to_pandas(), index=False)
-    numbers: npt.NDArray[np.uint64] = keys.to_numpy(np.uint64)
-    return numbers
+    return np.asarray(keys, dtype=np.uint64)
 
 
 def last_of_each(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,165 @@
+"""Calls to a platform over HTTP: governed, bounded, and with every transport fault classified."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+import httpx
+
+from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
+from liftos_ingestion.domain.rate_limits import Limit
+from liftos_ingestion.source_ports import CallGate
+
+MAXIMUM_ANSWER_BYTES: Final = 64 * 1024 * 1024
+"""More than any page of the platforms; what is larger is asked for in smaller pieces."""
+
+_CONNECT_SECONDS: Final = 10.0
+_CONNECTIONS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a platform answered.
+
+    Attributes:
+        status: HTTP status.
+        headers: By lower-case name.
+        body: As it came, decompressed.
+        data: The body as JSON; None where it is none.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    data: object
+
+    @property
+    def ok(self) -> bool:
+        """Whether the platform says that all went well."""
+        return 200 <= self.status < 300
+
+
+class PlatformHttp:
+    """One host of a platform; use it in `async with`.
+
+    Redirects are not followed, so that a credential never travels to another host.
+
+    Args:
+        base_url: Where the platform answers.
+        gate: Asked before each call.
+        headers: Sent with each call, the credential among them.
+        timeout_seconds: Longest silence within a call.
+        transport: For tests of the transport itself.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        gate: CallGate,
+        *,
+        headers: Mapping[str, str],
+        timeout_seconds: float,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._gate = gate
+        self._client = httpx.AsyncClient(
+            base_url=base_url,
+            headers=dict(headers),
+            timeout=httpx.Timeout(timeout_seconds, connect=_CONNECT_SECONDS),
+            limits=httpx.Limits(max_connections=_CONNECTIONS),
+            follow_redirects=False,
+            trust_env=False,
+            transport=transport,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        limits: Sequence[Limit],
+        params: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        is_poll: bool = False,
+    ) -> Answer:
+        """Make one call.
+
+        Args:
+            method: GET or POST.
+            path: Below the base URL.
+            limits: All that the call falls under.
+            params: Of the query; never a secret, since URLs are logged by others.
+            form: A form as the body.
+            body: JSON as the body.
+            headers: Beside those of all calls.
+            is_poll: Whether the call only asks how far the platform's own job is.
+
+        Raises:
+            NotReadyError: A limit is reached; nothing was sent.
+            ReadingError: No whole answer came, or one that is no JSON although it says that all
+                went well.
+        """
+        await self._gate.enter(limits, is_poll=is_poll)
+        request = self._client.build_request(
+            method,
+            path,
+            params=params,
+            data=form,
+            content=None if body is None else json.dumps(body).encode(),
+            headers=headers,
+        )
+        try:
+            response = await self._client.send(request, stream=True)
+            try:
+                content = await self._read(response)
+            finally:
+                await response.aclose()
+        except httpx.HTTPError as error:
+            raise _transient(f"No whole answer came ({type(error).__name__}).") from error
+        answer = Answer(
+            response.status_code,
+            {name.lower(): value for name, value in response.headers.items()},
+            content,
+            _parsed(content),
+        )
+        if 300 <= answer.status < 400:
+            raise _transient("The platform sends calls elsewhere, which is not followed.", answer)
+        if answer.ok and answer.data is None:
+            raise _transient("The platform answered something that is no JSON.", answer)
+        return answer
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        content = bytearray()
+        async for chunk in response.aiter_bytes():
+            content += chunk
+            if len(content) > MAXIMUM_ANSWER_BYTES:
+                raise ReadingError(
+                    Failure(
+                        ErrorClass.TOO_LARGE,
+                        f"One answer has more than {MAXIMUM_ANSWER_BYTES} bytes.",
+                    )
+                )
+        self._gate.received(response.num_bytes_downloaded)
+        return bytes(content)
+
+
+def _parsed(content: bytes) -> object:
+    try:
+        parsed: object = json.loads(content)
+    except ValueError:
+        return None
+    return parsed
+
+
+def _transient(message: str, answer: Answer | None = None) -> ReadingError:
+    code = "" if answer is None else str(answer.status)
+    return ReadingError(Failure(ErrorClass.TRANSIENT, message, platform_code=code))
