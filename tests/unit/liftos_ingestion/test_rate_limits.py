@@ -239,7 +239,8 @@ async def test_nobody_starves_and_the_best_priority_goes_first(
     heapq.heapify(events)
     left = [calls for _, _, calls in demand]
     waits: dict[int, Priority] = {}
-    admitted: list[float] = []
+    admitted: list[datetime] = []
+    window = timedelta(seconds=window_seconds)
     seconds, last_start = 0.0, max(at for at, _, _ in demand)
     while events:
         seconds, number = heapq.heappop(events)
@@ -251,7 +252,7 @@ async def test_nobody_starves_and_the_best_priority_goes_first(
             heapq.heappush(events, (seconds + answer.wait_seconds + late_seconds, number))
             continue
         waits.pop(number, None)
-        admitted = [time for time in admitted if time > seconds - window_seconds] + [seconds]
+        admitted = [time for time in admitted if time > answer.time - window] + [answer.time]
         better = sum(other < priority for other in waits.values())
         assert capacity - len(admitted) >= min(better, capacity)
         left[number] -= 1
