@@ -1,6 +1,6 @@
 """JSON:API as Klaviyo writes it: errors, resources, links and sparse fields."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
@@ -21,6 +21,8 @@ _ERRORS: Final[Mapping[int, tuple[str, str]]] = {
     HTTPStatus.TOO_MANY_REQUESTS: ("throttled", "Request was throttled."),
 }
 """The code and the title of an error, by status."""
+
+_SERVER_ERROR: Final = ("error", "A server error occurred.")
 
 
 class ApiError(Exception):
@@ -50,9 +52,14 @@ class ApiError(Exception):
         self.parameter = parameter
         self.code = code
 
+    @property
+    def word(self) -> str:
+        """The error's code."""
+        return self.code or _ERRORS.get(self.status, _SERVER_ERROR)[0]
+
     def document(self, error_id: str) -> JsonObject:
         """Return the body of the answer; `error_id` names this one occurrence."""
-        code, title = _ERRORS.get(self.status, ("error", "A server error occurred."))
+        _, title = _ERRORS.get(self.status, _SERVER_ERROR)
         source: JsonObject = {}
         if self.pointer is not None:
             source["pointer"] = self.pointer
@@ -63,7 +70,7 @@ class ApiError(Exception):
                 {
                     "id": error_id,
                     "status": self.status,
-                    "code": self.code or code,
+                    "code": self.word,
                     "title": title,
                     "detail": self.detail,
                     "source": source,
@@ -151,11 +158,3 @@ def _copy_path(source: Mapping[str, object], target: JsonObject, path: Sequence[
     inner = target.setdefault(head, {})
     if isinstance(inner, dict):
         _copy_path(value, inner, rest)
-
-
-def attribute_paths(attributes: Mapping[str, object]) -> Iterable[str]:
-    """Yield the dotted paths of all attributes: what a sparse fieldset may name."""
-    for name, value in attributes.items():
-        yield name
-        if isinstance(value, Mapping):
-            yield from (f"{name}.{inner}" for inner in attribute_paths(value))

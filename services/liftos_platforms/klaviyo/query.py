@@ -36,7 +36,6 @@ class QueryRules:
         sort: Fields to sort by; each may also stand with a minus.
         page_size: Bounds of `page[size]`; None where the parameter is unknown.
         cursor: The name of the cursor's parameter; None where the answer has one page.
-        additional: Names for `additional-fields`, by resource type.
     """
 
     fields: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -45,12 +44,10 @@ class QueryRules:
     sort: frozenset[str] = frozenset()
     page_size: PageSize | None = None
     cursor: str | None = None
-    additional: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def names(self) -> frozenset[str]:
         """Return every parameter the endpoint knows."""
         known = {f"fields[{kind}]" for kind in self.fields}
-        known |= {f"additional-fields[{kind}]" for kind in self.additional}
         known |= {"filter"} if self.filters is not None else set()
         known |= {"include"} if self.include else set()
         known |= {"sort"} if self.sort else set()
@@ -65,7 +62,6 @@ class Query:
 
     Attributes:
         fields: Sparse fieldsets by resource type, as asked.
-        additional: Additional fields by resource type, as asked.
         conditions: The filter's terms.
         filter_text: The filter as written.
         include: Relationships to include.
@@ -76,7 +72,6 @@ class Query:
     """
 
     fields: Mapping[str, tuple[str, ...]]
-    additional: Mapping[str, tuple[str, ...]]
     conditions: tuple[Condition, ...]
     filter_text: str
     include: tuple[str, ...]
@@ -114,11 +109,6 @@ def read_query(pairs: Sequence[tuple[str, str]], rules: QueryRules) -> Query:
             kind: _listed(values, f"fields[{kind}]", allowed)
             for kind, allowed in rules.fields.items()
             if f"fields[{kind}]" in values
-        },
-        additional={
-            kind: _listed(values, f"additional-fields[{kind}]", allowed)
-            for kind, allowed in rules.additional.items()
-            if f"additional-fields[{kind}]" in values
         },
         conditions=_conditions(values.get("filter"), rules.filters or {}),
         filter_text=values.get("filter", ""),
