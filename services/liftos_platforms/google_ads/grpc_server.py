@@ -43,7 +43,7 @@ class GrpcServer(grpc.GenericRpcHandler):
         self._restart: asyncio.Task[None] | None = None
         self._host = ""
         self.port = 0
-        self._methods: Mapping[str, "grpc.RpcMethodHandler[Any, bytes]"] = {
+        self._methods: Mapping[str, grpc.RpcMethodHandler[Any, bytes]] = {
             "GoogleAdsService/Search": grpc.unary_unary_rpc_method_handler(
                 self._search, messages.SearchRequest.FromString
             ),
