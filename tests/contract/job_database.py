@@ -1,12 +1,12 @@
 """A database with a queue of jobs in it, and workers for the length of a block."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
-import pytest
 
 from liftos_kit import postgres
 from liftos_kit.jobs.postgres_queue import PostgresJobQueue
@@ -14,29 +14,27 @@ from liftos_kit.jobs.queue import Handler
 from liftos_kit.jobs.tables import install_sql
 from liftos_kit.jobs.worker import WorkerTimes
 from liftos_local.stack import Stack
-from liftos_local.testing import TestDatabase, make_template, store_stack
+from liftos_local.testing import TestDatabase, make_template
 
 SCHEMA = "ingestion"
-TEMPLATE = "jobs_template"
 HASTY = WorkerTimes(heartbeat_seconds=0.5, grace_seconds=5.0)
 
 
-@contextmanager
-def job_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Run the stores, with a database to clone whose schema file is what the kit gives."""
-    directory: Path = tmp_path_factory.mktemp("schema")
+def make_job_template(stack: Stack, template: str, directory: Path) -> None:
+    """Make a database to clone, whose schema file, to be written here, is what the kit gives."""
     (directory / "0001_pre_jobs.sql").write_text(
-        f"create table effects (job bigint not null, pid int not null, what text not null);\n"
+        "create table effects (job bigint not null, pid int not null, what text not null);\n"
         f"grant select, insert on effects to liftos_app;\n{install_sql(SCHEMA)}"
     )
 
     def migrate(environment: Mapping[str, str]) -> None:
         owner_url = environment["LIFTOS_POSTGRES_OWNER_URL"]
-        asyncio.run(postgres.migrate(owner_url, directory, schema=SCHEMA))
+        with ThreadPoolExecutor(1) as executor:
+            executor.submit(
+                asyncio.run, postgres.migrate(owner_url, directory, schema=SCHEMA)
+            ).result()
 
-    with store_stack(tmp_path_factory) as stack:
-        make_template(stack, TEMPLATE, migrate)
-        yield stack
+    make_template(stack, template, migrate)
 
 
 @asynccontextmanager

@@ -15,9 +15,8 @@ from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from tests.contract.job_database import (
     SCHEMA,
-    TEMPLATE,
     end_connections,
-    job_stores,
+    make_job_template,
     open_queue,
     working,
 )
@@ -38,16 +37,16 @@ _TABLES_SHA256 = "023a22c5cd80ce6a8c8d1ea59b2c06dfa4b7f9a14e3b95907eddddb2d34c4a
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The stores, and a database with a queue to clone."""
-    with job_stores(tmp_path_factory) as stack:
-        yield stack
+def template(stores: Stack, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A database with a queue, to clone."""
+    make_job_template(stores, "job_queue_template", tmp_path_factory.mktemp("schema"))
+    return "job_queue_template"
 
 
 @pytest.fixture
-def database(stores: Stack) -> Iterator[TestDatabase]:
+def database(stores: Stack, template: str) -> Iterator[TestDatabase]:
     """A database with an empty queue."""
-    with fresh_database(stores, TEMPLATE) as fresh:
+    with fresh_database(stores, template) as fresh:
         yield fresh
 
 
@@ -154,6 +153,14 @@ async def test_key_that_waits_is_not_added_twice(queue: PostgresJobQueue) -> Non
         await _until_empty(queue)
     assert sorted(record.payloads) == [b"1", b"4", b"6", b"7"]
     assert other.payloads == [b"5"]
+
+
+async def test_writers_of_the_same_keys_do_not_lock_each_other(queue: PostgresJobQueue) -> None:
+    """Many who add the same keys at once, each in another order, all succeed, and one job each."""
+    jobs = [Job("fetch", b"", dedupe_key=str(number)) for number in range(100)]
+    shifted = [jobs[start:] + jobs[:start] for start in range(0, 100, 5)]
+    await asyncio.gather(*(queue.enqueue(each) for each in [*shifted, jobs[::-1]]))
+    assert [depth.waiting for depth in await queue.depth()] == [100]
 
 
 async def test_higher_priority_goes_first(queue: PostgresJobQueue) -> None:

@@ -62,7 +62,8 @@ class Delivery:
         kind: Kind of the job.
         payload: Payload of the job.
         number: 1 the first time; more if an earlier handler raised, or was stopped, or its
-            worker died or froze.
+            worker died or froze. There is no bound to it: what kills its worker each time has to
+            be held by the ledger.
         enqueue_time: When the job was added.
     """
 
@@ -116,8 +117,9 @@ class JobQueue(Protocol):
 
         Args:
             jobs: What to add.
-            connection: Inside a transaction of the caller (read committed), which the jobs belong
-                to: a rollback leaves nothing. None adds them at once.
+            connection: Inside a transaction of the caller, which the jobs belong to: a rollback
+                leaves nothing. It has to be read committed, or two who add the same key may
+                fail to serialize. None adds them at once.
 
         Raises:
             StoreUnavailableError: The store does not answer.
