@@ -23,6 +23,7 @@ from liftos_platforms.klaviyo.documents import (
     timestamp,
 )
 from liftos_platforms.klaviyo.filters import Condition, FilterOperator
+from liftos_platforms.klaviyo.happenings import Happening, happenings
 from liftos_platforms.klaviyo.library import Item, Library
 from liftos_platforms.klaviyo.metrics import (
     DEFINITIONS,
@@ -32,7 +33,6 @@ from liftos_platforms.klaviyo.metrics import (
 )
 from liftos_platforms.klaviyo.pages import Page
 from liftos_platforms.klaviyo.query import Query
-from liftos_platforms.klaviyo.reports import Happening, happenings
 from liftos_platforms.klaviyo.timeframes import Span, midnight
 from liftos_platforms.truth import draw_of, zone
 

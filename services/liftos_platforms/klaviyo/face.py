@@ -17,6 +17,11 @@ from liftos_platforms import truth
 from liftos_platforms.faults import Call, Fault, FaultKind
 from liftos_platforms.http import Answer, HttpServer, deliver, delivery_of, page, struck_before
 from liftos_platforms.journal import Outcome
+from liftos_platforms.klaviyo.aggregates import (
+    aggregate_dates,
+    aggregate_result,
+    aggregate_rows,
+)
 from liftos_platforms.klaviyo.bodies import (
     AggregateRequest,
     ReportRequest,
@@ -32,9 +37,6 @@ from liftos_platforms.klaviyo.limits import Admitted, Throttled, WindowLimiter
 from liftos_platforms.klaviyo.pages import Page, item_page, page_of
 from liftos_platforms.klaviyo.query import PAGE_CURSOR, Query, read_query
 from liftos_platforms.klaviyo.reports import (
-    aggregate_dates,
-    aggregate_result,
-    aggregate_rows,
     date_times,
     report_relationships,
     report_result,
@@ -211,7 +213,10 @@ class KlaviyoFace:
         if isinstance(caller, Caller):
             library = Library(self._simulation.world, caller.account, came.now, came.base)
         asked = _read(came, library)
-        call = _call(came, library, asked)
+        account_id = self.tokens.account_id(
+            came.headers.get("Authorization"), self._simulation.world
+        )
+        call = _call(came, account_id, library, asked)
         with self._simulation.journal.record(
             call,
             at=came.now,
@@ -472,7 +477,9 @@ def _json(raw: bytes) -> object:
         raise ApiError("The body is not JSON.", pointer="/") from error
 
 
-def _call(came: _Request, library: Library | None, asked: _Asked | ApiError) -> Call:
+def _call(
+    came: _Request, account_id: str, library: Library | None, asked: _Asked | ApiError
+) -> Call:
     first: date | None = None
     last: date | None = None
     if isinstance(asked, _Asked) and asked.span is not None and library is not None:
@@ -487,7 +494,7 @@ def _call(came: _Request, library: Library | None, asked: _Asked | ApiError) -> 
     return Call(
         Platform.KLAVIYO,
         came.endpoint.name.value,
-        account_id="" if library is None else library.account.account_id,
+        account_id=account_id,
         first_day=first,
         last_day=last,
         parameters=parameters,

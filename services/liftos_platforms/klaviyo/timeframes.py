@@ -6,7 +6,8 @@ have 23 or 25 hours.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum, unique
@@ -188,6 +189,13 @@ def buckets(span: Span, bucket: Bucket, zone: ZoneInfo) -> tuple[Span, ...]:
     starts = bucket_starts(span, bucket, zone)
     ends = (*starts[1:], span.end)
     return tuple(Span(max(start, span.start), end) for start, end in zip(starts, ends, strict=True))
+
+
+def touching(parts: Sequence[Span], day: Span) -> range:
+    """Return the places of the parts, in order and without gaps, that touch a day."""
+    first = bisect_right(parts, day.start, key=lambda part: part.end)
+    after = bisect_left(parts, day.end, key=lambda part: part.start)
+    return range(first, after)
 
 
 def _floor(moment: datetime, bucket: Bucket, zone: ZoneInfo) -> datetime:

@@ -80,17 +80,9 @@ class Tokens:
             raise ApiError(
                 "Authentication credentials were not provided.", status=HTTPStatus.UNAUTHORIZED
             )
-        scheme, _, secret = authorization.partition(" ")
-        quota = ""
-        grant: Grant | None = None
-        if scheme == KEY_SCHEME and secret.startswith(_KEY_PREFIX):
-            grant = truth.grant_of(world, Platform.KLAVIYO, secret)
-        elif scheme == BEARER_SCHEME and secret in self._access:
-            access = self._access[secret]
-            if now < access.expires_at:
-                grant = truth.grant_of(world, Platform.KLAVIYO, access.refresh_token)
-                quota = access.client_id
-        if grant is None or not grant.is_alive(now):
+        grant, access = self._grant(authorization, world)
+        is_expired = access is not None and now >= access.expires_at
+        if grant is None or is_expired or not grant.is_alive(now):
             raise rejected()
         account = truth.account_of(world, Platform.KLAVIYO, grant.account_ids[0])
         if account is None:
@@ -101,7 +93,22 @@ class Tokens:
                 status=HTTPStatus.FORBIDDEN,
                 code="account_disabled",
             )
-        return Caller(account, grant.scopes, f"{account.account_id}/{quota}")
+        application = "" if access is None else access.client_id
+        return Caller(account, grant.scopes, f"{account.account_id}/{application}")
+
+    def account_id(self, authorization: str | None, world: World) -> str:
+        """Return whose a key or token is or was; an empty text where it never was anyone's."""
+        grant, _ = self._grant(authorization or "", world)
+        return "" if grant is None else grant.account_ids[0]
+
+    def _grant(self, authorization: str, world: World) -> tuple[Grant | None, _Access | None]:
+        scheme, _, secret = authorization.partition(" ")
+        if scheme == KEY_SCHEME and secret.startswith(_KEY_PREFIX):
+            return truth.grant_of(world, Platform.KLAVIYO, secret), None
+        access = self._access.get(secret) if scheme == BEARER_SCHEME else None
+        if access is None:
+            return None, None
+        return truth.grant_of(world, Platform.KLAVIYO, access.refresh_token), access
 
     def refresh(
         self, authorization: str | None, form: Mapping[str, str], world: World, now: datetime

@@ -232,6 +232,8 @@ async def test_keys_open_what_they_are_for(http: httpx.AsyncClient, simulation: 
         simulation.world, replace(account, state=AccountState.DISABLED)
     )
     assert _error(await http.get("/api/flows"))["code"] == "account_disabled"
+    refused = simulation.journal.calls(endpoint="flows", account_id=PARIS)
+    assert [entry.status for entry in refused] == ["403", "401", "403"]
 
 
 async def test_a_changed_currency_shows_at_once(
