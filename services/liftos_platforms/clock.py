@@ -1,19 +1,28 @@
 """The time of the simulated platforms, which moves only when it is told to."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 
 class VirtualClock:
-    """A clock that stands still until it is moved."""
+    """A clock of whole seconds that stands still until it is moved, or runs from where it is set.
 
-    __slots__ = ("_now",)
+    Args:
+        now: Where it starts.
+        is_running: Whether it goes on by itself, as fast as the machine's.
+    """
 
-    def __init__(self, now: datetime) -> None:
-        self._now = _utc(now)
+    __slots__ = ("_is_running", "_now", "_set_at")
+
+    def __init__(self, now: datetime, *, is_running: bool = False) -> None:
+        self._is_running = is_running
+        self.set(now)
 
     def now(self) -> datetime:
         """Return the moment all platforms take for the present, in UTC."""
-        return self._now
+        if not self._is_running:
+            return self._now
+        return self._now + timedelta(seconds=int(time.monotonic() - self._set_at))
 
     def set(self, now: datetime) -> None:
         """Move to a moment, also back.
@@ -21,15 +30,12 @@ class VirtualClock:
         Raises:
             ValueError: The moment has no time zone.
         """
-        self._now = _utc(now)
+        if now.tzinfo is None:
+            raise ValueError(f"{now.isoformat()} has no time zone; give an aware datetime")
+        self._now = now.astimezone(UTC).replace(microsecond=0)
+        self._set_at = time.monotonic()
 
     def advance(self, step: timedelta) -> datetime:
         """Move on by a step and return the new moment."""
-        self._now += step
+        self.set(self.now() + step)
         return self._now
-
-
-def _utc(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        raise ValueError(f"{moment.isoformat()} has no time zone; give an aware datetime")
-    return moment.astimezone(UTC)

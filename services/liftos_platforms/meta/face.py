@@ -353,7 +353,7 @@ class MetaFace:
             for account in truth.accounts_of(self._simulation.world, Platform.META)
             if account.account_id in grant.account_ids
         ]
-        return self._listed(visit, _encoded(items), mark=pages.mark_of("adaccounts", fields))
+        return self._listed(visit, _encoded(items), _page(visit, pages.mark_of("me", fields)))
 
     def _account(self, visit: _Visit) -> Answer:
         queries.refuse_unknown(visit.call.parameters, frozenset({"fields"}))
@@ -377,7 +377,7 @@ class MetaFace:
         ]
         mark = pages.mark_of(account.account_id, level, fields, statuses, filters)
         summary = {"total_count": len(items)} if params.get("summary", "") == "true" else None
-        return self._listed(visit, _encoded(items), mark=mark, summary=summary)
+        return self._listed(visit, _encoded(items), _page(visit, mark), summary=summary)
 
     def _entity(self, visit: _Visit) -> Answer:
         queries.refuse_unknown(visit.call.parameters, frozenset({"fields"}))
@@ -393,11 +393,11 @@ class MetaFace:
 
     def _insights(self, visit: _Visit) -> Answer:
         report = self._report(visit)
-        rows = self._rows(report, visit.now)
+        page = _page(visit, pages.mark_of(report))
+        rows = self._rows(report, page.as_of)
         if self._unreadable(visit, report, rows) is not None:
             raise errors.too_much_data()
-        mark = pages.mark_of(report, visit.now)
-        return self._listed(visit, rows, mark=mark, summary=_summary(report, rows, report.summary))
+        return self._listed(visit, rows, page, summary=_summary(report, rows, report.summary))
 
     def _submit(self, visit: _Visit) -> Answer:
         report = self._report(visit)
@@ -431,12 +431,8 @@ class MetaFace:
             if name not in run.report.fields:
                 raise errors.summary_field_missing(name)
         rows = self._rows(run.report, run.made_at)
-        return self._listed(
-            visit,
-            rows,
-            mark=pages.mark_of("run", run.run_id),
-            summary=_summary(run.report, rows, summary),
-        )
+        page = _page(visit, pages.mark_of("run", run.run_id))
+        return self._listed(visit, rows, page, summary=_summary(run.report, rows, summary))
 
     def _report(self, visit: _Visit) -> queries.Report:
         account, entity = _account_of(visit), visit.route.entity
@@ -485,14 +481,11 @@ class MetaFace:
         self,
         visit: _Visit,
         items: Sequence[bytes],
+        page: pages.Page,
         *,
-        mark: str,
         summary: Mapping[str, object] | None = None,
     ) -> Answer:
         """A page of a list."""
-        params = visit.call.parameters
-        limit = queries.read_limit(params)
-        page = pages.page_of(mark, params.get("after"), limit, visit.now)
         visit.outcome.rows = len(items[page.begin : page.end])
         fault = self._simulation.faults.take(
             visit.call, applies=lambda fault: pages.can_strike(fault.kind, items, page)
@@ -500,7 +493,7 @@ class MetaFace:
         if fault is not None:
             visit.outcome.fault = fault.kind
         query = {**visit.asked.params, "access_token": visit.asked.token}
-        link = pages.Link(visit.asked.url, query, visit.now)
+        link = pages.Link(visit.asked.url, query)
         struck = fault.kind if fault else None
         return Answer(200, pages.body_of(items, page, link, struck=struck, summary=summary))
 
@@ -585,6 +578,12 @@ def _allow(grant: Grant, route: _Route) -> None:
     is_disabled = route.account is not None and route.account.state is AccountState.DISABLED
     if is_disabled and route.endpoint != "account":
         raise errors.account_disabled()
+
+
+def _page(visit: _Visit, mark: str) -> pages.Page:
+    params = visit.call.parameters
+    limit = queries.read_limit(params)
+    return pages.page_of(mark, params.get("after"), limit, visit.now)
 
 
 def _account_of(visit: _Visit) -> Account:

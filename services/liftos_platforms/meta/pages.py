@@ -37,11 +37,13 @@ class Page:
         mark: What the list is, so that a cursor of another list is refused.
         begin: Place of the first row.
         limit: At most so many rows.
+        as_of: When the first page of the list was read; all pages show that moment.
     """
 
     mark: str
     begin: int
     limit: int
+    as_of: datetime
 
     @property
     def end(self) -> int:
@@ -55,7 +57,6 @@ class Link:
 
     url: str
     query: Mapping[str, str]
-    now: datetime
 
 
 def page_of(mark: str, after: str | None, limit: int, now: datetime) -> Page:
@@ -65,7 +66,7 @@ def page_of(mark: str, after: str | None, limit: int, now: datetime) -> Page:
         GraphError: The cursor is damaged, of another list, or older than an hour.
     """
     if after is None:
-        return Page(mark, 0, limit)
+        return Page(mark, 0, limit, now)
     try:
         text = base64.urlsafe_b64decode(after.encode()).decode()
         list_mark, place, made_at = text.split(":")
@@ -74,12 +75,12 @@ def page_of(mark: str, after: str | None, limit: int, now: datetime) -> Page:
         raise cursor_invalid() from None
     if list_mark != mark or now - made > CURSOR_LIFETIME:
         raise cursor_invalid()
-    return Page(mark, begin, limit)
+    return Page(mark, begin, limit, made)
 
 
-def cursor(mark: str, place: int, now: datetime) -> str:
+def _cursor(page: Page, place: int) -> str:
     """The cursor that stands behind `place` rows of a list."""
-    text = f"{mark}:{place}:{int(now.timestamp())}"
+    text = f"{page.mark}:{place}:{int(page.as_of.timestamp())}"
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 
@@ -156,10 +157,8 @@ def _struck_rows(items: Sequence[bytes], page: Page, struck: FaultKind | None) -
 
 def _paging(page: Page, end: int, link: Link, *, is_last: bool) -> dict[str, object]:
     """Cursors and links; the last page has an `after` too, and no `next`."""
-    after = cursor(page.mark, end, link.now)
-    found: dict[str, object] = {
-        "cursors": {"before": cursor(page.mark, page.begin, link.now), "after": after}
-    }
+    after = _cursor(page, end)
+    found: dict[str, object] = {"cursors": {"before": _cursor(page, page.begin), "after": after}}
     if not is_last:
         query = {**link.query, "limit": str(page.limit), "after": after}
         found["next"] = f"{link.url}?{urlencode(query)}"
