@@ -46,16 +46,19 @@ JOBS_WAITING: Final = "liftos.jobs.waiting"
 JOBS_DELAYED: Final = "liftos.jobs.delayed"
 JOBS_RUNNING: Final = "liftos.jobs.running"
 JOBS_OLDEST_WAITING: Final = "liftos.jobs.oldest_waiting.time"
+JOBS_COME_AGAIN: Final = "liftos.jobs.come_again"
 JOBS_ENDED: Final = "liftos.jobs.ended"
 JOB_DURATION: Final = "liftos.jobs.duration"
 
 _TICK_SECONDS: Final = 0.5
 _CONNECT_TIMEOUT_SECONDS: Final = 5.0
+_LEAST_STATEMENT_SECONDS: Final = 1.0
 _LOCK_TIMEOUT_SECONDS: Final = 0.2
 _CANCEL_SECONDS: Final = 5.0
 _MEASURE_SECONDS: Final = 10.0
 _PRUNE_SECONDS: Final = 600.0
-_RECONNECT: Final = Backoff(base_seconds=0.1, maximum_seconds=2.0)
+_STEADY_SECONDS: Final = 10.0
+_RECONNECT: Final = Backoff(base_seconds=0.1, maximum_seconds=1.0)
 _PAUSE: Final = Backoff(base_seconds=1.0, maximum_seconds=600.0)
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.jobs")
@@ -72,6 +75,11 @@ _jobs_running: Final = _meter.create_gauge(
 )
 _jobs_oldest_waiting: Final = _meter.create_gauge(
     JOBS_OLDEST_WAITING, unit="s", description="How long the oldest waiting job is due, by kind."
+)
+_jobs_come_again: Final = _meter.create_counter(
+    JOBS_COME_AGAIN,
+    unit="{job}",
+    description="Jobs taken once more though no handler raised: stops, deaths, blocked loops.",
 )
 _jobs_ended: Final = _meter.create_counter(
     JOBS_ENDED, unit="{job}", description="Runs of jobs that ended here, by kind and outcome."
@@ -182,17 +190,18 @@ class Worker:
         failures = 0
         try:
             while True:
+                begun = time.monotonic()
                 try:
                     async with self._connect() as connection:
-                        failures = 0
                         await self._serve(connection)
                         return
                 except StoreUnavailableError as error:
+                    steady = time.monotonic() - begun >= _STEADY_SECONDS
+                    failures = 0 if steady else failures + 1
                     wait = _jittered(_RECONNECT.bound_seconds(failures))
                     _log.warning(
                         "jobs_connection_lost", cause=repr(error.__cause__), retry_seconds=wait
                     )
-                failures += 1
                 if self._is_over():
                     return
                 await asyncio.sleep(wait)
@@ -202,19 +211,20 @@ class Worker:
 
     @asynccontextmanager
     async def _connect(self) -> AsyncIterator[asyncpg.Connection]:
-        stale_milliseconds = round(self._times.stale_seconds * 1000)
+        # One that hangs must leave time for a new connection to send the heartbeat.
+        statement_seconds = max(_LEAST_STATEMENT_SECONDS, self._times.heartbeat_seconds)
         with translate_errors():
             connection = await asyncpg.connect(
                 self._url,
                 timeout=_CONNECT_TIMEOUT_SECONDS,
-                command_timeout=self._times.stale_seconds,
+                command_timeout=statement_seconds,
                 server_settings={
                     "application_name": f"liftos jobs {self._tables.schema}",
                     "timezone": "UTC",
-                    "lock_timeout": f"{round(_LOCK_TIMEOUT_SECONDS * 1000)}ms",
-                    "statement_timeout": f"{stale_milliseconds}ms",
+                    "lock_timeout": _milliseconds(_LOCK_TIMEOUT_SECONDS),
+                    "statement_timeout": _milliseconds(statement_seconds),
                     # One that is frozen while it takes jobs must not keep them locked.
-                    "idle_in_transaction_session_timeout": f"{stale_milliseconds}ms",
+                    "idle_in_transaction_session_timeout": _milliseconds(statement_seconds),
                 },
             )
             try:
@@ -368,6 +378,7 @@ class Worker:
             if delivery.job_id in self._runs:
                 continue
             if delivery.number > job.failures + 1:
+                _jobs_come_again.add(1, {JOB_KIND: delivery.kind})
                 _log.warning(
                     "job_comes_again",
                     job_id=delivery.job_id,
@@ -458,6 +469,10 @@ def _failure(task: "asyncio.Task[None]") -> Failure:
         message=redact_text(str(error)),
         stack=redact_text("".join(traceback.format_exception(error))),
     )
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{round(seconds * 1000)}ms"
 
 
 def _jittered(seconds: float) -> float:
