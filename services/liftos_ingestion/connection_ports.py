@@ -1,13 +1,13 @@
 """Connections: as they are kept, and as those who read through them see them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import IntEnum
 from typing import Protocol
 
 from liftos_ingestion.domain.failures import AccountOutcome
-from liftos_ingestion.source_ports import JsonObject, PlatformAccount
+from liftos_ingestion.source_ports import Credential, JsonObject, PlatformAccount
 from liftos_kit.secrets.secret import Secret
 
 
@@ -85,7 +85,7 @@ class StoredCredential:
     kind: CredentialKind = CredentialKind.NONE
     fields: tuple[str, ...] = ()
     reference: str = ""
-    sealed: bytes = b""
+    sealed: bytes = field(default=b"", repr=False)
     key_id: str = ""
     expire_time: datetime | None = None
     granted_scopes: tuple[str, ...] = ()
@@ -138,13 +138,13 @@ class OpenConnection:
     Attributes:
         platform: Its source.
         settings: Settings of the source.
-        credential: Fields of the credential.
+        credential: Its credential, without fields where none is set.
         accounts: Accounts that are read through it.
     """
 
     platform: str
     settings: JsonObject
-    credential: Mapping[str, Secret]
+    credential: Credential
     accounts: Sequence[PlatformAccount]
 
     def account(self, account_id: str) -> PlatformAccount | None:
@@ -165,6 +165,41 @@ class CommittedDays:
     open_since: date | None = None
 
 
+class CredentialUnusableError(Exception):
+    """A credential cannot be kept, or not be had from where it is.
+
+    Attributes:
+        problem: What is wrong and what to do, without any value.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+class CredentialVault(Protocol):
+    """Encrypts credentials that are stored, and finds those that are referenced."""
+
+    def seal(self, fields: Mapping[str, Secret], *, resource_name: str) -> StoredCredential:
+        """Return a credential that opens for this resource only.
+
+        Raises:
+            CredentialUnusableError: There are no keys.
+        """
+
+    async def reveal(
+        self, credential: StoredCredential, *, resource_name: str
+    ) -> Mapping[str, Secret]:
+        """Return the fields of a credential; none where none is set.
+
+        Raises:
+            CredentialUnusableError: It does not open, or is not where it should be.
+        """
+
+    def needs_sealing(self, credential: StoredCredential) -> bool:
+        """Tell whether it is encrypted with another key than the newest."""
+
+
 class ConnectionOpener(Protocol):
     """Gives connections to those who read."""
 
@@ -172,8 +207,8 @@ class ConnectionOpener(Protocol):
         """Return a connection with its credential.
 
         Raises:
-            ReadingError: Class CREDENTIALS where it has none, or one that cannot be resolved;
-                class PERMANENT where it is gone or disabled.
+            ReadingError: Class CREDENTIALS where its credential cannot be resolved; class
+                PERMANENT where it is gone or disabled.
         """
 
 

@@ -7,11 +7,11 @@ keeps nothing: what has to be waited for is raised as `NotReadyError`, what went
 yielded so that the caller keeps it and gives it back after a crash.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, final
 
 from liftos_ingestion.domain.rate_limits import Limit, Observation
 from liftos_kit.secrets.secret import Secret
@@ -19,6 +19,8 @@ from liftos_mapping.mapping import PlatformMapping
 from liftos_mapping.transform import TransformContext
 
 JsonObject: TypeAlias = Mapping[str, object]
+KeepRenewed: TypeAlias = Callable[[Mapping[str, Secret], datetime | None], Awaitable[bool]]
+"""Keeps renewed fields and when they expire; answers whether they are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,59 @@ class PlatformAccount:
     time_zone: str
     currency_code: str
     closed: bool = False
+
+
+@final
+class Credential(Mapping[str, Secret]):
+    """The fields of a credential, by name, and the place where they are kept.
+
+    Most sources only read it. One whose platform gives a credential in place of another (a
+    long-lived token for a short-lived one, a refresh token that works once) gives it to `renew`
+    before it uses it. What only lives as long as the session, such as an access token that a
+    refresh token buys, is not renewed: the session holds it.
+
+    Args:
+        fields: Its fields.
+        keep: Keeps renewed ones; nothing is kept without it.
+    """
+
+    __slots__ = ("_fields", "_keep")
+
+    def __init__(self, fields: Mapping[str, Secret], keep: KeepRenewed | None = None) -> None:
+        self._fields = dict(fields)
+        self._keep = keep
+
+    async def renew(
+        self, fields: Mapping[str, Secret], *, expire_time: datetime | None = None
+    ) -> bool:
+        """Put other fields in the place of all that there are, for this session and later ones.
+
+        Args:
+            fields: All fields, also those that stay as they were.
+            expire_time: When the platform stops taking them; None where it does not say.
+
+        Returns:
+            Whether later sessions will have them. They will not where the credential is a
+            reference, which only its operator can change, or where somebody has set another one
+            meanwhile. This session goes on with them all the same.
+
+        Raises:
+            StoreUnavailableError: They could not be kept; this session has them nevertheless.
+        """
+        self._fields = dict(fields)
+        return self._keep is not None and await self._keep(self._fields, expire_time)
+
+    def __getitem__(self, name: str) -> Secret:
+        return self._fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __repr__(self) -> str:
+        return f"Credential({', '.join(self._fields)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,9 +293,9 @@ class PlatformSource(Protocol):
     mapping: PlatformMapping
 
     def open(
-        self, credential: Mapping[str, Secret], settings: JsonObject, gate: CallGate
+        self, credential: Credential, settings: JsonObject, gate: CallGate
     ) -> AbstractAsyncContextManager[SourceSession]:
-        """Begin a session.
+        """Begin a session. A source that renews nothing may take any mapping of fields.
 
         Raises:
             ReadingError: A field of the credential is missing, or a token cannot be renewed.

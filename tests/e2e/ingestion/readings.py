@@ -18,6 +18,7 @@ from liftos_ingestion.run_ports import NewRun, RunKind, SlicePlan
 from liftos_ingestion.source_ports import (
     CallGate,
     Capabilities,
+    Credential,
     JsonObject,
     Page,
     PlatformAccount,
@@ -136,7 +137,9 @@ class OneConnection:
 
     async def open(self, org: str, connection: str) -> OpenConnection:
         """Return it."""
-        return OpenConnection("meta", {}, {}, [ACCOUNT, PlatformAccount("8", "B", "UTC", "EUR")])
+        return OpenConnection(
+            "meta", {}, Credential({}), [ACCOUNT, PlatformAccount("8", "B", "UTC", "EUR")]
+        )
 
 
 class SilentQueue:
