@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sysconfig
@@ -84,16 +85,17 @@ def test_it_shows_searches_the_calendar_and_a_trace(demo: Ended) -> None:
     assert "Thanksgiving Day (US)" in week
     assert "2018-11-23  Friday" in week
     trace = week.partition("One request through all parts")[2].partition("Timings")[0]
-    for part in (
-        "liftos-demo             BatchUpsertEntries",
-        "MemoryService/SearchDocuments",
-        "liftos-memory-worker        index documents",
-        "upsert documents",
-        "search documents",
-        "GET",
-        "COPY batch",
+    for who, what in (
+        ("liftos-demo", "BatchUpsertEntries"),
+        ("liftos-memory", "liftos.memory.v1.MemoryService/SearchDocuments"),
+        ("liftos-memory-worker", "index documents"),
+        ("liftos-memory-worker milvus", "upsert documents"),
+        ("liftos-memory milvus", "search documents"),
+        ("liftos-memory redis", "GET"),
+        ("liftos-memory postgresql", "COPY batch"),
     ):
-        assert part in trace
+        spaced = r"\s+".join(map(re.escape, (*who.split(), what)))
+        assert re.search(rf"^{spaced}  ", trace, re.MULTILINE)
     assert "✗" not in demo.output
 
 
