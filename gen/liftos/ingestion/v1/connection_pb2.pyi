@@ -337,9 +337,13 @@ class Credential(_message.Message):
     ENVIRONMENT_PREFIX_FIELD_NUMBER: _builtins.int
     FILE_PATH_FIELD_NUMBER: _builtins.int
     environment_prefix: _builtins.str
-    """Variables of the worker that begin so, such as "META_"."""
+    """Variables of the worker that begin so, such as "META_": META_ACCESS_TOKEN is the field
+    access_token. The operator grants each prefix to an organisation; no other one may name it.
+    """
     file_path: _builtins.str
-    """A JSON file below the worker's secrets folder, as a relative path."""
+    """A JSON file, {"access_token": "EAAB"}, as a path below the worker's secrets folder. An
+    organisation's files are in the folder of its id: "acme/meta.json" is acme's alone.
+    """
     @_builtins.property
     def stored(self) -> Global___SecretFields:
         """Given here, kept encrypted."""
