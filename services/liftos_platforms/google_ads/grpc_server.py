@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from typing import Any, Final, NoReturn
 
 import grpc
@@ -115,11 +116,7 @@ class GrpcServer(grpc.GenericRpcHandler):
         except (RefusedError, GoesAwayError) as error:
             await self._end(context, error, request_id)
 
-    async def _search_stream(
-        self,
-        request: Any,  # noqa: ANN401
-        context: _Context,
-    ) -> AsyncIterator[bytes]:
+    async def _search_stream(self, request: Any, context: _Context) -> None:  # noqa: ANN401
         setting = request.summary_row_setting
         call = SearchCall(
             endpoint="search_stream",
@@ -132,8 +129,9 @@ class GrpcServer(grpc.GenericRpcHandler):
         )
         request_id = self._begin(context)
         try:
-            async for message in self._service.stream(call, request_id):
-                yield message
+            async with aclosing(self._service.stream(call, request_id)) as stream:
+                async for message in stream:
+                    await context.write(message)
         except (RefusedError, GoesAwayError) as error:
             await self._end(context, error, request_id)
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import aclosing
 from typing import Any, Final
 
 import grpc
@@ -98,13 +99,14 @@ class RestRoutes:
                 wants_results=summary in _WITH_RESULTS,
                 wants_summary_row=summary in _WITH_SUMMARY,
             )
-            async for body in self._service.stream(call, request_id):
-                text = await asyncio.to_thread(_json_of, messages.StreamResponse, body)
-                if response is None:
-                    response = await _opened(request, request_id)
-                    await response.write(b"[" + text)
-                else:
-                    await response.write(b",\n" + text)
+            async with aclosing(self._service.stream(call, request_id)) as stream:
+                async for body in stream:
+                    text = await asyncio.to_thread(_json_of, messages.StreamResponse, body)
+                    if response is None:
+                        response = await _opened(request, request_id)
+                        await response.write(b"[" + text)
+                    else:
+                        await response.write(b",\n" + text)
         except RefusedError as error:
             if response is None:
                 return await deliver(request, _refused(error.refusal, request_id, in_list=True))

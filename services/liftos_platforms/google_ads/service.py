@@ -1,7 +1,7 @@
 """What the API answers, whatever the transport: bytes of protobuf, or an error."""
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -77,7 +77,7 @@ class Service:
         self._request_count += 1
         return f"{draw_of(self._simulation.world.seed, 'request', self._request_count):020d}"
 
-    async def stream(self, call: SearchCall, request_id: str) -> AsyncIterator[bytes]:
+    async def stream(self, call: SearchCall, request_id: str) -> AsyncGenerator[bytes, None]:
         """Yield the messages of SearchStream.
 
         Raises:
