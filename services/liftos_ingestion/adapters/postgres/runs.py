@@ -284,10 +284,16 @@ class PostgresRunLedger:
             False where it had ended, or does not exist.
         """
         async with postgres.transaction(self._pool, org=org) as connection:
-            if await _SQL.cancel_run(connection, org=org, run=run_id, reason=reason) is None:
-                return False
-            await _SQL.cancel_waiting_slices(connection, org=org, run=run_id)
-            await _SQL.end_run(connection, org=org, run=run_id)
+            return await self.cancel_in(connection, org, run_id, reason)
+
+    async def cancel_in(
+        self, connection: asyncpg.Connection, org: str, run_id: UUID, reason: str
+    ) -> bool:
+        """Stop a run within a transaction of the caller's; see `cancel`."""
+        if await _SQL.cancel_run(connection, org=org, run=run_id, reason=reason) is None:
+            return False
+        await _SQL.cancel_waiting_slices(connection, org=org, run=run_id)
+        await _SQL.end_run(connection, org=org, run=run_id)
         return True
 
     async def store_objects(

@@ -1,0 +1,16 @@
+"""The sources that are always there."""
+
+from collections.abc import Mapping
+
+from liftos_ingestion.settings import IngestionSettings
+from liftos_ingestion.source_ports import PlatformSource
+
+
+def built_in_sources(settings: IngestionSettings) -> Mapping[str, PlatformSource]:
+    """Return the connectors by platform.
+
+    Each is loaded here and not at the top of the file, since the messages of some platforms take
+    most of a second to load.
+    """
+    del settings
+    return {}

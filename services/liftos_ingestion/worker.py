@@ -1,0 +1,129 @@
+"""The composition root of Ingestion's worker, which reads what is due."""
+
+import asyncio
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import structlog
+import uvloop
+from redis.asyncio import Redis
+
+from liftos_ingestion.adapters.credential_vault import CredentialVault
+from liftos_ingestion.adapters.memory import MemoryEntryWriter
+from liftos_ingestion.adapters.memory_clients import MemoryClients
+from liftos_ingestion.adapters.postgres.connections import (
+    PostgresConnectionOpener,
+    PostgresConnections,
+)
+from liftos_ingestion.adapters.postgres.database import SCHEMA, SCHEMA_VERSION
+from liftos_ingestion.adapters.postgres.runs import READ_SLICE, PostgresRunLedger
+from liftos_ingestion.adapters.postgres.schedules import PostgresScheduleClock
+from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
+from liftos_ingestion.adapters.sources.registry import built_in_sources
+from liftos_ingestion.settings import IngestionSettings
+from liftos_ingestion.usecases.planning import Planning
+from liftos_ingestion.usecases.reading import Reading
+from liftos_ingestion.usecases.scheduling import Scheduling
+from liftos_ingestion.usecases.waking import make_good, read_named
+from liftos_kit import postgres, telemetry
+from liftos_kit.core.clock import SystemClock
+from liftos_kit.jobs.postgres_queue import PostgresJobQueue
+from liftos_kit.jobs.queue import Delivery
+from liftos_kit.ports import check_free
+
+START_FAILED: Final = 2
+
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.worker")
+
+
+def work(settings: IngestionSettings) -> int:
+    """Work until a signal.
+
+    Returns:
+        The exit code: 0 after a clean end, 2 if the worker could not start.
+    """
+    return uvloop.run(_work(settings))
+
+
+async def _work(settings: IngestionSettings) -> int:
+    configured = telemetry.configure("liftos-ingestion-worker", telemetry.settings_of(settings))
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    metrics_server: telemetry.MetricsServer | None = None
+    try:
+        port = settings.effective_metrics_port
+        if port:
+            check_free(settings.host, port)
+        metrics_server = configured.start_metrics_server(port, settings.host)
+        await _read_what_is_due(settings, stop)
+    except Exception as error:
+        _log.error("worker_failed", error=str(error), exc_info=True)
+        return START_FAILED
+    else:
+        _log.info("stopped", service="liftos-ingestion-worker")
+        return 0
+    finally:
+        if metrics_server is not None:
+            metrics_server.close()
+        await asyncio.to_thread(configured.shutdown)
+
+
+async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) -> None:
+    assert settings.postgres_url is not None, "checked by load"
+    assert settings.redis_url is not None, "checked by load"
+    postgres_url = settings.postgres_url.get_secret_value()
+    pool = await postgres.create_pool(
+        postgres_url,
+        application_name="liftos-ingestion-worker",
+        minimum=1,
+        maximum=settings.postgres_connections,
+        schema=SCHEMA,
+    )
+    redis = Redis.from_url(settings.redis_url.get_secret_value())
+    clients = MemoryClients(settings)
+    executor = ThreadPoolExecutor(settings.executor_threads, thread_name_prefix="mapping")
+    try:
+        await postgres.require_version(pool, SCHEMA_VERSION, schema=SCHEMA)
+        clock = SystemClock()
+        jobs = PostgresJobQueue(pool, schema=SCHEMA, url=postgres_url)
+        ledger = PostgresRunLedger(pool, jobs)
+        sources = built_in_sources(settings)
+        vault = CredentialVault(settings.secret_places())
+        reading = Reading(
+            ledger=ledger,
+            connections=PostgresConnectionOpener(pool, vault),
+            sources=sources,
+            governor=RedisRateGovernor(redis),
+            writer=MemoryEntryWriter(clients.of),
+            executor=executor,
+            clock=clock,
+            worker=settings.effective_worker_name,
+        )
+        scheduling = Scheduling(
+            PostgresScheduleClock(pool, ledger),
+            Planning(PostgresConnections(pool), sources, clock),
+            clock,
+        )
+
+        async def read_slice(delivery: Delivery) -> None:
+            await read_named(reading, delivery.payload)
+
+        _log.info("working", worker=settings.effective_worker_name, sources=sorted(sources))
+        # An error in any of them ends the worker, so that it is seen and started again.
+        async with asyncio.TaskGroup() as programs:
+            programs.create_task(
+                jobs.work(
+                    {READ_SLICE: read_slice}, concurrency=settings.worker_concurrency, stop=stop
+                ),
+                name="jobs",
+            )
+            programs.create_task(make_good(ledger, stop), name="wake-ups")
+            programs.create_task(scheduling.run(stop), name="schedules")
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        await clients.close()
+        await redis.aclose()
+        await pool.close()
