@@ -9,7 +9,7 @@ import structlog
 import uvloop
 from redis.asyncio import Redis
 
-from liftos_ingestion.adapters.credential_vault import CredentialVault
+from liftos_ingestion.adapters.credential_vault import KeyringVault
 from liftos_ingestion.adapters.memory import MemoryEntryWriter
 from liftos_ingestion.adapters.memory_clients import MemoryClients
 from liftos_ingestion.adapters.postgres.connections import (
@@ -91,7 +91,7 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
         jobs = PostgresJobQueue(pool, schema=SCHEMA, url=postgres_url)
         ledger = PostgresRunLedger(pool, jobs)
         sources = built_in_sources(settings)
-        vault = CredentialVault(settings.secret_places())
+        vault = KeyringVault(settings.secret_places())
         reading = Reading(
             ledger=ledger,
             connections=PostgresConnectionOpener(pool, vault),
