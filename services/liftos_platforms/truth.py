@@ -256,14 +256,14 @@ class Entity:
     draw: int
 
     def changed_on(self, today: date) -> date:
-        """The last day until today on which its name, state or parent changed."""
+        """The last day until today on which it was created, renamed, moved or changed its state."""
         days = (
             day
             for history in (self.name, self.state, self.parent)
             for day, _ in history
             if day <= today
         )
-        return max(days, default=self.created_on)
+        return max(self.created_on, *days)
 
 
 @dataclass(frozen=True, slots=True)
