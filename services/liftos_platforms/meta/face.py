@@ -49,7 +49,6 @@ UNKNOWN_PATH: Final = "unknown_path"
 UNKNOWN_NODE: Final = "unknown_node"
 _WITHOUT_TOKEN: Final = frozenset({"debug_token", "oauth"})
 _LONG_LIVED: Final = timedelta(days=60)
-_CACHED_REPORTS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +86,29 @@ class _Visit:
 class MetaFace:
     """The Graph API on a port.
 
+    Args:
+        simulation: What it tells about.
+        limits: Calls in an hour.
+        cached_reports: How many reports stay rendered; one that is read again at the same moment
+            of the clock costs no more than its bytes.
+
     Attributes:
         app_id: The app that all tokens belong to.
         app_secret: Its secret, for `appsecret_proof`, `debug_token` and token exchange.
     """
 
-    def __init__(self, simulation: Simulation, *, limits: MetaLimits | None = None) -> None:
+    def __init__(
+        self,
+        simulation: Simulation,
+        *,
+        limits: MetaLimits | None = None,
+        cached_reports: int = 64,
+    ) -> None:
         self.app_id = "614000001"
         self.app_secret = f"{truth.draw_of(simulation.world.seed, 'app secret'):016x}"
         self._simulation = simulation
         self._usage = UsageMeter(limits or MetaLimits())
+        self._cached_reports = cached_reports
         self._runs: dict[str, Run] = {}
         self._rendered: OrderedDict[tuple[object, ...], tuple[bytes, ...]] = OrderedDict()
         self._rendered_world: World | None = None
@@ -456,7 +468,7 @@ class MetaFace:
             account = self._simulation.account(Platform.META, report.account_id)
             rows = _encoded(render(world, account, report, now))
             self._rendered[key] = rows
-            if len(self._rendered) > _CACHED_REPORTS:
+            if len(self._rendered) > self._cached_reports:
                 self._rendered.popitem(last=False)
         return rows
 

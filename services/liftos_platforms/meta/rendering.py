@@ -78,8 +78,16 @@ def render(world: World, account: Account, report: Report, now: datetime) -> lis
     """The rows of a report as they stand at `now`."""
     today = local_day(account, now)
     renderer = _Renderer(
-        account=account,
         report=report,
+        account_attributes={
+            "account_id": account.account_id,
+            "account_name": account.name,
+            "account_currency": account.currency_code,
+            "attribution_setting": ATTRIBUTION_SETTING,
+            "objective": OBJECTIVE,
+            "optimization_goal": OPTIMIZATION_GOAL,
+            "buying_type": "AUCTION",
+        },
         entities={entity.entity_id: entity for entity in world.entities.get(account.key, ())},
         today=today,
         has_reach=not report.breakdowns or report.first_day >= months_before(today, _REACH_MONTHS),
@@ -207,17 +215,18 @@ def _broken_down(account: Account, report: Report, span: _Span) -> Iterator[_Spa
 class _Renderer:
     """Makes the rows of one report."""
 
-    account: Account
     report: Report
+    account_attributes: Mapping[str, str]
     entities: Mapping[str, Entity]
     today: date
     has_reach: bool
 
     def row(self, span: _Span) -> JsonRow:
         """A row with the fields that are asked for, as far as the span has them."""
+        attributes = self._attributes(span)
         row: JsonRow = {}
         for field in self.report.fields:
-            value = self._attribute(span, field) or self._figure(span, field)
+            value = attributes.get(field) or self._figure(span, field)
             if value is not None:
                 row[field] = value
         row["date_start"] = span.first.isoformat()
@@ -249,30 +258,23 @@ class _Renderer:
             return _LISTS[field](self.report, metrics)
         return []
 
-    def _attribute(self, span: _Span, field: str) -> str | None:
-        entity = span.entity
-        ids = {
-            "campaign": span.campaign_id,
-            "adset": span.ad_group_id,
-            "ad": entity.entity_id if entity and entity.level is Level.AD else "",
-        }
-        stem, _, kind = field.rpartition("_")
-        if kind in {"id", "name"} and ids.get(stem):
-            return ids[stem] if kind == "id" else at(self.entities[ids[stem]].name, self.today)
-        if entity is not None and field == "created_time":
-            return entity.created_on.isoformat()
-        if entity is not None and field == "updated_time":
-            return entity.changed_on(self.today).isoformat()
-        fixed = {
-            "account_id": self.account.account_id,
-            "account_name": self.account.name,
-            "account_currency": self.account.currency_code,
-            "attribution_setting": ATTRIBUTION_SETTING,
-            "objective": OBJECTIVE,
-            "optimization_goal": OPTIMIZATION_GOAL,
-            "buying_type": "AUCTION",
-        }
-        return fixed.get(field)
+    def _attributes(self, span: _Span) -> dict[str, str]:
+        """What describes a row; today's names, whatever the day."""
+        entity, entities, today = span.entity, self.entities, self.today
+        found = dict(self.account_attributes)
+        if span.campaign_id:
+            found["campaign_id"] = span.campaign_id
+            found["campaign_name"] = at(entities[span.campaign_id].name, today)
+        if span.ad_group_id:
+            found["adset_id"] = span.ad_group_id
+            found["adset_name"] = at(entities[span.ad_group_id].name, today)
+        if entity is not None:
+            found["created_time"] = entity.created_on.isoformat()
+            found["updated_time"] = entity.changed_on(today).isoformat()
+            if entity.level is Level.AD:
+                found["ad_id"] = entity.entity_id
+                found["ad_name"] = at(entity.name, today)
+        return found
 
 
 _RATIOS: Final[Mapping[str, tuple[Metric, Metric, Decimal]]] = {
