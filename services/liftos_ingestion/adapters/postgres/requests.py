@@ -1,0 +1,64 @@
+"""Requests that can be repeated, and the answers that they were given."""
+
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+
+from liftos_kit import postgres
+from liftos_kit.core.errors import RequestIdReusedError
+
+_SQL: Final = postgres.load_queries("liftos_ingestion", "sql/requests.sql")
+
+
+class PostgresWrite:
+    """A write under way, as one transaction; see `liftos_kit.core.repeatable.RequestMemory`.
+
+    Args:
+        connection: Its transaction.
+        org: Whose.
+    """
+
+    def __init__(self, connection: asyncpg.Connection, org: str) -> None:
+        self._connection = connection
+        self._org = org
+
+    async def recall(self, method: str, request_id: UUID, payload_digest: bytes) -> bytes | None:
+        """Return the stored answer of a request, or claim its id."""
+        claimed = await _SQL.claim_request(
+            self._connection,
+            org=self._org,
+            method=method,
+            request_id=request_id,
+            payload_digest=payload_digest,
+        )
+        if claimed:
+            return None
+        return await find_answer(self._connection, self._org, method, request_id, payload_digest)
+
+    async def remember(self, method: str, request_id: UUID, response: bytes) -> None:
+        """Store the answer of a request."""
+        await _SQL.answer_request(
+            self._connection,
+            org=self._org,
+            method=method,
+            request_id=request_id,
+            response=response,
+        )
+
+
+async def find_answer(
+    connection: asyncpg.Connection, org: str, method: str, request_id: UUID, payload_digest: bytes
+) -> bytes | None:
+    """Return the stored answer of a request without claiming its id; None where there is none.
+
+    Raises:
+        RequestIdReusedError: The id was used for another payload.
+    """
+    row = await _SQL.get_request(connection, org=org, method=method, request_id=request_id)
+    if row is None:
+        return None
+    if row["payload_digest"] != payload_digest:
+        raise RequestIdReusedError(str(request_id))
+    response: bytes = row["response"]
+    return response
