@@ -6,12 +6,13 @@ from typing import Final
 import grpc
 from redis.asyncio import Redis
 
-from liftos.memory.v1 import memory_service_pb2_grpc
+from liftos.memory.v1 import memory_service_pb2, memory_service_pb2_grpc
 from liftos_kit import postgres, telemetry
 from liftos_kit.core.clock import SystemClock
 from liftos_kit.core.paging import PageTokens
 from liftos_kit.health import StoreProbe
 from liftos_kit.server import Application, Services
+from liftos_kit.servicer_parts import combine
 from liftos_memory.adapters.embedders import open_embedder
 from liftos_memory.adapters.measured_embedder import MeasuredEmbedder
 from liftos_memory.adapters.milvus import MilvusDocumentIndex
@@ -26,11 +27,9 @@ from liftos_memory.adapters.postgres.org import PostgresOrgStore
 from liftos_memory.adapters.postgres.records import PostgresRecordStore
 from liftos_memory.adapters.redis_query_vectors import SharedQueryVectors
 from liftos_memory.domain.fusion import SearchMode
-from liftos_memory.servicer import combine
 from liftos_memory.servicer.calendar import CalendarServicer
 from liftos_memory.servicer.changes import ChangesServicer
 from liftos_memory.servicer.entries import EntriesServicer
-from liftos_memory.servicer.later import later_servicer
 from liftos_memory.servicer.metrics import MetricsServicer
 from liftos_memory.servicer.org import OrgServicer
 from liftos_memory.servicer.presenter import EntryPresenter
@@ -52,6 +51,17 @@ from liftos_memory.usecases.transform import Transform
 
 SERVICE_NAME: Final = "liftos.memory.v1.MemoryService"
 
+_LATER: Final = (
+    "CompareMetrics",
+    "EvaluateSearch",
+    "GenerateInsights",
+    "GetInsight",
+    "ListInsights",
+    "RerunInsight",
+    "RateInsight",
+    "ExportDataset",
+    "GetCacheStats",
+)
 _REDIS_SECONDS: Final = 0.25
 
 
@@ -115,6 +125,7 @@ async def open_services(settings: MemorySettings) -> Services:
     )
     presenter = EntryPresenter(calendars, executor)
     servicer = combine(
+        memory_service_pb2.DESCRIPTOR.services_by_name["MemoryService"],
         [
             EntriesServicer(
                 ingest=Ingest(entry_store, executor, today=clock.today, on_batch=_measure_batch),
@@ -149,8 +160,8 @@ async def open_services(settings: MemorySettings) -> Services:
             RecordsServicer(
                 records=Records(PostgresRecordStore(database)), page_tokens=page_tokens
             ),
-            later_servicer(),
-        ]
+        ],
+        later=_LATER,
     )
 
     def register(server: grpc.aio.Server) -> None:
