@@ -1,0 +1,1 @@
+"""Ingestion on the wire: one part per area."""
