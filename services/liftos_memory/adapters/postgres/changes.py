@@ -218,6 +218,7 @@ class PostgresChangeStore:
             )
         else:
             beyond = "true"
+
         def exists_after(holds: str) -> str:
             return " or ".join(
                 f"""exists (
