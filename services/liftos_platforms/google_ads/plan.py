@@ -46,6 +46,7 @@ class Plan:
 
     Attributes:
         resource: The resource whose rows are asked for.
+        selected: Names of the selected fields, in the order of the query.
         attributes: Selected fields that belong to resources.
         segments: Selected segments, all of which follow from the day.
         metrics: Selected metrics.
@@ -58,6 +59,7 @@ class Plan:
     """
 
     resource: str
+    selected: tuple[str, ...]
     attributes: tuple[Field, ...]
     segments: tuple[Field, ...]
     metrics: tuple[Field, ...]
@@ -154,6 +156,7 @@ def check_query(query: Query, catalogue: Catalogue, *, today: date, is_manager: 
     _check_days(selected, first_day, last_day)
     return Plan(
         resource=query.resource,
+        selected=query.select,
         attributes=tuple(f for f in selected if f.category is FieldCategory.ATTRIBUTE),
         segments=tuple(f for f in selected if f.category is FieldCategory.SEGMENT),
         metrics=tuple(f for f in selected if f.category is FieldCategory.METRIC),

@@ -6,6 +6,8 @@ bytes in an answer of Search and of SearchStream, where `results` is field 1.
 """
 
 import asyncio
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -41,9 +43,12 @@ class Chunk:
 
 @dataclass(slots=True)
 class Rendering:
-    """The chunks of one answer, rendered when they are first asked for, and kept.
+    """The chunks of one answer, rendered in a thread when they are first asked for, and kept.
+
+    A caller that goes away while a chunk is rendered takes nothing from those who come later.
 
     Attributes:
+        source: Makes the chunks.
         totals: Sums over all rows once all chunks are rendered; None where nobody wants them.
     """
 
@@ -53,26 +58,36 @@ class Rendering:
     row_count: int = 0
     is_complete: bool = False
     _chunks: list[Chunk] = field(default_factory=list)
-    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _error: Exception | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     async def chunk(self, place: int) -> Chunk | None:
         """Return a chunk, or None behind the last."""
-        async with self._lock:
-            while len(self._chunks) <= place and not self.is_complete:
-                chunk = await asyncio.to_thread(next, self.source, None)
-                if chunk is None:
-                    self.is_complete = True
-                    break
-                self._chunks.append(chunk)
-                self.size_bytes += len(chunk.results)
-                self.row_count += chunk.row_count
+        if place >= len(self._chunks) and not self.is_complete:
+            await asyncio.to_thread(self._render_until, place)
         return self._chunks[place] if place < len(self._chunks) else None
 
     async def complete(self) -> None:
         """Render all chunks."""
-        place = 0
-        while await self.chunk(place) is not None:
-            place += 1
+        await asyncio.to_thread(self._render_until, sys.maxsize)
+
+    def _render_until(self, place: int) -> None:
+        with self._lock:
+            while len(self._chunks) <= place and not self.is_complete:
+                if self._error is not None:
+                    # A broken source looks like one that has ended.
+                    raise self._error
+                try:
+                    chunk = next(self.source, None)
+                except Exception as error:
+                    self._error = error
+                    raise
+                if chunk is None:
+                    self.is_complete = True
+                else:
+                    self._chunks.append(chunk)
+                    self.size_bytes += len(chunk.results)
+                    self.row_count += chunk.row_count
 
 
 def render(plan: Plan, lines: Iterable[Line], *, chunk_rows: int, totals: bool) -> Rendering:

@@ -113,7 +113,7 @@ class Service:
             asked = self._let_in(call, attempt, fault)
             await strike_page(fault)
             tail = SearchResponse()
-            tail.field_mask.paths.extend(_selected(asked.plan))
+            tail.field_mask.paths.extend(asked.plan.selected)
             if call.validate_only:
                 return bytes(tail.SerializeToString())
             rendering = self._rendering(asked, totals=call.wants_summary_row)
@@ -282,13 +282,9 @@ def _check_request(call: SearchCall, plan: Plan) -> None:
     raise refused("request_error", code, message)
 
 
-def _selected(plan: Plan) -> list[str]:
-    return [field.name for field in (*plan.attributes, *plan.metrics, *plan.segments)]
-
-
 def _stream_tail(plan: Plan, request_id: str) -> Any:  # noqa: ANN401 - a class made at run time
     tail = StreamResponse()
-    tail.field_mask.paths.extend(_selected(plan))
+    tail.field_mask.paths.extend(plan.selected)
     tail.request_id = request_id
     return tail
 

@@ -61,6 +61,7 @@ def test_a_plan_splits_the_query_by_kind_of_field() -> None:
         f"WHERE {_RANGE} AND metrics.clicks > 3 AND campaign.status != 'REMOVED' "
         "ORDER BY metrics.clicks DESC LIMIT 5 PARAMETERS omit_unselected_resource_names = TRUE"
     )
+    assert plan.selected == ("campaign.id", "segments.date", "metrics.clicks", "customer.id")
     assert [field.name for field in plan.attributes] == ["campaign.id", "customer.id"]
     assert [field.name for field in plan.segments] == ["segments.date"]
     assert [field.name for field in plan.metrics] == ["metrics.clicks"]

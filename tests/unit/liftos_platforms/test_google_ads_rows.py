@@ -1,5 +1,8 @@
 """The rows of a query are the truth's rows, as the platform shows them."""
 
+import asyncio
+import threading
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -8,20 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liftos_platforms import truth
-from liftos_platforms.google_ads.catalogue import Catalogue
-from liftos_platforms.google_ads.gaql import parse_query
+from liftos_platforms.google_ads.catalogue import DATE_SEGMENTS, Catalogue
+from liftos_platforms.google_ads.gaql import GaqlError, parse_query
 from liftos_platforms.google_ads.messages import Row, StreamResponse
-from liftos_platforms.google_ads.metrics import Figures, Totals, added
+from liftos_platforms.google_ads.metrics import METRICS, Figures, Totals, added
 from liftos_platforms.google_ads.plan import Plan, check_query
 from liftos_platforms.google_ads.rendering import (
     Chunk,
+    Rendering,
     halves,
     padded,
     render,
     repeated_before,
     summary_row,
 )
-from liftos_platforms.google_ads.rows import days_of, lines_of
+from liftos_platforms.google_ads.rows import Line, days_of, lines_of
 from liftos_platforms.truth import Account, DateBasis, Level, Metric, Platform
 from liftos_platforms.worlds import WorldPlan, build_world
 
@@ -365,3 +369,102 @@ def test_chunks_can_be_cut_and_grown_without_losing_a_row(numbers: list[int]) ->
     large = padded(chunk, 100_000)
     assert ids(large) == numbers
     assert len(large.results) > 100_000
+
+
+async def test_a_caller_that_goes_away_leaves_every_chunk_to_the_next() -> None:
+    """A chunk that is rendered for a caller who has left is there for whoever comes later."""
+    first_is_asked_for, may_go_on = threading.Event(), threading.Event()
+
+    def slowly() -> Iterator[Chunk]:
+        first_is_asked_for.set()
+        may_go_on.wait(10)
+        yield Chunk(b"one", 1, b"")
+        yield Chunk(b"two", 1, b"")
+
+    rendering = Rendering(slowly(), None)
+    impatient = asyncio.create_task(rendering.chunk(0))
+    await asyncio.to_thread(first_is_asked_for.wait, 10)
+    impatient.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await impatient
+    may_go_on.set()
+    chunks = [await rendering.chunk(place) for place in range(3)]
+    assert [chunk and chunk.results for chunk in chunks] == [b"one", b"two", None]
+
+
+async def test_an_answer_that_broke_never_looks_complete() -> None:
+    """An error while rows are made comes back at every later call, in place of fewer rows."""
+
+    def broken() -> Iterator[Chunk]:
+        yield Chunk(b"one", 1, b"")
+        raise ZeroDivisionError
+
+    rendering = Rendering(broken(), None)
+    assert await rendering.chunk(0) is not None
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            await rendering.chunk(1)
+    assert not rendering.is_complete
+
+
+_SELECTABLE = (
+    *(f"metrics.{metric}" for metric in METRICS),
+    *DATE_SEGMENTS,
+    "customer.currency_code",
+    "campaign.id",
+    "campaign.name",
+    "campaign.status",
+    "campaign.labels",
+    "campaign.optimization_score",
+    "ad_group.name",
+    "ad_group_ad.ad.type",
+)
+_VALUES = ("1", "0.5", "'2026-11-02'", "'x%'", "ENABLED", "'[a'", "TRUE")
+_TESTS = (
+    *(f"{operator} {value}" for operator in ("=", "!=", "<", ">=") for value in _VALUES),
+    *(f"{operator} ({value})" for operator in ("IN", "CONTAINS ANY") for value in _VALUES),
+    "LIKE '%a%'",
+    "REGEXP_MATCH '.*a'",
+    "IS NULL",
+    "IS NOT NULL",
+    "BETWEEN 1 AND 5",
+    "DURING LAST_7_DAYS",
+)
+
+
+@given(
+    st.lists(st.sampled_from(_SELECTABLE), min_size=1, max_size=5),
+    st.sampled_from(list(_LEVELS)),
+    st.lists(st.tuples(st.sampled_from(_SELECTABLE), st.sampled_from(_TESTS)), max_size=2),
+    st.lists(st.tuples(st.sampled_from(_SELECTABLE), st.sampled_from(["", "DESC"])), max_size=2),
+)
+def test_any_query_is_refused_or_answered(
+    select: list[str],
+    resource: str,
+    where: list[tuple[str, str]],
+    order_by: list[tuple[str, str]],
+) -> None:
+    """Whatever passes the checks can be answered, and its rows can be written."""
+    conditions = ["segments.date BETWEEN '2026-11-01' AND '2026-11-02'"]
+    conditions += [f"{name} {test}" for name, test in where]
+    text = f"SELECT {', '.join(select)} FROM {resource} WHERE {' AND '.join(conditions)}"
+    if order_by:
+        text += " ORDER BY " + ", ".join(f"{name} {way}" for name, way in order_by)
+    account = _account("1112223331")
+    try:
+        plan = _plan(text, account)
+    except GaqlError:
+        return
+    lines = list(lines_of(plan, _WORLD, account, now=_NOW))
+    rendering = asyncio.run(_rendered(plan, lines))
+    assert rendering.row_count == len(lines)
+    if plan.segments and plan.metrics:
+        assert all(any(line.metrics) for line in lines)
+
+
+async def _rendered(plan: Plan, lines: list[Line]) -> Rendering:
+    rendering = render(plan, lines, chunk_rows=5, totals=True)
+    await rendering.complete()
+    assert rendering.totals is not None
+    summary_row(plan, rendering.totals)
+    return rendering
