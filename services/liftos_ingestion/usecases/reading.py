@@ -100,7 +100,12 @@ class Reading:
         )
         if held is None:
             return
-        gate = GovernedGate(self._governor, held)
+        gate = GovernedGate(
+            self._governor,
+            org=held.lane.org,
+            caller=held.slice.hex,
+            priority=Priority(held.priority),
+        )
         attempt = asyncio.create_task(self._attempt(held, gate), name=f"read {slice_id.hex}")
         try:
             if await self._watch(held, attempt, gate):
@@ -360,11 +365,22 @@ class _Intake:
 
 
 class GovernedGate:
-    """Leave to call for one slice; see `liftos_ingestion.source_ports.CallGate`."""
+    """Leave to call for one session; see `liftos_ingestion.source_ports.CallGate`.
 
-    def __init__(self, governor: RateGovernor, held: HeldSlice) -> None:
+    Args:
+        governor: Limits that all workers share.
+        org: Whose limits they are.
+        caller: Who asks, one call at a time, such as a slice of a run.
+        priority: Who goes first.
+    """
+
+    def __init__(
+        self, governor: RateGovernor, *, org: str, caller: str, priority: Priority
+    ) -> None:
         self._governor = governor
-        self._held = held
+        self._org = org
+        self._caller = caller
+        self._priority = priority
         self._leased: list[Admitted] = []
         self._calls = 0
         self._bytes = 0
@@ -372,7 +388,7 @@ class GovernedGate:
     @property
     def org(self) -> str:
         """Whose limits they are."""
-        return self._held.lane.org
+        return self._org
 
     @property
     def usage(self) -> Usage:
@@ -381,9 +397,7 @@ class GovernedGate:
 
     async def enter(self, limits: Sequence[Limit], *, is_poll: bool = False) -> None:
         """Ask for leave for one call."""
-        answer = await self._governor.admit(
-            limits, caller=self._held.slice.hex, priority=Priority(self._held.priority)
-        )
+        answer = await self._governor.admit(limits, caller=self._caller, priority=self._priority)
         if isinstance(answer, Parked):
             raise NotReadyError(answer.reason, seconds=answer.wait_seconds, quota=True)
         if any(limit.renewal is Renewal.LEASED for limit in limits):
