@@ -123,6 +123,8 @@ class _ErrorClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorClass
     """Not tried again; the rows are kept as dead letters."""
     ERROR_CLASS_PERMANENT: _ErrorClass.ValueType  # 9
     """Not tried again; the platform refuses the question itself."""
+    ERROR_CLASS_ACCOUNT_CLOSED: _ErrorClass.ValueType  # 10
+    """Not tried again; the platform says that the account is closed or cancelled."""
 
 class ErrorClass(_ErrorClass, metaclass=_ErrorClassEnumTypeWrapper):
     """ErrorClass is what kind of failure it was, which decides what happens next."""
@@ -147,6 +149,8 @@ ERROR_CLASS_INVALID_DATA: ErrorClass.ValueType  # 8
 """Not tried again; the rows are kept as dead letters."""
 ERROR_CLASS_PERMANENT: ErrorClass.ValueType  # 9
 """Not tried again; the platform refuses the question itself."""
+ERROR_CLASS_ACCOUNT_CLOSED: ErrorClass.ValueType  # 10
+"""Not tried again; the platform says that the account is closed or cancelled."""
 Global___ErrorClass: _TypeAlias = ErrorClass  # noqa: Y015
 
 class _RunSliceState:
@@ -256,15 +260,12 @@ class RunError(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ERROR_CLASS_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     PLATFORM_CODE_FIELD_NUMBER: _builtins.int
     PLATFORM_REQUEST_ID_FIELD_NUMBER: _builtins.int
     OCCUR_TIME_FIELD_NUMBER: _builtins.int
     error_class: Global___ErrorClass.ValueType
     """What kind it was."""
-    reason: _builtins.str
-    """An ErrorReason name."""
     message: _builtins.str
     """What happened and what to do, for a person."""
     platform_code: _builtins.str
@@ -279,7 +280,6 @@ class RunError(_message.Message):
         self,
         *,
         error_class: Global___ErrorClass.ValueType = ...,
-        reason: _builtins.str = ...,
         message: _builtins.str = ...,
         platform_code: _builtins.str = ...,
         platform_request_id: _builtins.str = ...,
@@ -287,7 +287,7 @@ class RunError(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["occur_time", b"occur_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_class", b"error_class", "message", b"message", "occur_time", b"occur_time", "platform_code", b"platform_code", "platform_request_id", b"platform_request_id", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_class", b"error_class", "message", b"message", "occur_time", b"occur_time", "platform_code", b"platform_code", "platform_request_id", b"platform_request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -356,7 +356,7 @@ class Run(_message.Message):
 
     @_builtins.property
     def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunAccount]:
-        """How each account went."""
+        """How each account went; in GetRun and WatchRun only."""
 
     @_builtins.property
     def error(self) -> Global___RunError:
