@@ -11,8 +11,8 @@ drawn from the world's seed. What the platform knows of a cohort at `now` follow
 - `SETTLING` numbers (spend, impressions, clicks) run up over the day itself, are a little off
   when it ends and exact three days later;
 - `LATE` numbers (conversions; opens and clicks of messages) arrive over `LATE_DAYS`;
-- one cohort in about fifty turns out to be invalid on its second day after: it falls to zero and
-  its row vanishes.
+- one cohort of advertising in about fifty turns out to be invalid on its second day after: it
+  falls to zero and its row vanishes.
 
 **Date bases.** INTERACTION and SEND date a number by its cohort, and so restate it; CONVERSION
 and EVENT date it by when it arrived. Over a long time both sum to the same, on no single day.
@@ -543,6 +543,8 @@ def _known_by_cohort(
         else:
             known[metric] = _settled(final, leaves, day, age, elapsed)
     known |= cohorts.revenue(known)
+    if account.platform is Platform.META:
+        known |= _by_default_setting(known)
     vanished = cohorts.invalid & (age >= 2)
     return _in_units(
         account, {metric: np.where(vanished, 0, values)[:, 0] for metric, values in known.items()}
@@ -573,9 +575,17 @@ def _known_by_arrival(
     }
     if account.platform is Platform.KLAVIYO:
         for metric in cohorts.counts.keys() - known.keys():
-            sent = np.where(cohorts.invalid, 0, cohorts.counts[metric])[:, 0]
-            known[metric] = sent * elapsed // 1000
+            known[metric] = cohorts.counts[metric][:, 0] * elapsed // 1000
     return _in_units(account, known)
+
+
+def _by_default_setting(known: _Columns) -> _Columns:
+    """Meta's numbers without a window: those 7 days after a click and 1 day after a view."""
+    return {
+        Metric(f"{stem}_micros"): known[Metric(f"{stem}_7d_click_micros")]
+        + known[Metric(f"{stem}_1d_view_micros")]
+        for stem in ("conversions", "revenue")
+    }
 
 
 def _in_units(account: Account, columns: _Columns) -> _Columns:
@@ -670,11 +680,12 @@ def _cohorts(
     single = begin == end
     active = (begin <= ordinals) & (ordinals <= end)
     active &= single | (_draw(keys, ordinals, 1) % np.uint64(10) != 0)
-    invalid = ~single & (_draw(keys, ordinals, 2) % np.uint64(50) == 0)
     if account.platform is Platform.KLAVIYO:
         counts = _messages(leaves, keys, ordinals, single)
+        invalid = np.zeros_like(active)
     else:
         counts = _advertising(account.platform, leaves, keys, ordinals)
+        invalid = _draw(keys, ordinals, 2) % np.uint64(50) == 0
     return _Cohorts(
         counts={metric: np.where(active, values, 0) for metric, values in counts.items()},
         price=_between(_draw(keys, ordinals, 8), 1500, 9000),
@@ -783,12 +794,6 @@ def _at_level(
     allowed: frozenset[EntityState],
 ) -> tuple[Row, ...]:
     """Sum the leaves of a day up to a level and make the rows that are not all zero."""
-    if account.platform is Platform.META:
-        for stem in ("conversions", "revenue"):
-            columns[Metric(f"{stem}_micros")] = (
-                columns[Metric(f"{stem}_7d_click_micros")]
-                + columns[Metric(f"{stem}_1d_view_micros")]
-            )
     entities = {entity.entity_id: entity for entity in world.entities[account.key]}
     paths = [_path(entities, leaf, day) for leaf in leaves]
     groups: dict[str, int] = {}
