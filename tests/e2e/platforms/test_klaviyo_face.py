@@ -312,7 +312,7 @@ STRUCK = {
     FaultKind.CURSOR_INVALID: EVENTS,
     FaultKind.ROW_REPEATED: EVENTS,
     FaultKind.EVENT_IN_FUTURE: EVENTS,
-    FaultKind.EVENT_TIMESTAMPS_EQUAL: f"{EVENTS}&filter=greater-than(timestamp,1794636000)",
+    FaultKind.EVENT_TIMESTAMPS_EQUAL: f"{EVENTS}&filter=greater-than(timestamp,1794639600)",
     FaultKind.EVENT_TIMESTAMP_FLOAT: EVENTS,
     FaultKind.EVENT_METRIC_NULL: EVENTS,
     FaultKind.EVENT_ATTRIBUTIONS_EMPTY: EVENTS,
