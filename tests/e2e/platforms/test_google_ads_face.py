@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -19,7 +19,7 @@ from google.oauth2.credentials import Credentials
 from google.protobuf.json_format import MessageToDict
 
 from liftos_platforms import truth
-from liftos_platforms.faults import Fault, FaultKind
+from liftos_platforms.faults import Fault, FaultKind, random_plan
 from liftos_platforms.google_ads import messages
 from liftos_platforms.google_ads.face import GoogleAdsFace
 from liftos_platforms.journal import Entry
@@ -528,3 +528,43 @@ async def test_stopping_frees_the_ports() -> None:
         pass
     assert (face.port, face.rest_port) == (port, rest_port)
     await face.stop()
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_patient_reader_gets_everything_whatever_passes(stage: _Stage, seed: int) -> None:
+    """Under any plan of passing faults, reading until it goes well ends with the same rows."""
+    expected: list[Any] = []
+    await stage.stream(rows=expected)
+    costs = {(row.campaign.id, row.segments.date): row.metrics.cost_micros for row in expected}
+    stage.simulation.faults.add(*random_plan(seed, Platform.GOOGLE_ADS, count=10, maximum_skip=6))
+
+    async def patiently(read: Callable[[], Awaitable[None]]) -> None:
+        async with asyncio.timeout(40):
+            while True:
+                try:
+                    await read()
+                except grpc.aio.AioRpcError:
+                    await asyncio.sleep(0.02)
+                else:
+                    return
+
+    rows: list[Any] = []
+
+    async def stream() -> None:
+        rows.clear()
+        await stage.stream(rows=rows)
+
+    async def pages() -> None:
+        rows.clear()
+        token = ""
+        while not rows or token:
+            page = await stage.search(page_token=token)
+            rows.extend(page.results)
+            token = page.next_page_token
+
+    for read in (stream, pages) * 8:
+        await patiently(read)
+        found = {(row.campaign.id, row.segments.date): row.metrics.cost_micros for row in rows}
+        assert found == costs
+        stage.simulation.clock.advance(timedelta(seconds=1))
+    assert any(entry.fault for entry in stage.simulation.journal.calls())
