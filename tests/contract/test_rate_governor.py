@@ -325,6 +325,16 @@ async def test_our_own_calls_are_not_counted_twice(world: World) -> None:
     await world.admitted(limit)
 
 
+async def test_a_reset_in_whole_seconds_does_not_count_our_own_calls_twice(world: World) -> None:
+    """A platform that rounds its reset up still tells of calls that we sent."""
+    limit = Limit(world.account(), "calls", 4, 60.0)
+    for _ in range(3):
+        await world.admitted(limit)
+    await world.advance(0.4)
+    await world.governor.observe([Observation(limit, 3, 60, "")])
+    await world.admitted(limit)
+
+
 async def test_calls_of_the_window_before_do_not_hide_those_of_others(world: World) -> None:
     """Only what we sent within the platform's own window is taken off what it counts."""
     limit = Limit(world.account(), "calls", 4, 60.0)
@@ -388,6 +398,19 @@ async def test_who_is_new_does_not_overtake_who_waits(world: World) -> None:
     await world.admitted(limit, caller="second")
 
 
+async def test_who_must_wait_again_for_another_limit_keeps_its_place(world: World) -> None:
+    """A caller that got past one limit is not put behind others there while the next stops it."""
+    shared = Limit(app_key(world.org, PLATFORM, "77"), "calls", 1, 20.0)
+    own = Limit(world.account(), "calls", 1, 23.0)
+    await world.admitted(shared, own, caller="first")
+    assert (await world.parked(shared, caller="second")).wait_seconds == 20
+    await world.advance(20)
+    assert (await world.parked(shared, own, caller="second")).wait_seconds == 3
+    await world.parked(shared, caller="third")
+    await world.advance(3)
+    await world.admitted(shared, own, caller="second")
+
+
 async def test_those_that_wait_come_back_one_after_the_other(world: World) -> None:
     """Waiting callers are spread over the rate of the limit, within a minute."""
     limit = Limit(world.account(), "calls", 2, 10.0)
@@ -432,9 +455,13 @@ async def test_quotas_show_a_block_at_every_limit_of_its_key(world: World) -> No
 
 
 async def test_quotas_forget_what_is_over(world: World) -> None:
-    """A limit that nobody uses any more is not listed."""
-    await world.admitted(Limit(world.account(), "calls", 4, 60.0))
-    await world.advance(60 + PLACE_SECONDS)
+    """A limit is listed as long as a unit is away, and not when nobody uses it any more."""
+    limit = Limit(world.account(), "calls", 4, 60.0)
+    await world.admitted(limit)
+    await world.governor.observe([Observation(limit, 2, 5, "")])
+    await world.advance(59)
+    assert [state.used for state in await world.quotas()] == [1]
+    await world.advance(1 + PLACE_SECONDS)
     assert await world.quotas() == ()
     assert await world.governor.quotas(world.org, "meta") == ()
 

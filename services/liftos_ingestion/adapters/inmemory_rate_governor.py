@@ -149,12 +149,10 @@ class InMemoryRateGovernor:
         rooms = self._find(asked, now)
         refusals = [room.refusal(caller, priority, now) for room in rooms]
         until = max((time for time in refusals if time is not None), default=None)
-        for room, refusal in zip(rooms, refusals, strict=True):
-            if refusal is None or until is None:
-                room.waiting[priority].pop(caller, None)
-            else:
-                room.park(caller, priority, until)
         if until is not None:
+            for room, refusal in zip(rooms, refusals, strict=True):
+                if refusal is not None:
+                    room.park(caller, priority, until)
             worst = rooms[refusals.index(until)]
             return Parked(
                 until=_time(until),
@@ -164,6 +162,7 @@ class InMemoryRateGovernor:
             )
         admitted = Admitted(uuid.uuid4().hex, caller, asked, _time(now))
         for room in rooms:
+            room.waiting[priority].pop(caller, None)
             if room.limit.renewal is not Renewal.TOLD:
                 room.take(_member(room.limit, admitted), now)
         return admitted

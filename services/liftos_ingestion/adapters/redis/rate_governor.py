@@ -7,7 +7,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -31,8 +30,6 @@ from liftos_kit.core.errors import StoreUnavailableError
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND: Final = 1_000_000
-
-_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.rate_governor")
 
 
 class RedisRateGovernor:
@@ -148,7 +145,6 @@ class RedisRateGovernor:
                 keys=[f"liftos:rate:{{{org}/{platform}}}"], args=[json.dumps(ask)]
             )
         except (RedisError, OSError) as error:
-            _log.warning("rate_governor_unavailable", error=type(error).__name__)
             raise StoreUnavailableError("redis") from error
         return answer
 

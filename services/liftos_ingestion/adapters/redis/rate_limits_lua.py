@@ -134,20 +134,19 @@ function operations.admit()
       come_back, worst, why = time, number, reason
     end
   end
-  for number, limit in ipairs(ask.limits) do
-    local own = part(limit, 'waiting:' .. ask.priority)
-    if refused[number] then
-      redis.call('ZADD', own, text(come_back), ask.caller)
-      keep(own, come_back)
-      list(limit, come_back)
-    else
-      redis.call('ZREM', own, ask.caller)
-    end
-  end
   if worst > 0 then
+    for number, limit in ipairs(ask.limits) do
+      if refused[number] then
+        local own = part(limit, 'waiting:' .. ask.priority)
+        redis.call('ZADD', own, text(come_back), ask.caller)
+        keep(own, come_back)
+        list(limit, come_back)
+      end
+    end
     return {now, come_back, worst, why}
   end
   for _, limit in ipairs(ask.limits) do
+    redis.call('ZREM', part(limit, 'waiting:' .. ask.priority), ask.caller)
     if limit.renewal ~= 'told' then
       take(limit)
     end
