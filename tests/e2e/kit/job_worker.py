@@ -1,8 +1,8 @@
 """A worker for tests, to be killed: `python job_worker.py URL`.
 
-Handlers note in `effects` what happens to them. A payload is how many seconds the job takes, and,
-after a space, how many when it comes again. Prints the port of the metrics once it is ready, and
-ends in good order on SIGTERM.
+Handlers note in `effects` what happens to them. A payload is how many seconds the job takes, then
+how many when it comes again, then a word if its end is not to be noted. Prints the port of the
+metrics once it is ready, then each job whose time begins, and ends in good order on SIGTERM.
 """
 
 import asyncio
@@ -33,13 +33,16 @@ async def main(url: str) -> None:
         )
 
     async def handle(delivery: Delivery) -> None:
+        words = delivery.payload.split()
         await note(delivery, "begun")
+        print(delivery.job_id, flush=True)
         try:
-            await asyncio.sleep(float(delivery.payload.split()[delivery.number > 1]))
+            await asyncio.sleep(float(words[delivery.number > 1]))
         except asyncio.CancelledError:
             await note(delivery, "cancelled")
             raise
-        await note(delivery, "done")
+        if len(words) < 3:
+            await note(delivery, "done")
 
     queue = PostgresJobQueue(pool, schema=SCHEMA, url=url, times=HASTY)
     print(metrics.port, flush=True)
