@@ -1,14 +1,14 @@
 """Calls to a platform over HTTP: governed, bounded, and with every transport fault classified."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
 import httpx
 
 from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
-from liftos_ingestion.domain.rate_limits import Limit
+from liftos_ingestion.domain.rate_limits import Limit, Observation
 from liftos_ingestion.source_ports import CallGate
 
 MAXIMUM_ANSWER_BYTES: Final = 64 * 1024 * 1024
@@ -90,6 +90,7 @@ class PlatformHttp:
         body: object = None,
         headers: Mapping[str, str] | None = None,
         is_poll: bool = False,
+        observe: Callable[[Answer], Sequence[Observation]] | None = None,
     ) -> Answer:
         """Make one call.
 
@@ -102,6 +103,7 @@ class PlatformHttp:
             body: JSON as the body.
             headers: Beside those of all calls.
             is_poll: Whether the call only asks how far the platform's own job is.
+            observe: Reads what an answer says of limits, also one that is an error or no JSON.
 
         Raises:
             NotReadyError: A limit is reached; nothing was sent.
@@ -131,6 +133,8 @@ class PlatformHttp:
             content,
             _parsed(content),
         )
+        if observe is not None:
+            await self._gate.observe(observe(answer))
         if 300 <= answer.status < 400:
             raise _transient("The platform sends calls elsewhere, which is not followed.", answer)
         if answer.ok and answer.data is None:
@@ -155,7 +159,7 @@ class PlatformHttp:
 def _parsed(content: bytes) -> object:
     try:
         parsed: object = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return parsed
 
