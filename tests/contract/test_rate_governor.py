@@ -411,6 +411,15 @@ async def test_who_must_wait_again_for_another_limit_keeps_its_place(world: Worl
     await world.admitted(shared, own, caller="second")
 
 
+async def test_a_unit_that_comes_back_early_is_not_kept_for_tomorrow(world: World) -> None:
+    """Room is left for callers that come within a minute, not for those that sleep for hours."""
+    day = Limit(world.account(), "calls", 2, 86_400.0)
+    unsent, _ = await world.admitted(day), await world.admitted(day)
+    await world.parked(day, caller="sleeper")
+    await world.governor.release(unsent, sent=False)
+    await world.admitted(day, caller="awake", priority=BACKFILL)
+
+
 async def test_those_that_wait_come_back_one_after_the_other(world: World) -> None:
     """Waiting callers are spread over the rate of the limit, within a minute."""
     limit = Limit(world.account(), "calls", 2, 10.0)
