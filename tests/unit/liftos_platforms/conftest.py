@@ -2,6 +2,6 @@
 
 from hypothesis import settings
 
-# The first call of an Arrow kernel loads it, which takes as long as a hundred later ones.
+# A machine that many share may take long over what is quick.
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
