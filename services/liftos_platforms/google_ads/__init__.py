@@ -3,7 +3,8 @@
 gaql         queries: text to syntax tree
 catalogue    the fields of the API, from the published messages
 metrics      the metrics that the simulator offers
-plan         a query held against the fields (with dates and predicates)
+plan         a query held against the fields (with dates, literals and predicates)
+attributes   the fields of what is in an account
 rows         the rows that answer a plan, from the truth
 rendering    rows as bytes of the wire, in chunks
 delivery     chunks on their way, and the faults that strike them

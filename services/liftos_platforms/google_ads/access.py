@@ -8,8 +8,8 @@ from typing import Final
 import grpc
 
 from liftos_platforms import truth
+from liftos_platforms.google_ads.attributes import customers_below
 from liftos_platforms.google_ads.failures import QuotaDetails, Refusal, RefusedError, refused
-from liftos_platforms.google_ads.rows import customers_below
 from liftos_platforms.truth import Account, AccountState, Grant, Platform, World, draw_of
 
 SCOPE: Final = "https://www.googleapis.com/auth/adwords"

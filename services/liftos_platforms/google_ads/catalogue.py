@@ -77,8 +77,15 @@ ATTRIBUTED_RESOURCES: Final[Mapping[str, tuple[str, ...]]] = {
     "campaign": ("customer", "campaign"),
     "ad_group": ("customer", "campaign", "ad_group"),
     "ad_group_ad": ("customer", "campaign", "ad_group", "ad_group_ad"),
+    "change_status": ("customer", "campaign", "ad_group", "ad_group_ad", "change_status"),
 }
 """The simulated resources, and the resources whose attributes a query of each may select."""
+
+RESOURCES_WITHOUT_METRICS: Final = frozenset({"change_status", "customer_client"})
+"""Simulated resources that take neither metrics nor segments."""
+
+CHANGE_MOMENT: Final = "change_status.last_change_date_time"
+"""When something changed: a date, or a date and a time, as text."""
 
 _TYPES: Final = {
     FieldDescriptor.TYPE_BOOL: FieldType.BOOLEAN,
@@ -92,7 +99,9 @@ _TYPES: Final = {
     FieldDescriptor.TYPE_STRING: FieldType.STRING,
 }
 _CATEGORIES: Final = {"metrics": FieldCategory.METRIC, "segments": FieldCategory.SEGMENT}
-_DATES: Final = frozenset({"segments.date", "segments.month", "segments.quarter", "segments.week"})
+_DATES: Final = frozenset(
+    {"segments.date", "segments.month", "segments.quarter", "segments.week", CHANGE_MOMENT}
+)
 
 
 class Catalogue:

@@ -57,6 +57,7 @@ class RefusedError(Exception):
 _STATUS_OF_CATEGORY: Final = {
     "authentication_error": grpc.StatusCode.UNAUTHENTICATED,
     "authorization_error": grpc.StatusCode.PERMISSION_DENIED,
+    "change_status_error": grpc.StatusCode.INVALID_ARGUMENT,
     "header_error": grpc.StatusCode.INVALID_ARGUMENT,
     "internal_error": grpc.StatusCode.INTERNAL,
     "query_error": grpc.StatusCode.INVALID_ARGUMENT,

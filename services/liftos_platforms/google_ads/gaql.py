@@ -28,13 +28,17 @@ class GaqlError(Exception):
     """A query that the platform refuses.
 
     Attributes:
-        code: Name of a value of the platform's `QueryError`.
+        code: Name of a value of the platform's `QueryError`, or of the error of its category.
         message: What is wrong, in one sentence.
         trigger: The piece of the query that is at fault, or empty.
+        category: Field of the platform's `ErrorCode`.
     """
 
-    def __init__(self, code: str, message: str, *, trigger: str = "") -> None:
+    def __init__(
+        self, code: str, message: str, *, trigger: str = "", category: str = "query_error"
+    ) -> None:
         super().__init__(message)
+        self.category = category
         self.code = code
         self.message = message
         self.trigger = trigger

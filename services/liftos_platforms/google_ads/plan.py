@@ -1,6 +1,5 @@
 """What a query asks for, once it has been held against the fields of the API."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -9,8 +8,10 @@ from typing import Final
 
 from liftos_platforms.google_ads.catalogue import (
     ATTRIBUTED_RESOURCES,
+    CHANGE_MOMENT,
     CORE_DATE_SEGMENTS,
     DATE_SEGMENTS,
+    RESOURCES_WITHOUT_METRICS,
     Catalogue,
     Field,
     FieldCategory,
@@ -26,10 +27,13 @@ from liftos_platforms.google_ads.gaql import (
     Operator,
     Query,
 )
+from liftos_platforms.google_ads.literals import check_pattern, value_of
 from liftos_platforms.google_ads.metrics import METRICS, REACH_METRICS
 from liftos_platforms.google_ads.predicates import Predicate, Value
 
 MAXIMUM_REACH_DAYS: Final = 92
+MAXIMUM_CHANGE_DAYS: Final = 90
+MAXIMUM_CHANGE_ROWS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,12 @@ _ORDERED: Final = frozenset(
         Operator.BETWEEN,
     }
 )
+_FROM_BELOW: Final = frozenset(
+    {Operator.EQUAL, Operator.BETWEEN, Operator.GREATER, Operator.GREATER_OR_EQUAL}
+)
+_FROM_ABOVE: Final = frozenset(
+    {Operator.EQUAL, Operator.BETWEEN, Operator.LESS, Operator.LESS_OR_EQUAL}
+)
 _LISTS: Final = frozenset(
     {
         Operator.CONTAINS_ANY,
@@ -118,8 +128,6 @@ _OPERATORS: Final[Mapping[FieldType, frozenset[Operator]]] = {
     FieldType.STRING: _EQUALITY | PATTERN_OPERATORS,
 }
 _PARAMETERS: Final = ("include_drafts", "omit_unselected_resource_names")
-_YEARS: Final = range(1970, 2101)
-_DATE_TEXT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def check_query(query: Query, catalogue: Catalogue, *, today: date, is_manager: bool) -> Plan:
@@ -154,6 +162,8 @@ def check_query(query: Query, catalogue: Catalogue, *, today: date, is_manager: 
         )
     first_day, last_day, predicates = _restrict(conditions, today=today)
     _check_days(selected, first_day, last_day)
+    if query.resource == "change_status":
+        _check_changes(query.limit, predicates, today=today)
     return Plan(
         resource=query.resource,
         selected=query.select,
@@ -194,7 +204,7 @@ def _field(name: str, query: Query, catalogue: Catalogue, clause: _Clause) -> Fi
     if field.category is FieldCategory.METRIC:
         _check_metric(field, query.resource)
     elif field.category is FieldCategory.SEGMENT:
-        if query.resource == "customer_client" or field.name not in DATE_SEGMENTS:
+        if query.resource in RESOURCES_WITHOUT_METRICS or field.name not in DATE_SEGMENTS:
             raise GaqlError(
                 "PROHIBITED_SEGMENT_IN_SELECT_OR_WHERE_CLAUSE",
                 f"'{name}' cannot segment rows of '{query.resource}' in this simulator.",
@@ -214,7 +224,7 @@ def _field(name: str, query: Query, catalogue: Catalogue, clause: _Clause) -> Fi
 def _check_metric(field: Field, resource: str) -> None:
     metric = field.path[-1]
     if (
-        resource == "customer_client"
+        resource in RESOURCES_WITHOUT_METRICS
         or metric not in METRICS
         or (resource == "ad_group_ad" and metric in REACH_METRICS)
     ):
@@ -291,6 +301,33 @@ def _check_days(selected: Iterable[Field], first: date | None, last: date | None
         )
 
 
+def _check_changes(limit: int | None, predicates: tuple[Predicate, ...], *, today: date) -> None:
+    """Refuse a query for changes without a limit, or without a range of the last 90 days."""
+    begins, ends = [], []
+    for predicate in predicates:
+        if predicate.field.name == CHANGE_MOMENT and predicate.values:
+            if predicate.operator in _FROM_BELOW:
+                begins.append(str(predicate.values[0]))
+            if predicate.operator in _FROM_ABOVE:
+                ends.append(str(predicate.values[-1]))
+    oldest = (today - timedelta(days=MAXIMUM_CHANGE_DAYS)).isoformat()
+    if not begins or not ends:
+        code, message = "CHANGE_DATE_RANGE_INFINITE", "The range of dates of changes is infinite."
+    elif max(begins) > min(ends):
+        code, message = "CHANGE_DATE_RANGE_NEGATIVE", "The range of dates ends before it begins."
+    elif max(begins) < oldest:
+        code = "START_DATE_TOO_OLD"
+        message = f"Changes are kept for {MAXIMUM_CHANGE_DAYS} days."
+    elif limit is None:
+        code, message = "LIMIT_NOT_SPECIFIED", "A query for changes needs a limit."
+    elif limit > MAXIMUM_CHANGE_ROWS:
+        code = "INVALID_LIMIT_CLAUSE"
+        message = f"A query for changes has a limit of at most {MAXIMUM_CHANGE_ROWS}."
+    else:
+        return
+    raise GaqlError(code, message, trigger=CHANGE_MOMENT, category="change_status_error")
+
+
 def _restrict(
     conditions: Iterable[tuple[Condition, Field]], *, today: date
 ) -> tuple[date | None, date | None, tuple[Predicate, ...]]:
@@ -323,77 +360,14 @@ def _predicate(condition: Condition, field: Field, *, today: date) -> Predicate:
         )
     if operator is Operator.DURING:
         first, last = _during(condition.values[0], today)
-        return Predicate(field, Operator.BETWEEN, (first.isoformat(), last.isoformat()))
-    values = tuple(_value(literal, field) for literal in condition.values)
+        days = tuple(
+            value_of(Literal(LiteralKind.TEXT, day.isoformat()), field) for day in (first, last)
+        )
+        return Predicate(field, Operator.BETWEEN, days)
+    values = tuple(value_of(literal, field) for literal in condition.values)
     if operator in PATTERN_OPERATORS:
-        _check_pattern(operator, str(values[0]), field)
+        check_pattern(operator, str(values[0]), field)
     return Predicate(field, operator, values)
-
-
-def _value(literal: Literal, field: Field) -> Value:
-    text = literal.text
-    match field.type:
-        case FieldType.ENUM:
-            if literal.kind is LiteralKind.NUMBER or text not in field.enum_numbers:
-                raise GaqlError(
-                    "BAD_ENUM_CONSTANT",
-                    f"'{text}' is no value of '{field.name}'.",
-                    trigger=text,
-                )
-            return text
-        case FieldType.DATE:
-            return _day(literal, field).isoformat()
-        case FieldType.INT32 | FieldType.INT64:
-            if re.fullmatch(r"-?[0-9]+", text) is None:
-                raise GaqlError("BAD_NUMBER", f"'{text}' is no integer.", trigger=text)
-            if field.name == "segments.year" and int(text) not in _YEARS:
-                raise GaqlError("BAD_VALUE", f"There are no days of {text}.", trigger=text)
-            return int(text)
-        case FieldType.DOUBLE | FieldType.FLOAT:
-            if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text) is None:
-                raise GaqlError("BAD_NUMBER", f"'{text}' is no number.", trigger=text)
-            return float(text)
-        case FieldType.BOOLEAN:
-            if text.upper() not in ("TRUE", "FALSE"):
-                raise GaqlError("BAD_VALUE", f"'{text}' is neither TRUE nor FALSE.", trigger=text)
-            return text.upper() == "TRUE"
-        case _:
-            if literal.kind is not LiteralKind.TEXT:
-                raise GaqlError("BAD_VALUE", f"'{field.name}' takes text in quotes.", trigger=text)
-            return text
-
-
-def _day(literal: Literal, field: Field) -> date:
-    text = literal.text
-    if literal.kind is not LiteralKind.TEXT or _DATE_TEXT.fullmatch(text) is None:
-        raise GaqlError(
-            "INVALID_DATE_FORMAT", f"'{text}' is not a date like '2026-10-31'.", trigger=text
-        )
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise GaqlError("BAD_VALUE", f"There is no day '{text}'.", trigger=text) from None
-    if day.year not in _YEARS:
-        raise GaqlError("BAD_VALUE", f"There are no days of {day.year}.", trigger=text)
-    if field.name != "segments.date" and PERIODS[field.name](day)[0] != day:
-        raise GaqlError(
-            "MISALIGNED_DATE_FOR_FILTER",
-            f"'{text}' is not the first day of a period of '{field.name}'.",
-            trigger=text,
-        )
-    return day
-
-
-def _check_pattern(operator: Operator, pattern: str, field: Field) -> None:
-    if operator in (Operator.REGEXP_MATCH, Operator.NOT_REGEXP_MATCH):
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise GaqlError(
-                "INVALID_STRING_VALUE",
-                f"'{pattern}' is no expression: {error}.",
-                trigger=field.name,
-            ) from None
 
 
 def _during(literal: Literal, today: date) -> tuple[date, date]:

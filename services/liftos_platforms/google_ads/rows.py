@@ -6,6 +6,12 @@ from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
 
 from liftos_platforms import truth
+from liftos_platforms.google_ads.attributes import (
+    attributes_of,
+    change_attributes,
+    client_attributes,
+    customers_below,
+)
 from liftos_platforms.google_ads.catalogue import FieldCategory
 from liftos_platforms.google_ads.dates import segment_value
 from liftos_platforms.google_ads.metrics import METRICS, Figures, Number, Sums, added
@@ -13,13 +19,9 @@ from liftos_platforms.google_ads.plan import Plan, SortKey
 from liftos_platforms.google_ads.predicates import Predicate, Value, matches
 from liftos_platforms.truth import (
     Account,
-    AccountState,
-    Channel,
     DateBasis,
     Entity,
-    EntityState,
     Level,
-    Platform,
     World,
 )
 
@@ -67,26 +69,6 @@ class _Known:
 
 
 _NOTHING: Final[Sums] = {}
-_STATUSES: Final = {
-    EntityState.ACTIVE: "ENABLED",
-    EntityState.PAUSED: "PAUSED",
-    EntityState.ARCHIVED: "REMOVED",
-    EntityState.DELETED: "REMOVED",
-}
-_CUSTOMER_STATUSES: Final = {
-    AccountState.ENABLED: "ENABLED",
-    AccountState.DISABLED: "CANCELED",
-}
-_AD_GROUP_TYPES: Final = {
-    Channel.SEARCH: "SEARCH_STANDARD",
-    Channel.DISPLAY: "DISPLAY_STANDARD",
-    Channel.VIDEO: "VIDEO_RESPONSIVE",
-}
-_AD_TYPES: Final = {
-    Channel.SEARCH: "RESPONSIVE_SEARCH_AD",
-    Channel.DISPLAY: "RESPONSIVE_DISPLAY_AD",
-    Channel.VIDEO: "VIDEO_RESPONSIVE_AD",
-}
 
 
 def lines_of(plan: Plan, world: World, account: Account, *, now: datetime) -> Iterator[Line]:
@@ -112,24 +94,6 @@ def days_of(plan: Plan, world: World, account: Account, *, now: datetime) -> lis
     first = oldest if plan.first_day is None else max(oldest, plan.first_day)
     last = today if plan.last_day is None else min(today, plan.last_day)
     return [first + timedelta(days=place) for place in range((last - first).days + 1)]
-
-
-def customers_below(world: World, account: Account) -> Iterator[tuple[Account, int]]:
-    """Yield an account and all below it with their distance, each once, nearest first."""
-    accounts = truth.accounts_of(world, Platform.GOOGLE_ADS)
-    seen = {account.account_id}
-    generation = [account]
-    distance = 0
-    while generation:
-        yield from ((member, distance) for member in generation)
-        above = {member.account_id for member in generation}
-        generation = [
-            child
-            for child in accounts
-            if child.account_id not in seen and above.intersection(child.managers)
-        ]
-        seen.update(child.account_id for child in generation)
-        distance += 1
 
 
 def _is_natural(plan: Plan) -> bool:
@@ -203,7 +167,9 @@ class _Source:
         plan = self._plan
         if plan.resource == "customer_client":
             return self._of_subjects(self._clients())
-        if not plan.metrics and not plan.segments:
+        if plan.resource == "change_status":
+            return self._of_subjects(self._changes())
+        if not plan.metrics and not plan.segments and not self._predicates[FieldCategory.METRIC]:
             return self._of_subjects(self._everything())
         if any(field.name == "segments.date" for field in plan.segments):
             return self._by_day()
@@ -325,18 +291,21 @@ class _Source:
         """Return what a row is about, or None where a condition on it is not met."""
         if key not in self._subjects:
             entity_id, campaign_id, ad_group_id = key
-            subject = Subject(
-                attributes_of(
-                    self._account,
-                    campaign=self._entities.get(campaign_id),
-                    ad_group=self._entities.get(ad_group_id),
-                    ad=self._entities.get(entity_id) if ad_group_id != entity_id else None,
-                    today=truth.local_day(self._account, self._now),
-                )
-            )
+            subject = Subject(self._attributes(entity_id, campaign_id, ad_group_id))
             fits = self._meets(FieldCategory.ATTRIBUTE, subject.attributes.get)
             self._subjects[key] = subject if fits else None
         return self._subjects[key]
+
+    def _attributes(
+        self, entity_id: str, campaign_id: str, ad_group_id: str
+    ) -> Mapping[str, Value]:
+        return attributes_of(
+            self._account,
+            campaign=self._entities.get(campaign_id),
+            ad_group=self._entities.get(ad_group_id),
+            ad=self._entities.get(entity_id) if ad_group_id != entity_id else None,
+            today=truth.local_day(self._account, self._now),
+        )
 
     def _everything(self) -> Iterator[Subject]:
         """Yield all objects of the resource that meet the conditions, whatever their state."""
@@ -364,7 +333,16 @@ class _Source:
     def _clients(self) -> Iterator[Subject]:
         own = attributes_of(self._account, today=truth.local_day(self._account, self._now))
         for client, distance in customers_below(self._world, self._account):
-            subject = Subject({**own, **_client(self._account, client, distance)})
+            subject = Subject({**own, **client_attributes(self._account, client, distance)})
+            if self._meets(FieldCategory.ATTRIBUTE, subject.attributes.get):
+                yield subject
+
+    def _changes(self) -> Iterator[Subject]:
+        today = truth.local_day(self._account, self._now)
+        for entity in self._entities.values():
+            own = self._attributes(*self._key(entity, today))
+            change = change_attributes(self._account, entity, today=today)
+            subject = Subject({**own, **change})
             if self._meets(FieldCategory.ATTRIBUTE, subject.attributes.get):
                 yield subject
 
@@ -377,72 +355,3 @@ class _Source:
     def _meets(self, category: FieldCategory, value_of: Callable[[str], Value]) -> bool:
         predicates: tuple[Predicate, ...] = self._predicates[category]
         return all(matches(predicate, value_of(predicate.field.name)) for predicate in predicates)
-
-
-def attributes_of(
-    account: Account,
-    *,
-    today: date,
-    campaign: Entity | None = None,
-    ad_group: Entity | None = None,
-    ad: Entity | None = None,
-) -> Mapping[str, Value]:
-    """Return the fields of a customer and of what is given of its tree; names are today's."""
-    customer = f"customers/{account.account_id}"
-    values: dict[str, Value] = {
-        "customer.resource_name": customer,
-        "customer.id": int(account.account_id),
-        "customer.descriptive_name": account.name,
-        "customer.currency_code": account.currency_code,
-        "customer.time_zone": account.time_zone,
-        "customer.manager": account.is_manager,
-        "customer.status": _CUSTOMER_STATUSES[account.state],
-        "customer.test_account": False,
-    }
-    if campaign is not None:
-        values |= {
-            "campaign.resource_name": f"{customer}/campaigns/{campaign.entity_id}",
-            "campaign.id": int(campaign.entity_id),
-            "campaign.name": truth.at(campaign.name, today),
-            "campaign.status": _STATUSES[truth.at(campaign.state, today)],
-            "campaign.advertising_channel_type": campaign.channel.value,
-            "campaign.start_date_time": f"{campaign.created_on} 00:00:00",
-        }
-    if ad_group is not None:
-        values |= {
-            "ad_group.resource_name": f"{customer}/adGroups/{ad_group.entity_id}",
-            "ad_group.id": int(ad_group.entity_id),
-            "ad_group.name": truth.at(ad_group.name, today),
-            "ad_group.status": _STATUSES[truth.at(ad_group.state, today)],
-            "ad_group.type": _AD_GROUP_TYPES[ad_group.channel],
-            "ad_group.campaign": values["campaign.resource_name"],
-        }
-    if ad is not None and ad_group is not None:
-        pair = f"{ad_group.entity_id}~{ad.entity_id}"
-        values |= {
-            "ad_group_ad.resource_name": f"{customer}/adGroupAds/{pair}",
-            "ad_group_ad.ad_group": values["ad_group.resource_name"],
-            "ad_group_ad.status": _STATUSES[truth.at(ad.state, today)],
-            "ad_group_ad.ad.resource_name": f"{customer}/ads/{ad.entity_id}",
-            "ad_group_ad.ad.id": int(ad.entity_id),
-            "ad_group_ad.ad.name": truth.at(ad.name, today),
-            "ad_group_ad.ad.type": _AD_TYPES[ad.channel],
-        }
-    return values
-
-
-def _client(manager: Account, client: Account, distance: int) -> dict[str, Value]:
-    resource_name = f"customers/{manager.account_id}/customerClients/{client.account_id}"
-    return {
-        "customer_client.resource_name": resource_name,
-        "customer_client.client_customer": f"customers/{client.account_id}",
-        "customer_client.id": int(client.account_id),
-        "customer_client.descriptive_name": client.name,
-        "customer_client.currency_code": client.currency_code,
-        "customer_client.time_zone": client.time_zone,
-        "customer_client.manager": client.is_manager,
-        "customer_client.status": _CUSTOMER_STATUSES[client.state],
-        "customer_client.level": distance,
-        "customer_client.hidden": False,
-        "customer_client.test_account": False,
-    }

@@ -200,7 +200,7 @@ class Service:
         if not call.query:
             raise refused("request_error", "REQUIRED_FIELD_MISSING", "The query is missing.")
         if isinstance(attempt, GaqlError):
-            raise refused("query_error", attempt.code, attempt.message, trigger=attempt.trigger)
+            raise refused(attempt.category, attempt.code, attempt.message, trigger=attempt.trigger)
         assert attempt is not None, "the customer was found"
         _check_request(call, attempt)
         place = self._page_tokens.place(

@@ -198,6 +198,37 @@ def test_people_are_counted_for_at_most_92_days(last: str, fits: bool) -> None:
     assert caught.value.code == "DATE_RANGE_TOO_WIDE"
 
 
+@pytest.mark.parametrize(
+    ("rest", "code"),
+    [
+        ("LIMIT 5", "CHANGE_DATE_RANGE_INFINITE"),
+        ("WHERE {moment} > '2026-11-01' LIMIT 5", "CHANGE_DATE_RANGE_INFINITE"),
+        (
+            "WHERE {moment} BETWEEN '2026-11-09' AND '2026-11-01' LIMIT 5",
+            "CHANGE_DATE_RANGE_NEGATIVE",
+        ),
+        ("WHERE {moment} BETWEEN '2026-08-25' AND '2026-11-01' LIMIT 5", "START_DATE_TOO_OLD"),
+        ("WHERE {moment} DURING LAST_14_DAYS", "LIMIT_NOT_SPECIFIED"),
+        ("WHERE {moment} DURING LAST_14_DAYS LIMIT 10001", "INVALID_LIMIT_CLAUSE"),
+        ("WHERE {moment} DURING LAST_14_DAYS LIMIT 10000", ""),
+        ("WHERE {moment} >= '2026-11-01 10:00:00' AND {moment} < '2026-11-02' LIMIT 5", ""),
+        ("WHERE {moment} = '2026-11-01T10:00:00' LIMIT 5", "INVALID_DATE_FORMAT"),
+    ],
+)
+def test_changes_are_asked_for_within_limits(rest: str, code: str) -> None:
+    """Changes need a limit, and a finite range within the last 90 days."""
+    moment = "change_status.last_change_date_time"
+    text = f"SELECT change_status.resource_type FROM change_status {rest.format(moment=moment)}"
+    if not code:
+        assert _plan(text).resource == "change_status"
+        return
+    with pytest.raises(GaqlError) as caught:
+        _plan(text)
+    assert caught.value.code == code
+    is_query = code == "INVALID_DATE_FORMAT"
+    assert caught.value.category == ("query_error" if is_query else "change_status_error")
+
+
 def test_a_manager_has_no_metrics() -> None:
     """Metrics of a manager account are refused; its attributes are not."""
     assert _plan("SELECT customer.id FROM customer", is_manager=True).metrics == ()

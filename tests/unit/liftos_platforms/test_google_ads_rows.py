@@ -294,6 +294,37 @@ async def test_a_manager_lists_everyone_below_once() -> None:
     assert levels[1112223333] == 2
 
 
+async def test_conditions_on_metrics_hold_without_selected_metrics() -> None:
+    """A condition on a metric filters objects also where no metric is selected."""
+    condition = "WHERE segments.date BETWEEN '2026-11-01' AND '2026-11-07'"
+    clicks = await _rows(f"SELECT campaign.id, metrics.clicks FROM campaign {condition}")
+    limit = sorted(row.metrics.clicks for row in clicks)[1]
+    found = await _rows(
+        f"SELECT campaign.id FROM campaign {condition} AND metrics.clicks > {limit}"
+    )
+    assert {row.campaign.id for row in found} == {
+        row.campaign.id for row in clicks if row.metrics.clicks > limit
+    }
+    assert len(found) == 2
+
+
+async def test_changes_name_what_was_added_changed_and_removed() -> None:
+    """The last change of each object shows, with its day and kind, as far as it is asked for."""
+    rows = await _rows(
+        "SELECT change_status.resource_type, change_status.resource_status, "
+        "change_status.last_change_date_time, change_status.campaign, change_status.ad_group_ad, "
+        "campaign.name FROM change_status WHERE change_status.last_change_date_time "
+        "BETWEEN '2026-10-01' AND '2026-11-15' LIMIT 100"
+    )
+    changes = {(row.change_status.resource_type, row.change_status.resource_status) for row in rows}
+    # A renamed campaign; ads that were added, moved or paused, and removed.
+    assert changes == {(6, 3), (4, 2), (4, 3), (4, 4)}
+    (campaign,) = (row for row in rows if row.change_status.resource_type == 6)
+    assert campaign.change_status.campaign == "customers/1112223331/campaigns/23331000"
+    assert campaign.campaign.name.endswith("(renamed)")
+    assert len({row.change_status.last_change_date_time for row in rows}) == 1
+
+
 def test_days_end_today_where_the_account_is_and_begin_37_months_back() -> None:
     """The range of days is cut to what is kept, in the account's own time zone."""
     ahead = _account("1112223334")
