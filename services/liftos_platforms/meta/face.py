@@ -176,7 +176,9 @@ class MetaFace:
                 return self._refusal(error)
             answers = [await self._answer(item, f"batch {item.method}") for item in items]
             outcome.status = "200"
-            return Answer.json([_batch_item(answer) for answer in answers])
+            usage = self._usage.headers("", is_insights=False, refused=None)
+            body = pages.encode([_batch_item(answer) for answer in answers])
+            return Answer(200, body, headers={**self._headers(), **usage})
 
     async def _answer(self, asked: Asked, method: str) -> Answer:
         simulation = self._simulation
