@@ -1,6 +1,6 @@
 """Entries: typed messages to columns, stored rows to messages."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from operator import attrgetter
@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 from google.protobuf import timestamp_pb2
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 from liftos.common.v1 import error_reason_pb2, marketing_pb2
@@ -40,14 +41,6 @@ _TEXTS: Final = tuple(
     if field.kind in (FieldKind.KEY, FieldKind.ATTRIBUTE)
     and field.name not in ("date", "level", "date_basis", "currency_code")
 )
-_METRIC_NAMES: Final = {
-    field.number: field.name
-    for field in entry_pb2.Metrics.DESCRIPTOR.fields
-    if field.name in ADDITIVE_METRICS
-}
-_GRAIN_NAMES: Final = {
-    field.number: field.name for field in entry_pb2.GrainMetrics.DESCRIPTOR.fields
-}
 _PARTS: Final = {part: number for number, part in enumerate(QualityPart, 1)}
 _SEVERITIES: Final = {severity: number for number, severity in enumerate(IssueSeverity, 1)}
 
@@ -58,6 +51,8 @@ def batch_of_entries(entries: Sequence[entry_pb2.Entry]) -> pa.RecordBatch:
     A field without presence that is at its default counts as unset. Output-only fields are left
     alone: writers may send back what they read.
     """
+    # A list keeps what Python sees of each message; the field would make it anew for each column.
+    entries = list(entries)
     columns: dict[str, list[Any]] = {
         "date": [entry.date for entry in entries],
         "level": _words_of([entry.level for entry in entries], _LEVEL_WORDS),
@@ -72,9 +67,9 @@ def batch_of_entries(entries: Sequence[entry_pb2.Entry]) -> pa.RecordBatch:
             columns[name] = texts
     metrics = [entry.metrics for entry in entries]
     columns["currency_code"] = [each.currency_code for each in metrics]
-    columns |= _set_numbers(metrics, _METRIC_NAMES)
+    columns |= _set_numbers(metrics, ADDITIVE_METRICS)
     if any(entry.HasField("grain_metrics") for entry in entries):
-        columns |= _set_numbers([entry.grain_metrics for entry in entries], _GRAIN_NAMES)
+        columns |= _set_numbers([entry.grain_metrics for entry in entries], GRAIN_METRICS)
     if any(entry.actions for entry in entries):
         columns["actions"] = [
             [_action(action) for action in entry.actions] or None for entry in entries
@@ -91,17 +86,17 @@ def _words_of(numbers: Sequence[int], words: Mapping[int, str]) -> list[str]:
 
 def _set_numbers(
     messages: Sequence[entry_pb2.Metrics] | Sequence[entry_pb2.GrainMetrics],
-    names: Mapping[int, str],
+    names: Collection[str],
 ) -> dict[str, list[Any]]:
     """Return the columns of numbers with presence that any message has; unset is None."""
-    columns: dict[int, list[Any]] = {}
+    columns: dict[FieldDescriptor, list[Any]] = {}
     for index, message in enumerate(messages):
         for field, value in message.ListFields():
-            column = columns.get(field.number)
+            column = columns.get(field)
             if column is None:
-                column = columns[field.number] = [None] * len(messages)
+                column = columns[field] = [None] * len(messages)
             column[index] = value
-    return {names[number]: column for number, column in columns.items() if number in names}
+    return {field.name: column for field, column in columns.items() if field.name in names}
 
 
 def _action(action: entry_pb2.ActionCount) -> dict[str, Any]:
