@@ -121,6 +121,12 @@ class EntryWrite(RequestMemory, Protocol):
     async def upsert(self, rows: pa.Table) -> UpsertCounts:
         """Write checked and scored rows; those with the same contents stay as they are."""
 
+    async def upsert_parts(self, rows: pa.Table, sizes: Sequence[int]) -> Sequence[UpsertCounts]:
+        """Write rows as `upsert` does; they are parts of these sizes, one after the other.
+
+        Returns what each part did. Call it once in a write, and without `upsert`.
+        """
+
     async def purge(self, origin: str, where: Filter | None) -> int:
         """Delete the entries whose last writer was `origin` and that match the filter."""
 

@@ -29,13 +29,12 @@ from liftos_memory.servicer.presenter import EntryPresenter
 from liftos_memory.usecases.batches import read_arrow
 from liftos_memory.usecases.entries import Entries
 from liftos_memory.usecases.freshness import Freshness
-from liftos_memory.usecases.ingest import (
+from liftos_memory.usecases.ingest import BatchResult, Ingest
+from liftos_memory.usecases.stream_messages import (
     AbortSliceAction,
     Acknowledgement,
     Action,
-    BatchResult,
     CommitSliceAction,
-    Ingest,
     OpenSliceAction,
     Rows,
     StreamMessage,
@@ -240,7 +239,7 @@ def _rows(request: pb.BatchUpsertEntriesRequest | pb.IngestEntriesRequest) -> Ro
         data = request.arrow
         return Rows(lambda: read_arrow(data))
     entries = request.rows.entries
-    return Rows(lambda: batch_of_entries(entries))
+    return Rows(lambda: batch_of_entries(entries), typed_count=len(entries))
 
 
 def _action(message: pb.IngestEntriesRequest) -> Action:

@@ -37,6 +37,10 @@ set last_sequence = :last_sequence, checkpoint = :checkpoint,
     fencing_epoch = greatest(fencing_epoch, :fencing_epoch), open_slice = :open_slice, update_time = now()
 where org = :org and stream_id = :stream_id;
 
+-- name: written_entries
+-- What the write has written so far.
+select entry_key from entries where org = :org and tx = :tx;
+
 -- name: open_slice!
 insert into slices
     (org, slice, stream_id, platform, account_id, level, start_date, end_date, attribution_key, date_basis,

@@ -1,12 +1,14 @@
 """From what a client sends to rows that can be written."""
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from liftos_kit.core.errors import ArrowInvalidError
 from liftos_memory.domain.arrow_size import decoded_bytes, decompressed_bytes
@@ -113,3 +115,31 @@ def prepare_batch(
     rows = rows.append_column("quality_score", pa.array(scores, pa.float64()))
     rows = rows.append_column("quality_issues", pa.array(issues, pa.string()))
     return PreparedBatch(rows, tuple(errors))
+
+
+def prepare_together(
+    batches: Sequence[pa.RecordBatch],
+    *,
+    today: date,
+    known_platforms: frozenset[str],
+    scope: SliceScope | None = None,
+    final: bool = False,
+) -> PreparedBatch | None:
+    """Check and score several batches at the fixed price of one; arguments as in `prepare_batch`.
+
+    Returns:
+        The rows of all batches in their order, none of which is refused and no two of which are
+        the same entry. None where that cannot be, or where what a row is worth depends on which
+        others it came with: then each batch has to be prepared on its own.
+    """
+    together = pa.concat_tables(map(_as_table, batches), promote_options="default")
+    prepared = prepare_batch(
+        together, today=today, known_platforms=known_platforms, scope=scope, final=final
+    )
+    # Repeated numbers are looked for among the broken down rows of one batch.
+    has_breakdowns = pc.any(pc.not_equal(prepared.rows["breakdown_key"], "")).as_py()
+    return None if prepared.errors or has_breakdowns else prepared
+
+
+def _as_table(batch: pa.RecordBatch) -> pa.Table:
+    return pa.Table.from_batches([batch])

@@ -4,21 +4,17 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final, assert_never
 from uuid import UUID
 
-import pyarrow as pa
-
 from liftos_kit.core.errors import (
-    InvalidFieldsError,
     SequenceError,
     StateTransitionError,
 )
 from liftos_kit.core.repeatable import AnsweredBeforeError, Repeatable
 from liftos_memory.domain.entry_rules import RowError, RowErrorCode
-from liftos_memory.domain.slices import MAXIMUM_DAYS, Lineage, SliceScope
 from liftos_memory.ports import (
     EntryStore,
     EntryWrite,
@@ -28,9 +24,20 @@ from liftos_memory.ports import (
     UpsertCounts,
     WriteContext,
 )
-from liftos_memory.usecases.batches import PreparedBatch, prepare_batch
+from liftos_memory.usecases.batches import PreparedBatch, prepare_batch, prepare_together
+from liftos_memory.usecases.stream_messages import (
+    AbortSliceAction,
+    Acknowledgement,
+    CheckedMessages,
+    CommitSliceAction,
+    MessageGroup,
+    OpenSliceAction,
+    Rows,
+    StreamMessage,
+    StreamOrder,
+)
 
-_PREPARED_AHEAD: Final = 2
+_CHECKED_AHEAD: Final = 2
 _KEPT_ORGS: Final = 4_096
 _NOTHING: Final = UpsertCounts(0, 0)
 
@@ -42,63 +49,6 @@ class BatchResult:
     counts: UpsertCounts
     errors: tuple[RowError, ...]
     version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """A batch of rows, decoded when its turn comes."""
-
-    read: Callable[[], pa.Table | pa.RecordBatch]
-
-
-@dataclass(frozen=True, slots=True)
-class OpenSliceAction:
-    """Open a slice; batches after it belong to it."""
-
-    scope: SliceScope
-    lineage: Lineage
-    final: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CommitSliceAction:
-    """Replace the open slice's scope by its batches."""
-
-    raw: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class AbortSliceAction:
-    """Give the open slice up."""
-
-    reason: str
-
-
-Action = Rows | OpenSliceAction | CommitSliceAction | AbortSliceAction
-
-
-@dataclass(frozen=True, slots=True)
-class StreamMessage:
-    """One message of a stream; `checkpoint` None keeps the one from before."""
-
-    sequence: int
-    action: Action
-    context: WriteContext
-    checkpoint: bytes | None
-    arrived: float = field(default_factory=time.perf_counter)
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledgement:
-    """What one message did, after its commit."""
-
-    sequence: int
-    version: int
-    counts: UpsertCounts = _NOTHING
-    errors: tuple[RowError, ...] = ()
-    duplicate: bool = False
-    slice: UUID | None = None
-    vanished: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,155 +134,203 @@ class Ingest:
     ) -> AsyncIterator[Acknowledgement]:
         """Apply the messages of a stream in order and acknowledge each after its commit.
 
-        While one message is written the next one is already being checked.
+        While messages are written the next ones are already being checked. Typed batches that wait
+        at the same time share their checks and their commit; every message is answered for itself.
 
         Raises:
             SequenceError: A sequence is missing.
             StateTransitionError: A slice action does not fit what the stream has open.
         """
         position = await self._store.stream_position(org, stream_id)
-        last_sequence = position.last_sequence
-        ahead: asyncio.Queue[tuple[StreamMessage, asyncio.Future[PreparedBatch] | None] | None]
-        ahead = asyncio.Queue(_PREPARED_AHEAD)
-        reader = asyncio.create_task(self._read_ahead(org, position, messages, ahead))
+        version = position.version
+        groups: asyncio.Queue[MessageGroup | None] = asyncio.Queue(_CHECKED_AHEAD)
+        reader = asyncio.create_task(self._read_ahead(org, position, messages, groups))
         try:
-            while (item := await ahead.get()) is not None:
-                message, preparing = item
-                if message.sequence <= last_sequence:
-                    yield Acknowledgement(message.sequence, position.version, duplicate=True)
+            while (group := await groups.get()) is not None:
+                if group.is_duplicate:
+                    for message in group.messages:
+                        yield Acknowledgement(message.sequence, version, duplicate=True)
                     continue
-                last_sequence = message.sequence
-                prepared = None if preparing is None else await preparing
-                done = await self._apply(org, stream_id, message, prepared)
-                if not done.duplicate:
-                    # Staged rows become entries, and count, at the commit of their slice.
-                    is_staged = prepared is not None and done.slice is not None
-                    self._measure(
-                        message.arrived,
-                        _NOTHING if is_staged else done.counts,
-                        refused=_refused(done.errors),
-                        vanished=done.vanished,
-                    )
-                yield done
+                for checked in await self._start_checks(org, group):
+                    for done in await self._apply(org, stream_id, checked):
+                        version = done.version
+                        yield done
             await reader
         finally:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
-            while not ahead.empty():
-                item = ahead.get_nowait()
-                if item is not None and item[1] is not None:
-                    item[1].cancel()
+            while not groups.empty():
+                group = groups.get_nowait()
+                if group is not None and group.checking is not None:
+                    group.checking.cancel()
 
     async def _read_ahead(
         self,
         org: str,
         position: StreamPosition,
         messages: AsyncIterator[StreamMessage],
-        ahead: "asyncio.Queue[tuple[StreamMessage, asyncio.Future[PreparedBatch] | None] | None]",
+        groups: "asyncio.Queue[MessageGroup | None]",
     ) -> None:
-        """Queue messages with the checks of their batches under way; None ends the queue."""
-        opened: OpenSlice | OpenSliceAction | None = position.open_slice
-        last_sequence = position.last_sequence
-        preparing: asyncio.Future[PreparedBatch] | None = None
+        """Queue messages in groups; None ends the queue.
+
+        The checks of a group begin when no further message can join it, or else when the writer
+        has nothing more to do.
+        """
+        order = StreamOrder(position)
+        group: MessageGroup | None = None
         try:
             async for message in messages:
-                preparing = None
-                if message.sequence > last_sequence:
-                    if message.sequence != last_sequence + 1:
-                        raise SequenceError(expected=last_sequence + 1, received=message.sequence)
-                    last_sequence = message.sequence
-                    match message.action:
-                        case Rows() as rows:
-                            preparing = asyncio.ensure_future(self._prepare(org, rows, opened))
-                        case OpenSliceAction() as action:
-                            _check_scope(action.scope)
-                            opened = action
-                        case CommitSliceAction() | AbortSliceAction():
-                            opened = None
-                        case _:
-                            assert_never(message.action)
-                await ahead.put((message, preparing))
+                following = order.group(message)
+                if group is None or not group.join(following):
+                    if group is not None:
+                        self._start_checks(org, group)
+                    group = following
+                if group.is_full:
+                    self._start_checks(org, group)
+                if group is following:
+                    await groups.put(group)
         except asyncio.CancelledError:
             # The writer has gone: nobody makes room in the queue any more.
-            if preparing is not None:
-                preparing.cancel()
+            if group is not None and group.checking is not None:
+                group.checking.cancel()
             raise
         except Exception:
-            await ahead.put(None)
+            await groups.put(None)
             raise
-        await ahead.put(None)
+        await groups.put(None)
+
+    def _start_checks(
+        self, org: str, group: MessageGroup
+    ) -> asyncio.Future[Sequence[CheckedMessages]]:
+        """Begin the checks of a group, if they are not under way."""
+        if group.checking is None:
+            group.checking = asyncio.ensure_future(self._check(org, group))
+        return group.checking
+
+    async def _check(self, org: str, group: MessageGroup) -> Sequence[CheckedMessages]:
+        """Check messages as one where that can be, and else each on its own."""
+        if len(group.messages) > 1:
+            together = await self._check_together(org, group)
+            if together is not None:
+                return [together]
+        return [await self._check_one(org, message, group.opened) for message in group.messages]
+
+    async def _check_one(
+        self, org: str, message: StreamMessage, opened: OpenSlice | OpenSliceAction | None
+    ) -> CheckedMessages:
+        if not isinstance(message.action, Rows):
+            return CheckedMessages([message])
+        prepared = await self._prepare(org, message.action, opened)
+        return CheckedMessages([message], prepared, [prepared.rows.num_rows])
 
     async def _apply(
-        self, org: str, stream_id: str, message: StreamMessage, prepared: PreparedBatch | None
-    ) -> Acknowledgement:
-        context = message.context
+        self, org: str, stream_id: str, group: CheckedMessages
+    ) -> list[Acknowledgement]:
+        context = group.messages[0].context
         if not context.fence_scope:
             context = replace(context, fence_scope=stream_id)
-        if prepared is not None:
-            await self._store.prepare_days(prepared.days())
+        if group.prepared is not None:
+            await self._store.prepare_days(group.prepared.days())
         async with self._store.write(org, context) as write:
             position = await write.lock_stream(stream_id)
-            if message.sequence <= position.last_sequence:
-                done = Acknowledgement(message.sequence, position.version, duplicate=True)
-            elif message.sequence != position.last_sequence + 1:
-                raise SequenceError(expected=position.last_sequence + 1, received=message.sequence)
-            else:
-                done, opened = await self._act(write, stream_id, position, message, prepared)
+            rest = group.after(position.last_sequence)
+            applied = group.messages[: len(group.messages) - len(rest.messages)]
+            done = [Acknowledgement(each.sequence, 0, duplicate=True) for each in applied]
+            if rest.messages:
+                first = rest.messages[0].sequence
+                if first != position.last_sequence + 1:
+                    raise SequenceError(expected=position.last_sequence + 1, received=first)
+                acknowledged, opened = await self._act(write, stream_id, position, rest)
+                done += acknowledged
+                given = [each.checkpoint for each in rest.messages if each.checkpoint is not None]
                 await write.advance_stream(
                     stream_id,
-                    sequence=message.sequence,
-                    checkpoint=position.checkpoint
-                    if message.checkpoint is None
-                    else message.checkpoint,
+                    sequence=rest.messages[-1].sequence,
+                    checkpoint=given[-1] if given else position.checkpoint,
                     fencing_epoch=context.fencing_epoch or 0,
                     open_slice=opened,
                 )
-        return replace(done, version=write.version)
+        for message, each in zip(group.messages, done, strict=True):
+            if not each.duplicate:
+                # Staged rows become entries, and count, at the commit of their slice.
+                is_staged = group.prepared is not None and each.slice is not None
+                self._measure(
+                    message.arrived,
+                    _NOTHING if is_staged else each.counts,
+                    refused=_refused(each.errors),
+                    vanished=each.vanished,
+                )
+        return [replace(each, version=write.version) for each in done]
 
     async def _act(
-        self,
-        write: EntryWrite,
-        stream_id: str,
-        position: StreamPosition,
-        message: StreamMessage,
-        prepared: PreparedBatch | None,
-    ) -> tuple[Acknowledgement, UUID | None]:
-        """Do what a message asks for.
+        self, write: EntryWrite, stream_id: str, position: StreamPosition, group: CheckedMessages
+    ) -> tuple[list[Acknowledgement], UUID | None]:
+        """Do what the messages ask for.
 
-        Returns its acknowledgement and the slice that is open then.
+        Returns their acknowledgements and the slice that is open then.
         """
         opened = position.open_slice
+        message = group.messages[0]
         match message.action:
             case Rows():
-                assert prepared is not None
-                if opened is None:
-                    counts = await write.upsert(prepared.rows)
-                    return Acknowledgement(message.sequence, 0, counts, prepared.errors), None
-                staged = await write.stage(opened.slice, prepared.rows)
-                return Acknowledgement(
-                    message.sequence,
-                    0,
-                    UpsertCounts(staged, 0),
-                    prepared.errors,
-                    slice=opened.slice,
-                ), opened.slice
+                return await self._write_rows(write, opened, group)
             case OpenSliceAction(scope, lineage, final):
                 if opened is not None:
                     raise _slice_state_error(stream_id, "OPEN", ["rows", "commit", "abort"])
                 slice_id = await write.open_slice(stream_id, scope, lineage, final=final)
-                return Acknowledgement(message.sequence, 0, slice=slice_id), slice_id
+                return [Acknowledgement(message.sequence, 0, slice=slice_id)], slice_id
             case CommitSliceAction(raw):
                 if opened is None:
                     raise _slice_state_error(stream_id, "NONE_OPEN", ["rows", "open"])
                 counts_of_slice = await write.commit_slice(opened, raw)
-                return _committed(message.sequence, opened.slice, counts_of_slice), None
+                return [_committed(message.sequence, opened.slice, counts_of_slice)], None
             case AbortSliceAction(reason):
                 if opened is None:
                     raise _slice_state_error(stream_id, "NONE_OPEN", ["rows", "open"])
                 await write.abort_slice(opened.slice, reason)
-                return Acknowledgement(message.sequence, 0, slice=opened.slice), None
+                return [Acknowledgement(message.sequence, 0, slice=opened.slice)], None
             case _:
                 assert_never(message.action)
+
+    async def _write_rows(
+        self, write: EntryWrite, opened: OpenSlice | None, group: CheckedMessages
+    ) -> tuple[list[Acknowledgement], UUID | None]:
+        prepared = group.prepared
+        assert prepared is not None
+        slice_id = None if opened is None else opened.slice
+        counts: Sequence[UpsertCounts]
+        if slice_id is None:
+            counts = await write.upsert_parts(prepared.rows, group.sizes)
+        else:
+            await write.stage(slice_id, prepared.rows)
+            counts = [UpsertCounts(size, 0) for size in group.sizes]
+        return [
+            Acknowledgement(message.sequence, 0, count, prepared.errors, slice=slice_id)
+            for message, count in zip(group.messages, counts, strict=True)
+        ], slice_id
+
+    async def _check_together(self, org: str, group: MessageGroup) -> CheckedMessages | None:
+        """Check the batches of a group as one; None where each has to be checked on its own."""
+        known = self._platforms.get(org)
+        if known is None:
+            return None
+        actions = [message.action for message in group.messages]
+        batches = [action for action in actions if isinstance(action, Rows)]
+
+        def prepare() -> PreparedBatch | None:
+            return prepare_together(
+                [rows.read() for rows in batches],
+                today=self._today(),
+                known_platforms=known,
+                scope=None if group.opened is None else group.opened.scope,
+                final=group.opened is not None and group.opened.final,
+            )
+
+        prepared = await asyncio.get_running_loop().run_in_executor(self._executor, prepare)
+        if prepared is None:
+            return None
+        sizes = [rows.typed_count for rows in batches]
+        return CheckedMessages(group.messages, prepared, sizes)
 
     async def _prepare(
         self, org: str, rows: Rows, opened: OpenSlice | OpenSliceAction | None
@@ -383,16 +381,6 @@ class Ingest:
 
 def _refused(errors: Sequence[RowError]) -> int:
     return len({error.index for error in errors})
-
-
-def _check_scope(scope: SliceScope) -> None:
-    days = (scope.end_date - scope.start_date).days + 1
-    if days > MAXIMUM_DAYS:
-        raise InvalidFieldsError.of(
-            "open_slice.scope.date_range",
-            f"has {days} days, and a slice may have {MAXIMUM_DAYS}",
-            rule="slice.days",
-        )
 
 
 def _slice_state_error(stream_id: str, state: str, allowed: list[str]) -> StateTransitionError:

@@ -41,6 +41,7 @@ _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 _EMBEDDER: Final = "hash:"
 _ROWS_A_BATCH: Final = 20
+_UNACKNOWLEDGED: Final = 4
 _COMES_BACK_WITHIN_SECONDS: Final = 60.0
 
 
@@ -271,21 +272,26 @@ class Writer:
         """Send all that is not committed; return how the stream was ended, if before its end."""
         position = await self._member.position(self._stream_id)
         assert position.last_sequence >= self.acknowledged, "what was acknowledged is committed"
+        free = asyncio.Semaphore(_UNACKNOWLEDGED)
         call = self._member.stub.IngestEntries(
-            self._following(position.last_sequence), metadata=self._member.metadata
+            self._following(position.last_sequence, free), metadata=self._member.metadata
         )
         try:
             async for answer in call:
                 assert answer.sequence == max(self.acknowledged, position.last_sequence) + 1
                 assert not answer.duplicate
                 self.acknowledged = answer.sequence
+                free.release()
                 await on_acknowledged(answer.sequence)
         except grpc.aio.AioRpcError as error:
             return refusal_of(error)
         return None
 
-    async def _following(self, last_sequence: int) -> AsyncIterator[pb.IngestEntriesRequest]:
+    async def _following(
+        self, last_sequence: int, free: asyncio.Semaphore
+    ) -> AsyncIterator[pb.IngestEntriesRequest]:
         for sequence in range(last_sequence + 1, max(self._messages) + 1):
+            await free.acquire()
             yield pb.IngestEntriesRequest(
                 parent=self._member.parent,
                 stream_id=self._stream_id,
@@ -318,7 +324,7 @@ async def _run_with_kills(memory: Memory, writer: Writer, kills: dict[int, float
 
 
 async def test_a_server_killed_in_a_stream(memory: Memory, admin: asyncpg.Connection) -> None:
-    """Every acknowledged batch is there, and each is one commit however often it was sent."""
+    """Every acknowledged batch is there, and each is applied once however often it was sent."""
     member, batches = memory.member("killed-stream"), 40
     chance = random.Random(11)
     messages = {sequence: {"rows": _batch(sequence, 1)} for sequence in range(1, batches + 1)}
@@ -330,7 +336,7 @@ async def test_a_server_killed_in_a_stream(memory: Memory, admin: asyncpg.Connec
     assert (await member.position("run")).last_sequence == batches
     assert await member.clicks() == [1] * batches * _ROWS_A_BATCH
     commits = await admin.fetchval("select count(*) from commits where org = $1", member.org)
-    assert commits == batches
+    assert commits <= batches  # those that wait together share one
     changed = await admin.fetchval("select count(*) from entry_history where org = $1", member.org)
     assert changed == 0
 

@@ -181,8 +181,8 @@ async def test_every_batch_of_a_killed_server_is_there_exactly_once(
     assert sorted(int(entry.campaign_id) for entry in stored) == list(range(batches * rows))
     position = await client.memory.get_stream_position("s")
     assert (position.last_sequence, position.checkpoint) == (batches, b"39")
-    # Each commit takes one version of the org, and nothing else has written to it.
-    assert decode_write_token(org, position.write_token, field="write_token") == batches
+    # A batch takes one version of the org at most: those that wait together share theirs.
+    assert decode_write_token(org, position.write_token, field="write_token") <= batches
 
 
 @pytest.mark.parametrize("sequence", [3, 6], ids=["amid its rows", "before its commit"])

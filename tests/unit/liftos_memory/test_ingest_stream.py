@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from liftos_memory.ports import EntryStore, StreamPosition, WriteContext
-from liftos_memory.usecases.ingest import Ingest, Rows, StreamMessage
+from liftos_memory.usecases.ingest import Ingest
+from liftos_memory.usecases.stream_messages import Rows, StreamMessage
 
 
 class _StoreIsOutError(Exception):

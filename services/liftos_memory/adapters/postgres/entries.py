@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
 from io import BytesIO
+from itertools import islice
 from typing import Final
 
 import pyarrow as pa
@@ -89,6 +90,27 @@ class PostgresEntryWrite(PostgresWrite):
         )
         upserted = affected(tag)
         return UpsertCounts(upserted, rows.num_rows - upserted)
+
+    async def upsert_parts(self, rows: pa.Table, sizes: Sequence[int]) -> Sequence[UpsertCounts]:
+        """Write rows that are parts of these sizes; return what each part did."""
+        total = await self.upsert(rows)
+        if len(sizes) == 1:
+            return [total]
+        if not total.unchanged:
+            return [UpsertCounts(size, 0) for size in sizes]
+        if not total.upserted:
+            return [UpsertCounts(0, size) for size in sizes]
+        written = {
+            row["entry_key"]
+            async for row in _SQL.written_entries(
+                self._connection, org=self._write.org, tx=self._write.tx
+            )
+        }
+        keys = iter(rows["entry_key"].to_pylist())
+        upserted = [sum(key in written for key in islice(keys, size)) for size in sizes]
+        return [
+            UpsertCounts(count, size - count) for count, size in zip(upserted, sizes, strict=True)
+        ]
 
     async def purge(self, origin: str, where: Filter | None) -> int:
         """Delete what belongs to an origin."""
