@@ -1,31 +1,80 @@
-"""`python -m liftos_ingestion serve | check-config`."""
+"""`python -m liftos_ingestion serve | worker | migrate | check-config`."""
 
+import argparse
+import asyncio
 import sys
 
-from liftos.ingestion.v1 import ingestion_service_pb2_grpc
-from liftos_kit.draft import run_draft
-from liftos_kit.settings import Port, ServiceSettings
+from liftos_ingestion.adapters.postgres.database import SCHEMA, schema_files
+from liftos_ingestion.settings import IngestionSettings, MigrateSettings
+from liftos_kit import postgres
+from liftos_kit.settings import SettingsError, load
+
+_START_FAILED = 2
 
 
-class IngestionSettings(ServiceSettings):
-    """Settings of the Ingestion service."""
+def _migrate(through: str) -> int:
+    settings = load(MigrateSettings)
+    assert settings.postgres_owner_url is not None, "checked by load"
+    applied = asyncio.run(
+        postgres.migrate(
+            settings.postgres_owner_url.get_secret_value(),
+            schema_files(),
+            schema=SCHEMA,
+            through="pre" if through == "pre" else "post",
+        )
+    )
+    print("\n".join(applied) if applied else "the schema is up to date")
+    return 0
 
-    port: Port = 8006
+
+def _serve() -> int:
+    # Here and below: each program imports what it needs, since the messages of platforms are heavy.
+    from liftos_ingestion.server import application  # noqa: PLC0415
+    from liftos_kit.server import serve  # noqa: PLC0415
+
+    return serve(application(load(IngestionSettings)))
+
+
+def _work() -> int:
+    from liftos_ingestion.worker import work  # noqa: PLC0415
+
+    return work(load(IngestionSettings))
+
+
+def _check_config() -> int:
+    for key, value in load(IngestionSettings).describe().items():
+        print(f"{key}={value}")
+    return 0
 
 
 def main() -> int:
-    """Run the service."""
-    servicer = ingestion_service_pb2_grpc.IngestionServiceServicer
-    return run_draft(
-        "liftos-ingestion",
-        settings_type=IngestionSettings,
-        service_name="liftos.ingestion.v1.IngestionService",
-        # The generated class is abstract to the type checker only.
-        register=lambda server: ingestion_service_pb2_grpc.add_IngestionServiceServicer_to_server(
-            servicer(),  # type: ignore[abstract]
-            server,
-        ),
+    """Run one of Ingestion's programs."""
+    parser = argparse.ArgumentParser(prog="liftos_ingestion", description="LiftOS Core Ingestion")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("serve", help="answer gRPC calls")
+    commands.add_parser("worker", help="read what is due")
+    migrate = commands.add_parser("migrate", help="bring the database to this version's schema")
+    migrate.add_argument(
+        "--through",
+        choices=["pre", "post"],
+        default="post",
+        help="pre leaves out what would break servers of the version before",
     )
+    commands.add_parser("check-config", help="check and print the settings, without secrets")
+    arguments = parser.parse_args()
+    try:
+        match arguments.command:
+            case "serve":
+                return _serve()
+            case "worker":
+                return _work()
+            case "migrate":
+                return _migrate(arguments.through)
+            case _:
+                return _check_config()
+    except (SettingsError, postgres.SchemaError) as error:
+        print(error, file=sys.stderr)
+        return _START_FAILED
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from liftos_kit import postgres, telemetry
 from liftos_kit.core.clock import SystemClock
 from liftos_kit.jobs.postgres_queue import PostgresJobQueue
 from liftos_kit.jobs.queue import Delivery
+from liftos_kit.jobs.worker import WorkerTimes
 from liftos_kit.ports import check_free
 
 START_FAILED: Final = 2
@@ -88,7 +89,12 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
     try:
         await postgres.require_version(pool, SCHEMA_VERSION, schema=SCHEMA)
         clock = SystemClock()
-        jobs = PostgresJobQueue(pool, schema=SCHEMA, url=postgres_url)
+        jobs = PostgresJobQueue(
+            pool,
+            schema=SCHEMA,
+            url=postgres_url,
+            times=WorkerTimes(grace_seconds=settings.drain_seconds),
+        )
         ledger = PostgresRunLedger(pool, jobs)
         sources = built_in_sources(settings)
         vault = KeyringVault(settings.secret_places())

@@ -5,7 +5,7 @@ import random
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from typing import Final
@@ -26,7 +26,7 @@ from liftos_ingestion.domain.failures import (
     ReadingError,
 )
 from liftos_ingestion.domain.rate_limits import Limit, Observation, Priority, Renewal
-from liftos_ingestion.quota_ports import Admitted, Parked, RateGovernor
+from liftos_ingestion.quota_ports import Admitted, RateGovernor
 from liftos_ingestion.run_ports import (
     DeadLetter,
     EntryWriter,
@@ -52,6 +52,20 @@ _LOOK_SECONDS: Final = 1.5
 
 _RAW_BYTES: Final = 8 * 1024 * 1024
 """The largest raw answer that Memory keeps with a slice."""
+
+_OUTAGE_SECONDS: Final = 10.0
+"""When a slice is tried again that a store of ours kept from being read."""
+
+_PATIENCE_SECONDS: Final = 70.0
+"""How long a reading that has begun waits for a limit: a little over a window of one minute. One
+that gave up each time would begin anew, and never end where it needs more than a window holds."""
+
+_BURST_SECONDS: Final = 5.0
+"""How long a call waits for room within its reading; for longer the slice is parked.
+
+Limits of a second hold for a few calls in a row, and a slice that went back for each of them would
+make the same first calls for ever.
+"""
 
 _BACKOFF: Final = Backoff(base_seconds=2.0, maximum_seconds=600.0)
 
@@ -158,8 +172,16 @@ class Reading:
             await self._fail(held, error.failure, gate.usage)
         except HoldLostError:
             raise
-        except (StoreUnavailableError, TimeoutError) as error:
-            await self._fail(held, Failure(ErrorClass.TRANSIENT, str(error)), gate.usage)
+        except StoreUnavailableError as error:
+            # An outage of ours is no failure of the slice, however long it lasts.
+            await self._ledger.park(
+                held,
+                seconds=max(_OUTAGE_SECONDS, error.retry_after_seconds or 0.0),
+                quota=False,
+                counts=False,
+                failure=Failure(ErrorClass.TRANSIENT, error.message),
+                usage=gate.usage,
+            )
         except DomainError as error:
             await self._fail(held, Failure(ErrorClass.PERMANENT, error.message), gate.usage)
         except Exception as error:
@@ -396,13 +418,21 @@ class GovernedGate:
         return Usage(self._calls, self._bytes)
 
     async def enter(self, limits: Sequence[Limit], *, is_poll: bool = False) -> None:
-        """Ask for leave for one call."""
-        answer = await self._governor.admit(limits, caller=self._caller, priority=self._priority)
-        if isinstance(answer, Parked):
-            raise NotReadyError(answer.reason, seconds=answer.wait_seconds, quota=True)
+        """Ask for leave for one call, and wait where it is a matter of seconds."""
+        waited = 0.0
+        while isinstance(answer := await self._admit(limits), Parked):
+            waited += answer.wait_seconds
+            if waited > _BURST_SECONDS:
+                raise NotReadyError(answer.reason, seconds=answer.wait_seconds, quota=True)
+            await asyncio.sleep(answer.wait_seconds)
         if any(limit.renewal is Renewal.LEASED for limit in limits):
             self._leased.append(answer)
         self._calls += not is_poll
+
+    async def _admit(self, limits: Sequence[Limit]) -> Admitted | Parked:
+        return await self._governor.admit(
+            limits, caller=self._held.slice.hex, priority=Priority(self._held.priority)
+        )
 
     async def observe(self, observations: Sequence[Observation]) -> None:
         """Tell what the platform said of its limits."""
@@ -414,14 +444,16 @@ class GovernedGate:
         self._bytes += size_bytes
 
     async def renew(self) -> None:
-        """Hold leased units for another lease."""
-        for admitted in self._leased:
-            await self._governor.renew(admitted)
+        """Hold leased units for another lease; one that is lost is missed at the next call."""
+        with suppress(StoreUnavailableError):
+            for admitted in self._leased:
+                await self._governor.renew(admitted)
 
     async def leave(self) -> None:
-        """Give leased units back."""
-        for admitted in self._leased:
-            await self._governor.release(admitted)
+        """Give leased units back; those that cannot be end with their lease."""
+        with suppress(StoreUnavailableError):
+            for admitted in self._leased:
+                await self._governor.release(admitted)
 
 
 async def _end(task: "asyncio.Task[SliceResult]") -> None:

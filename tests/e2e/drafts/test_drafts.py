@@ -13,18 +13,14 @@ import pytest
 from tests.e2e.memory.contract_calls import exposed_methods, outcome, valid_request
 
 from liftos.causal.v1 import causal_service_pb2
-from liftos.ingestion.v1 import ingestion_service_pb2
 from liftos.migration.v1 import migration_service_pb2
 from liftos_kit.testing.server import SECRET, authorization
 
 DRAFTS = {
-    "ingestion": ingestion_service_pb2.DESCRIPTOR,
     "migration": migration_service_pb2.DESCRIPTOR,
     "causal": causal_service_pb2.DESCRIPTOR,
 }
 GIVEN: dict[str, dict[str, Any]] = {
-    "ReplayDeadLetters": {"filter": "state = OPEN"},
-    "DiscardDeadLetters": {"filter": "state = OPEN"},
     "ResolveRejects": {"filter": "state = OPEN"},
     "WaiveRejects": {"filter": "state = OPEN"},
     "VerifyReport": {"signature": bytes(64)},

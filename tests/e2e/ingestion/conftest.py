@@ -2,20 +2,28 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import asyncpg
+import grpc
 import pytest
+from tests.e2e.ingestion.readings import ScriptedSource
 
+from liftos.ingestion.v1 import ingestion_service_pb2_grpc
 from liftos_client import Client, connect
 from liftos_ingestion.adapters.postgres import database as ingestion_database
 from liftos_ingestion.adapters.postgres.database import SCHEMA
+from liftos_ingestion.server import application as ingestion_application
+from liftos_ingestion.settings import IngestionSettings
 from liftos_kit import postgres
 from liftos_kit.auth import issue_token
+from liftos_kit.secrets.keyring import generate_key
 from liftos_kit.server import Server
 from liftos_kit.settings import load
-from liftos_kit.testing.server import SECRET, RunningServer
+from liftos_kit.testing.server import SECRET, RunningServer, authorization
 from liftos_local.stack import Stack
 from liftos_local.testing import TestDatabase, fresh_database, make_template
 from liftos_memory.adapters.postgres import database as memory_database
@@ -23,6 +31,17 @@ from liftos_memory.server import application as memory_application
 from liftos_memory.settings import MemorySettings
 
 _TEMPLATE = "ingestion_template"
+
+
+class StubClient:
+    """A stub whose calls carry a token."""
+
+    def __init__(self, stub: object, metadata: tuple[tuple[str, str], ...]) -> None:
+        self._stub = stub
+        self._metadata = metadata
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return partial(getattr(self._stub, name), metadata=self._metadata)
 
 
 def _migrate(environment: Mapping[str, str]) -> None:
@@ -94,3 +113,45 @@ async def memory(memory_server: RunningServer, org: str) -> AsyncIterator[Client
         memory_server.target, token=issue_token(secret=SECRET.encode(), org=org)
     ) as it:
         yield it
+
+
+@pytest.fixture(scope="module")
+def scripted() -> ScriptedSource:
+    """The source of the module's server."""
+    return ScriptedSource()
+
+
+@pytest.fixture(scope="module")
+async def ingestion_server(
+    environment: Mapping[str, str], memory_server: RunningServer, scripted: ScriptedSource
+) -> AsyncIterator[RunningServer]:
+    """Ingestion, served by this process with its whole chain and a scripted source."""
+    given = {
+        "LIFTOS_PORT": "0",
+        "LIFTOS_MEMORY_ADDRESS": memory_server.target,
+        "LIFTOS_SECRET_KEYS": generate_key("test").reveal(),
+    }
+    settings = load(
+        IngestionSettings,
+        {k: v for k, v in environment.items() if k != "LIFTOS_MILVUS_URL"} | given,
+    )
+    server = Server(ingestion_application(settings, sources={"meta": scripted}))
+    try:
+        await server.start()
+        yield RunningServer(f"{settings.host}:{server.port}", server)
+    finally:
+        await server.drain()
+
+
+@pytest.fixture(scope="module")
+async def ingestion_client(
+    ingestion_server: RunningServer,
+) -> AsyncIterator[Callable[..., Any]]:
+    """Clients of the module's server: `ingestion_client("acme", "writer").GetRun(request)`."""
+    async with grpc.aio.insecure_channel(ingestion_server.target) as channel:
+        stub = ingestion_service_pb2_grpc.IngestionServiceStub(channel)
+
+        def client(org: str, *roles: str) -> StubClient:
+            return StubClient(stub, authorization(org, roles=roles or ("admin",)))
+
+        yield client

@@ -1,0 +1,208 @@
+"""Runs as rows; see `liftos_ingestion.run_view_ports.RunViews`."""
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page
+from liftos_ingestion.adapters.postgres.requests import PostgresWrite
+from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
+from liftos_ingestion.domain.run_filters import (
+    RECONCILIATION_STATES,
+    RUN_KINDS,
+    RUN_STATES,
+    SLICE_STATES,
+)
+from liftos_ingestion.run_ports import NewRun
+from liftos_ingestion.run_view_ports import Page, Row
+from liftos_kit import postgres
+from liftos_kit.core.filters import Filter
+from liftos_kit.core.paging import JsonValue
+from liftos_kit.core.repeatable import Repeatable
+from liftos_mapping.entry_fields import LEVELS
+
+
+def _word(words: Sequence[str], column: str) -> str:
+    """Return SQL for the word that a number stands for."""
+    return f"(array[{', '.join(repr(word) for word in words)}])[{column}]"
+
+
+_RUN: Final = f"""
+select r.run, r.kind, {_word(RUN_KINDS, "r.kind")} as kind_word, r.connection, r.platform,
+       r.schedule, r.start_date, r.end_date, r.levels, r.state,
+       {_word(RUN_STATES, "r.state")} as state_word, r.reason, r.error, r.revision,
+       r.create_time, r.start_time, r.end_time, r.update_time, s.*
+from runs r cross join lateral (
+    select count(*) as total_count,
+           count(*) filter (where state = 4) as succeeded_count,
+           count(*) filter (where state in (6, 7)) as failed_count,
+           count(*) filter (where state = 5) as skipped_count,
+           coalesce(sum(row_count), 0)::bigint as row_count,
+           coalesce(sum(upserted_count), 0)::bigint as upserted_count,
+           coalesce(sum(vanished_count), 0)::bigint as vanished_count,
+           coalesce(sum(dead_letter_count), 0)::bigint as dead_letter_count,
+           coalesce(sum(call_count), 0)::bigint as call_count,
+           coalesce(sum(size_bytes), 0)::bigint as size_bytes
+    from run_slices where org = r.org and run = r.run
+) s
+where r.org = $1"""  # noqa: S608 - words are ours
+
+_ACCOUNTS: Final = """/* run_accounts */
+select account_id, count(*) as total_count,
+       count(*) filter (where state = 4) as succeeded_count,
+       count(*) filter (where state in (6, 7)) as failed_count,
+       count(*) filter (where state = 5) as skipped_count,
+       bool_or(waits_for_quota) as waits_for_quota,
+       coalesce(array_agg(distinct error ->> 'error_class') filter (where state = 6), '{}')
+           as failures,
+       (array_agg(error order by end_time desc nulls first)
+           filter (where error is not null))[1] as error
+from run_slices where org = $1 and run = $2 group by account_id order by account_id
+"""
+
+_RUNS: Final = Listing(
+    name="list_runs",
+    select=_RUN,
+    order=(Order("create_time", "timestamptz", descends=True), Order("run", "uuid")),
+    fields={
+        "kind": "kind_word",
+        "state": "state_word",
+        "connection": "'orgs/' || $1 || '/connections/' || connection",
+        "schedule": "'orgs/' || $1 || '/schedules/' || schedule",
+        "create_time": "create_time::date",
+    },
+)
+_SLICES: Final = Listing(
+    name="list_slices",
+    select=f"""
+select s.*, {_word(SLICE_STATES, "s.state")} as state_word,
+       {_word(LEVELS, "s.level")} as level_word
+from run_slices s where s.org = $1 and s.run = $2""",  # noqa: S608 - words are ours
+    order=(
+        Order("account_id", "text"),
+        Order("level", "smallint"),
+        Order("start_date", "date"),
+        Order("slice", "uuid"),
+    ),
+    fields={"account_id": "account_id", "level": "level_word", "state": "state_word"},
+)
+_RECONCILIATIONS: Final = Listing(
+    name="list_reconciliations",
+    select=f"""
+select c.*, {_word(RECONCILIATION_STATES, "c.state")} as state_word,
+       {_word(LEVELS, "c.level")} as level_word,
+       replace(c.run::text, '-', '') as run_id
+from reconciliations c where c.org = $1""",  # noqa: S608 - words are ours
+    order=(
+        Order("check_time", "timestamptz", descends=True),
+        Order("run", "uuid"),
+        Order("account_id", "text"),
+        Order("level", "smallint"),
+        Order("date", "date"),
+        Order("metric", "text"),
+    ),
+    fields={
+        "run": "run_id",
+        "platform": "platform",
+        "account_id": "account_id",
+        "level": "level_word",
+        "date": "date",
+        "metric": "metric",
+        "state": "state_word",
+    },
+)
+
+
+class PostgresRunViews:
+    """Runs, as people start, stop and look at them."""
+
+    def __init__(self, pool: asyncpg.Pool, ledger: PostgresRunLedger) -> None:
+        self._pool = pool
+        self._ledger = ledger
+
+    async def get(self, org: str, run: UUID) -> Row | None:
+        """Return a run with its accounts."""
+        async with postgres.transaction(
+            self._pool, org=org, read_only=True, isolation="repeatable read"
+        ) as connection:
+            return await _get(connection, org, run)
+
+    async def revision(self, org: str, run: UUID) -> int | None:
+        """Return what grows with each change of a run."""
+        async with postgres.transaction(self._pool, org=org, read_only=True) as connection:
+            revision: int | None = await connection.fetchval(
+                "/* run_revision */ select revision from runs where org = $1 and run = $2", org, run
+            )
+        return revision
+
+    async def list_runs(
+        self, org: str, *, where: Filter | None, cursor: JsonValue, limit: int
+    ) -> Page:
+        """Return runs, newest first."""
+        return await self._page(_RUNS, [org], where, cursor, limit)
+
+    async def list_slices(
+        self, org: str, run: UUID, *, where: Filter | None, cursor: JsonValue, limit: int
+    ) -> Page:
+        """Return the slices of a run."""
+        return await self._page(_SLICES, [org, run], where, cursor, limit)
+
+    async def list_reconciliations(
+        self, org: str, *, where: Filter | None, cursor: JsonValue, limit: int
+    ) -> Page:
+        """Return reconciliations, newest first."""
+        return await self._page(_RECONCILIATIONS, [org], where, cursor, limit)
+
+    async def start(self, org: str, run: NewRun, repeatable: Repeatable[Row] | None) -> Row:
+        """Start a run and return it."""
+        run_id = uuid4()
+        async with postgres.transaction(self._pool, org=org) as connection:
+            write = PostgresWrite(connection, org)
+            if repeatable is not None:
+                await repeatable.recall(write)
+            await self._ledger.start_in(connection, org, run_id, run)
+            started = await _get(connection, org, run_id)
+            assert started is not None, "just stored"
+            if repeatable is not None:
+                await repeatable.remember(write, started)
+        return started
+
+    async def cancel(
+        self, org: str, run: UUID, reason: str, repeatable: Repeatable[Row] | None
+    ) -> Row | None:
+        """Cancel a run and return it."""
+        async with postgres.transaction(self._pool, org=org) as connection:
+            write = PostgresWrite(connection, org)
+            if repeatable is not None:
+                await repeatable.recall(write)
+            if not await self._ledger.cancel_in(connection, org, run, reason):
+                return None
+            cancelled = await _get(connection, org, run)
+            assert cancelled is not None, "just cancelled"
+            if repeatable is not None:
+                await repeatable.remember(write, cancelled)
+        return cancelled
+
+    async def _page(
+        self,
+        listing: Listing,
+        parameters: Sequence[object],
+        where: Filter | None,
+        cursor: JsonValue,
+        limit: int,
+    ) -> Page:
+        async with postgres.transaction(
+            self._pool, org=str(parameters[0]), read_only=True
+        ) as connection:
+            return await read_page(
+                connection, listing, parameters, where=where, cursor=cursor, limit=limit
+            )
+
+
+async def _get(connection: asyncpg.Connection, org: str, run: UUID) -> Row | None:
+    row = await connection.fetchrow(f"/* get_run */{_RUN} and r.run = $2", org, run)
+    if row is None:
+        return None
+    return {**row, "accounts": await connection.fetch(_ACCOUNTS, org, run)}

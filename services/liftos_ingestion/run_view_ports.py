@@ -1,0 +1,57 @@
+"""Runs as people look at them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+from uuid import UUID
+
+from liftos_ingestion.run_ports import NewRun
+from liftos_kit.core.filters import Filter
+from liftos_kit.core.paging import JsonValue
+from liftos_kit.core.repeatable import Repeatable
+
+Row: TypeAlias = Mapping[str, Any]
+Page: TypeAlias = tuple[Sequence[Row], JsonValue]
+"""Rows, and the cursor of the next page; None at the end."""
+
+
+class RunViews(Protocol):
+    """Runs, their slices and what was compared, as rows; and runs as people start and stop them."""
+
+    async def get(self, org: str, run: UUID) -> Row | None:
+        """Return a run with `accounts`; None where there is none."""
+
+    async def revision(self, org: str, run: UUID) -> int | None:
+        """Return what grows with each change of a run; None where there is none."""
+
+    async def list_runs(
+        self, org: str, *, where: Filter | None, cursor: JsonValue, limit: int
+    ) -> Page:
+        """Return runs, newest first."""
+
+    async def list_slices(
+        self, org: str, run: UUID, *, where: Filter | None, cursor: JsonValue, limit: int
+    ) -> Page:
+        """Return the slices of a run by account, level and first day."""
+
+    async def list_reconciliations(
+        self, org: str, *, where: Filter | None, cursor: JsonValue, limit: int
+    ) -> Page:
+        """Return reconciliations, newest first."""
+
+    async def start(self, org: str, run: NewRun, repeatable: Repeatable[Row] | None) -> Row:
+        """Start a run and return it.
+
+        Raises:
+            AnsweredBeforeError: The same request was done before.
+            RequestIdReusedError: Another request was.
+        """
+
+    async def cancel(
+        self, org: str, run: UUID, reason: str, repeatable: Repeatable[Row] | None
+    ) -> Row | None:
+        """Cancel a run and return it; None where it has ended, or does not exist.
+
+        Raises:
+            AnsweredBeforeError: The same request was done before.
+            RequestIdReusedError: Another request was.
+        """

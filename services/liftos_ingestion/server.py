@@ -1,0 +1,103 @@
+"""The composition root of Ingestion's server."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import grpc
+from redis.asyncio import Redis
+
+from liftos.ingestion.v1 import ingestion_service_pb2, ingestion_service_pb2_grpc
+from liftos_ingestion.adapters.postgres.connections import PostgresConnections
+from liftos_ingestion.adapters.postgres.database import SCHEMA, SCHEMA_VERSION
+from liftos_ingestion.adapters.postgres.run_views import PostgresRunViews
+from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
+from liftos_ingestion.adapters.sources.registry import built_in_sources
+from liftos_ingestion.servicer.runs import RunsServicer
+from liftos_ingestion.settings import IngestionSettings
+from liftos_ingestion.source_ports import PlatformSource
+from liftos_ingestion.usecases.planning import Planning
+from liftos_ingestion.usecases.runs import Runs
+from liftos_kit import postgres
+from liftos_kit.core.clock import SystemClock
+from liftos_kit.core.paging import PageTokens
+from liftos_kit.health import StoreProbe
+from liftos_kit.jobs.postgres_queue import PostgresJobQueue
+from liftos_kit.server import Application, Services
+from liftos_kit.servicer_parts import combine
+
+SERVICE_NAME: Final = "liftos.ingestion.v1.IngestionService"
+
+_SERVICE: Final = ingestion_service_pb2.DESCRIPTOR.services_by_name["IngestionService"]
+_REDIS_SECONDS: Final = 1.0
+
+
+def application(
+    settings: IngestionSettings, *, sources: Mapping[str, PlatformSource] | None = None
+) -> Application:
+    """Return Ingestion, ready to be served.
+
+    Args:
+        settings: What its environment says.
+        sources: What can be read; the built-in ones by default.
+    """
+    chosen = built_in_sources(settings) if sources is None else sources
+    return Application(
+        name="liftos-ingestion",
+        settings=settings,
+        service_names=(SERVICE_NAME,),
+        open=lambda: open_services(settings, chosen),
+    )
+
+
+async def open_services(
+    settings: IngestionSettings, sources: Mapping[str, PlatformSource]
+) -> Services:
+    """Connect to the stores and put the service together.
+
+    Raises:
+        SchemaOutdatedError: The database has an older schema.
+        StoreUnavailableError: Postgres does not answer.
+    """
+    assert settings.postgres_url is not None, "checked by load"
+    assert settings.redis_url is not None, "checked by load"
+    postgres_url = settings.postgres_url.get_secret_value()
+    pool = await postgres.create_pool(
+        postgres_url,
+        application_name="liftos-ingestion",
+        minimum=1,
+        maximum=settings.postgres_connections,
+        schema=SCHEMA,
+    )
+    await postgres.require_version(pool, SCHEMA_VERSION, schema=SCHEMA)
+    redis = Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        socket_timeout=_REDIS_SECONDS,
+        socket_connect_timeout=_REDIS_SECONDS,
+    )
+    clock = SystemClock()
+    page_tokens = PageTokens(settings.page_token_key)
+    jobs = PostgresJobQueue(pool, schema=SCHEMA, url=postgres_url)
+    ledger = PostgresRunLedger(pool, jobs)
+    planning = Planning(PostgresConnections(pool), sources, clock)
+    parts = [
+        RunsServicer(
+            runs=Runs(PostgresRunViews(pool, ledger), planning, clock), page_tokens=page_tokens
+        ),
+    ]
+    served = {name for part in parts for name in dir(part)}
+    servicer = combine(
+        _SERVICE, parts, later=[it.name for it in _SERVICE.methods if it.name not in served]
+    )
+
+    def register(server: grpc.aio.Server) -> None:
+        ingestion_service_pb2_grpc.add_IngestionServiceServicer_to_server(servicer, server)
+
+    return Services(
+        register=register,
+        probes=(
+            StoreProbe("postgres", lambda: pool.fetchval("/* ping */ select 1")),
+            # Only readings need it, and they wait for it.
+            StoreProbe("redis", redis.ping, is_required=False),
+        ),
+        close=(redis.aclose, pool.close),
+    )

@@ -1,0 +1,199 @@
+"""Runs on the wire: started once, followed, stopped, and listed."""
+
+import secrets
+from collections.abc import AsyncIterator, Callable
+from datetime import date, timedelta
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import grpc
+import pytest
+from redis.asyncio import Redis
+from tests.e2e.ingestion.readings import Harness, ScriptedSource, SilentQueue, pages, row
+from tests.inprocess.kit.statuses import refusal_of
+
+from liftos.ingestion.v1 import ingestion_service_pb2 as pb
+from liftos.ingestion.v1 import run_pb2
+from liftos_client import Client
+from liftos_ingestion.adapters.memory import MemoryEntryWriter
+from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
+from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
+from liftos_kit import postgres
+from liftos_local.stack import Stack
+
+ClientFactory = Callable[..., Any]
+
+
+@pytest.fixture
+async def connection(pool: asyncpg.Pool, org: str) -> str:
+    """A connection of the org with two accounts that a run can read."""
+    async with postgres.transaction(pool, org=org) as session:
+        await session.execute(
+            "insert into connections (org, connection, display_name, platform, settings, disabled,"
+            " state) values ($1, 'shop', 'Shop', 'meta', '{}', false, 2)",
+            org,
+        )
+        await session.executemany(
+            "insert into accounts (org, connection, account_id, named, disabled, display_name,"
+            " time_zone, currency_code) values ($1, 'shop', $2, false, false, $2, 'UTC', 'EUR')",
+            [(org, "7"), (org, "8")],
+        )
+    return f"orgs/{org}/connections/shop"
+
+
+@pytest.fixture
+async def worker(
+    pool: asyncpg.Pool, memory: Client, org: str, stores: Stack, scripted: ScriptedSource
+) -> AsyncIterator[Harness]:
+    """A worker over the same org and source as the server's."""
+    redis = Redis.from_url(stores.environment["LIFTOS_REDIS_URL"])
+    scripted.answers = [pages([])]
+    yield Harness(
+        org=org,
+        source=scripted,
+        ledger=PostgresRunLedger(pool, SilentQueue()),
+        writer=MemoryEntryWriter(lambda _: memory),
+        pool=pool,
+        governor=RedisRateGovernor(redis),
+    )
+    await redis.aclose()
+
+
+def _start(connection: str, **fields: Any) -> pb.StartRunRequest:
+    return pb.StartRunRequest(parent=connection, request_id=str(uuid4()), **fields)
+
+
+async def test_a_run_is_started_once(
+    ingestion_client: ClientFactory, org: str, connection: str
+) -> None:
+    """The same request gives the same run; the same id with another payload is refused."""
+    client = ingestion_client(org)
+    request = _start(connection, account_ids=["7"])
+    first = (await client.StartRun(request)).run
+    assert (await client.StartRun(request)).run == first
+    assert first.state == run_pb2.RUN_STATE_PENDING
+    assert first.progress.total_count == 4, "two levels, the newest days and the restated ones"
+    assert [account.account_id for account in first.accounts] == ["7"]
+    request.account_ids.append("8")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await client.StartRun(request)
+    assert refusal_of(caught.value).reason == "ERROR_REASON_REQUEST_ID_REUSED"
+    again = (await client.StartRun(_start(connection, account_ids=["7"]))).run
+    assert again.state == run_pb2.RUN_STATE_SUCCEEDED, "its days are in hand already"
+    assert again.progress.total_count == 0
+
+
+async def test_a_run_is_followed_to_its_end(
+    ingestion_client: ClientFactory, org: str, connection: str, worker: Harness
+) -> None:
+    """WatchRun tells each change and ends with the run; its slices and sums can be listed."""
+    client = ingestion_client(org)
+    day = date(2026, 3, 2)
+    worker.source.answers = [pages([row("1", "5", day=day)])]
+    days = {"start_date": "2026-03-02", "end_date": "2026-03-02"}
+    run = (
+        await client.StartRun(
+            _start(connection, date_range=days, levels=["ENTRY_LEVEL_CAMPAIGN"], account_ids=["7"])
+        )
+    ).run
+    watch = client.WatchRun(pb.WatchRunRequest(name=run.name))
+    seen = aiter(watch)
+    assert (await anext(seen)).run == run
+    await worker.read_due()
+    states = [told.run.state async for told in seen]
+    assert states[-1] == run_pb2.RUN_STATE_SUCCEEDED
+    ended = (await client.GetRun(pb.GetRunRequest(name=run.name))).run
+    assert (ended.row_count, ended.upserted_count) == (1, 1)
+    assert ended.progress.succeeded_count == ended.progress.total_count == 1
+    listed = await client.ListSlices(
+        pb.ListSlicesRequest(parent=run.name, filter="state = COMMITTED")
+    )
+    assert [slice_.memory_slice[:5] for slice_ in listed.slices] == ["orgs/"]
+    none = await client.ListSlices(pb.ListSlicesRequest(parent=run.name, filter="state = FAILED"))
+    assert not none.slices
+
+
+async def test_runs_are_listed_in_pages(
+    ingestion_client: ClientFactory, org: str, connection: str
+) -> None:
+    """Newest first, each once; another org sees none."""
+    client = ingestion_client(org)
+    started = []
+    for back in range(3):
+        day = (date(2026, 3, 2) - timedelta(days=back)).isoformat()
+        request = _start(connection, date_range={"start_date": day, "end_date": day})
+        started.append((await client.StartRun(request)).run.name)
+    names: list[str] = []
+    token = ""
+    while True:
+        page = await client.ListRuns(
+            pb.ListRunsRequest(
+                parent=f"orgs/{org}",
+                page_size=1,
+                page_token=token,
+                filter=f'state = PENDING AND connection = "{connection}"',
+            )
+        )
+        names += [run.name for run in page.runs]
+        token = page.next_page_token
+        if not token:
+            break
+    assert names == started[::-1]
+    stranger = f"org-{secrets.token_hex(4)}"
+    other = await ingestion_client(stranger).ListRuns(pb.ListRunsRequest(parent=f"orgs/{stranger}"))
+    assert not other.runs
+    name = started[0].replace(org, stranger)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await ingestion_client(stranger).GetRun(pb.GetRunRequest(name=name))
+    assert refusal_of(caught.value).reason == "ERROR_REASON_RESOURCE_NOT_FOUND"
+
+
+async def test_a_run_is_cancelled(
+    ingestion_client: ClientFactory, org: str, connection: str
+) -> None:
+    """What waits is cancelled at once; a run that has ended cannot be."""
+    client = ingestion_client(org)
+    run = (await client.StartRun(_start(connection))).run
+    request = pb.CancelRunRequest(name=run.name, reason="not now", request_id=str(uuid4()))
+    cancelled = (await client.CancelRun(request)).run
+    assert cancelled.state == run_pb2.RUN_STATE_CANCELLED
+    assert (await client.CancelRun(request)).run == cancelled, "the same request, the same answer"
+    request.request_id = str(uuid4())
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await client.CancelRun(request)
+    refusal = refusal_of(caught.value)
+    assert refusal.reason == "ERROR_REASON_STATE_TRANSITION_INVALID"
+    assert refusal.metadata["state"] == "CANCELLED"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"account_ids": ["9"]}, "ERROR_REASON_FIELD_INVALID"),
+        ({"levels": ["ENTRY_LEVEL_FLOW"]}, "ERROR_REASON_FIELD_INVALID"),
+        (
+            {"date_range": {"start_date": "2026-03-03", "end_date": "2026-03-02"}},
+            "ERROR_REASON_FIELD_INVALID",
+        ),
+        (
+            {"date_range": {"start_date": "2016-03-03", "end_date": "2026-03-02"}},
+            "ERROR_REASON_FIELD_INVALID",
+        ),
+        ({"parent": "none"}, "ERROR_REASON_RESOURCE_NOT_FOUND"),
+    ],
+)
+async def test_bad_runs(
+    ingestion_client: ClientFactory,
+    org: str,
+    connection: str,
+    fields: dict[str, Any],
+    reason: str,
+) -> None:
+    """What cannot be read is refused with what can be, and nothing is started."""
+    client = ingestion_client(org)
+    parent = f"orgs/{org}/connections/{fields.pop('parent', 'shop')}"
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await client.StartRun(_start(parent, **fields))
+    assert refusal_of(caught.value).reason == reason
+    assert not (await client.ListRuns(pb.ListRunsRequest(parent=f"orgs/{org}"))).runs
