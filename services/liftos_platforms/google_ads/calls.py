@@ -75,7 +75,7 @@ def recorded_search(
             case FaultKind.ROW_REPEATED:
                 return call.endpoint == "search_stream" or bool(call.page_token)
             case FaultKind.ENUM_UNKNOWN:
-                return plan is not None and has_enum(plan)
+                return plan is not None and _has_enum(plan)
             case _:
                 return True
 
@@ -117,6 +117,6 @@ def recorded_call(
         outcome.status = outcome.status or "OK"
 
 
-def has_enum(plan: Plan) -> bool:
+def _has_enum(plan: Plan) -> bool:
     """Tell whether a query selects an enum of a resource."""
     return any(field.type is FieldType.ENUM for field in plan.attributes)
