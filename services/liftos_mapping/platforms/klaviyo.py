@@ -9,6 +9,9 @@ dated by the event: pass EVENT in the context, as these are different numbers of
 
 E-mail has no spend: `text_message_spend` is money for text messages only, so spend stays unset
 for e-mail and push even where Klaviyo fills in 0.
+
+E-mail that does not arrive has bounced, a text message has failed: `bounced_or_failed` counts
+both, while `bounced` is 0 for text messages.
 """
 
 from typing import Final
@@ -76,7 +79,7 @@ MAPPING: Final = PlatformMapping(
         _statistic("unique_opened", "integer@1", "opens_unique", "unique_opened"),
         _statistic("clicked", "integer@1", "clicks", "clicked"),
         _statistic("unique_clicked", "integer@1", "clicks_unique", "unique_clicked"),
-        _statistic("bounced", "integer@1", "bounced"),
+        _statistic("bounced", "integer@1", "bounced_or_failed", "bounced"),
         _statistic("spam_complaints", "integer@1", "spam_complaints"),
         _statistic("unsubscribed", "integer@1", "unsubscribes", "unsubscribed"),
         _statistic("conversions_micros", "decimal_to_micros@1", "conversions"),

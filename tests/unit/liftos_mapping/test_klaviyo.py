@@ -81,6 +81,14 @@ def test_every_statistic_has_its_column(klaviyo_row: dict[str, Any]) -> None:
     assert transform("klaviyo", [klaviyo_row], CONTEXT).unmapped_fields == ("statistics.open_rate",)
 
 
+def test_a_text_message_that_fails_counts_as_bounced(klaviyo_row: dict[str, Any]) -> None:
+    """Text messages fail and never bounce; what did not arrive is one column for all channels."""
+    klaviyo_row["groupings"]["send_channel"] = "sms"
+    klaviyo_row["statistics"] = {"bounced": 0.0, "failed": 8.0, "bounced_or_failed": 8.0}
+    [got] = entries(klaviyo_row)
+    assert got["bounced"] == 8
+
+
 def test_the_golden_figures_in_a_flat_row() -> None:
     """15000 delivered, 4500 opened and 675 clicked of an already flattened row."""
     row = {
