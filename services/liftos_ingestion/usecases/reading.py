@@ -26,7 +26,7 @@ from liftos_ingestion.domain.failures import (
     ReadingError,
 )
 from liftos_ingestion.domain.rate_limits import Limit, Observation, Priority, Renewal
-from liftos_ingestion.quota_ports import Admitted, RateGovernor
+from liftos_ingestion.quota_ports import Admitted, Parked, RateGovernor
 from liftos_ingestion.run_ports import (
     DeadLetter,
     EntryWriter,
@@ -59,13 +59,6 @@ _OUTAGE_SECONDS: Final = 10.0
 _PATIENCE_SECONDS: Final = 70.0
 """How long a reading that has begun waits for a limit: a little over a window of one minute. One
 that gave up each time would begin anew, and never end where it needs more than a window holds."""
-
-_BURST_SECONDS: Final = 5.0
-"""How long a call waits for room within its reading; for longer the slice is parked.
-
-Limits of a second hold for a few calls in a row, and a slice that went back for each of them would
-make the same first calls for ever.
-"""
 
 _BACKOFF: Final = Backoff(base_seconds=2.0, maximum_seconds=600.0)
 
@@ -418,11 +411,11 @@ class GovernedGate:
         return Usage(self._calls, self._bytes)
 
     async def enter(self, limits: Sequence[Limit], *, is_poll: bool = False) -> None:
-        """Ask for leave for one call, and wait where it is a matter of seconds."""
+        """Ask for leave for one call; wait for it a while once others were made."""
         waited = 0.0
         while isinstance(answer := await self._admit(limits), Parked):
             waited += answer.wait_seconds
-            if waited > _BURST_SECONDS:
+            if not self._calls or waited > _PATIENCE_SECONDS:
                 raise NotReadyError(answer.reason, seconds=answer.wait_seconds, quota=True)
             await asyncio.sleep(answer.wait_seconds)
         if any(limit.renewal is Renewal.LEASED for limit in limits):
@@ -430,9 +423,7 @@ class GovernedGate:
         self._calls += not is_poll
 
     async def _admit(self, limits: Sequence[Limit]) -> Admitted | Parked:
-        return await self._governor.admit(
-            limits, caller=self._held.slice.hex, priority=Priority(self._held.priority)
-        )
+        return await self._governor.admit(limits, caller=self._caller, priority=self._priority)
 
     async def observe(self, observations: Sequence[Observation]) -> None:
         """Tell what the platform said of its limits."""
