@@ -275,6 +275,7 @@ class KlaviyoEndpoint(StrEnum):
     FLOWS = "GET /api/flows"
     FLOW_ACTIONS = "GET /api/flows/{id}/flow-actions"
     METRICS = "GET /api/metrics"
+    MAPPED_METRICS = "GET /api/mapped-metrics/{id}"
     EVENTS = "GET /api/events"
     METRIC_AGGREGATES = "POST /api/metric-aggregates"
     CAMPAIGN_VALUES_REPORTS = "POST /api/campaign-values-reports"
@@ -299,6 +300,7 @@ KLAVIYO_RATES: Final[Mapping[KlaviyoEndpoint, KlaviyoRates]] = MappingProxyType(
         KlaviyoEndpoint.FLOWS: KlaviyoRates(3, 60),
         KlaviyoEndpoint.FLOW_ACTIONS: KlaviyoRates(3, 60),
         KlaviyoEndpoint.METRICS: KlaviyoRates(10, 150),
+        KlaviyoEndpoint.MAPPED_METRICS: KlaviyoRates(3, 60),
         KlaviyoEndpoint.EVENTS: KlaviyoRates(350, 3500),
         KlaviyoEndpoint.METRIC_AGGREGATES: KlaviyoRates(3, 60),
         KlaviyoEndpoint.CAMPAIGN_VALUES_REPORTS: KlaviyoRates(1, 2, 225),
