@@ -7,6 +7,10 @@ conversions measured. Nothing is filled with zeros here.
 
 `purchase`, `omni_purchase` and `offsite_conversion.fb_pixel_purchase` report the same sales; one is
 chosen by priority. All of them stay readable in `actions`, with the windows beside the default.
+
+Each ad set credits conversions by its own `attribution_setting`, which can be changed and of which
+a campaign has several. It is not what tells two rows of an object and a day apart, so it is no
+`attribution_key`: an empty one says that the platform's own setting decided.
 """
 
 from typing import Final
@@ -58,7 +62,7 @@ _ASSET_BREAKDOWNS: Final = (
 
 MAPPING: Final = PlatformMapping(
     platform="meta",
-    version=1,
+    version=2,
     date_basis="INTERACTION",
     levels=(
         LevelRule("AD", "ad_id"),
@@ -71,7 +75,6 @@ MAPPING: Final = PlatformMapping(
         ColumnRule("campaign_id", ("campaign_id",), "text_id@1"),
         ColumnRule("ad_group_id", ("adset_id",), "text_id@1"),
         ColumnRule("ad_id", ("ad_id",), "text_id@1"),
-        ColumnRule("attribution_key", ("attribution_setting",), "text@1"),
         ColumnRule("account_name", ("account_name",), "text@1"),
         ColumnRule("campaign_name", ("campaign_name",), "text@1"),
         ColumnRule("ad_group_name", ("adset_name",), "text@1"),

@@ -42,7 +42,7 @@ def test_the_composed_row(meta_row: dict[str, Any]) -> None:
     result = transform("meta", [meta_row])
     assert result.errors == ()
     assert result.source_index == [0]
-    assert result.unmapped_fields == ("purchase_roas",)
+    assert result.unmapped_fields == ("attribution_setting", "purchase_roas")
     assert result.table.schema == ENTRY_SCHEMA
     [got] = result.table.to_pylist()
     actions = got.pop("actions")
@@ -55,7 +55,6 @@ def test_the_composed_row(meta_row: dict[str, Any]) -> None:
         "campaign_name": "Autumn",
         "ad_group_id": "3001",
         "ad_id": "4001",
-        "attribution_key": "7d_click_1d_view",
         "date_basis": "INTERACTION",
         "currency_code": "EUR",
         "spend_micros": 53_390_000,

@@ -109,7 +109,7 @@ def test_the_context_stands_in_and_decides(meta_row: dict[str, Any]) -> None:
     [got] = transform("meta", [meta_row], context).table.to_pylist()
     assert got["account_name"] == "Shop"
     assert got["time_zone"] == "Europe/Paris"
-    assert got["attribution_key"] == "7d_click_1d_view"
+    assert got["attribution_key"] == "other"
     assert got["date"] == dt.date(2026, 11, 1)
     assert got["final"] is True
 
