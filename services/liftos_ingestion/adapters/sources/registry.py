@@ -12,5 +12,14 @@ def built_in_sources(settings: IngestionSettings) -> Mapping[str, PlatformSource
     Each is loaded here and not at the top of the file, since the messages of some platforms take
     most of a second to load.
     """
-    del settings
-    return {}
+    from liftos_ingestion.adapters.sources.meta import MetaSource  # noqa: PLC0415
+
+    sources: tuple[PlatformSource, ...] = (
+        MetaSource(
+            settings.meta_url,
+            settings.meta_version,
+            settings.meta_version_end_date,
+            settings.platform_timeout_seconds,
+        ),
+    )
+    return {source.platform: source for source in sources}

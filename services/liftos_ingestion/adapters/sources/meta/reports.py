@@ -1,0 +1,389 @@
+"""Reports that Meta makes in the background: asked for, waited for, read, and cut smaller.
+
+A report is one run, or several where one day is too much for one. Each run is a `Part`: all
+campaigns but some, or only some. Whatever is cut, exactly one part is of the first kind, so that
+no campaign is left out, not even one that nobody knew of when the parts were made.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from liftos_ingestion.adapters.sources.meta.client import ListPage, MetaClient
+from liftos_ingestion.adapters.sources.meta.errors import (
+    MetaError,
+    Remedy,
+    classified,
+    malformed,
+    run_error,
+)
+from liftos_ingestion.domain.failures import ErrorClass, Failure, NotReadyError, ReadingError
+from liftos_ingestion.domain.platform_limits import meta_jobs
+from liftos_ingestion.domain.rate_limits import Limit
+from liftos_ingestion.source_ports import PlatformJob, ReadRequest
+from liftos_kit.core.clock import Clock
+
+FIRST_WAIT_SECONDS: Final = 2.0
+LONGEST_WAIT_SECONDS: Final = 60.0
+
+VISIBLE_SECONDS: Final = 120.0
+"""How long a new run may be unknown to Meta's other servers."""
+
+START_SECONDS: Final = 30 * 60.0
+"""How long a run may be at 0 %."""
+
+FINISH_SECONDS: Final = 4 * 60 * 60.0
+"""How long a run may take, the time in which its rows are not ready yet included."""
+
+STALE_SECONDS: Final = 6 * 60 * 60.0
+"""Older runs are made again: their rows are those of the moment at which they were made."""
+
+WINDOWS: Final = ("1d_click", "7d_click", "28d_click", "1d_view", "1d_ev")
+"""Attribution windows that Meta still answers, beside each ad set's own."""
+
+_LEVELS: Final[Mapping[str, str]] = {
+    "ACCOUNT": "account",
+    "CAMPAIGN": "campaign",
+    "AD_GROUP": "adset",
+    "AD": "ad",
+}
+_FIELDS: Final[Mapping[str, str]] = {
+    "account_id": "ACCOUNT",
+    "account_name": "ACCOUNT",
+    "account_currency": "ACCOUNT",
+    "campaign_id": "CAMPAIGN",
+    "campaign_name": "CAMPAIGN",
+    "adset_id": "AD_GROUP",
+    "adset_name": "AD_GROUP",
+    "ad_id": "AD",
+    "ad_name": "AD",
+    "objective": "CAMPAIGN",
+    "optimization_goal": "AD_GROUP",
+    "attribution_setting": "ACCOUNT",
+    "date_start": "ACCOUNT",
+    "date_stop": "ACCOUNT",
+    "spend": "ACCOUNT",
+    "impressions": "ACCOUNT",
+    "reach": "ACCOUNT",
+    "frequency": "ACCOUNT",
+    "clicks": "ACCOUNT",
+    "inline_link_clicks": "ACCOUNT",
+    "outbound_clicks": "ACCOUNT",
+    "unique_clicks": "ACCOUNT",
+    "actions": "ACCOUNT",
+    "action_values": "ACCOUNT",
+    "purchase_roas": "ACCOUNT",
+    "video_play_actions": "ACCOUNT",
+    "video_thruplay_watched_actions": "ACCOUNT",
+    "video_p25_watched_actions": "ACCOUNT",
+    "video_p50_watched_actions": "ACCOUNT",
+    "video_p75_watched_actions": "ACCOUNT",
+    "video_p100_watched_actions": "ACCOUNT",
+}
+"""Fields that are asked for, and the level from which on Meta has them."""
+
+_CAMPAIGN_STATES: Final = ("ACTIVE", "PAUSED", "ARCHIVED", "DELETED", "IN_PROCESS", "WITH_ISSUES")
+STATES: Final[Mapping[str, Sequence[str]]] = {
+    "CAMPAIGN": _CAMPAIGN_STATES,
+    "AD_GROUP": (*_CAMPAIGN_STATES, "CAMPAIGN_PAUSED"),
+    "AD": (
+        *_CAMPAIGN_STATES,
+        "CAMPAIGN_PAUSED",
+        "ADSET_PAUSED",
+        "DISAPPROVED",
+        "PENDING_BILLING_INFO",
+        "PENDING_REVIEW",
+        "PREAPPROVED",
+    ),
+}
+"""Every `effective_status`; what is not named is left out by Meta."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One run of a report.
+
+    Attributes:
+        run_id: Meta's id; empty until it is asked for.
+        start_time: When it was asked for, in seconds since 1970.
+        campaign_ids: Only these campaigns, or all but these.
+        is_rest: Whether it is all but these.
+    """
+
+    run_id: str = ""
+    start_time: float = 0.0
+    campaign_ids: tuple[str, ...] = ()
+    is_rest: bool = True
+
+    def has(self, campaign_id: str) -> bool:
+        """Whether the rows of a campaign are in it."""
+        return (campaign_id in self.campaign_ids) is not self.is_rest
+
+    def halves(self, campaign_ids: Sequence[str]) -> "tuple[Part, Part] | None":
+        """Cut it in two that together hold the same; None where it holds one campaign at most.
+
+        Args:
+            campaign_ids: Campaigns of the account that have rows.
+        """
+        members = [it for it in campaign_ids if self.has(it)]
+        if len(members) < 2:
+            return None
+        first, second = members[: len(members) // 2], members[len(members) // 2 :]
+        if self.is_rest:
+            second = [*self.campaign_ids, *first]
+        return (
+            Part(campaign_ids=tuple(first), is_rest=False),
+            Part(campaign_ids=tuple(second), is_rest=self.is_rest),
+        )
+
+
+def job_of(parts: Sequence[Part]) -> PlatformJob:
+    """Return what is kept of a report, to go on with it after a crash."""
+    state = [
+        {
+            "run_id": part.run_id,
+            "start_time": part.start_time,
+            "campaign_ids": list(part.campaign_ids),
+            "is_rest": part.is_rest,
+        }
+        for part in parts
+    ]
+    return PlatformJob(",".join(part.run_id for part in parts if part.run_id), {"parts": state})
+
+
+def parts_of(job: PlatformJob | None) -> list[Part]:
+    """Return the parts of a report that was kept; a whole new one where it cannot be read."""
+    kept = job.state.get("parts") if job is not None else None
+    if not isinstance(kept, list):
+        return [Part()]
+    try:
+        parts = [
+            Part(
+                run_id=str(it["run_id"]),
+                start_time=float(it["start_time"]),
+                campaign_ids=tuple(map(str, it["campaign_ids"])),
+                is_rest=bool(it["is_rest"]),
+            )
+            for it in kept
+        ]
+    except (KeyError, TypeError, ValueError):
+        return [Part()]
+    return parts or [Part()]
+
+
+class _RunEndedError(Exception):
+    """A run will not give rows any more.
+
+    Attributes:
+        error: Why.
+    """
+
+    def __init__(self, error: ReadingError) -> None:
+        super().__init__(str(error))
+        self.error: Final = error
+
+
+class Report:
+    """One report on its way from being asked for to its rows.
+
+    Args:
+        client: The Graph API.
+        request: What it is about.
+        job: What was kept of it; None for a new one.
+        org: Whose limits it falls under.
+        clock: Now.
+    """
+
+    def __init__(
+        self,
+        client: MetaClient,
+        request: ReadRequest,
+        job: PlatformJob | None,
+        *,
+        org: str,
+        clock: Clock,
+    ) -> None:
+        self._client = client
+        self._request = request
+        self._account_id = request.account.account_id
+        self._clock = clock
+        self._parts = parts_of(job)
+        # Taken with the first call, and kept until the reading ends.
+        self._place: tuple[Limit, ...] = (meta_jobs(org, account_id=self._account_id),)
+
+    async def read(self) -> AsyncIterator[ListPage | PlatformJob]:
+        """Yield what is to be kept of it and, once all of it is made, its pages.
+
+        Raises:
+            NotReadyError: It is being made, or a limit is reached.
+            ReadingError: It cannot be made. TOO_LARGE: in no piece that can be cut.
+        """
+        parts = self._parts
+        new = 0
+        for place, part in enumerate(parts):
+            if part.run_id and self._age_seconds(part) < STALE_SECONDS:
+                continue
+            try:
+                parts[place] = await self._asked_for(part)
+            except MetaError as error:
+                trouble = await self._after(place, error)
+                yield job_of(parts)
+                raise trouble from error
+            yield job_of(parts)
+            new += 1
+        if new:
+            raise NotReadyError("Meta makes the report", seconds=FIRST_WAIT_SECONDS)
+        for place, part in enumerate(parts):
+            try:
+                await self._wait_for(part)
+            except _RunEndedError as ended:
+                trouble = await self._after(place, ended.error)
+                yield job_of(parts)
+                raise trouble from ended
+        for place, part in enumerate(parts):
+            try:
+                async for page in self._client.pages(
+                    f"{part.run_id}/insights", account_id=self._account_id, limits=self._taken()
+                ):
+                    yield page
+            except ReadingError as error:
+                trouble = await self._after_results(place, error)
+                yield job_of(parts)
+                raise trouble from error
+
+    async def _asked_for(self, part: Part) -> Part:
+        answer = await self._client.post(
+            f"act_{self._account_id}/insights",
+            report_form(self._request, part),
+            account_id=self._account_id,
+            limits=self._taken(),
+        )
+        run_id = answer.get("report_run_id")
+        if not isinstance(run_id, str) or not run_id.isalnum():
+            raise malformed("a report without its id")
+        return replace(part, run_id=run_id, start_time=self._clock.now().timestamp())
+
+    async def _wait_for(self, part: Part) -> None:
+        """Return once a run is done.
+
+        Raises:
+            NotReadyError: It is not.
+            _RunEndedError: It never will be.
+        """
+        age = self._age_seconds(part)
+        wait = min(LONGEST_WAIT_SECONDS, max(FIRST_WAIT_SECONDS, age / 2))
+        try:
+            run = await self._client.get(
+                part.run_id, account_id=self._account_id, limits=self._taken(), is_poll=True
+            )
+        except MetaError as error:
+            if error.remedy is not Remedy.LOOK_AGAIN:
+                raise
+            if age < VISIBLE_SECONDS:
+                raise NotReadyError("Meta does not show the report yet", seconds=wait) from error
+            raise _RunEndedError(_lost(error)) from error
+        status, percent = run.get("async_status"), run.get("async_percent_completion")
+        match status:
+            case "Job Completed":
+                return
+            case "Job Failed":
+                raise _RunEndedError(classified(run_error(run)))
+            case "Job Skipped":
+                raise _RunEndedError(_given_up("Meta skipped the report"))
+        has_begun = status != "Job Not Started" or percent not in (0, None)
+        if age >= (FINISH_SECONDS if has_begun else START_SECONDS):
+            where = f"{percent} %" if has_begun else "its beginning"
+            raise _RunEndedError(_given_up(f"The report is stuck at {where}"))
+        raise NotReadyError(f"Meta makes the report ({percent} %)", seconds=wait)
+
+    async def _after_results(self, place: int, error: ReadingError) -> Exception:
+        """Return what follows from an error of a run's rows."""
+        remedy = error.remedy if isinstance(error, MetaError) else Remedy.NONE
+        if remedy is Remedy.WAIT and self._age_seconds(self._parts[place]) < FINISH_SECONDS:
+            return NotReadyError("Meta has not yet stored the report", seconds=FIRST_WAIT_SECONDS)
+        if remedy is Remedy.LOOK_AGAIN:
+            return await self._after(place, _lost(error))
+        if remedy is Remedy.WAIT or error.failure.error_class is ErrorClass.TOO_LARGE:
+            return await self._after(place, error)
+        # The run is as good as before, and is read again.
+        return error
+
+    async def _after(self, place: int, error: ReadingError) -> Exception:
+        """Return what follows from a run that ended, or that could not be asked for.
+
+        A day that is too large is cut in two by its campaigns; days are cut by the caller.
+        """
+        part = self._parts[place]
+        self._parts[place] = replace(part, run_id="")
+        is_cut_here = self._request.day_count == 1 and self._request.level != "ACCOUNT"
+        if error.failure.error_class is not ErrorClass.TOO_LARGE or not is_cut_here:
+            return error
+        halves = part.halves(await self._campaigns())
+        if halves is None:
+            return error
+        self._parts[place : place + 1] = halves
+        return NotReadyError("The report is cut in two", seconds=0.0)
+
+    async def _campaigns(self) -> Sequence[str]:
+        """Return the campaigns that have rows, from a small report that is answered at once."""
+        params = {
+            "level": "campaign",
+            "fields": "campaign_id",
+            "time_range": _time_range(self._request),
+        }
+        found: dict[str, None] = {}
+        async for page in self._client.pages(
+            f"act_{self._account_id}/insights", account_id=self._account_id, params=params
+        ):
+            found.update((str(it["campaign_id"]), None) for it in page.items if "campaign_id" in it)
+        return tuple(found)
+
+    def _taken(self) -> tuple[Limit, ...]:
+        taken, self._place = self._place, ()
+        return taken
+
+    def _age_seconds(self, part: Part) -> float:
+        return max(0.0, self._clock.now().timestamp() - part.start_time)
+
+
+def report_form(request: ReadRequest, part: Part) -> Mapping[str, str]:
+    """Return the parameters of a report, or of one of its parts."""
+    levels = tuple(_LEVELS)
+    depth = levels.index(request.level)
+    fields = [name for name, level in _FIELDS.items() if levels.index(level) <= depth]
+    form = {
+        "level": _LEVELS[request.level],
+        "fields": ",".join(fields),
+        "time_range": _time_range(request),
+        "time_increment": "1",
+        "action_attribution_windows": json.dumps(WINDOWS),
+    }
+    filters: list[Mapping[str, object]] = []
+    if request.level in {"AD_GROUP", "AD"}:
+        # Without it Meta leaves out what is archived or deleted, and with it their spend.
+        name = f"{_LEVELS[request.level]}.effective_status"
+        filters.append({"field": name, "operator": "IN", "value": STATES[request.level]})
+    if part.campaign_ids:
+        operator = "NOT_IN" if part.is_rest else "IN"
+        filters.append({"field": "campaign.id", "operator": operator, "value": part.campaign_ids})
+    return {**form, "filtering": json.dumps(filters)} if filters else form
+
+
+def _time_range(request: ReadRequest) -> str:
+    return json.dumps(
+        {"since": request.start_date.isoformat(), "until": request.end_date.isoformat()}
+    )
+
+
+def _given_up(message: str) -> ReadingError:
+    return ReadingError(Failure(ErrorClass.TRANSIENT, f"{message}; it is asked for again."))
+
+
+def _lost(error: ReadingError) -> ReadingError:
+    failure = replace(
+        error.failure,
+        error_class=ErrorClass.TRANSIENT,
+        message="Meta no longer has the report; it is asked for again.",
+    )
+    return ReadingError(failure)
