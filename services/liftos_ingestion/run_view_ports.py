@@ -48,10 +48,21 @@ class RunViews(Protocol):
 
     async def cancel(
         self, org: str, run: UUID, reason: str, repeatable: Repeatable[Row] | None
-    ) -> Row | None:
-        """Cancel a run and return it; None where it has ended, or does not exist.
+    ) -> Row:
+        """Cancel a run and return it.
 
         Raises:
             AnsweredBeforeError: The same request was done before.
+            NotFoundError: There is none.
             RequestIdReusedError: Another request was.
+            StateTransitionError: It has ended, or is being cancelled.
         """
+
+
+class RunHistory(Protocol):
+    """What earlier runs tell about those to come."""
+
+    async def rows_a_day(
+        self, org: str, platform: str
+    ) -> Mapping[tuple[str, str, str, str], float]:
+        """Return how many rows a day had lately, by account, level, attribution and date basis."""

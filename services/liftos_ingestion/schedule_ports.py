@@ -1,6 +1,6 @@
 """Schedules: as they are kept, and as the clock sees them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,6 +9,9 @@ from typing import Protocol
 from uuid import UUID
 
 from liftos_ingestion.run_ports import NewRun
+from liftos_kit.core.filters import Filter
+from liftos_kit.core.paging import JsonValue
+from liftos_kit.core.repeatable import Repeatable
 
 
 class OverlapPolicy(IntEnum):
@@ -104,3 +107,61 @@ class ScheduleClock(Protocol):
 
     def tick(self, org: str, schedule: str) -> AbstractAsyncContextManager[Tick | None]:
         """Lock a schedule; None where another worker has it, or it is gone or paused."""
+
+
+class ScheduleStore(Protocol):
+    """Schedules of an org, as people change them. Each change is one transaction."""
+
+    async def create(
+        self,
+        org: str,
+        schedule: str,
+        spec: ScheduleSpec,
+        repeatable: Repeatable[StoredSchedule] | None,
+    ) -> StoredSchedule:
+        """Store a schedule that fires from now on.
+
+        Raises:
+            AlreadyExistsError: The id is taken.
+            AnsweredBeforeError: The same request was done before.
+            NotFoundError: Its connection does not exist.
+            RequestIdReusedError: Another request was.
+        """
+
+    async def change(
+        self,
+        org: str,
+        schedule: str,
+        change: Callable[[StoredSchedule], ScheduleSpec],
+        repeatable: Repeatable[StoredSchedule] | None,
+    ) -> StoredSchedule:
+        """Store what `change` makes of a schedule.
+
+        Raises:
+            AnsweredBeforeError: The same request was done before.
+            NotFoundError: There is none, or its connection does not exist.
+            RequestIdReusedError: Another request was.
+        """
+
+    async def delete(
+        self,
+        org: str,
+        schedule: str,
+        check: Callable[[StoredSchedule], None],
+        repeatable: Repeatable[None] | None,
+    ) -> None:
+        """Remove a schedule that passes a check.
+
+        Raises:
+            AnsweredBeforeError: The same request was done before.
+            NotFoundError: There is none.
+            RequestIdReusedError: Another request was.
+        """
+
+    async def get(self, org: str, schedule: str) -> StoredSchedule | None:
+        """Return a schedule; None where there is none."""
+
+    async def list_page(
+        self, org: str, *, where: Filter | None, cursor: JsonValue, limit: int
+    ) -> tuple[Sequence[StoredSchedule], JsonValue]:
+        """Return schedules by id, and the cursor of the next page; None at the end."""

@@ -11,12 +11,18 @@ from liftos_ingestion.adapters.postgres.connections import PostgresConnections
 from liftos_ingestion.adapters.postgres.database import SCHEMA, SCHEMA_VERSION
 from liftos_ingestion.adapters.postgres.run_views import PostgresRunViews
 from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
+from liftos_ingestion.adapters.postgres.schedules import PostgresScheduleStore
+from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
 from liftos_ingestion.adapters.sources.registry import built_in_sources
 from liftos_ingestion.servicer.runs import RunsServicer
+from liftos_ingestion.servicer.schedules import SchedulesServicer
 from liftos_ingestion.settings import IngestionSettings
 from liftos_ingestion.source_ports import PlatformSource
+from liftos_ingestion.usecases.backfills import Backfills
 from liftos_ingestion.usecases.planning import Planning
+from liftos_ingestion.usecases.quotas import Quotas
 from liftos_ingestion.usecases.runs import Runs
+from liftos_ingestion.usecases.schedules import Schedules
 from liftos_kit import postgres
 from liftos_kit.core.clock import SystemClock
 from liftos_kit.core.paging import PageTokens
@@ -78,10 +84,16 @@ async def open_services(
     page_tokens = PageTokens(settings.page_token_key)
     jobs = PostgresJobQueue(pool, schema=SCHEMA, url=postgres_url)
     ledger = PostgresRunLedger(pool, jobs)
-    planning = Planning(PostgresConnections(pool), sources, clock)
+    connections = PostgresConnections(pool)
+    views = PostgresRunViews(pool, ledger)
+    planning = Planning(connections, sources, clock)
     parts = [
-        RunsServicer(
-            runs=Runs(PostgresRunViews(pool, ledger), planning, clock), page_tokens=page_tokens
+        RunsServicer(runs=Runs(views, planning, clock), page_tokens=page_tokens),
+        SchedulesServicer(
+            schedules=Schedules(PostgresScheduleStore(pool), clock),
+            backfills=Backfills(connections, views, planning, sources, clock),
+            quotas=Quotas(RedisRateGovernor(redis), sources),
+            page_tokens=page_tokens,
         ),
     ]
     served = {name for part in parts for name in dir(part)}

@@ -36,6 +36,9 @@ class Capabilities:
         totals: Whether the level ACCOUNT is the platform's own total of the levels below.
         api_version: Version that is asked for; empty where there are none.
         api_version_end_date: First day on which that version may be gone; None where unknown.
+        rows_per_call: Rows that one call answers, at most.
+        setup_calls: Calls of a reading beside those for its rows, job polls apart.
+        seconds_per_call: How far apart calls are on the whole, within the platform's limits.
     """
 
     levels: tuple[str, ...]
@@ -46,6 +49,13 @@ class Capabilities:
     totals: bool
     api_version: str = ""
     api_version_end_date: date | None = None
+    rows_per_call: int = 10_000
+    setup_calls: int = 0
+    seconds_per_call: float = 1.0
+
+    def calls(self, row_count: int) -> int:
+        """Return how many calls a reading of so many rows takes, at least."""
+        return self.setup_calls + max(1, -(-row_count // self.rows_per_call))
 
 
 @dataclass(frozen=True, slots=True)

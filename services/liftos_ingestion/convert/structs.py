@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, overload
 
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct, Value
@@ -44,6 +44,10 @@ def struct_of(values: Mapping[str, object]) -> Struct:
     return json_format.ParseDict(dict(values), Struct())
 
 
+@overload
+def timestamp(time: datetime) -> Timestamp: ...
+@overload
+def timestamp(time: datetime | None) -> Timestamp | None: ...
 def timestamp(time: datetime | None) -> Timestamp | None:
     """Return the message of a moment; None, which leaves a field unset, for none."""
     if time is None:

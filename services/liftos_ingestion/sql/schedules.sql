@@ -20,3 +20,32 @@ where org = :org and schedule = :schedule;
 -- name: buffered!
 update schedules set due_after = greatest(due_after, :fire_time), buffered_fire_time = :fire_time
 where org = :org and schedule = :schedule;
+
+-- name: insert_schedule^
+insert into schedules (org, schedule, display_name, connection, account_ids, levels, cron, time_zone, lookback_days,
+                       overlap_policy, catchup_seconds, paused, due_after)
+values (:org, :schedule, :display_name, :connection, :account_ids, :levels, :cron, :time_zone, :lookback_days,
+        :overlap_policy, :catchup_seconds, :paused, now())
+on conflict do nothing
+returning *;
+
+-- name: lock_for_change^
+select * from schedules where org = :org and schedule = :schedule for update;
+
+-- name: update_schedule^
+-- What has fired while it was paused, or by its earlier clock, is not made up for.
+update schedules
+set display_name = :display_name, connection = :connection, account_ids = :account_ids, levels = :levels,
+    cron = :cron, time_zone = :time_zone, lookback_days = :lookback_days, overlap_policy = :overlap_policy,
+    catchup_seconds = :catchup_seconds, paused = :paused, revision = revision + 1, update_time = now(),
+    due_after = case when paused and not :paused or cron <> :cron or time_zone <> :time_zone then now()
+                else due_after end,
+    buffered_fire_time = case when :paused then null else buffered_fire_time end
+where org = :org and schedule = :schedule
+returning *;
+
+-- name: get_schedule^
+select * from schedules where org = :org and schedule = :schedule;
+
+-- name: delete_schedule!
+delete from schedules where org = :org and schedule = :schedule;

@@ -9,7 +9,7 @@ from liftos_ingestion.run_ports import RunState
 from liftos_ingestion.run_view_ports import Page, Row, RunViews
 from liftos_ingestion.usecases.planning import Planning, RunRequest
 from liftos_kit.core.clock import Clock
-from liftos_kit.core.errors import InvalidFieldsError, NotFoundError, StateTransitionError
+from liftos_kit.core.errors import InvalidFieldsError, NotFoundError
 from liftos_kit.core.filters import Filter
 from liftos_kit.core.paging import JsonValue
 from liftos_kit.core.repeatable import AnsweredBeforeError, Repeatable
@@ -78,17 +78,9 @@ class Runs:
             StateTransitionError: It has ended, or is being cancelled.
         """
         try:
-            cancelled = await self._views.cancel(org, run, reason, repeatable)
+            return await self._views.cancel(org, run, reason, repeatable)
         except AnsweredBeforeError as answered:
             return answered.response
-        if cancelled is None:
-            state = RunState((await self.get(org, run))["state"])
-            raise StateTransitionError(
-                f"orgs/{org}/runs/{run.hex}",
-                state=state.name,
-                allowed_states=[RunState.PENDING.name, RunState.RUNNING.name],
-            )
-        return cancelled
 
     async def watch(self, org: str, run: UUID) -> AsyncIterator[Row]:
         """Yield a run at each change and at least every 15 s, until it has ended.

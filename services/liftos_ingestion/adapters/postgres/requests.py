@@ -1,12 +1,16 @@
 """Requests that can be repeated, and the answers that they were given."""
 
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 from uuid import UUID
 
 import asyncpg
 
 from liftos_kit import postgres
 from liftos_kit.core.errors import RequestIdReusedError
+from liftos_kit.core.repeatable import Repeatable
+
+Result = TypeVar("Result")
 
 _SQL: Final = postgres.load_queries("liftos_ingestion", "sql/requests.sql")
 
@@ -45,6 +49,30 @@ class PostgresWrite:
             request_id=request_id,
             response=response,
         )
+
+
+async def once(
+    pool: asyncpg.Pool,
+    org: str,
+    repeatable: Repeatable[Result] | None,
+    act: Callable[[asyncpg.Connection], Awaitable[Result]],
+) -> Result:
+    """Do something in one transaction, and for a request with an id once.
+
+    What `act` raises rolls all of it back, the claim of the id too.
+
+    Raises:
+        AnsweredBeforeError: The same request was done before.
+        RequestIdReusedError: Another request was.
+    """
+    async with postgres.transaction(pool, org=org) as connection:
+        write = PostgresWrite(connection, org)
+        if repeatable is not None:
+            await repeatable.recall(write)
+        result = await act(connection)
+        if repeatable is not None:
+            await repeatable.remember(write, result)
+    return result
 
 
 async def find_answer(

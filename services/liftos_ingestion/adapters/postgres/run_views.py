@@ -1,13 +1,14 @@
 """Runs as rows; see `liftos_ingestion.run_view_ports.RunViews`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID, uuid4
 
 import asyncpg
 
+from liftos_ingestion.adapters.postgres.database import basis_word, level_word
 from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page
-from liftos_ingestion.adapters.postgres.requests import PostgresWrite
+from liftos_ingestion.adapters.postgres.requests import once
 from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
 from liftos_ingestion.domain.run_filters import (
     RECONCILIATION_STATES,
@@ -15,9 +16,10 @@ from liftos_ingestion.domain.run_filters import (
     RUN_STATES,
     SLICE_STATES,
 )
-from liftos_ingestion.run_ports import NewRun
+from liftos_ingestion.run_ports import NewRun, RunState
 from liftos_ingestion.run_view_ports import Page, Row
 from liftos_kit import postgres
+from liftos_kit.core.errors import NotFoundError, StateTransitionError
 from liftos_kit.core.filters import Filter
 from liftos_kit.core.paging import JsonValue
 from liftos_kit.core.repeatable import Repeatable
@@ -60,6 +62,14 @@ select account_id, count(*) as total_count,
        (array_agg(error order by end_time desc nulls first)
            filter (where error is not null))[1] as error
 from run_slices where org = $1 and run = $2 group by account_id order by account_id
+"""
+
+_ROWS_A_DAY: Final = """/* rows_a_day */
+select account_id, level, attribution_key, date_basis,
+       (sum(row_count) / sum(end_date - start_date + 1))::float8 as rows_a_day
+from run_slices
+where org = $1 and platform = $2 and state in (4, 5) and end_time > now() - interval '30 days'
+group by account_id, level, attribution_key, date_basis
 """
 
 _RUNS: Final = Listing(
@@ -158,32 +168,45 @@ class PostgresRunViews:
     async def start(self, org: str, run: NewRun, repeatable: Repeatable[Row] | None) -> Row:
         """Start a run and return it."""
         run_id = uuid4()
-        async with postgres.transaction(self._pool, org=org) as connection:
-            write = PostgresWrite(connection, org)
-            if repeatable is not None:
-                await repeatable.recall(write)
+
+        async def started(connection: asyncpg.Connection) -> Row:
             await self._ledger.start_in(connection, org, run_id, run)
-            started = await _get(connection, org, run_id)
-            assert started is not None, "just stored"
-            if repeatable is not None:
-                await repeatable.remember(write, started)
-        return started
+            return await _known(connection, org, run_id)
+
+        return await once(self._pool, org, repeatable, started)
 
     async def cancel(
         self, org: str, run: UUID, reason: str, repeatable: Repeatable[Row] | None
-    ) -> Row | None:
+    ) -> Row:
         """Cancel a run and return it."""
-        async with postgres.transaction(self._pool, org=org) as connection:
-            write = PostgresWrite(connection, org)
-            if repeatable is not None:
-                await repeatable.recall(write)
+
+        async def cancelled(connection: asyncpg.Connection) -> Row:
             if not await self._ledger.cancel_in(connection, org, run, reason):
-                return None
-            cancelled = await _get(connection, org, run)
-            assert cancelled is not None, "just cancelled"
-            if repeatable is not None:
-                await repeatable.remember(write, cancelled)
-        return cancelled
+                state = RunState((await _known(connection, org, run))["state"])
+                raise StateTransitionError(
+                    f"orgs/{org}/runs/{run.hex}",
+                    state=state.name,
+                    allowed_states=[RunState.PENDING.name, RunState.RUNNING.name],
+                )
+            return await _known(connection, org, run)
+
+        return await once(self._pool, org, repeatable, cancelled)
+
+    async def rows_a_day(
+        self, org: str, platform: str
+    ) -> Mapping[tuple[str, str, str, str], float]:
+        """Return how many rows a day had lately."""
+        async with postgres.transaction(self._pool, org=org, read_only=True) as connection:
+            rows = await connection.fetch(_ROWS_A_DAY, org, platform)
+        return {
+            (
+                row["account_id"],
+                level_word(row["level"]),
+                row["attribution_key"],
+                basis_word(row["date_basis"]),
+            ): row["rows_a_day"]
+            for row in rows
+        }
 
     async def _page(
         self,
@@ -199,6 +222,13 @@ class PostgresRunViews:
             return await read_page(
                 connection, listing, parameters, where=where, cursor=cursor, limit=limit
             )
+
+
+async def _known(connection: asyncpg.Connection, org: str, run: UUID) -> Row:
+    row = await _get(connection, org, run)
+    if row is None:
+        raise NotFoundError(f"orgs/{org}/runs/{run.hex}")
+    return row
 
 
 async def _get(connection: asyncpg.Connection, org: str, run: UUID) -> Row | None:

@@ -1,0 +1,156 @@
+"""What reading a long range would take, worked out before anybody starts it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from liftos_ingestion.connection_ports import ConnectionReader
+from liftos_ingestion.domain.windows import Days
+from liftos_ingestion.run_ports import RunKind, SlicePlan
+from liftos_ingestion.run_view_ports import RunHistory
+from liftos_ingestion.source_ports import PlatformSource
+from liftos_ingestion.usecases.planning import Planning, RunRequest
+from liftos_ingestion.usecases.runs import check_days
+from liftos_kit.core.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillWindow:
+    """One piece of a backfill.
+
+    Attributes:
+        account_id, level: What is read.
+        days: Its days.
+        call_count: Calls to the platform, job polls apart, at least.
+        row_count: Rows that are expected, from what the account reported lately; 0 if unknown.
+        committed: Whether all its days are final and committed, so that a run leaves them out.
+    """
+
+    account_id: str
+    level: str
+    days: Days
+    call_count: int
+    row_count: int
+    committed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillPlan:
+    """What a backfill would take.
+
+    Attributes:
+        windows: In the order in which they would be read.
+        call_count: Calls to the platform.
+        seconds: How long it takes within the platform's limits.
+        end_time: When it would end if it started now.
+        caveats: What cannot be had.
+    """
+
+    windows: Sequence[BackfillWindow]
+    call_count: int
+    seconds: float
+    end_time: datetime
+    caveats: Sequence[str]
+
+
+class Backfills:
+    """Plans backfills.
+
+    Args:
+        connections: What there is to read.
+        history: What was read lately.
+        planning: Cuts runs into slices.
+        sources: By platform.
+        clock: Now.
+    """
+
+    def __init__(
+        self,
+        connections: ConnectionReader,
+        history: RunHistory,
+        planning: Planning,
+        sources: Mapping[str, PlatformSource],
+        clock: Clock,
+    ) -> None:
+        self._connections = connections
+        self._history = history
+        self._planning = planning
+        self._sources = sources
+        self._clock = clock
+
+    async def plan(
+        self,
+        org: str,
+        connection: str,
+        days: Days,
+        *,
+        account_ids: tuple[str, ...],
+        levels: tuple[str, ...],
+    ) -> BackfillPlan:
+        """Return what a backfill would take; nothing is kept.
+
+        Raises:
+            NotFoundError: There is no such connection.
+            StateTransitionError: It cannot be used.
+            InvalidFieldsError: What was asked for cannot be had.
+        """
+        check_days(days)
+        request = RunRequest(
+            kind=RunKind.BACKFILL,
+            connection=connection,
+            days=days,
+            account_ids=account_ids,
+            levels=levels,
+            force=True,
+        )
+        whole = await self._planning.plan(org, request)
+        source = self._sources[whole.platform]
+        committed = await self._connections.committed_days(
+            org, whole.platform, list(whole.account_ids)
+        )
+        daily = await self._history.rows_a_day(org, whole.platform)
+        windows = []
+        for plan in sorted(whole.slices, key=lambda it: it.end_date, reverse=True):
+            lane = (plan.account_id, plan.level, plan.attribution_key, plan.date_basis)
+            final = frozenset(committed[lane].final) if lane in committed else frozenset()
+            expected = daily.get(lane, 0.0) * len(_days(plan))
+            windows.append(
+                BackfillWindow(
+                    account_id=plan.account_id,
+                    level=plan.level,
+                    days=_days(plan),
+                    call_count=source.capabilities.calls(round(expected)),
+                    row_count=round(expected),
+                    committed=all(day in final for day in _every(_days(plan))),
+                )
+            )
+        open_windows = [window for window in windows if not window.committed]
+        calls = sum(window.call_count for window in open_windows)
+        seconds = calls * source.capabilities.seconds_per_call
+        return BackfillPlan(
+            windows=windows,
+            call_count=calls,
+            seconds=seconds,
+            end_time=self._clock.now() + timedelta(seconds=seconds),
+            caveats=_caveats(source, days, whole.start_date, self._clock.now().date()),
+        )
+
+
+def _days(plan: SlicePlan) -> Days:
+    return Days(plan.start_date, plan.end_date)
+
+
+def _every(days: Days) -> Sequence[date]:
+    return [days.start + timedelta(days=number) for number in range(len(days))]
+
+
+def _caveats(source: PlatformSource, asked: Days, first: date, today: date) -> Sequence[str]:
+    caveats = []
+    if first > asked.start:
+        caveats.append(
+            f"{source.display_name} answers {source.capabilities.retention_days} days back: "
+            f"nothing can be had before {first.isoformat()}."
+        )
+    if asked.end > today:
+        caveats.append("Days that have not begun are left out.")
+    return caveats
