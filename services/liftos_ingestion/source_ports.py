@@ -37,6 +37,7 @@ class Capabilities:
         api_version: Version that is asked for; empty where there are none.
         api_version_end_date: First day on which that version may be gone; None where unknown.
         rows_per_call: Rows that one call answers, at most.
+        adding_up_levels: Levels whose rows of a day add up to the row of level ACCOUNT.
         setup_calls: Calls of a reading beside those for its rows, job polls apart.
         seconds_per_call: How far apart calls are on the whole, within the platform's limits.
     """
@@ -50,6 +51,7 @@ class Capabilities:
     api_version: str = ""
     api_version_end_date: date | None = None
     rows_per_call: int = 10_000
+    adding_up_levels: tuple[str, ...] = ()
     setup_calls: int = 0
     seconds_per_call: float = 1.0
 

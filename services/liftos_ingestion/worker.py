@@ -10,22 +10,24 @@ import uvloop
 from redis.asyncio import Redis
 
 from liftos_ingestion.adapters.credential_vault import KeyringVault
-from liftos_ingestion.adapters.memory import MemoryEntryWriter
+from liftos_ingestion.adapters.memory import MemoryEntryTotals, MemoryEntryWriter
 from liftos_ingestion.adapters.memory_clients import MemoryClients
 from liftos_ingestion.adapters.postgres.connections import (
     PostgresConnectionOpener,
     PostgresConnections,
 )
 from liftos_ingestion.adapters.postgres.database import SCHEMA, SCHEMA_VERSION
-from liftos_ingestion.adapters.postgres.runs import READ_SLICE, PostgresRunLedger
+from liftos_ingestion.adapters.postgres.reconciliations import PostgresReconciliationStore
+from liftos_ingestion.adapters.postgres.runs import READ_SLICE, RECONCILE_RUN, PostgresRunLedger
 from liftos_ingestion.adapters.postgres.schedules import PostgresScheduleClock
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
 from liftos_ingestion.adapters.sources.registry import built_in_sources
 from liftos_ingestion.settings import IngestionSettings
 from liftos_ingestion.usecases.planning import Planning
 from liftos_ingestion.usecases.reading import Reading
+from liftos_ingestion.usecases.reconciling import Reconciling
 from liftos_ingestion.usecases.scheduling import Scheduling
-from liftos_ingestion.usecases.waking import make_good, read_named
+from liftos_ingestion.usecases.waking import make_good, read_named, reconcile_named
 from liftos_kit import postgres, telemetry
 from liftos_kit.core.clock import SystemClock
 from liftos_kit.jobs.postgres_queue import PostgresJobQueue
@@ -114,15 +116,24 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
             clock,
         )
 
+        reconciling = Reconciling(
+            PostgresReconciliationStore(pool), MemoryEntryTotals(clients.of), sources
+        )
+
         async def read_slice(delivery: Delivery) -> None:
             await read_named(reading, delivery.payload)
+
+        async def reconcile_run(delivery: Delivery) -> None:
+            await reconcile_named(reconciling, delivery.payload)
 
         _log.info("working", worker=settings.effective_worker_name, sources=sorted(sources))
         # An error in any of them ends the worker, so that it is seen and started again.
         async with asyncio.TaskGroup() as programs:
             programs.create_task(
                 jobs.work(
-                    {READ_SLICE: read_slice}, concurrency=settings.worker_concurrency, stop=stop
+                    {READ_SLICE: read_slice, RECONCILE_RUN: reconcile_run},
+                    concurrency=settings.worker_concurrency,
+                    stop=stop,
                 ),
                 name="jobs",
             )

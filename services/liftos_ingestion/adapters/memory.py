@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final
 
 import pyarrow as pa
@@ -24,6 +24,8 @@ from liftos_client.errors import (
 from liftos_client.ingest import IngestStream
 from liftos_client.ingest import SliceWriter as ClientSlice
 from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
+from liftos_ingestion.domain.reconciliation import DaySums
+from liftos_ingestion.reconciliation_ports import ReadLane
 from liftos_ingestion.run_ports import (
     HeldSlice,
     HoldLostError,
@@ -166,6 +168,41 @@ class _MemorySlice:
             restated_count=stored.restated_count,
             vanished_count=stored.vanished_count,
         )
+
+
+class MemoryEntryTotals:
+    """What Memory holds; see `liftos_ingestion.reconciliation_ports.EntryTotals`.
+
+    Args:
+        client_of: Gives the client of an org.
+    """
+
+    def __init__(self, client_of: Callable[[str], Client]) -> None:
+        self._client_of = client_of
+
+    async def day_sums(self, read: ReadLane) -> DaySums:
+        """Return the sums of a lane's entries by day."""
+        lane = read.lane
+        where = (
+            f"platform = {_quoted(lane.platform)} AND account_id = {_quoted(lane.account_id)}"
+            f' AND date_basis = {lane.date_basis} AND breakdown_key = ""'
+        )
+        sums: dict[date, dict[str, int]] = {}
+        with _translated():
+            async for row in self._client_of(lane.org).memory.query_metrics(
+                read.start_date, read.end_date, level=lane.level, granularity="DAY", filter=where
+            ):
+                day = sums.setdefault(date.fromisoformat(row.period_start_date), {})
+                for field, value in row.metrics.ListFields():
+                    if isinstance(value, int):
+                        # More than one row a day where the money is of several currencies.
+                        day[field.name] = day.get(field.name, 0) + value
+        return sums
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 @contextmanager

@@ -70,7 +70,8 @@ update run_slices set platform_job = :platform_job where org = :org and slice = 
 -- name: park_slice!
 update run_slices
 set state = 3, next_attempt_time = clock_timestamp() + make_interval(secs => :seconds),
-    waits_for_quota = :quota, attempt = attempt - case when :counts then 0 else 1 end,
+    waits_for_quota = :quota, quota_since = case when :quota then coalesce(quota_since, clock_timestamp()) end,
+    attempt = attempt - case when :counts then 0 else 1 end,
     error = coalesce(:error, error), call_count = call_count + :call_count, size_bytes = size_bytes + :size_bytes
 where org = :org and slice = :slice;
 
@@ -142,14 +143,16 @@ select :org, :platform, :account_id, :level, :attribution_key, :date_basis, p.da
 from unnest(:dates::date[], :metrics::text[], :sums::numeric[]) as p(date, metric, value);
 
 -- name: insert_dead_letters!
-insert into dead_letters as d (org, dead_letter, run, connection, platform, account_id, level, date, row, row_digest,
-                               context, errors, state)
-select :org, gen_random_uuid(), :run, :connection, :platform, :account_id, :level, p.date, p.row::jsonb,
-       p.row_digest, p.context::jsonb, p.errors::jsonb, 1
+-- Never older than the commit of its day, which comes first.
+insert into dead_letters as d (org, dead_letter, run, connection, platform, account_id, level, attribution_key,
+                               date_basis, date, row, row_digest, context, errors, state, create_time, update_time)
+select :org, gen_random_uuid(), :run, :connection, :platform, :account_id, :level, :attribution_key, :date_basis,
+       p.date, p.row::jsonb, p.row_digest, p.context::jsonb, p.errors::jsonb, 1, clock_timestamp(), clock_timestamp()
 from unnest(:dates::date[], :rows::text[], :row_digests::bytea[], :contexts::text[], :errors::text[])
      as p(date, row, row_digest, context, errors)
-on conflict (org, platform, account_id, level, row_digest) where state = 1 do update
-    set attempt_count = d.attempt_count + 1, errors = excluded.errors, run = excluded.run, update_time = now();
+on conflict (org, platform, account_id, level, attribution_key, date_basis, row_digest) where state = 1 do update
+    set attempt_count = d.attempt_count + 1, errors = excluded.errors, context = excluded.context,
+        run = excluded.run, update_time = excluded.update_time;
 
 -- name: end_run^
 -- Ends a run with its last slice.

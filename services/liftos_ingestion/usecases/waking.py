@@ -8,6 +8,7 @@ from uuid import UUID
 import structlog
 
 from liftos_ingestion.usecases.reading import Reading
+from liftos_ingestion.usecases.reconciling import Reconciling
 from liftos_kit.core.errors import StoreUnavailableError
 
 _LOOK_SECONDS: Final = 2.0
@@ -27,6 +28,15 @@ async def read_named(reading: Reading, payload: bytes) -> None:
     """Read the slice that a job names."""
     named = json.loads(payload)
     await reading.read(named["org"], UUID(named["slice"]))
+
+
+async def reconcile_named(reconciling: Reconciling, payload: bytes) -> None:
+    """Compare the run that a job names.
+
+    An outage leaves the job where it is, to come again.
+    """
+    named = json.loads(payload)
+    await reconciling.reconcile(named["org"], UUID(named["run"]))
 
 
 async def make_good(slices: DueSlices, stop: asyncio.Event) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import date
 
 import asyncpg
@@ -19,7 +20,8 @@ from tests.e2e.ingestion.readings import (
 )
 
 from liftos_client import Client
-from liftos_ingestion.adapters.memory import MemoryEntryWriter
+from liftos_ingestion.adapters.memory import MemoryEntryTotals, MemoryEntryWriter
+from liftos_ingestion.adapters.postgres.reconciliations import PostgresReconciliationStore
 from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
 from liftos_ingestion.domain.failures import (
@@ -29,8 +31,10 @@ from liftos_ingestion.domain.failures import (
     NotReadyError,
     ReadingError,
 )
+from liftos_ingestion.domain.reconciliation import ReconciliationState
 from liftos_ingestion.run_ports import Hold, HoldLostError, RunState, SliceState, Usage
 from liftos_ingestion.source_ports import Page, PlatformJob, ReadRequest
+from liftos_ingestion.usecases.reconciling import Reconciling
 from liftos_local.stack import Stack
 from liftos_mapping.transform import TransformContext
 
@@ -282,3 +286,41 @@ async def test_a_cancelled_run_lets_go_soon(harness: Harness, memory: Client) ->
     assert stored_run["state"] == RunState.CANCELLED
     assert all(it["slice"] is None for it in await harness.rows("lanes"))
     assert await stored(memory) == {}
+
+
+async def test_runs_are_reconciled(harness: Harness, memory: Client) -> None:
+    """Stored sums are compared with the platform's, level by level; a loss and a gap are found."""
+    harness.source.capabilities = replace(
+        harness.source.capabilities, adding_up_levels=("CAMPAIGN",)
+    )
+
+    async def answer(request: ReadRequest) -> AsyncIterator[Page | PlatformJob]:
+        whole = {"account_id": "7", "date_start": DAY.isoformat(), "clicks": "12", "spend": "3.00"}
+        parts = [row("1", "5"), row("2", "6")]
+        yield Page([whole] if request.level == "ACCOUNT" else parts, TransformContext())
+
+    harness.source.answers = [answer]
+    run = await harness.start(levels=("ACCOUNT", "CAMPAIGN"))
+    await harness.read_due()
+    reconciling = Reconciling(
+        PostgresReconciliationStore(harness.pool),
+        MemoryEntryTotals(lambda _: memory),
+        {"meta": harness.source},
+    )
+    for _ in range(2):
+        await reconciling.reconcile(harness.org, run)
+    found = {
+        (it["level"], it["metric"]): (it["stored_value"], it["platform_value"], it["state"])
+        for it in await harness.rows("reconciliations")
+    }
+    matched, mismatched, _ = ReconciliationState
+    assert found == {
+        (1, "clicks"): (12, 12, matched),
+        (1, "spend_micros"): (3_000_000, 3_000_000, matched),
+        (2, "clicks"): (11, 12, mismatched),
+        (2, "spend_micros"): (3_000_000, 3_000_000, matched),
+    }
+    await memory.memory.purge_entries(run.hex, force=True)
+    await reconciling.reconcile(harness.org, run)
+    lost = [it["state"] for it in await harness.rows("reconciliations")]
+    assert lost == [mismatched] * 4, "what was purged is missed"

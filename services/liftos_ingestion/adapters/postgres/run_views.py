@@ -110,6 +110,7 @@ from reconciliations c where c.org = $1""",  # noqa: S608 - words are ours
         Order("run", "uuid"),
         Order("account_id", "text"),
         Order("level", "smallint"),
+        Order("date_basis", "smallint"),
         Order("date", "date"),
         Order("metric", "text"),
     ),

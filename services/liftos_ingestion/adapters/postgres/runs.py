@@ -18,6 +18,7 @@ from liftos_ingestion.adapters.postgres.database import (
     level_word,
 )
 from liftos_ingestion.domain.failures import AccountOutcome, ErrorClass, Failure, outcome_of
+from liftos_ingestion.domain.rate_limits import Priority
 from liftos_ingestion.domain.windows import Days, without
 from liftos_ingestion.run_ports import (
     HeldSlice,
@@ -38,6 +39,9 @@ from liftos_kit.telemetry import inject_carrier
 READ_SLICE: Final = "read_slice"
 """Kind of the jobs that wake a worker for a slice."""
 
+RECONCILE_RUN: Final = "reconcile_run"
+"""Kind of the jobs that compare a run that has ended."""
+
 _SQL: Final = postgres.load_queries("liftos_ingestion", "sql/runs.sql")
 _OUTCOMES: Final = tuple(AccountOutcome)
 
@@ -50,6 +54,16 @@ def slice_job(org: str, slice_id: UUID, priority: int, *, delay_seconds: float =
         priority=-priority,
         delay_seconds=delay_seconds,
         dedupe_key=slice_id.hex,
+    )
+
+
+def reconcile_job(org: str, run: UUID) -> Job:
+    """Return the job that compares a run with the platform's sums."""
+    return Job(
+        RECONCILE_RUN,
+        json.dumps({"org": org, "run": run.hex}).encode(),
+        priority=-Priority.RESTATED,
+        dedupe_key=run.hex,
     )
 
 
@@ -359,6 +373,8 @@ class PostgresRunLedger:
             )
         if await _SQL.end_run(connection, org=org, run=held.run) is None:
             await _SQL.touch_run(connection, org=org, run=held.run)
+        else:
+            await self._jobs.enqueue([reconcile_job(org, held.run)], connection=connection)
 
 
 async def _store_outcome(
@@ -476,6 +492,8 @@ async def _store_dead_letters(
         platform=held.lane.platform,
         account_id=held.lane.account_id,
         level=level_code(held.lane.level),
+        attribution_key=held.lane.attribution_key,
+        date_basis=basis_code(held.lane.date_basis),
         dates=[letter.day for letter in letters],
         rows=rows,
         row_digests=[hashlib.sha256(row.encode()).digest() for row in rows],

@@ -122,6 +122,7 @@ create table runs (
     primary key (org, run)
 );
 create index runs_create_time on runs (org, create_time);
+create index runs_ended on runs (org, connection, end_time) where state in (3, 4, 5);
 create unique index runs_fire_time on runs (org, schedule, fire_time) where fire_time is not null;
 
 -- What is read, committed and resumed as a whole: a lane's range of days. A lane is what replaces slices of one
@@ -145,6 +146,8 @@ create table run_slices (
     platform_job jsonb,
     next_attempt_time timestamptz not null default now(),
     waits_for_quota boolean not null default false,
+    -- Since when it has been waiting for a limit, tries that met the limit again included.
+    quota_since timestamptz,
     memory_slice text not null default '',
     row_count bigint not null default 0,
     upserted_count bigint not null default 0,
@@ -215,6 +218,7 @@ create table reconciliations (
     platform text collate "C" not null,
     account_id text collate "C" not null,
     level smallint not null,
+    date_basis smallint not null,
     date date not null,
     metric text collate "C" not null,
     stored_value bigint,
@@ -222,9 +226,12 @@ create table reconciliations (
     state smallint not null,
     detail text not null,
     check_time timestamptz not null default now(),
-    primary key (org, run, account_id, level, date, metric)
+    primary key (org, run, account_id, level, date_basis, date, metric)
 );
 create index reconciliations_check_time on reconciliations (org, check_time);
+create index reconciliations_mismatched on reconciliations (org, check_time) where state = 2;
+create index reconciliations_of_sum on reconciliations
+    (org, platform, account_id, level, date, metric, check_time);
 
 create table dead_letters (
     org text collate "C" not null,
@@ -234,6 +241,8 @@ create table dead_letters (
     platform text collate "C" not null,
     account_id text collate "C" not null,
     level smallint not null,
+    attribution_key text not null,
+    date_basis smallint not null,
     date date,
     row jsonb not null,
     row_digest bytea not null,
@@ -248,8 +257,19 @@ create table dead_letters (
     primary key (org, dead_letter)
 );
 -- The same row refused again is the same dead letter.
-create unique index dead_letters_open on dead_letters (org, platform, account_id, level, row_digest) where state = 1;
+create unique index dead_letters_open on dead_letters
+    (org, platform, account_id, level, attribution_key, date_basis, row_digest) where state = 1;
 create index dead_letters_create_time on dead_letters (org, create_time);
+
+-- What a run of kind REPLAY has still to try.
+create table replays (
+    org text collate "C" not null,
+    run uuid not null,
+    dead_letter uuid not null,
+    primary key (org, run, dead_letter),
+    foreign key (org, run) references runs on delete cascade,
+    foreign key (org, dead_letter) references dead_letters on delete cascade
+);
 
 create table alerts (
     org text collate "C" not null,
@@ -265,6 +285,8 @@ create table alerts (
     connection text not null,
     account_id text not null,
     run uuid,
+    -- What showed it last; only something else counts as another occurrence.
+    evidence text not null,
     occurrence_count bigint not null default 1,
     acknowledge_subject text not null default '',
     acknowledge_comment text not null default '',
@@ -294,16 +316,22 @@ create table alert_routes (
     primary key (org, alert_route)
 );
 
--- Messages on their way: written with the alert, sent afterwards.
+-- Messages: written with the alert, sent afterwards. One that has gone out stays until the alert is over, since
+-- who was told of an alert is told of its end.
 create table alert_messages (
     org text collate "C" not null,
-    alert_message uuid not null,
+    alert_message uuid not null default gen_random_uuid(),
     alert uuid not null,
     alert_route text collate "C" not null,
     resolved boolean not null,
+    -- Whether it may have reached its target.
+    told boolean not null default false,
     attempt int not null default 0,
-    next_attempt_time timestamptz not null default now(),
+    -- Null where there is nothing to send (any more).
+    next_attempt_time timestamptz default now(),
     primary key (org, alert_message),
+    unique (org, alert, alert_route, resolved),
+    foreign key (org, alert) references alerts on delete cascade,
     foreign key (org, alert_route) references alert_routes on delete cascade
 );
 create index alert_messages_due on alert_messages (next_attempt_time);
@@ -342,6 +370,8 @@ declare
     s run_slices;
     held bigint;
 begin
+    -- Whoever suspends takes it alone, so that what was not suspended when a claim looked is claimed by then.
+    perform pg_advisory_xact_lock_shared(hashtextextended('suspend ' || p_org, 0));
     select * into s from run_slices where org = p_org and slice = p_slice for update;
     if not found or s.state not in (1, 2, 3) or s.next_attempt_time > clock_timestamp() then
         return;
@@ -392,15 +422,21 @@ language sql security definer set search_path from current as $$
     where not s.paused and not c.disabled
 $$;
 
-create function due_alert_messages(p_limit int) returns table (org text, alert_message uuid)
+create function due_alert_messages(p_limit int) returns table (org text, alert_route text, alert_message uuid)
 language sql security definer set search_path from current as $$
-    select m.org, m.alert_message from alert_messages m
+    select m.org, m.alert_route, m.alert_message from alert_messages m
     where m.next_attempt_time <= clock_timestamp() order by m.next_attempt_time limit p_limit
 $$;
 
 create function orgs_with_connections() returns table (org text)
 language sql security definer set search_path from current as $$
     select distinct c.org from connections c order by 1
+$$;
+
+-- Orgs that may have something to be told of, or of whose alerts the end has to be told.
+create function watched_orgs() returns table (org text)
+language sql security definer set search_path from current as $$
+    select c.org from connections c union select a.org from alerts a where a.state in (1, 2) order by 1
 $$;
 
 create function forget_old_requests(p_keep interval) returns bigint
@@ -419,8 +455,8 @@ begin
     end if;
     foreach name in array array[
         'connections', 'accounts', 'sources', 'objects', 'schedules', 'runs', 'run_slices', 'lanes', 'lane_days',
-        'day_sums', 'reconciliations', 'dead_letters', 'alerts', 'alert_routes', 'alert_messages', 'suspensions',
-        'request_ids'
+        'day_sums', 'reconciliations', 'dead_letters', 'replays', 'alerts', 'alert_routes', 'alert_messages',
+        'suspensions', 'request_ids'
     ] loop
         execute format('alter table %I enable row level security', name);
         execute format(
@@ -430,6 +466,6 @@ begin
 end $$;
 do $$ begin execute format('grant usage on schema %I to liftos_app', current_schema()); end $$;
 revoke execute on function
-    due_slices, due_schedules, due_alert_messages, orgs_with_connections, forget_old_requests from public;
+    due_slices, due_schedules, due_alert_messages, orgs_with_connections, watched_orgs, forget_old_requests from public;
 grant execute on function
-    due_slices, due_schedules, due_alert_messages, orgs_with_connections, forget_old_requests to liftos_app;
+    due_slices, due_schedules, due_alert_messages, orgs_with_connections, watched_orgs, forget_old_requests to liftos_app;
