@@ -1,13 +1,17 @@
 """Connections: as they are kept, and as those who read through them see them."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import IntEnum
 from typing import Protocol
+from uuid import UUID
 
 from liftos_ingestion.domain.failures import AccountOutcome
 from liftos_ingestion.source_ports import Credential, JsonObject, PlatformAccount
+from liftos_kit.core.filters import Filter
+from liftos_kit.core.repeatable import RequestMemory
 from liftos_kit.secrets.secret import Secret
 
 
@@ -196,9 +200,6 @@ class CredentialVault(Protocol):
             CredentialUnusableError: It does not open, or is not where it should be.
         """
 
-    def needs_sealing(self, credential: StoredCredential) -> bool:
-        """Tell whether it is encrypted with another key than the newest."""
-
 
 class ConnectionOpener(Protocol):
     """Gives connections to those who read."""
@@ -226,3 +227,152 @@ class ConnectionReader(Protocol):
         self, org: str, platform: str, account_ids: Sequence[str]
     ) -> Mapping[tuple[str, str, str, str], CommittedDays]:
         """Return what was committed, by account, level, attribution and date basis."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedAccount:
+    """An account that a person names.
+
+    Attributes:
+        account_id: The platform's id.
+        disabled: Whether it is left out.
+    """
+
+    account_id: str
+    disabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewConnection:
+    """A connection that is about to be registered.
+
+    Attributes:
+        connection: Its id.
+        display_name: Shown to people.
+        platform: Its source.
+        settings: Settings of the source.
+        accounts: Accounts to read; none means all that the credential may read.
+        disabled: Whether it is switched off.
+    """
+
+    connection: str
+    display_name: str
+    platform: str
+    settings: JsonObject
+    accounts: Sequence[NamedAccount]
+    disabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionChange:
+    """What a person changes; None leaves a field as it is.
+
+    Attributes:
+        display_name, settings, accounts, disabled: As in `NewConnection`.
+        platform: What the person takes to be its source, which cannot be changed.
+        revision: The one that was read; None takes the newest.
+    """
+
+    display_name: str | None
+    settings: JsonObject | None
+    accounts: Sequence[NamedAccount] | None
+    disabled: bool | None
+    platform: str | None
+    revision: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What became of a try of a credential.
+
+    Attributes:
+        state: ACTIVE, REJECTED, or UNVERIFIED where the platform did not say.
+        accounts: All that can be read; None where the platform did not say.
+        granted_scopes, missing_scopes: Permissions, in the platform's words.
+        expire_time: When it stops being taken; None where the platform does not say.
+    """
+
+    state: ConnectionState
+    accounts: Sequence[PlatformAccount] | None = None
+    granted_scopes: tuple[str, ...] = ()
+    missing_scopes: tuple[str, ...] = ()
+    expire_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GivenCredential:
+    """A credential as a person gives it.
+
+    Attributes:
+        kind: Where it is, or is to be kept; never NONE.
+        fields: Its fields; none unless STORED.
+        reference: The prefix of its variables, or the path of its file; empty for STORED.
+    """
+
+    kind: CredentialKind
+    fields: Mapping[str, Secret] = field(default_factory=dict)
+    reference: str = ""
+
+
+class ConnectionWrite(RequestMemory, Protocol):
+    """A change of one connection, as one transaction."""
+
+    async def hold_source(self, source: str) -> bool:
+        """Keep a source of the org's own from being removed; False where there is none."""
+
+    async def insert(self, new: NewConnection) -> None:
+        """Register a connection.
+
+        Raises:
+            AlreadyExistsError: The id is taken.
+        """
+
+    async def lock(self, connection: str) -> StoredConnection:
+        """Return a connection as it is now, with all accounts, and keep others from changing it.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+
+    async def change(self, connection: str, change: ConnectionChange) -> None:
+        """Store what a person changed."""
+
+    async def set_credential(self, connection: str, credential: StoredCredential) -> None:
+        """Replace the credential; whether the platform takes it is unknown then."""
+
+    async def reseal(self, connection: str, credential: StoredCredential) -> None:
+        """Replace the encryption of the credential, which stays the same."""
+
+    async def record(self, connection: str, verification: Verification) -> None:
+        """Store what the platform said of the credential and of the accounts."""
+
+    async def delete(self, stored: StoredConnection) -> bool:
+        """Remove a connection; False, and nothing done, where a run of it has not ended."""
+
+    async def get(self, connection: str) -> StoredConnection:
+        """Return a connection as this transaction leaves it.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+
+
+class ConnectionStore(ConnectionReader, Protocol):
+    """Connections, for those who administrate them."""
+
+    def write(self, org: str) -> AbstractAsyncContextManager[ConnectionWrite]:
+        """Begin a change; leaving the block commits, an error undoes it."""
+
+    async def find_answer(
+        self, org: str, method: str, request_id: UUID, payload_digest: bytes
+    ) -> bytes | None:
+        """Return the answer that a request was given before; None where it is new.
+
+        Raises:
+            RequestIdReusedError: The id was used for another payload.
+        """
+
+    async def list_page(
+        self, org: str, *, where: Filter | None, after: str, limit: int
+    ) -> tuple[Sequence[StoredConnection], bool]:
+        """Return connections by id, from behind `after` on, and whether there are more."""

@@ -61,15 +61,6 @@ class KeyringVault:
         ) as error:
             raise CredentialUnusableError(str(error)) from error
 
-    def needs_sealing(self, credential: StoredCredential) -> bool:
-        """Tell whether it is encrypted with another key than the newest."""
-        keyring = self._places.keyring
-        return (
-            credential.kind is CredentialKind.STORED
-            and keyring is not None
-            and credential.key_id != keyring.sealing_key_id
-        )
-
 
 def _source(credential: StoredCredential) -> credentials.CredentialSource | None:
     match credential.kind:

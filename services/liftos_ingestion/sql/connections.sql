@@ -42,3 +42,86 @@ set credential_sealed = :sealed, credential_key_id = :key_id, credential_fields 
     credential_expire_time = :expire_time, credential_update_time = clock_timestamp(), update_time = now()
 where org = :org and connection = :connection and credential_kind = 1 and credential_sealed = :opened
 returning 1;
+
+-- name: lock_connection^
+select c.*, case when c.disabled then 4 else c.state end as effective_state
+from connections c where c.org = :org and c.connection = :connection for update;
+
+-- name: hold_source^
+select 1 from sources where org = :org and source = :source for key share;
+
+-- name: insert_connection^
+insert into connections (org, connection, display_name, platform, settings, disabled, state)
+values (:org, :connection, :display_name, :platform, :settings, :disabled, 1)
+on conflict do nothing
+returning 1;
+
+-- name: change_connection!
+update connections
+set display_name = coalesce(:display_name, display_name), settings = coalesce(:settings, settings),
+    disabled = coalesce(:disabled, disabled), revision = revision + 1, update_time = now()
+where org = :org and connection = :connection;
+
+-- name: leave_accounts_unnamed!
+update accounts set named = false, disabled = false
+where org = :org and connection = :connection and named and account_id <> all(:account_ids::text[]);
+
+-- name: name_accounts!
+insert into accounts (org, connection, account_id, named, disabled)
+select :org, :connection, p.account_id, true, p.disabled
+from unnest(:account_ids::text[], :disabled::boolean[]) as p(account_id, disabled)
+on conflict (org, connection, account_id) do update set named = true, disabled = excluded.disabled;
+
+-- name: drop_undescribed_accounts!
+-- Nobody names them any more, and the platform never said that they can be read.
+delete from accounts where org = :org and connection = :connection and not named and time_zone = '';
+
+-- name: set_credential!
+update connections
+set credential_kind = :kind, credential_fields = :fields, credential_reference = :reference,
+    credential_sealed = :sealed, credential_key_id = :key_id, credential_expire_time = :expire_time,
+    credential_update_time = clock_timestamp(), state = 1, granted_scopes = '{}', missing_scopes = '{}',
+    verify_time = null, revision = revision + 1, update_time = now()
+where org = :org and connection = :connection;
+
+-- name: reseal_credential!
+update connections
+set credential_sealed = :sealed, credential_key_id = :key_id, revision = revision + 1, update_time = now()
+where org = :org and connection = :connection;
+
+-- name: record_verification!
+update connections
+set state = :state, granted_scopes = :granted_scopes, missing_scopes = :missing_scopes,
+    credential_expire_time = coalesce(:expire_time, credential_expire_time), verify_time = clock_timestamp(),
+    update_time = now()
+where org = :org and connection = :connection;
+
+-- name: describe_accounts!
+-- An account that could not be read and now can has no outcome until it is read.
+insert into accounts as a (org, connection, account_id, named, disabled, display_name, time_zone, currency_code,
+                           closed)
+select :org, :connection, p.account_id, false, false, p.display_name, p.time_zone, p.currency_code, p.closed
+from unnest(:account_ids::text[], :display_names::text[], :time_zones::text[], :currency_codes::text[],
+            :closed::boolean[]) as p(account_id, display_name, time_zone, currency_code, closed)
+on conflict (org, connection, account_id) do update
+    set display_name = excluded.display_name, time_zone = excluded.time_zone,
+        currency_code = excluded.currency_code, closed = excluded.closed,
+        outcome = case when a.outcome = 4 then 0 else a.outcome end;
+
+-- name: mark_unreadable_accounts!
+update accounts set outcome = 4
+where org = :org and connection = :connection and named and account_id <> all(:account_ids::text[]);
+
+-- name: drop_unreadable_accounts!
+delete from accounts
+where org = :org and connection = :connection and not named and account_id <> all(:account_ids::text[]);
+
+-- name: lock_planning!
+-- As the ledger does before it starts a run, so that none starts meanwhile.
+select pg_advisory_xact_lock(hashtextextended('plan ' || :org || ' ' || :platform, 0));
+
+-- name: has_open_run^
+select 1 from runs where org = :org and connection = :connection and state in (1, 2, 6) limit 1;
+
+-- name: delete_connection!
+delete from connections where org = :org and connection = :connection;

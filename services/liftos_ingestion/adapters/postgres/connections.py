@@ -1,38 +1,200 @@
 """Connections in Postgres."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 import asyncpg
 
 from liftos_ingestion.adapters.postgres.database import basis_word, level_word
+from liftos_ingestion.adapters.postgres.requests import PostgresWrite, find_answer
 from liftos_ingestion.connection_ports import (
     CommittedDays,
+    ConnectionChange,
     ConnectionState,
+    ConnectionWrite,
     CredentialKind,
     CredentialUnusableError,
     CredentialVault,
+    NamedAccount,
+    NewConnection,
     OpenConnection,
     StoredAccount,
     StoredConnection,
     StoredCredential,
+    Verification,
 )
 from liftos_ingestion.domain.failures import AccountOutcome, ErrorClass, Failure, ReadingError
 from liftos_ingestion.source_ports import Credential
 from liftos_kit import postgres
-from liftos_kit.core.errors import NotFoundError
+from liftos_kit.core.errors import AlreadyExistsError, NotFoundError
+from liftos_kit.core.filters import Filter, to_sql
 from liftos_kit.secrets.secret import Secret
 
 _SQL: Final = postgres.load_queries("liftos_ingestion", "sql/connections.sql")
 _OUTCOMES: Final = tuple(AccountOutcome)
+_STATE: Final = "case when c.disabled then 4 else c.state end"
+_COLUMNS: Final = {
+    "platform": "c.platform",
+    "display_name": "c.display_name",
+    "disabled": "c.disabled",
+    "state": f"(array[{', '.join(repr(it.name) for it in ConnectionState)}])[{_STATE}]",
+}
+"""What filters may use."""
+
+
+class PostgresConnectionWrite(PostgresWrite):
+    """A change in Postgres; see `liftos_ingestion.connection_ports.ConnectionWrite`."""
+
+    async def hold_source(self, source: str) -> bool:
+        """Keep a source of the org's own from being removed."""
+        held = await _SQL.hold_source(self._connection, org=self._org, source=source)
+        return held is not None
+
+    async def insert(self, new: NewConnection) -> None:
+        """Register a connection."""
+        inserted = await _SQL.insert_connection(
+            self._connection,
+            **self._key(new.connection),
+            display_name=new.display_name,
+            platform=new.platform,
+            settings=dict(new.settings),
+            disabled=new.disabled,
+        )
+        if inserted is None:
+            raise AlreadyExistsError(f"orgs/{self._org}/connections/{new.connection}")
+        await self._name_accounts(new.connection, new.accounts)
+
+    async def lock(self, connection: str) -> StoredConnection:
+        """Return a connection with all accounts, and keep others from changing it."""
+        row = await _SQL.lock_connection(self._connection, **self._key(connection))
+        return await _one(self._connection, self._org, connection, row, named_only=False)
+
+    async def change(self, connection: str, change: ConnectionChange) -> None:
+        """Store what a person changed."""
+        await _SQL.change_connection(
+            self._connection,
+            **self._key(connection),
+            display_name=change.display_name,
+            settings=None if change.settings is None else dict(change.settings),
+            disabled=change.disabled,
+        )
+        if change.accounts is not None:
+            await self._name_accounts(connection, change.accounts)
+
+    async def set_credential(self, connection: str, credential: StoredCredential) -> None:
+        """Replace the credential."""
+        await _SQL.set_credential(
+            self._connection,
+            **self._key(connection),
+            kind=credential.kind,
+            fields=list(credential.fields),
+            reference=credential.reference,
+            sealed=credential.sealed or None,
+            key_id=credential.key_id,
+            expire_time=credential.expire_time,
+        )
+
+    async def reseal(self, connection: str, credential: StoredCredential) -> None:
+        """Replace the encryption of the credential."""
+        await _SQL.reseal_credential(
+            self._connection,
+            **self._key(connection),
+            sealed=credential.sealed,
+            key_id=credential.key_id,
+        )
+
+    async def record(self, connection: str, verification: Verification) -> None:
+        """Store what the platform said."""
+        await _SQL.record_verification(
+            self._connection,
+            **self._key(connection),
+            state=verification.state,
+            granted_scopes=list(verification.granted_scopes),
+            missing_scopes=list(verification.missing_scopes),
+            expire_time=verification.expire_time,
+        )
+        if verification.accounts is None:
+            return
+        # A platform may list an account once for each way that leads to it.
+        accounts = {account.account_id: account for account in verification.accounts}
+        await _SQL.describe_accounts(
+            self._connection,
+            **self._key(connection),
+            account_ids=list(accounts),
+            display_names=[account.display_name for account in accounts.values()],
+            time_zones=[account.time_zone for account in accounts.values()],
+            currency_codes=[account.currency_code for account in accounts.values()],
+            closed=[account.closed for account in accounts.values()],
+        )
+        for statement in (_SQL.mark_unreadable_accounts, _SQL.drop_unreadable_accounts):
+            await statement(self._connection, **self._key(connection), account_ids=list(accounts))
+
+    async def delete(self, stored: StoredConnection) -> bool:
+        """Remove a connection."""
+        await _SQL.lock_planning(self._connection, org=self._org, platform=stored.platform)
+        if await _SQL.has_open_run(self._connection, **self._key(stored.connection)):
+            return False
+        await _SQL.delete_connection(self._connection, **self._key(stored.connection))
+        return True
+
+    async def get(self, connection: str) -> StoredConnection:
+        """Return a connection as this transaction leaves it."""
+        return await _get(self._connection, self._org, connection)
+
+    def _key(self, connection: str) -> dict[str, str]:
+        return {"org": self._org, "connection": connection}
+
+    async def _name_accounts(self, connection: str, accounts: Sequence[NamedAccount]) -> None:
+        ids = [account.account_id for account in accounts]
+        key = self._key(connection)
+        await _SQL.leave_accounts_unnamed(self._connection, **key, account_ids=ids)
+        await _SQL.name_accounts(
+            self._connection,
+            **key,
+            account_ids=ids,
+            disabled=[account.disabled for account in accounts],
+        )
+        await _SQL.drop_undescribed_accounts(self._connection, **key)
 
 
 class PostgresConnections:
-    """Connections in Postgres; see `liftos_ingestion.connection_ports.ConnectionReader`."""
+    """Connections in Postgres; see `liftos_ingestion.connection_ports.ConnectionStore`."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
+
+    @asynccontextmanager
+    async def write(self, org: str) -> AsyncIterator[ConnectionWrite]:
+        """Begin a change."""
+        async with postgres.transaction(self._pool, org=org) as connection:
+            yield PostgresConnectionWrite(connection, org)
+
+    async def find_answer(
+        self, org: str, method: str, request_id: UUID, payload_digest: bytes
+    ) -> bytes | None:
+        """Return the answer that a request was given before."""
+        async with postgres.transaction(self._pool, org=org, read_only=True) as reading:
+            return await find_answer(reading, org, method, request_id, payload_digest)
+
+    async def list_page(
+        self, org: str, *, where: Filter | None, after: str, limit: int
+    ) -> tuple[Sequence[StoredConnection], bool]:
+        """Return connections by id, from behind `after` on."""
+        condition, values = to_sql(where, columns=_COLUMNS, first_parameter=4)
+        statement = f"""
+            /* list_connections */ select c.*, {_STATE} as effective_state from connections c
+            where c.org = $1 and c.connection > $2 and {condition}
+            order by c.connection limit $3
+        """  # noqa: S608 - names are ours, values are parameters
+        async with postgres.transaction(
+            self._pool, org=org, read_only=True, isolation="repeatable read"
+        ) as reading:
+            rows = await reading.fetch(statement, org, after, limit + 1, *values)
+            page = await _with_accounts(reading, org, rows[:limit])
+        return page, len(rows) > limit
 
     async def get(self, org: str, connection: str) -> StoredConnection:
         """Return a connection."""
@@ -143,18 +305,37 @@ def _unusable(error_class: ErrorClass, problem: str) -> ReadingError:
 
 async def _get(reading: asyncpg.Connection, org: str, connection: str) -> StoredConnection:
     row = await _SQL.get_connection(reading, org=org, connection=connection)
+    return await _one(reading, org, connection, row)
+
+
+async def _one(
+    reading: asyncpg.Connection,
+    org: str,
+    connection: str,
+    row: asyncpg.Record | None,
+    *,
+    named_only: bool = True,
+) -> StoredConnection:
     if row is None:
         raise NotFoundError(f"orgs/{org}/connections/{connection}")
-    (found,) = await _with_accounts(reading, org, [row])
+    (found,) = await _with_accounts(reading, org, [row], named_only=named_only)
     return found
 
 
 async def _with_accounts(
-    reading: asyncpg.Connection, org: str, rows: Sequence[asyncpg.Record]
+    reading: asyncpg.Connection,
+    org: str,
+    rows: Sequence[asyncpg.Record],
+    *,
+    named_only: bool = True,
 ) -> Sequence[StoredConnection]:
     accounts: dict[str, list[StoredAccount]] = {row["connection"]: [] for row in rows}
     async for row in _SQL.accounts_of(reading, org=org, connections=list(accounts)):
         accounts[row["connection"]].append(_account(row))
+    if named_only:
+        for connection, found in accounts.items():
+            named = [account for account in found if account.named]
+            accounts[connection] = named or found
     return [_connection(row, accounts[row["connection"]]) for row in rows]
 
 
@@ -175,7 +356,6 @@ def _account(row: asyncpg.Record) -> StoredAccount:
 
 
 def _connection(row: asyncpg.Record, accounts: Sequence[StoredAccount]) -> StoredConnection:
-    named = [account for account in accounts if account.named]
     return StoredConnection(
         connection=row["connection"],
         display_name=row["display_name"],
@@ -183,7 +363,7 @@ def _connection(row: asyncpg.Record, accounts: Sequence[StoredAccount]) -> Store
         settings=row["settings"],
         disabled=row["disabled"],
         state=ConnectionState(row["effective_state"]),
-        accounts=named or accounts,
+        accounts=accounts,
         credential=StoredCredential(
             kind=CredentialKind(row["credential_kind"]),
             fields=tuple(row["credential_fields"]),
