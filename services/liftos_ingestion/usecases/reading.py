@@ -42,7 +42,7 @@ from liftos_ingestion.source_ports import Page, PlatformJob, PlatformSource, Rea
 from liftos_kit.core.clock import Clock
 from liftos_kit.core.errors import DomainError, StoreUnavailableError
 from liftos_kit.core.retry import Backoff
-from liftos_mapping.engine import TransformResult, evaluate
+from liftos_mapping.engine import TransformContext, TransformResult, evaluate
 
 LEASE_SECONDS: Final = 15.0
 """How long a lane stays held by a worker that has fallen silent."""
@@ -328,9 +328,9 @@ class _Intake:
             final_through=final_through,
         )
 
-    def _map(self, page: Page) -> TransformResult:
+    def _context(self, page: Page) -> TransformContext:
         account = self._request.account
-        context = replace(
+        return replace(
             page.context,
             account_id=account.account_id,
             account_name=page.context.account_name or account.display_name or None,
@@ -339,7 +339,9 @@ class _Intake:
             level=self._request.level,
             date_basis=self._request.date_basis,
         )
-        result = evaluate(self._source.mapping, page.rows, context)
+
+    def _map(self, page: Page) -> TransformResult:
+        result = evaluate(self._source.mapping, page.rows, self._context(page))
         table = result.table
         final = pc.less_equal(table["date"], pa.scalar(self._final_through, pa.date32()))
         table = table.set_column(table.schema.get_field_index("final"), "final", final)
@@ -375,7 +377,7 @@ class _Intake:
 
     def _refuse(self, page: Page, index: int, errors: Sequence[tuple[str, str, str]]) -> None:
         row = page.rows[index]
-        context = {k: v for k, v in asdict(page.context).items() if v not in (None, (), "")}
+        context = {k: v for k, v in asdict(self._context(page)).items() if v not in (None, (), "")}
         self._dead_letters.append(DeadLetter(row, context, None, errors))
 
 
