@@ -9,7 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from liftos_mapping.conversions import ConversionError, is_absent, text
 from liftos_mapping.errors import RowError
 from liftos_mapping.mapping import BreakdownRule
-from liftos_mapping.source_columns import RawRow, SourceColumns, WantedPaths, group_fields
+from liftos_mapping.source_columns import (
+    RawColumns,
+    RawRow,
+    SourceColumns,
+    WantedPaths,
+    group_fields,
+)
 
 
 def breakdown_keys(
@@ -25,12 +31,13 @@ def breakdown_keys(
         for path, name in rule.fields
         if (values := columns.get(path)) is not None
     ]
-    if not present and not rule.groups:
+    reads_groups = _may_have_groups(rows, rule, wanted)
+    if not present and not reads_groups:
         return [""] * len(rows)
     keys = []
     for position, row in enumerate(rows):
         fields = [(path, name, values[position]) for path, name, values in present]
-        if rule.groups and isinstance(row, Mapping):
+        if reads_groups and isinstance(row, Mapping):
             fields.extend(_group_fields(row, rule, wanted))
         parts: list[str] = []
         for path, name, value in fields:
@@ -40,6 +47,22 @@ def breakdown_keys(
                 errors.append(RowError(position, path, error.code, error.message))
         keys.append("&".join(sorted(parts)))
     return keys
+
+
+def _may_have_groups(rows: Sequence[object], rule: BreakdownRule, wanted: WantedPaths) -> bool:
+    """Whether a field of a group may split rows; columns are judged by their names."""
+    if not isinstance(rows, RawColumns):
+        return bool(rule.groups)
+    return any(
+        path == group
+        or (
+            path.startswith(f"{group}.")
+            and path not in wanted.leaves
+            and path.removeprefix(f"{group}.") not in rule.exempt
+        )
+        for path in map(wanted.canonical, rows.names)
+        for group in rule.groups
+    )
 
 
 def _group_fields(

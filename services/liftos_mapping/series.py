@@ -19,36 +19,41 @@ class UnfoldedRows:
         errors: Raw rows that could not be unfolded.
     """
 
-    rows: list[object] = field(default_factory=list)
-    source_index: list[int] = field(default_factory=list)
-    day_index: list[int | None] = field(default_factory=list)
+    rows: Sequence[object]
+    source_index: Sequence[int]
+    day_index: Sequence[int | None]
     errors: list[RowError] = field(default_factory=list)
-
-    def add(self, row: object, *, source: int, day: int | None) -> None:
-        """Adds one one-day row."""
-        self.rows.append(row)
-        self.source_index.append(source)
-        self.day_index.append(day)
 
 
 def unfold(
     rows: Sequence[object], rule: SeriesRule | None, shared_dates: Sequence[object]
 ) -> UnfoldedRows:
     """Unfolds the rows whose values are lists; all others pass as they are."""
-    result = UnfoldedRows()
+    if rule is None:
+        return UnfoldedRows(rows, range(len(rows)), [None] * len(rows))
+    unfolded: list[object] = []
+    source_index: list[int] = []
+    day_index: list[int | None] = []
+    errors: list[RowError] = []
+
+    def add(row: object, *, source: int, day: int | None) -> None:
+        unfolded.append(row)
+        source_index.append(source)
+        day_index.append(day)
+
     for index, row in enumerate(rows):
-        values = row.get(rule.values) if rule is not None and isinstance(row, Mapping) else None
-        if rule is None or not isinstance(row, Mapping) or not _is_series(values):
-            result.add(row, source=index, day=None)
+        values = row.get(rule.values) if isinstance(row, Mapping) else None
+        if not isinstance(row, Mapping) or not _is_series(values):
+            add(row, source=index, day=None)
             continue
         dates = row.get(rule.dates, shared_dates)
         error = _series_error(index, rule, values, dates)
         if error is not None:
-            result.errors.append(error)
+            errors.append(error)
             continue
         for day, one_day in enumerate(_days(row, rule, values, dates)):
-            result.add(one_day, source=index, day=day)
-    return result
+            add(one_day, source=index, day=day)
+    return UnfoldedRows(unfolded, source_index, day_index, errors)
 
 
 def _is_series(values: object) -> bool:

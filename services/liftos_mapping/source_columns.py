@@ -6,16 +6,73 @@ input however many different names a caller invents.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
+from typing import Final, overload
 
 from liftos_mapping.conversions import is_absent, show
 from liftos_mapping.errors import RowError, RowErrorCode
 
 RawRow = Mapping[str, object]
 """One row as a platform sent it."""
+
+
+class RawColumns(Sequence[RawRow]):
+    """Raw rows that came as columns: whoever looks at one sees a flat row with dotted names.
+
+    The mappings read the columns themselves, which takes a fraction of the time that rows take
+    and gives the same entries. A row has the fields whose value in it is not None.
+
+    Args:
+        row_count: How many rows there are.
+        columns: Their values by name, such as `metrics.clicks`, each as long as there are rows.
+
+    Raises:
+        ValueError: A column is shorter or longer.
+    """
+
+    __slots__ = ("_columns", "_row_count")
+
+    def __init__(self, row_count: int, columns: Mapping[str, Sequence[object]]) -> None:
+        for name, values in columns.items():
+            if len(values) != row_count:
+                raise ValueError(f"{len(values)} values of {name} for {row_count} rows")
+        self._row_count = row_count
+        # A field that no row has is no field of theirs.
+        self._columns = {
+            name: values
+            for name, values in columns.items()
+            if any(value is not None for value in values)
+        }
+
+    @property
+    def names(self) -> Iterable[str]:
+        """The names of fields that any row has."""
+        return self._columns.keys()
+
+    def values(self, name: str) -> list[object]:
+        """A field of all rows, None where a row does not have it."""
+        return list(self._columns[name])
+
+    def __len__(self) -> int:
+        return self._row_count
+
+    @overload
+    def __getitem__(self, index: int) -> RawRow: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "RawColumns": ...
+
+    def __getitem__(self, index: int | slice) -> "RawRow | RawColumns":
+        if isinstance(index, slice):
+            count = len(range(*index.indices(self._row_count)))
+            return RawColumns(count, {name: it[index] for name, it in self._columns.items()})
+        # Also where there is no column that knows how many rows there are.
+        position = range(self._row_count)[index]
+        found = ((name, values[position]) for name, values in self._columns.items())
+        return {name: value for name, value in found if value is not None}
+
 
 _CAPITAL: Final = re.compile(r"(?<=[a-z0-9])[A-Z]", re.ASCII)
 
@@ -108,6 +165,9 @@ def snake_case(name: str) -> str:
 def read_columns(rows: Sequence[object], wanted: WantedPaths) -> SourceColumns:
     """The wanted columns of the rows; a row that is no object gives an error and no values."""
     result = SourceColumns(row_count=len(rows))
+    if isinstance(rows, RawColumns):
+        _read_fields(rows.names, rows.values, "", wanted, result)
+        return result
     objects: list[RawRow | None] = []
     for position, row in enumerate(rows):
         if isinstance(row, Mapping):
@@ -127,14 +187,27 @@ def _read_level(
     for item in objects:
         if item is not None:
             names.update(dict.fromkeys(item))
+
+    def values_of(name: str) -> list[object]:
+        return [item.get(name) if item is not None else None for item in objects]
+
+    _read_fields(names, values_of, prefix, wanted, result)
+
+
+def _read_fields(
+    names: Iterable[str],
+    values_of: Callable[[str], list[object]],
+    prefix: str,
+    wanted: WantedPaths,
+    result: SourceColumns,
+) -> None:
     for name in names:
         path = prefix + wanted.canonical(str(name))
         if path in wanted.leaves:
-            values = [item.get(name) if item is not None else None for item in objects]
-            _add_column(path, values, result)
+            _add_column(path, values_of(name), result)
         elif path in wanted.branches:
-            values = [item.get(name) if item is not None else None for item in objects]
-            _read_level(_objects_of(path, values, result), path + ".", wanted, result)
+            objects = _objects_of(path, values_of(name), result)
+            _read_level(objects, path + ".", wanted, result)
         elif path not in wanted.redundant and not path.startswith(
             tuple(f"{group}." for group in wanted.groups)
         ):
