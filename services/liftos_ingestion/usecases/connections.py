@@ -22,40 +22,27 @@ from liftos_ingestion.connection_ports import (
     StoredCredential,
     Verification,
 )
-from liftos_ingestion.domain.failures import ErrorClass, Failure, NotReadyError, ReadingError
+from liftos_ingestion.domain.failures import NotReadyError, ReadingError
 from liftos_ingestion.domain.json_schemas import schema_violations
 from liftos_ingestion.domain.rate_limits import Priority
 from liftos_ingestion.quota_ports import RateGovernor
 from liftos_ingestion.source_ports import Credential, JsonObject, PlatformSource
+from liftos_ingestion.usecases.platform_errors import REFUSALS, platform_error
 from liftos_ingestion.usecases.reading import GovernedGate
 from liftos_ingestion.usecases.sources import Catalog
 from liftos_kit.core.errors import (
     AlreadyExistsError,
-    CredentialsRejectedError,
     EtagMismatchError,
     FieldViolation,
     InvalidFieldsError,
     NotFoundError,
-    PlatformRateLimitedError,
     StateTransitionError,
-    StoreUnavailableError,
     VerificationFailedError,
 )
 from liftos_kit.core.filters import Filter
 from liftos_kit.core.repeatable import AnsweredBeforeError, Repeatable
 from liftos_kit.secrets.secret import Secret
 
-_REFUSALS: Final = frozenset(
-    {ErrorClass.CREDENTIALS, ErrorClass.PERMISSION, ErrorClass.ACCOUNT_CLOSED}
-)
-"""Failures that say that the platform knows the credential and does not take it."""
-
-_PASSING: Final = frozenset(
-    {ErrorClass.TRANSIENT, ErrorClass.RATE_LIMITED, ErrorClass.QUOTA_EXHAUSTED}
-)
-"""Failures that say nothing of the credential, and pass."""
-
-_RETRY_SECONDS: Final = 5.0
 _REFERENCE_FIELDS: Final = {
     CredentialKind.ENVIRONMENT: "credential.environment_prefix",
     CredentialKind.FILE: "credential.file_path",
@@ -82,8 +69,7 @@ class _Attempt:
     """What became of a try at the platform; where it did not answer, why."""
 
     verification: Verification
-    failure: Failure | None = None
-    wait: NotReadyError | None = None
+    error: ReadingError | NotReadyError | None = None
 
     @property
     def answered(self) -> bool:
@@ -190,9 +176,7 @@ class ConnectionAdministration:
                 org, new.connection, source, new.settings, candidate.credential
             )
             if attempt.verification.state is ConnectionState.REJECTED:
-                raise CredentialsRejectedError(
-                    f"orgs/{org}/connections/{new.connection}", platform=new.platform
-                )
+                _raise_failed(org, new.connection, new.platform, attempt)
         made: list[StoredConnection] = []
 
         async def work(write: ConnectionWrite) -> StoredConnection:
@@ -324,7 +308,7 @@ class ConnectionAdministration:
             raise _unverifiable("credential", error.failure.message) from error
         attempt = await self._try(org, connection, source, stored.settings, credential)
         if not attempt.answered:
-            _raise_unanswered(stored.platform, attempt)
+            _raise_failed(org, connection, stored.platform, attempt)
 
         async def work(write: ConnectionWrite) -> StoredConnection:
             now = await write.lock(connection)
@@ -399,12 +383,8 @@ class ConnectionAdministration:
         source = await self._catalog.source(org, stored.platform)
         candidate = await self._candidate(org, connection, source, given)
         attempt = await self._try(org, connection, source, stored.settings, candidate.credential)
-        if attempt.verification.state is ConnectionState.REJECTED:
-            raise CredentialsRejectedError(
-                f"orgs/{org}/connections/{connection}", platform=stored.platform
-            )
-        if not attempt.answered:
-            _raise_unanswered(stored.platform, attempt)
+        if attempt.verification.state is not ConnectionState.ACTIVE:
+            _raise_failed(org, connection, stored.platform, attempt)
         return await self._replace(org, connection, candidate, attempt, repeatable)
 
     async def _reseal(
@@ -498,7 +478,7 @@ class ConnectionAdministration:
             async with source.open(credential, settings, gate) as session:
                 verified = await session.verify()
         except NotReadyError as wait:
-            return _Attempt(Verification(ConnectionState.UNVERIFIED), wait=wait)
+            return _Attempt(Verification(ConnectionState.UNVERIFIED), wait)
         except ReadingError as error:
             failure = error.failure
             _log.warning(
@@ -509,9 +489,9 @@ class ConnectionAdministration:
                 platform_code=failure.platform_code,
                 problem=failure.message,
             )
-            refused = failure.error_class in _REFUSALS
+            refused = failure.error_class in REFUSALS
             state = ConnectionState.REJECTED if refused else ConnectionState.UNVERIFIED
-            return _Attempt(Verification(state), failure=failure)
+            return _Attempt(Verification(state), error)
         finally:
             await gate.leave()
         return _Attempt(
@@ -578,22 +558,12 @@ def _unverifiable(check: str, problem: str) -> VerificationFailedError:
     return VerificationFailedError(check, measured=problem, threshold="one that can be read")
 
 
-def _raise_unanswered(platform: str, attempt: _Attempt) -> NoReturn:
-    """Raise what says why a platform gave no answer."""
-    if attempt.wait is not None:
-        raise PlatformRateLimitedError(platform, retry_after_seconds=attempt.wait.seconds)
-    failure = attempt.failure
-    assert failure is not None, "an attempt without an answer has a reason"
-    seconds = failure.retry_after_seconds or _RETRY_SECONDS
-    if failure.error_class in (ErrorClass.RATE_LIMITED, ErrorClass.QUOTA_EXHAUSTED):
-        raise PlatformRateLimitedError(platform, retry_after_seconds=seconds)
-    if failure.error_class in _PASSING:
-        raise StoreUnavailableError(platform, retry_after_seconds=seconds)
-    raise VerificationFailedError(
-        f"sign in at {platform}",
-        measured=f"{failure.error_class}: {failure.message}",
-        threshold="an answer",
-    )
+def _raise_failed(org: str, connection: str, platform: str, attempt: _Attempt) -> NoReturn:
+    """Raise what says why a platform did not take a credential."""
+    error = attempt.error
+    assert error is not None, "an attempt that failed has a reason"
+    resource_name = f"orgs/{org}/connections/{connection}"
+    raise platform_error(error, platform=platform, resource_name=resource_name) from error
 
 
 async def _record(write: ConnectionWrite, before: StoredConnection, attempt: _Attempt) -> None:

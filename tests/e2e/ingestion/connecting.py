@@ -51,6 +51,8 @@ class PickyPlatform:
         renewals: Tokens that are exchanged for another one at once.
         shown: Tokens that were shown, in order.
         rows: What readings answer.
+        failure: What readings fail with instead.
+        requests: What was to be read.
         limit: What each call falls under.
     """
 
@@ -62,6 +64,8 @@ class PickyPlatform:
     renewals: dict[str, str] = field(default_factory=dict)
     shown: list[str] = field(default_factory=list)
     rows: Sequence[JsonObject] = ()
+    failure: Exception | None = None
+    requests: list[ReadRequest] = field(default_factory=list)
     limit: Limit | None = None
     platform: str = "meta"
     display_name: str = "Meta"
@@ -135,6 +139,9 @@ class _Session:
         self, request: ReadRequest, job: PlatformJob | None
     ) -> AsyncIterator[Page | PlatformJob]:
         """Answer the rows of the test."""
+        self._platform.requests.append(request)
+        if self._platform.failure is not None:
+            raise self._platform.failure
         yield Page(self._platform.rows, TransformContext())
 
 

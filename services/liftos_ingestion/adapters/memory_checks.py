@@ -1,0 +1,61 @@
+"""Memory as the one that knows platforms and the rules of entries, over its typed client."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from liftos_client import Client
+from liftos_client.errors import (
+    AlreadyExistsError,
+    DeadlineExceededError,
+    OverloadedError,
+    UnavailableError,
+)
+from liftos_ingestion.adapters.memory import STORE
+from liftos_ingestion.run_ports import Refused
+from liftos_kit.core.errors import StoreUnavailableError
+
+
+class MemoryEntryChecks:
+    """Asks Memory; see `liftos_ingestion.catalog_ports.EntryChecks`.
+
+    Args:
+        client_of: Gives the client of an org.
+    """
+
+    def __init__(self, client_of: Callable[[str], Client]) -> None:
+        self._client_of = client_of
+
+    async def register(self, org: str, source: str, display_name: str) -> None:
+        """Let entries carry a source as their platform."""
+        with _translated():
+            try:
+                await self._client_of(org).memory.upsert_source(source, display_name=display_name)
+            except AlreadyExistsError:
+                # Memory has it for every org, as it has `commerce`.
+                return
+
+    async def check(self, org: str, rows: pa.Table) -> Sequence[Refused]:
+        """Return the rows that a write would refuse."""
+        place = rows.schema.get_field_index("final")
+        rows = rows.set_column(place, "final", pc.fill_null(rows["final"], False))
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, rows.schema) as stream:
+            stream.write_table(rows)
+        with _translated():
+            answer = await self._client_of(org).memory.batch_upsert_entries(
+                sink.getvalue().to_pybytes(), validate_only=True
+            )
+        return [Refused(it.index, it.field, it.rule, it.message) for it in answer.item_errors]
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (UnavailableError, DeadlineExceededError, OverloadedError) as error:
+        raise StoreUnavailableError(
+            STORE, retry_after_seconds=error.retry_after_seconds or 1.0
+        ) from error
