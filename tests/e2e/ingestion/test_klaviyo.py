@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import asyncpg
@@ -18,12 +19,14 @@ from tests.e2e.ingestion.truth_comparison import (
 )
 
 from liftos_client import Client
+from liftos_ingestion.domain.failures import ErrorClass
 from liftos_ingestion.run_ports import RunState, SliceState
 from liftos_local.stack import Stack
+from liftos_platforms.faults import SCOPES, Fault, FaultKind
 from liftos_platforms.simulation import Simulation
 from liftos_platforms.testing import Platforms, running_platforms
 from liftos_platforms.truth import Channel, DateBasis, Level, Platform
-from liftos_platforms.worlds import KLAVIYO_ACCOUNTS
+from liftos_platforms.worlds import KLAVIYO_ACCOUNTS, WorldPlan
 
 PARIS = "KLvEU1"
 NEW_YORK = "KLvUS2"
@@ -139,3 +142,229 @@ async def test_a_week_of_all_accounts_is_read_to_the_micro(
     later = sorted(await worker.rows("run_slices"), key=lambda it: it["start_time"])[before:]
     assert {it["state"] for it in later} == {SliceState.COMMITTED, SliceState.UNCHANGED}
     assert sum(it["restated_count"] for it in later) > 0
+
+
+# --- calls ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("basis", [DateBasis.SEND, DateBasis.EVENT])
+async def test_calls_are_as_few_as_can_be(workers: Workers, basis: DateBasis) -> None:
+    """A slice costs one report of a kind, however many days it has, and nothing is asked twice."""
+    simulation = workers.platforms.simulation
+    month = days_from(date(2026, 10, 17), 30)
+    await read(workers.of(PARIS), basis, days=month)
+    entries = simulation.journal.calls(Platform.KLAVIYO)
+    calls = Counter(entry.call.endpoint for entry in entries)
+    assert {entry.status for entry in entries} == {"200"}
+    every_slice = {"accounts": 3, "mapped-metric": 3}
+    if basis is DateBasis.SEND:
+        least = every_slice | {
+            "campaign-values-reports": 2,
+            "flow-series-reports": 2,
+            "campaigns": 2,
+        }
+    else:
+        least = every_slice | {"metrics": 3, "metric-aggregates": 33, "campaigns": 2, "flows": 2}
+    assert calls == least
+    asked = Counter((entry.call.endpoint, str(entry.call.parameters)) for entry in entries)
+    assert max(asked.values()) <= len(LEVELS), "each slice asks each question once"
+
+
+async def test_limits_are_kept_without_one_refusal(workers: Workers, memory: Client) -> None:
+    """A backfill of many slices waits at the gate; Klaviyo never has to say no."""
+    simulation = workers.platforms.simulation
+    worker = workers.of(PARIS)
+    days = days_from(date(2026, 7, 1), 122)
+    await read(worker, DateBasis.SEND, days=days)
+    assert {e.status for e in simulation.journal.calls(Platform.KLAVIYO)} == {"200"}
+    assert worker.governor.waited, "two reports a minute are fewer than three windows need"
+    await assert_reported(memory, simulation, DateBasis.SEND, account_ids=(PARIS,), days=days)
+    reports = Counter(
+        e.call.endpoint
+        for e in simulation.journal.calls(Platform.KLAVIYO)
+        if "reports" in e.call.endpoint
+    )
+    assert reports == {"campaign-values-reports": 6, "flow-series-reports": 6}
+
+
+@pytest.mark.parametrize("basis", [DateBasis.SEND, DateBasis.EVENT])
+async def test_days_on_which_clocks_change(
+    workers: Workers, memory: Client, basis: DateBasis
+) -> None:
+    """Days of 25 hours in Paris and in New York are whole days of the account's zone."""
+    days = days_from(date(2026, 10, 24), 10)
+    for account_id in (PARIS, NEW_YORK):
+        await read(workers.of(account_id), basis, days=days)
+    assert await assert_reported(
+        memory,
+        workers.platforms.simulation,
+        basis,
+        account_ids=(PARIS, NEW_YORK),
+        days=days,
+    )
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+SETTLED = days_from(date(2026, 10, 19), 7)
+"""Days that no longer change, one of which has 25 hours in Paris."""
+
+OF_EVENTS = frozenset(
+    {
+        FaultKind.ROW_REPEATED,
+        FaultKind.EVENT_IN_FUTURE,
+        FaultKind.EVENT_TIMESTAMPS_EQUAL,
+        FaultKind.EVENT_TIMESTAMP_FLOAT,
+        FaultKind.EVENT_METRIC_NULL,
+        FaultKind.EVENT_ATTRIBUTIONS_EMPTY,
+        FaultKind.EVENT_PROPERTIES_HUGE,
+    }
+)
+"""Faults of the list of single events, which is never read."""
+
+ENDING = {
+    FaultKind.KEY_REJECTED: ErrorClass.CREDENTIALS,
+    FaultKind.SCOPE_MISSING: ErrorClass.PERMISSION,
+    FaultKind.REVISION_GONE: ErrorClass.VERSION,
+}
+"""Faults after which trying again by itself is in vain, and what they are told as."""
+
+SPOILING = frozenset({FaultKind.STATISTIC_NULL, FaultKind.STATISTIC_NAN})
+"""Faults of one figure, which harm no other."""
+
+LISTS = frozenset(
+    {
+        FaultKind.CURSOR_INVALID,
+        FaultKind.NEXT_LINK_FOREIGN,
+        FaultKind.CAMPAIGN_GONE_BETWEEN_PAGES,
+    }
+)
+NUMBERS = frozenset(
+    {
+        FaultKind.SERIES_TOO_SHORT,
+        FaultKind.STATISTIC_UNKNOWN,
+        FaultKind.DAILY_LIMITED,
+        *SPOILING,
+    }
+)
+
+PASSING = sorted(
+    kind
+    for kind, scope in SCOPES.items()
+    if Platform.KLAVIYO in scope.platforms and kind not in {*OF_EVENTS, *ENDING, *SPOILING}
+)
+BASES = (DateBasis.SEND, DateBasis.EVENT)
+
+
+@pytest.fixture
+async def crowded(
+    pool: asyncpg.Pool, memory: Client, org: str, stores: Stack
+) -> AsyncIterator[Workers]:
+    """Workers of a world with more campaigns than a page of their list holds."""
+    simulation = Simulation.of(WorldPlan(sends=130, flows=2), now=NOW)
+    async with (
+        running_platforms(Platform.KLAVIYO, simulation=simulation) as platforms,
+        workers_of(platforms, org, pool, memory, stores) as made,
+    ):
+        yield made
+
+
+def places_of(kind: FaultKind, basis: DateBasis) -> tuple[str, ...]:
+    """Endpoints at which a fault strikes once each."""
+    numbers = (
+        ("metric-aggregates",)
+        if basis is DateBasis.EVENT
+        else ("flow-series-reports",)
+        if kind is FaultKind.SERIES_TOO_SHORT
+        else ("campaign-values-reports", "flow-series-reports")
+    )
+    if kind in LISTS:
+        return ("campaigns",)
+    if kind in NUMBERS:
+        return numbers
+    if kind is FaultKind.TYPE_UNKNOWN:
+        return ("campaigns", *(("metrics", "flows") if basis is DateBasis.EVENT else ()))
+    return ("accounts", "campaigns", *numbers)
+
+
+async def read_under(
+    worker: KlaviyoWorker, basis: DateBasis, *, level: Level = Level.MESSAGE
+) -> None:
+    """Read the settled days of one level to the end, however long it takes in the world."""
+    await worker.start(SETTLED[0], SETTLED[-1], levels=(level.value,), date_bases=(basis.value,))
+    await worker.read_all(rounds=12, minutes_between=180)
+
+
+async def differs(memory: Client, simulation: Simulation, basis: DateBasis) -> list[str]:
+    """Say where the messages of the settled days differ from the truth."""
+    comparison, true = reported(simulation, basis, account_ids=(PARIS,), days=SETTLED)
+    comparison = replace(comparison, levels=(Level.MESSAGE,))
+    messages = {key: figures for key, figures in true.items() if key[0] == "MESSAGE"}
+    assert len(messages) > 20
+    return differences(messages, await stored_figures(memory, comparison))
+
+
+@pytest.mark.parametrize("basis", BASES)
+@pytest.mark.parametrize("kind", PASSING)
+async def test_what_passes_is_got_over(
+    crowded: Workers, memory: Client, kind: FaultKind, basis: DateBasis
+) -> None:
+    """At every place where a fault strikes nothing is lost, doubled or left behind."""
+    simulation = crowded.platforms.simulation
+    worker = crowded.of(PARIS)
+    simulation.faults.add(
+        *(Fault(kind, Platform.KLAVIYO, endpoint=place) for place in places_of(kind, basis))
+    )
+    await read_under(worker, basis)
+    assert simulation.faults.unstruck() == ()
+    assert await differs(memory, simulation, basis) == []
+    (slice_,) = await worker.rows("run_slices")
+    assert slice_["state"] == SliceState.COMMITTED
+    assert not await worker.rows("dead_letters")
+
+
+@pytest.mark.parametrize("basis", BASES)
+@pytest.mark.parametrize("kind", sorted(ENDING))
+async def test_what_does_not_pass_ends_typed(
+    crowded: Workers, memory: Client, kind: FaultKind, basis: DateBasis
+) -> None:
+    """The slice fails with the class that says what to do, and the next run reads it all."""
+    simulation = crowded.platforms.simulation
+    worker = crowded.of(PARIS)
+    place = places_of(kind, basis)[-1]
+    simulation.faults.add(Fault(kind, Platform.KLAVIYO, endpoint=place))
+    await read_under(worker, basis)
+    (slice_,) = await worker.rows("run_slices")
+    assert slice_["state"] == SliceState.FAILED
+    assert slice_["error"]["error_class"] == ENDING[kind]
+    await read_under(worker, basis)
+    assert await differs(memory, simulation, basis) == []
+
+
+@pytest.mark.parametrize("basis", BASES)
+@pytest.mark.parametrize("kind", sorted(SPOILING))
+async def test_a_bad_figure_harms_no_other(
+    crowded: Workers, memory: Client, kind: FaultKind, basis: DateBasis
+) -> None:
+    """Null stays unset and is no zero; what is no number keeps its row out, with the reason."""
+    simulation = crowded.platforms.simulation
+    worker = crowded.of(PARIS)
+    simulation.faults.add(Fault(kind, Platform.KLAVIYO, endpoint=places_of(kind, basis)[0]))
+    await read_under(worker, basis)
+    found = await differs(memory, simulation, basis)
+    letters = await worker.rows("dead_letters")
+    assert len(found) == 1
+    if kind is FaultKind.STATISTIC_NULL:
+        assert "None instead of" in found[0]
+        assert not letters
+    else:
+        assert found[0].startswith("missing")
+        assert "not_finite" in str(letters[0]["errors"]).lower()
+    await read_under(worker, basis)
+    assert await differs(memory, simulation, basis) == []
+
+
+def test_only_faults_of_single_events_are_left_out() -> None:
+    """Every other fault of Klaviyo's strikes in the tests above."""
+    kinds = {kind for kind, scope in SCOPES.items() if Platform.KLAVIYO in scope.platforms}
+    assert {*PASSING, *ENDING, *SPOILING} == kinds - OF_EVENTS
