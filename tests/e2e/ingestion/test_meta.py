@@ -49,7 +49,7 @@ from liftos_platforms.truth import (
     local_day,
     with_grant,
 )
-from liftos_platforms.worlds import META_ACCOUNTS, WorldPlan
+from liftos_platforms.worlds import META_ACCOUNTS, WorldPlan, build_world
 
 FIRST = date(2026, 11, 9)
 WEEK = days_from(FIRST, 7)
@@ -315,7 +315,7 @@ ONE_DAY = replace(FAULTY, levels=(Level.AD,), days=(DAY,))
 async def test_a_day_that_is_too_large(
     patient: PlatformWorker, memory: Client, kind: FaultKind, more: dict[str, Any]
 ) -> None:
-    """It is read in parts of its campaigns, of which one is all campaigns that no other names."""
+    """It is read in parts: of some campaigns, and of all that are not these."""
     strike(patient, kind, **more)
     await patient.start(DAY, DAY, account_ids=("1001",), levels=("AD",))
     await patient.read_all(minutes_between=1)
@@ -330,6 +330,25 @@ async def test_a_day_that_is_too_large(
         if condition["field"] == "campaign.id"
     ]
     assert {"IN", "NOT_IN"} == set(operators)
+
+
+async def test_a_campaign_that_is_too_large(
+    meta: Platforms, worker: PlatformWorker, memory: Client
+) -> None:
+    """A day of one campaign is cut by its ad sets, and one of a single ad set by its ads."""
+    plan = WorldPlan(campaigns=1, ad_groups=2, ads=6)
+    meta.simulation.world = build_world(plan)
+    strike(worker, FaultKind.RUN_TOO_LARGE, times=3)
+    await worker.start(DAY, DAY, account_ids=("1001",), levels=("AD",))
+    await worker.read_all(minutes_between=1)
+    assert await assert_truth_is_stored(memory, worker.simulation, ONE_DAY, extra=AS_ACTIONS)
+    cut_by = {
+        condition["field"]
+        for call in worker.simulation.journal.calls(endpoint="insights_submit")
+        for condition in json.loads(call.call.parameters["filtering"])
+        if condition["field"].endswith(".id")
+    }
+    assert cut_by == {"adset.id", "ad.id"}
 
 
 async def test_an_ad_that_cannot_be_reported(patient: PlatformWorker, memory: Client) -> None:

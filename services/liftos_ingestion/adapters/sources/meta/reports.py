@@ -1,8 +1,8 @@
 """Reports that Meta makes in the background: asked for, waited for, read, and cut smaller.
 
-A report is one run, or several where one day is too much for one. Each run is a `Part`: all
-campaigns but some, or only some. Whatever is cut, exactly one part is of the first kind, so that
-no campaign is left out, not even one that nobody knew of when the parts were made.
+A report is one run, or several where one day is too much for one. Each run is a `Part`. A part is
+cut into those rows that have one of some ids and those that have none of them, so that together
+they hold what the whole held, also objects that nobody knew of when it was cut.
 """
 
 import json
@@ -21,7 +21,7 @@ from liftos_ingestion.adapters.sources.meta.errors import (
 from liftos_ingestion.domain.failures import ErrorClass, Failure, NotReadyError, ReadingError
 from liftos_ingestion.domain.platform_limits import meta_jobs
 from liftos_ingestion.domain.rate_limits import Limit
-from liftos_ingestion.source_ports import PlatformJob, ReadRequest
+from liftos_ingestion.source_ports import JsonObject, PlatformJob, ReadRequest
 from liftos_kit.core.clock import Clock
 
 FIRST_WAIT_SECONDS: Final = 2.0
@@ -48,6 +48,7 @@ _LEVELS: Final[Mapping[str, str]] = {
     "AD_GROUP": "adset",
     "AD": "ad",
 }
+_BELOW_ACCOUNT: Final = ("CAMPAIGN", "AD_GROUP", "AD")
 _FIELDS: Final[Mapping[str, str]] = {
     "account_id": "ACCOUNT",
     "account_name": "ACCOUNT",
@@ -101,40 +102,56 @@ STATES: Final[Mapping[str, Sequence[str]]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """Which rows a part has.
+
+    Attributes:
+        level: CAMPAIGN, AD_GROUP or AD.
+        ids: Rows of these objects of that level, or all but theirs.
+        is_excluded: Whether it is all but theirs.
+    """
+
+    level: str
+    ids: tuple[str, ...]
+    is_excluded: bool = False
+
+    def as_filter(self) -> JsonObject:
+        """Return it in Meta's words."""
+        return {
+            "field": f"{_LEVELS[self.level]}.id",
+            "operator": "NOT_IN" if self.is_excluded else "IN",
+            "value": self.ids,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """One run of a report.
 
     Attributes:
         run_id: Meta's id; empty until it is asked for.
         start_time: When it was asked for, in seconds since 1970.
-        campaign_ids: Only these campaigns, or all but these.
-        is_rest: Whether it is all but these.
+        conditions: Its rows fulfil all of them.
     """
 
     run_id: str = ""
     start_time: float = 0.0
-    campaign_ids: tuple[str, ...] = ()
-    is_rest: bool = True
+    conditions: tuple[Condition, ...] = ()
 
-    def has(self, campaign_id: str) -> bool:
-        """Whether the rows of a campaign are in it."""
-        return (campaign_id in self.campaign_ids) is not self.is_rest
+    def may_have(self, level: str, object_id: str) -> bool:
+        """Whether no condition rules an object out."""
+        return all(
+            (object_id in it.ids) is not it.is_excluded
+            for it in self.conditions
+            if it.level == level
+        )
 
-    def halves(self, campaign_ids: Sequence[str]) -> "tuple[Part, Part] | None":
-        """Cut it in two that together hold the same; None where it holds one campaign at most.
-
-        Args:
-            campaign_ids: Campaigns of the account that have rows.
-        """
-        members = [it for it in campaign_ids if self.has(it)]
-        if len(members) < 2:
-            return None
-        first, second = members[: len(members) // 2], members[len(members) // 2 :]
-        if self.is_rest:
-            second = [*self.campaign_ids, *first]
+    def halves(self, level: str, ids: Sequence[str]) -> "tuple[Part, Part]":
+        """Cut it in two: rows of the first half of some objects, and all others."""
+        first = tuple(ids[: len(ids) // 2])
         return (
-            Part(campaign_ids=tuple(first), is_rest=False),
-            Part(campaign_ids=tuple(second), is_rest=self.is_rest),
+            Part(conditions=(*self.conditions, Condition(level, first))),
+            Part(conditions=(*self.conditions, Condition(level, first, is_excluded=True))),
         )
 
 
@@ -144,8 +161,10 @@ def job_of(parts: Sequence[Part]) -> PlatformJob:
         {
             "run_id": part.run_id,
             "start_time": part.start_time,
-            "campaign_ids": list(part.campaign_ids),
-            "is_rest": part.is_rest,
+            "conditions": [
+                {"level": it.level, "ids": list(it.ids), "is_excluded": it.is_excluded}
+                for it in part.conditions
+            ],
         }
         for part in parts
     ]
@@ -160,12 +179,14 @@ def parts_of(job: PlatformJob | None) -> list[Part]:
     try:
         parts = [
             Part(
-                run_id=str(it["run_id"]),
-                start_time=float(it["start_time"]),
-                campaign_ids=tuple(map(str, it["campaign_ids"])),
-                is_rest=bool(it["is_rest"]),
+                run_id=str(part["run_id"]),
+                start_time=float(part["start_time"]),
+                conditions=tuple(
+                    Condition(str(it["level"]), tuple(map(str, it["ids"])), bool(it["is_excluded"]))
+                    for it in part["conditions"]
+                ),
             )
-            for it in kept
+            for part in kept
         ]
     except (KeyError, TypeError, ValueError):
         return [Part()]
@@ -312,31 +333,49 @@ class Report:
     async def _after(self, place: int, error: ReadingError) -> Exception:
         """Return what follows from a run that ended, or that could not be asked for.
 
-        A day that is too large is cut in two by its campaigns; days are cut by the caller.
+        A day that is too large is cut in two by its objects; days are cut by the caller.
         """
         part = self._parts[place]
         self._parts[place] = replace(part, run_id="")
         is_cut_here = self._request.day_count == 1 and self._request.level != "ACCOUNT"
         if error.failure.error_class is not ErrorClass.TOO_LARGE or not is_cut_here:
             return error
-        halves = part.halves(await self._campaigns())
+        halves = await self._halves(part)
         if halves is None:
             return error
         self._parts[place : place + 1] = halves
         return NotReadyError("The report is cut in two", seconds=0.0)
 
-    async def _campaigns(self) -> Sequence[str]:
-        """Return the campaigns that have rows, from a small report that is answered at once."""
+    async def _halves(self, part: Part) -> tuple[Part, Part] | None:
+        """Cut a part by its campaigns; one of a single campaign by its ad sets, then by its ads.
+
+        Returns:
+            None where it has a single object and cannot be cut.
+        """
+        parent: tuple[Condition, ...] = ()
+        for level in _BELOW_ACCOUNT[: _BELOW_ACCOUNT.index(self._request.level) + 1]:
+            ids = [it for it in await self._ids(level, parent) if part.may_have(level, it)]
+            if len(ids) > 1:
+                return part.halves(level, ids)
+            if not ids:
+                break
+            parent = tuple(Condition(level, (it,)) for it in ids)
+        return None
+
+    async def _ids(self, level: str, parent: Sequence[Condition]) -> Sequence[str]:
+        """Return the objects that have rows, from a small report that is answered at once."""
+        name = f"{_LEVELS[level]}_id"
         params = {
-            "level": "campaign",
-            "fields": "campaign_id",
+            "level": _LEVELS[level],
+            "fields": name,
             "time_range": _time_range(self._request),
+            "filtering": json.dumps([*_all_states(level), *(it.as_filter() for it in parent)]),
         }
         found: dict[str, None] = {}
         async for page in self._client.pages(
             f"act_{self._account_id}/insights", account_id=self._account_id, params=params
         ):
-            found.update((str(it["campaign_id"]), None) for it in page.items if "campaign_id" in it)
+            found.update((str(it[name]), None) for it in page.items if name in it)
         return tuple(found)
 
     def _taken(self) -> tuple[Limit, ...]:
@@ -359,15 +398,16 @@ def report_form(request: ReadRequest, part: Part) -> Mapping[str, str]:
         "time_increment": "1",
         "action_attribution_windows": json.dumps(WINDOWS),
     }
-    filters: list[Mapping[str, object]] = []
-    if request.level in {"AD_GROUP", "AD"}:
-        # Without it Meta leaves out what is archived or deleted, and with it their spend.
-        name = f"{_LEVELS[request.level]}.effective_status"
-        filters.append({"field": name, "operator": "IN", "value": STATES[request.level]})
-    if part.campaign_ids:
-        operator = "NOT_IN" if part.is_rest else "IN"
-        filters.append({"field": "campaign.id", "operator": operator, "value": part.campaign_ids})
+    filters = [*_all_states(request.level), *(it.as_filter() for it in part.conditions)]
     return {**form, "filtering": json.dumps(filters)} if filters else form
+
+
+def _all_states(level: str) -> Sequence[JsonObject]:
+    """Return the filter without which Meta leaves out what is archived or deleted."""
+    if level not in {"AD_GROUP", "AD"}:
+        return ()
+    name = f"{_LEVELS[level]}.effective_status"
+    return ({"field": name, "operator": "IN", "value": STATES[level]},)
 
 
 def _time_range(request: ReadRequest) -> str:
