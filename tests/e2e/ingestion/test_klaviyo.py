@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -20,13 +21,27 @@ from tests.e2e.ingestion.truth_comparison import (
 
 from liftos_client import Client
 from liftos_ingestion.domain.failures import ErrorClass
+from liftos_ingestion.domain.rate_limits import Priority
 from liftos_ingestion.run_ports import RunState, SliceState
+from liftos_ingestion.source_ports import Credential, SourceSession
+from liftos_ingestion.usecases.reading import GovernedGate
+from liftos_kit.secrets.secret import Secret
 from liftos_local.stack import Stack
+from liftos_platforms import truth
 from liftos_platforms.faults import SCOPES, Fault, FaultKind
+from liftos_platforms.klaviyo.tokens import CLIENT_ID, CLIENT_SECRET
 from liftos_platforms.simulation import Simulation
 from liftos_platforms.testing import Platforms, running_platforms
-from liftos_platforms.truth import Channel, DateBasis, Level, Platform
-from liftos_platforms.worlds import KLAVIYO_ACCOUNTS, WorldPlan
+from liftos_platforms.truth import (
+    AccountState,
+    Channel,
+    DateBasis,
+    EntityState,
+    Grant,
+    Level,
+    Platform,
+)
+from liftos_platforms.worlds import KLAVIYO_ACCOUNTS, KLAVIYO_SCOPES, WorldPlan
 
 PARIS = "KLvEU1"
 NEW_YORK = "KLvUS2"
@@ -368,3 +383,203 @@ def test_only_faults_of_single_events_are_left_out() -> None:
     """Every other fault of Klaviyo's strikes in the tests above."""
     kinds = {kind for kind, scope in SCOPES.items() if Platform.KLAVIYO in scope.platforms}
     assert {*PASSING, *ENDING, *SPOILING} == kinds - OF_EVENTS
+
+
+# --- accounts, credentials and objects ------------------------------------------------------------
+
+OAUTH = {
+    "client_id": CLIENT_ID,
+    "client_secret": CLIENT_SECRET,
+    "refresh_token": "refresh-1",
+}
+
+
+def grant(simulation: Simulation, token: str, scopes: frozenset[str] = KLAVIYO_SCOPES) -> None:
+    """Let a token open the account in Paris."""
+    made = Grant(Platform.KLAVIYO, token, (PARIS,), scopes)
+    simulation.world = truth.with_grant(simulation.world, made)
+
+
+@asynccontextmanager
+async def session_of(
+    worker: KlaviyoWorker, credential: dict[str, str] | None = None
+) -> AsyncIterator[SourceSession]:
+    """A session behind the real gate."""
+    gate = GovernedGate(worker.governor, org=worker.org, caller="session", priority=Priority.NEWEST)
+    fields = credential or worker.connection.credential
+    held = Credential({name: Secret(value) for name, value in fields.items()})
+    async with worker.source.open(held, {}, gate) as session:
+        yield session
+
+
+async def test_a_key_says_whose_it_is_and_what_it_may_read(workers: Workers) -> None:
+    """Verifying tells the account with its zone and currency, and each scope that is missing."""
+    simulation = workers.platforms.simulation
+    worker = workers.of(PARIS)
+    async with session_of(worker) as session:
+        verified = await session.verify()
+    assert verified.accounts == worker.connection.accounts
+    assert verified.missing_scopes == ()
+    grant(simulation, "pk_poor", frozenset({"accounts:read", "flows:read"}))
+    async with session_of(worker, {"api_key": "pk_poor"}) as session:
+        verified = await session.verify()
+    assert verified.granted_scopes == ("accounts:read", "flows:read")
+    assert verified.missing_scopes == ("campaigns:read", "metrics:read")
+
+
+async def test_an_application_reads_as_a_key_does(workers: Workers, memory: Client) -> None:
+    """An access token is bought for each session; its scopes are told and nothing is written."""
+    simulation = workers.platforms.simulation
+    grant(simulation, "refresh-1")
+    worker = workers.of(PARIS, credential=OAUTH)
+    await read_under(worker, DateBasis.SEND)
+    assert await differs(memory, simulation, DateBasis.SEND) == []
+    asked = simulation.journal.calls(Platform.KLAVIYO, endpoint="accounts")
+    assert [entry.status for entry in asked] == ["200"]
+    async with session_of(worker) as session:
+        verified = await session.verify()
+    assert verified.granted_scopes == tuple(sorted(KLAVIYO_SCOPES))
+    assert verified.missing_scopes == ()
+    assert worker.connection.kept == []
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        {"api_key": "pk_of_nobody"},
+        {**OAUTH, "refresh_token": "of-nobody"},
+        {**OAUTH, "client_secret": "wrong"},
+        {"client_id": "alone"},
+    ],
+)
+async def test_a_credential_that_opens_nothing_ends_typed(
+    workers: Workers, credential: dict[str, str]
+) -> None:
+    """It is never tried again by itself, and no secret is in what is said of it."""
+    worker = workers.of(PARIS, credential=credential)
+    await worker.read_days(SETTLED[0], SETTLED[-1])
+    slices = await worker.rows("run_slices")
+    assert {it["state"] for it in slices} == {SliceState.FAILED}
+    assert {it["error"]["error_class"] for it in slices} == {ErrorClass.CREDENTIALS}
+    told = str([tuple(it.values()) for it in slices])
+    assert not [value for name, value in credential.items() if "id" not in name and value in told]
+
+
+async def test_another_accounts_numbers_are_never_stored(workers: Workers, memory: Client) -> None:
+    """A key of another account, a changed currency and a closed account each stop the reading."""
+    simulation = workers.platforms.simulation
+    other = {"api_key": workers.platforms.token(Platform.KLAVIYO, NEW_YORK)}
+    worker = workers.of(PARIS, credential=other)
+    await read_under(worker, DateBasis.SEND)
+    paris = simulation.account(Platform.KLAVIYO, PARIS)
+    worker = workers.of(PARIS)
+    simulation.world = truth.with_account(simulation.world, replace(paris, currency_code="SEK"))
+    await read_under(worker, DateBasis.EVENT)
+    simulation.world = truth.with_account(
+        simulation.world, replace(paris, state=AccountState.DISABLED)
+    )
+    await read_under(worker, DateBasis.SEND)
+    slices = sorted(await worker.rows("run_slices"), key=lambda it: it["start_time"])
+    assert [it["error"]["error_class"] for it in slices] == [
+        ErrorClass.CREDENTIALS,
+        ErrorClass.PERMANENT,
+        ErrorClass.ACCOUNT_CLOSED,
+    ]
+    assert "SEK" in slices[1]["error"]["message"]
+    assert [entry async for entry in memory.memory.list_entries()] == []
+
+
+async def test_a_revision_that_is_retired_never_falls_forward(workers: Workers) -> None:
+    """The old revision is refused instead of answered in other shapes."""
+    worker = workers.of(PARIS, revision="2024-07-15")
+    await read_under(worker, DateBasis.SEND)
+    (slice_,) = await worker.rows("run_slices")
+    assert slice_["error"]["error_class"] == ErrorClass.VERSION
+    assert worker.source.capabilities.api_version_end_date == date(2026, 7, 15)
+
+
+async def test_objects_have_names_states_and_parents(workers: Workers) -> None:
+    """Campaigns, flows and the messages of both; archived ones too, under their names of now."""
+    simulation = workers.platforms.simulation
+    worker = workers.of(PARIS)
+    (account,) = worker.connection.accounts
+    async with session_of(worker) as session:
+        found = {it.object_id: it async for it in session.objects(account)}
+    paris = simulation.account(Platform.KLAVIYO, PARIS)
+    now = simulation.clock.now()
+    entities = truth.entities_of(simulation.world, paris, now=now)
+    today = truth.local_day(paris, now)
+    assert {
+        id_: (it.level, it.display_name, it.parent_id or None) for id_, it in found.items()
+    } == {
+        it.entity_id: (it.level.value, truth.at(it.name, today), truth.at(it.parent, today))
+        for it in entities
+    }
+    states = Counter((it.level, it.state) for it in found.values())
+    assert states["CAMPAIGN", "archived"] == 1
+    assert states["FLOW", "live"] == 3
+    assert states["MESSAGE", "sent"] > 10
+
+
+@pytest.mark.parametrize("basis", BASES)
+async def test_deleted_campaigns_keep_their_numbers(
+    workers: Workers, memory: Client, basis: DateBasis
+) -> None:
+    """Halving days finds their dates; by event, what has no campaign any more is kept aside."""
+    simulation = workers.platforms.simulation
+    paris = simulation.account(Platform.KLAVIYO, PARIS)
+    for campaign in truth.entities_of(
+        simulation.world, paris, now=simulation.clock.now(), level=Level.CAMPAIGN
+    ):
+        gone = (*campaign.state, (date(2026, 11, 1), EntityState.DELETED))
+        simulation.world = truth.with_entity(simulation.world, replace(campaign, state=gone))
+    worker = workers.of(PARIS)
+    await worker.read_days(SETTLED[0], SETTLED[-1], date_bases=(basis.value,))
+    comparison, true = reported(simulation, basis, account_ids=(PARIS,), days=SETTLED)
+    stored = await stored_figures(memory, comparison)
+    if basis is DateBasis.SEND:
+        nameless = {
+            key: figures | ({"name": ""} if key[0] == "CAMPAIGN" else {})
+            for key, figures in true.items()
+        }
+        assert differences(nameless, stored) == []
+        assert len(await worker.rows("run_slices")) > 3
+        return
+    letters = await worker.rows("dead_letters")
+    campaigns = {key for key in true if key[0] == "CAMPAIGN"}
+    assert len(letters) == len(campaigns) > 0
+    assert {"campaign_id"} <= {part["field"].split(".")[-1] for part in letters[0]["errors"]}
+    sums = {
+        (key[0], figures["clicked"], figures["revenue_micros"], key[-1])
+        for key, figures in true.items()
+        if key[0] != "CAMPAIGN"
+    }
+    assert sums == {
+        (key[0], figures["clicked"], figures["revenue_micros"], key[-1])
+        for key, figures in stored.items()
+    }
+
+
+async def test_a_foreign_link_is_never_followed(crowded: Workers) -> None:
+    """Of a link only the cursor is used; the key stays with Klaviyo."""
+    simulation = crowded.platforms.simulation
+    worker = crowded.of(PARIS)
+    simulation.faults.add(
+        Fault(FaultKind.NEXT_LINK_FOREIGN, Platform.KLAVIYO, endpoint="campaigns", times=None)
+    )
+    await read_under(worker, DateBasis.SEND)
+    pages = simulation.journal.calls(Platform.KLAVIYO, endpoint="campaigns")
+    assert [bool(it.call.parameters.get("page[cursor]")) for it in pages] == [False, True]
+
+
+async def test_no_secret_leaves_the_session(workers: Workers) -> None:
+    """Neither the ledger nor any address has the key in it."""
+    simulation = workers.platforms.simulation
+    key = workers.platforms.token(Platform.KLAVIYO, PARIS)
+    simulation.faults.add(Fault(FaultKind.SERVER_ERROR, Platform.KLAVIYO, times=3))
+    worker = workers.of(PARIS)
+    await read_under(worker, DateBasis.SEND)
+    for entry in simulation.journal.calls(Platform.KLAVIYO):
+        assert key not in str(entry.call)
+    for table in ("run_slices", "runs", "dead_letters"):
+        assert key not in str([tuple(it.values()) for it in await worker.rows(table)])

@@ -54,10 +54,12 @@ def rows_of(level: str, found: Iterable[MessageDay]) -> Sequence[JsonObject]:
     last = {(it.campaign_id, it.flow_id, it.message_id, it.day): it for it in found}
     if level == "MESSAGE":
         return [_row(it, it.statistics, is_message=True) for it in last.values()]
-    groups: dict[tuple[str, date], list[MessageDay]] = {}
+    groups: dict[tuple[str, str, date], list[MessageDay]] = {}
     for it in last.values():
         if bool(it.flow_id) is (level == "FLOW"):
-            groups.setdefault((it.flow_id or it.campaign_id, it.day), []).append(it)
+            owner = it.flow_id or it.campaign_id
+            # Messages of which nobody knows whose they are have nothing to be summed to.
+            groups.setdefault((owner, "" if owner else it.message_id, it.day), []).append(it)
     return [_summed(group) for group in groups.values()]
 
 
@@ -69,7 +71,14 @@ def _summed(group: Sequence[MessageDay]) -> JsonObject:
         )
         for name in names
     }
-    return _row(group[0], statistics, is_message=False, channels={it.channel for it in group})
+    first = group[0]
+    return _row(
+        first,
+        statistics,
+        # An orphan keeps the id by which somebody may find out where it belongs.
+        is_message=not (first.campaign_id or first.flow_id),
+        channels={it.channel for it in group},
+    )
 
 
 def _row(
