@@ -53,12 +53,12 @@ class KeyringVault:
             return await asyncio.to_thread(
                 credentials.resolve, source, resource_name=resource_name, places=self._places
             )
-        except (
-            KeyringMissingError,
-            KeyUnknownError,
-            SealBrokenError,
-            credentials.CredentialUnreadableError,
-        ) as error:
+        except credentials.CredentialUnreadableError as error:
+            # Without the reference: a secret that was given in its place is not repeated.
+            raise CredentialUnusableError(
+                f"The referenced credential cannot be read: {error.problem}."
+            ) from None
+        except (KeyringMissingError, KeyUnknownError, SealBrokenError) as error:
             raise CredentialUnusableError(str(error)) from error
 
 

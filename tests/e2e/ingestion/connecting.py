@@ -1,5 +1,6 @@
 """A platform that tells credentials apart, and Ingestion's connections served over it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -43,6 +44,14 @@ Request = TypeVar("Request", bound=Message)
 
 
 @dataclass
+class Delay:
+    """An answer that waits: `reached` once it was asked for, until `over`."""
+
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass
 class PickyPlatform:
     """A source that takes the tokens that a test says.
 
@@ -50,6 +59,7 @@ class PickyPlatform:
         answers: What each token is given: what it may read, or a failure.
         renewals: Tokens that are exchanged for another one at once.
         shown: Tokens that were shown, in order.
+        delays: Tokens whose answer waits for a test.
         rows: What readings answer.
         failure: What readings fail with instead.
         requests: What was to be read.
@@ -63,6 +73,7 @@ class PickyPlatform:
     )
     renewals: dict[str, str] = field(default_factory=dict)
     shown: list[str] = field(default_factory=list)
+    delays: dict[str, Delay] = field(default_factory=dict)
     rows: Sequence[JsonObject] = ()
     failure: Exception | None = None
     requests: list[ReadRequest] = field(default_factory=list)
@@ -123,6 +134,9 @@ class _Session:
             raise refusal(ErrorClass.CREDENTIALS)
         shown = token.reveal()
         self._platform.shown.append(shown)
+        if shown in self._platform.delays:
+            self._platform.delays[shown].reached.set()
+            await self._platform.delays[shown].over.wait()
         if shown in self._platform.renewals:
             renewed = Secret(self._platform.renewals[shown])
             await self._credential.renew({**self._credential, "access_token": renewed})

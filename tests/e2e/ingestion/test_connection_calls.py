@@ -22,6 +22,7 @@ from tests.e2e.ingestion.connecting import (
     OUTLET,
     SHOP,
     Caller,
+    Delay,
     PickyPlatform,
     one_call,
     refusal,
@@ -41,6 +42,12 @@ from liftos_ingestion.adapters.postgres.connections import (
 )
 from liftos_ingestion.adapters.postgres.sources import PostgresSources
 from liftos_ingestion.catalog_ports import NewSource
+from liftos_ingestion.connection_ports import (
+    ConnectionState,
+    CredentialKind,
+    GivenCredential,
+    StoredConnection,
+)
 from liftos_ingestion.domain.failures import ErrorClass
 from liftos_ingestion.servicer.connections import ConnectionsServicer
 from liftos_ingestion.source_ports import PlatformAccount, PlatformSource, Verified
@@ -48,10 +55,17 @@ from liftos_ingestion.usecases.connections import ConnectionAdministration
 from liftos_ingestion.usecases.sources import Catalog
 from liftos_kit import postgres
 from liftos_kit.auth import Principal, set_principal
-from liftos_kit.core.errors import ChannelInsecureError
+from liftos_kit.core.errors import (
+    ChannelInsecureError,
+    InvalidFieldsError,
+    VerificationFailedError,
+)
 from liftos_kit.core.paging import PageTokens
+from liftos_kit.core.repeatable import Repeatable
+from liftos_kit.requests import digest_request
 from liftos_kit.secrets.credentials import SecretPlaces
 from liftos_kit.secrets.keyring import Keyring
+from liftos_kit.secrets.secret import Secret
 from liftos_kit.servicer_parts import combine
 from liftos_kit.testing.server import running_server
 
@@ -71,6 +85,12 @@ class Harness:
     pool: asyncpg.Pool
     opener: PostgresConnectionOpener
     events: list[MutableMapping[str, Any]]
+    keys: dict[str, bytes]
+
+    def administration(self, keys: dict[str, bytes]) -> ConnectionAdministration:
+        """Return what administrates connections with these keys and nothing else."""
+        keyring = Keyring(keys) if keys else None
+        return _administration(self.pool, self.platform, SecretPlaces(keyring=keyring))
 
     def logged(self, event: str) -> list[MutableMapping[str, Any]]:
         """Return log events of a name."""
@@ -92,6 +112,19 @@ def _build(spec: NewSource) -> PlatformSource:
     raise AssertionError("no test here has a source of its own")
 
 
+def _administration(
+    pool: asyncpg.Pool, platform: PickyPlatform, places: SecretPlaces
+) -> ConnectionAdministration:
+    vault = KeyringVault(places)
+    return ConnectionAdministration(
+        store=PostgresConnections(pool),
+        catalog=Catalog({"meta": platform}, store=PostgresSources(pool), build=_build),
+        opener=PostgresConnectionOpener(pool, vault),
+        vault=vault,
+        governor=InMemoryRateGovernor(),
+    )
+
+
 @pytest.fixture
 def events(caplog: pytest.LogCaptureFixture) -> Iterator[list[MutableMapping[str, Any]]]:
     """All that is logged, before anything is taken out of it; no secret may be in it."""
@@ -108,25 +141,18 @@ async def harness(
 ) -> AsyncIterator[Harness]:
     """A server with keys, a granted prefix and a secrets folder."""
     platform = PickyPlatform()
-    vault = KeyringVault(
-        SecretPlaces(
-            keyring=Keyring({"k1": os.urandom(32)}),
-            environment={"SHOP_ACCESS_TOKEN": _REFERENCED},
-            granted_prefixes=frozenset({(org, "SHOP_")}),
-            directory=tmp_path,
-        )
+    keys = {"k1": os.urandom(32)}
+    places = SecretPlaces(
+        keyring=Keyring(keys),
+        environment={"SHOP_ACCESS_TOKEN": _REFERENCED},
+        granted_prefixes=frozenset({(org, "SHOP_")}),
+        directory=tmp_path,
     )
-    opener = PostgresConnectionOpener(pool, vault)
     servicer = ConnectionsServicer(
-        administration=ConnectionAdministration(
-            store=PostgresConnections(pool),
-            catalog=Catalog({"meta": platform}, store=PostgresSources(pool), build=_build),
-            opener=opener,
-            vault=vault,
-            governor=InMemoryRateGovernor(),
-        ),
+        administration=_administration(pool, platform, places),
         page_tokens=PageTokens(os.urandom(32)),
     )
+    opener = PostgresConnectionOpener(pool, KeyringVault(places))
     later = [it.name for it in _SERVICE.methods if not hasattr(servicer, it.name)]
 
     def register(server: grpc.aio.Server) -> None:
@@ -136,7 +162,7 @@ async def harness(
         running_server(register, service_names=[_SERVICE.full_name]) as server,
         grpc.aio.insecure_channel(server.target) as channel,
     ):
-        yield Harness(platform, servicer, channel, pool, opener, events)
+        yield Harness(platform, servicer, channel, pool, opener, events, keys)
 
 
 @pytest.fixture
@@ -311,8 +337,6 @@ async def test_what_is_kept_of_a_request_tells_no_secret(
     harness: Harness, caller: Caller, org: str
 ) -> None:
     """Whoever reads the table cannot tell from the digest whether a guessed secret is right."""
-    from liftos_kit.requests import digest_request
-
     await caller.create()
     request_id = str(uuid4())
     await caller.set(GOOD, request_id=request_id)
@@ -403,6 +427,84 @@ async def test_a_token_that_is_exchanged_at_once_is_kept_as_exchanged(
     verified = await caller.verify()
     assert await harness.token(org) == GOOD
     assert [it.account_id for it in verified.accounts] == ["7"], "the answer counts all the same"
+
+
+async def test_an_answer_for_an_older_credential_is_not_stored(
+    harness: Harness, caller: Caller, org: str
+) -> None:
+    """Whoever sets a credential while the one before is tried has the last word."""
+    await caller.create()
+    harness.platform.answers[GOOD] = refusal(ErrorClass.CREDENTIALS)
+    harness.platform.answers[_LONG_LIVED] = Verified([OUTLET])
+    harness.platform.delays[GOOD] = delay = Delay()
+    verifying = asyncio.create_task(caller.verify())
+    await delay.reached.wait()
+    await caller.set(_LONG_LIVED)
+    delay.over.set()
+    answer = await verifying
+    assert answer.state == connection_pb2.CONNECTION_STATE_ACTIVE
+    assert [it.account_id for it in answer.accounts] == ["8"]
+    assert await harness.token(org) == _LONG_LIVED
+
+
+async def test_rotation_takes_the_newest_key(harness: Harness, caller: Caller, org: str) -> None:
+    """After rotation the old key can be taken out; before it, nothing opens without it."""
+    await caller.create()
+    old = harness.keys
+    new = {"k2": os.urandom(32)}
+    with_both = harness.administration(new | old)
+    digest = os.urandom(32)
+
+    def request() -> Repeatable[StoredConnection]:
+        return Repeatable("RotateCredential", uuid4(), digest, lambda _: b"")
+
+    with pytest.raises(VerificationFailedError, match="'k1', which is not there"):
+        await harness.administration(new).verify(org, "shop", repeatable=request())
+    with pytest.raises(InvalidFieldsError, match="There are no keys"):
+        await harness.administration({}).set_credential(
+            org,
+            "shop",
+            GivenCredential(CredentialKind.STORED, {"access_token": Secret(GOOD)}),
+            repeatable=request(),
+        )
+    rotated = await with_both.rotate_credential(org, "shop", None, repeatable=request())
+    assert isinstance(rotated, StoredConnection)
+    assert rotated.credential.key_id == "k2"
+    assert rotated.state is ConnectionState.ACTIVE
+    verified = await harness.administration(new).verify(org, "shop", repeatable=request())
+    assert isinstance(verified, StoredConnection)
+    assert verified.state is ConnectionState.ACTIVE
+
+
+async def test_the_database_holds_no_secret(harness: Harness, caller: Caller, org: str) -> None:
+    """No column of any table has a secret that was registered, refused, set or rotated."""
+    await caller.create()
+    await caller.set(BAD)
+    harness.platform.answers[_LONG_LIVED] = Verified([SHOP])
+    await caller.rotate(_LONG_LIVED)
+    everything = ""
+    for table in ("connections", "accounts", "request_ids"):
+        for row in await harness.rows(org, table):
+            everything += repr(dict(row))
+    assert "k1" in everything
+    assert not [secret for secret in _SECRETS if secret in everything]
+
+
+async def test_a_secret_in_the_place_of_a_reference_is_not_repeated(
+    harness: Harness, caller: Caller
+) -> None:
+    """Who pastes a token where a file is asked for reads of the folder, and nothing logs it."""
+    await caller.create(token=None)
+    for given in ({"file_path": GOOD}, {"environment_prefix": GOOD}):
+        request = pb.SetCredentialRequest(
+            name=caller.name(),
+            credential=connection_pb2.Credential(**given),  # type: ignore[arg-type]
+            request_id=str(uuid4()),
+        )
+        with pytest.raises(LiftosError) as caught:
+            await caller.call("SetCredential", request)
+        assert caught.value.reason == "FIELD_INVALID"
+        assert GOOD not in repr(caught.value) + str(told(caught.value))
 
 
 async def test_what_the_platform_changes_of_accounts_is_noticed(
