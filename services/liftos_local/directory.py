@@ -1,11 +1,12 @@
 """The data directory: where everything of one stack lives, its lock and its secrets."""
 
+import base64
 import fcntl
 import json
 import os
 import secrets
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ class Secrets:
     postgres_app_password: str = field(repr=False)
     redis_password: str = field(repr=False)
     jwt_secret: str = field(repr=False)
+    ingestion_key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +162,22 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644, durable: bool 
 
 
 def load_secrets(directory: DataDirectory) -> Secrets:
-    """Read the secrets; make them the first time."""
+    """Read the secrets; make those that are not there yet."""
+    stored: dict[str, str] = {}
     if directory.secrets_file.exists():
-        return Secrets(**json.loads(directory.secrets_file.read_text(encoding="utf-8")))
-    made = Secrets(*(secrets.token_urlsafe(32) for _ in range(5)))
-    write_atomically(directory.secrets_file, json.dumps(asdict(made)), mode=0o600, durable=True)
+        stored = json.loads(directory.secrets_file.read_text(encoding="utf-8"))
+    made = Secrets(
+        **{it.name: stored.get(it.name) or _new_secret(it.name) for it in fields(Secrets)}
+    )
+    if asdict(made) != stored:
+        write_atomically(directory.secrets_file, json.dumps(asdict(made)), mode=0o600, durable=True)
     return made
+
+
+def _new_secret(name: str) -> str:
+    if name == "ingestion_key":
+        return f"local:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+    return secrets.token_urlsafe(32)
 
 
 def try_lock(directory: DataDirectory) -> int | None:

@@ -83,6 +83,7 @@ class Keeper:
             since=_now(),
             log_file=str(spec.log_file),
             address=spec.address,
+            more_addresses=spec.more_addresses,
         )
         self._settled = asyncio.Event()
         self._process: subprocess.Popen[bytes] | None = None
@@ -228,6 +229,7 @@ class Keeper:
             since=before.since if before.state is state else _now(),
             log_file=before.log_file,
             address=before.address,
+            more_addresses=before.more_addresses,
             pid=pid,
             restarts=restarts,
             detail=detail,

@@ -29,6 +29,7 @@ class ServiceSpec:
             which is healthy as long as it lives.
         migrates: whether `python -m <module> migrate` runs first, with the owner's address.
         drain_seconds: how long it may take to stop.
+        ports: names of ports beside that of the process; an argument names one in braces.
     """
 
     name: str
@@ -38,10 +39,13 @@ class ServiceSpec:
     health_service: str | None
     migrates: bool = False
     drain_seconds: float = 25.0
+    ports: tuple[str, ...] = ()
 
     @property
     def port_names(self) -> tuple[str, ...]:
         """Names of the ports this process needs."""
+        if self.ports:
+            return self.ports
         metrics = f"{self.name}-metrics"
         return (self.name, metrics) if self.listens else (metrics,)
 
@@ -64,8 +68,43 @@ SERVICES: Final[Mapping[str, ServiceSpec]] = {
             listens=False,
             health_service=None,
         ),
+        ServiceSpec(
+            name="ingestion",
+            module="liftos_ingestion",
+            arguments=("serve",),
+            listens=True,
+            health_service="liftos.ingestion.v1.IngestionService",
+            migrates=True,
+        ),
+        ServiceSpec(
+            name="ingestion-worker",
+            module="liftos_ingestion",
+            arguments=("worker",),
+            listens=False,
+            health_service=None,
+        ),
     )
 }
+
+_PLATFORM_PORTS: Final = ("meta", "google-ads", "google-ads-token", "klaviyo", "control")
+
+PLATFORMS: Final = ServiceSpec(
+    name="platforms",
+    module="liftos_platforms",
+    arguments=(
+        "serve",
+        "--live",
+        *("--meta-port", "{platforms-meta}"),
+        *("--google-ads-port", "{platforms-google-ads}"),
+        *("--google-ads-rest-port", "{platforms-google-ads-token}"),
+        *("--klaviyo-port", "{platforms-klaviyo}"),
+        *("--control-port", "{platforms-control}"),
+    ),
+    listens=False,
+    health_service=None,
+    ports=tuple(f"platforms-{name}" for name in _PLATFORM_PORTS),
+)
+"""The simulated platforms, for those who have no account at the real ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +144,10 @@ def read_plan(directory: DataDirectory) -> Plan:
     """Read what `write_plan` left."""
     stored = json.loads(directory.plan_file.read_text(encoding="utf-8"))
     services = [
-        ServiceSpec(**entry | {"arguments": tuple(entry["arguments"])})
+        ServiceSpec(
+            **entry
+            | {"arguments": tuple(entry["arguments"]), "ports": tuple(entry.get("ports", ()))}
+        )
         for entry in stored.pop("services")
     ]
     return Plan(**stored, services=services)
@@ -130,11 +172,29 @@ def owner_environment(plan: Plan, secrets: Secrets) -> dict[str, str]:
     return {"LIFTOS_POSTGRES_OWNER_URL": url}
 
 
-def process_environment(spec: ServiceSpec, plan: Plan) -> dict[str, str]:
-    """Return the variables of one process: the settings of the plan and its own ports."""
-    variables = dict(plan.settings) | {
-        "LIFTOS_METRICS_PORT": str(plan.ports[f"{spec.name}-metrics"])
-    }
+def process_environment(spec: ServiceSpec, plan: Plan, secrets: Secrets) -> dict[str, str]:
+    """Return the variables of one process: the settings of the plan and what is its own."""
+    variables = dict(plan.settings)
+    if f"{spec.name}-metrics" in plan.ports:
+        variables["LIFTOS_METRICS_PORT"] = str(plan.ports[f"{spec.name}-metrics"])
     if spec.listens:
         variables["LIFTOS_PORT"] = str(plan.ports[spec.name])
+    if spec.module == "liftos_ingestion":
+        variables |= _ingestion_environment(plan, secrets)
+    return variables
+
+
+def _ingestion_environment(plan: Plan, secrets: Secrets) -> dict[str, str]:
+    variables = {"LIFTOS_SECRET_KEYS": secrets.ingestion_key}
+    if "memory" in plan.ports:
+        variables["LIFTOS_MEMORY_ADDRESS"] = plan.address("memory")
+    if PLATFORMS.ports[0] in plan.ports:
+        token_address = plan.address("platforms-google-ads-token")
+        variables |= {
+            "LIFTOS_META_URL": f"http://{plan.address('platforms-meta')}",
+            "LIFTOS_GOOGLE_ADS_ADDRESS": plan.address("platforms-google-ads"),
+            "LIFTOS_GOOGLE_ADS_PLAINTEXT": "true",
+            "LIFTOS_GOOGLE_ADS_TOKEN_URL": f"http://{token_address}/token",
+            "LIFTOS_KLAVIYO_URL": f"http://{plan.address('platforms-klaviyo')}",
+        }
     return variables

@@ -20,6 +20,14 @@ DEFAULT_PORTS: Final[Mapping[str, int]] = {
     "memory": 8003,
     "memory-metrics": 9003,
     "memory-worker-metrics": 9103,
+    "ingestion": 8006,
+    "ingestion-metrics": 9006,
+    "ingestion-worker-metrics": 9106,
+    "platforms-meta": 8020,
+    "platforms-google-ads": 8021,
+    "platforms-google-ads-token": 8022,
+    "platforms-klaviyo": 8023,
+    "platforms-control": 8024,
 }
 # Below the range from which Linux gives ports to outgoing connections: what was free when we
 # looked stays free until the process binds it.

@@ -1,7 +1,8 @@
 """What the supervisor says about its processes, as values and as the state file."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,10 @@ class StackState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProcessStatus:
-    """One process. `since` is when it entered its state (RFC 3339, UTC)."""
+    """One process. `since` is when it entered its state (RFC 3339, UTC).
+
+    A process that listens in several places has their names and addresses in `more_addresses`.
+    """
 
     name: str
     state: ProcessState
@@ -43,6 +47,7 @@ class ProcessStatus:
     restarts: int = 0
     detail: str | None = None
     log_tail: tuple[str, ...] = ()
+    more_addresses: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,12 @@ class StackStatus:
     @property
     def addresses(self) -> dict[str, str]:
         """Address as 127.0.0.1:port by name, of everything that listens."""
-        return {entry.name: entry.address for entry in self.processes if entry.address}
+        found: dict[str, str] = {}
+        for entry in self.processes:
+            if entry.address:
+                found[entry.name] = entry.address
+            found |= entry.more_addresses
+        return found
 
     def process(self, name: str) -> ProcessStatus:
         """Return one process by its name."""
@@ -107,4 +117,5 @@ def _process(stored: dict[str, Any]) -> ProcessStatus:
         restarts=stored["restarts"],
         detail=stored["detail"],
         log_tail=tuple(stored["log_tail"]),
+        more_addresses=stored.get("more_addresses", {}),
     )

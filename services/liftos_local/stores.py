@@ -39,6 +39,7 @@ class ChildSpec:
     address: str | None
     stop_signal: signal.Signals
     stop_seconds: float
+    more_addresses: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=inherited_environment, repr=False)
 
 

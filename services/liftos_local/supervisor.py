@@ -152,12 +152,15 @@ class Supervisor:
             probe = health_probe(address, spec.health_service)
         return ChildSpec(
             name=spec.name,
-            command=_python_module(spec.module, *spec.arguments),
+            command=_python_module(
+                spec.module, *(each.format_map(self._plan.ports) for each in spec.arguments)
+            ),
             log_file=self._directory.log_file(spec.name),
             probe=probe,
             address=address,
             stop_signal=signal.SIGTERM,
             stop_seconds=spec.drain_seconds,
+            more_addresses={name: self._plan.address(name) for name in spec.ports},
             environment=self._service_environment(spec),
         )
 
@@ -172,7 +175,7 @@ class Supervisor:
 
     def _service_environment(self, spec: ServiceSpec) -> dict[str, str]:
         shared = stack_environment(self._plan, self._directory, self._secrets)
-        return _python_environment() | process_environment(spec, self._plan) | shared
+        return _python_environment() | process_environment(spec, self._plan, self._secrets) | shared
 
     def _one_shot(
         self, name: str, command: tuple[str, ...], environment: dict[str, str]

@@ -8,7 +8,7 @@ import asyncio
 import json
 import signal
 from contextlib import AsyncExitStack
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 from liftos_platforms.clock import VirtualClock
 from liftos_platforms.control import ControlServer
@@ -16,6 +16,8 @@ from liftos_platforms.simulation import START, Simulation
 from liftos_platforms.worlds import WorldPlan, build_world
 
 _DEFAULT = WorldPlan()
+_LIVE_SENDS = 156
+"""One a week, over three years."""
 _SIZES = ("campaigns", "ad_groups", "ads", "sends", "flows")
 
 
@@ -38,8 +40,23 @@ def main() -> int:
         "--now", type=datetime.fromisoformat, default=START, help="where the clock stands at first"
     )
     serve.add_argument("--running-clock", action="store_true", help="let the clock go on by itself")
-    asyncio.run(_serve(parser.parse_args()))
+    serve.add_argument(
+        "--live", action="store_true", help="the present: last year to next, by the real clock"
+    )
+    arguments = parser.parse_args()
+    if arguments.live:
+        _set_live(arguments)
+    asyncio.run(_serve(arguments))
     return 0
+
+
+def _set_live(arguments: argparse.Namespace) -> None:
+    """Show the present, in a world that a restart within the same year does not change."""
+    now = datetime.now(UTC)
+    arguments.now, arguments.running_clock = now, True
+    arguments.first_day = date(now.year - 1, 1, 1)
+    arguments.last_day = date(now.year + 1, 12, 31)
+    arguments.sends = _LIVE_SENDS
 
 
 async def _serve(arguments: argparse.Namespace) -> None:

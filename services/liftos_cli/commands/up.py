@@ -13,7 +13,7 @@ from liftos_cli.local_stack import DataDirOption, chosen_data_dir, data_dir_word
 from liftos_cli.options import JsonOption
 from liftos_cli.output import say
 from liftos_local import stack
-from liftos_local.plan import SERVICES, STORES
+from liftos_local.plan import PLATFORMS, SERVICES, STORES
 from liftos_local.ports import PortPlan
 from liftos_local.state import ProcessState, StackState, StackStatus
 
@@ -25,7 +25,7 @@ _COLOURS: Final[Mapping[str, str]] = {
     ProcessState.UNHEALTHY: typer.colors.RED,
     ProcessState.FAILED: typer.colors.RED,
 }
-_NAME_WIDTH: Final = max(len(name) for name in (*STORES, *SERVICES))
+_NAME_WIDTH: Final = max(len(name) for name in (*STORES, *SERVICES, *PLATFORMS.ports))
 
 
 class Ports(StrEnum):
@@ -52,6 +52,12 @@ def up(
         list[str] | None,
         typer.Option(metavar="NAME", help="Start only this service; may be repeated."),
     ] = None,
+    with_platforms: Annotated[
+        bool,
+        typer.Option(
+            "--with-platforms", help="Simulate Meta, Google Ads and Klaviyo, and read from them."
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Start LiftOS on this machine, stores and all.
@@ -66,6 +72,10 @@ def up(
     directory = chosen_data_dir(data_dir)
     plan = PortPlan.automatic() if ports is Ports.AUTO else PortPlan.default()
     services = tuple(service or SERVICES)
+    catalogue = dict(SERVICES)
+    if with_platforms:
+        catalogue = {PLATFORMS.name: PLATFORMS, **SERVICES}
+        services = (PLATFORMS.name, *services)
     with stack_errors():
         if detach:
             healthy = stack.up(
@@ -73,6 +83,7 @@ def up(
                 ports=plan,
                 stores_only=stores_only,
                 services=services,
+                catalogue=catalogue,
                 on_progress=_tell,
             )
             _print_status(healthy, json=json)
@@ -84,6 +95,7 @@ def up(
             ports=plan,
             stores_only=stores_only,
             services=services,
+            catalogue=catalogue,
             on_progress=_tell,
         ) as running:
             _print_status(running.status(), json=json)

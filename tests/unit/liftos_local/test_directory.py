@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,23 @@ def test_secrets_are_made_once_and_kept(tmp_path: Path) -> None:
     directory = prepare(tmp_path / "data")
     made = load_secrets(directory)
     assert load_secrets(directory) == made
-    values = json.loads(directory.secrets_file.read_text()).values()
-    assert len(set(values)) == 5
-    assert not [value for value in values if value in repr(made)]
+    stored = json.loads(directory.secrets_file.read_text())
+    assert len(set(stored.values())) == len(stored) == len(fields(made))
+    assert not [value for value in stored.values() if value in repr(made)]
     assert stat.S_IMODE(directory.secrets_file.stat().st_mode) == 0o600
+
+
+def test_a_directory_of_an_earlier_version_gets_what_is_new(tmp_path: Path) -> None:
+    """A secret that the file does not have is made; those that it has stay as they are."""
+    directory = prepare(tmp_path / "data")
+    made = load_secrets(directory)
+    stored = json.loads(directory.secrets_file.read_text())
+    del stored["ingestion_key"]
+    directory.secrets_file.write_text(json.dumps(stored))
+    again = load_secrets(directory)
+    assert again.ingestion_key not in ("", made.ingestion_key)
+    assert replace(again, ingestion_key=made.ingestion_key) == made
+    assert load_secrets(directory) == again
 
 
 def test_the_lock_is_held_until_its_last_descriptor_closes(tmp_path: Path) -> None:

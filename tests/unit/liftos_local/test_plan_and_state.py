@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from liftos_local.directory import load_secrets, prepare, try_lock
 from liftos_local.plan import (
+    PLATFORMS,
     SERVICES,
     Plan,
     owner_environment,
@@ -47,6 +48,7 @@ PROCESSES = st.builds(
     restarts=st.integers(0),
     detail=st.none() | WORDS,
     log_tail=st.lists(WORDS, max_size=3).map(tuple),
+    more_addresses=st.dictionaries(WORDS, WORDS, max_size=2),
 )
 
 
@@ -107,19 +109,39 @@ def test_a_service_sees_its_own_ports_and_not_the_owner(tmp_path: Path) -> None:
     assert "LIFTOS_POSTGRES_OWNER_URL" not in shared
     owner_url = owner_environment(PLAN, secrets)["LIFTOS_POSTGRES_OWNER_URL"]
     assert owner_url.startswith("postgresql://liftos_owner:")
-    assert process_environment(SERVICES["memory"], PLAN) == {
+    assert process_environment(SERVICES["memory"], PLAN, secrets) == {
         "LIFTOS_LOG_LEVEL": "DEBUG",
         "LIFTOS_PORT": "8003",
         "LIFTOS_METRICS_PORT": "9003",
     }
-    worker = process_environment(SERVICES["memory-worker"], PLAN)
+    worker = process_environment(SERVICES["memory-worker"], PLAN, secrets)
     assert worker == {"LIFTOS_LOG_LEVEL": "DEBUG", "LIFTOS_METRICS_PORT": "9103"}
+
+
+def test_ingestion_reads_from_the_platforms_of_the_stack(tmp_path: Path) -> None:
+    """It finds Memory and its key; the simulated platforms only where the stack has them."""
+    secrets = load_secrets(prepare(tmp_path / "data"))
+    given = process_environment(SERVICES["ingestion-worker"], PLAN, secrets)
+    assert given["LIFTOS_MEMORY_ADDRESS"] == "127.0.0.1:8003"
+    assert given["LIFTOS_SECRET_KEYS"] == secrets.ingestion_key
+    assert given["LIFTOS_META_URL"] == "http://127.0.0.1:8020"
+    assert given["LIFTOS_GOOGLE_ADS_TOKEN_URL"] == "http://127.0.0.1:8022/token"
+    real = {name: port for name, port in DEFAULT_PORTS.items() if name not in PLATFORMS.ports}
+    alone = process_environment(SERVICES["ingestion"], replace(PLAN, ports=real), secrets)
+    assert set(alone) == {
+        "LIFTOS_LOG_LEVEL",
+        "LIFTOS_PORT",
+        "LIFTOS_METRICS_PORT",
+        "LIFTOS_MEMORY_ADDRESS",
+        "LIFTOS_SECRET_KEYS",
+    }
 
 
 def test_settings_never_replace_a_port(tmp_path: Path) -> None:
     """A port given as a setting is overruled by the one that was found free."""
     plan = replace(PLAN, settings={"LIFTOS_PORT": "1", "LIFTOS_METRICS_PORT": "2"})
-    assert process_environment(SERVICES["memory"], plan) == {
+    secrets = load_secrets(prepare(tmp_path / "data"))
+    assert process_environment(SERVICES["memory"], plan, secrets) == {
         "LIFTOS_PORT": "8003",
         "LIFTOS_METRICS_PORT": "9003",
     }
