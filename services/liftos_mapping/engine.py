@@ -1,8 +1,8 @@
 """The one engine that evaluates a platform's mapping over raw rows, column by column."""
 
 import datetime as dt
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from liftos_mapping.actions import ActionLists, action_list, action_value, chosen_action
 from liftos_mapping.breakdowns import breakdown_keys
+from liftos_mapping.calculation import Calculator
 from liftos_mapping.conversions import (
     ConversionError,
     conversion_of,
@@ -28,9 +29,17 @@ from liftos_mapping.entry_fields import (
     FieldKind,
 )
 from liftos_mapping.errors import RowError, RowErrorCode, TransformContextError
-from liftos_mapping.mapping import OBJECT_IDS, ColumnRule, PlatformMapping, ShareRule
+from liftos_mapping.grouping import RowGroups
+from liftos_mapping.mapping import (
+    OBJECT_IDS,
+    UNREADABLE_FIELD,
+    CalculationRule,
+    ColumnRule,
+    PlatformMapping,
+    ShareRule,
+)
 from liftos_mapping.series import UnfoldedRows, unfold
-from liftos_mapping.source_columns import read_columns, wanted_paths
+from liftos_mapping.source_columns import SourceColumns, read_columns, wanted_paths
 
 Mask = npt.NDArray[np.bool_]
 
@@ -93,7 +102,8 @@ class TransformResult:
 
     Attributes:
         table: The entries in the order of their raw rows, by `ENTRY_SCHEMA`, all columns.
-        source_index: For each entry the position of its raw row in the call.
+        source_index: For each entry the position of its raw row in the call; the first of them
+            where the mapping groups rows.
         errors: Why raw rows gave no entry, by position; a row can have several.
         unmapped_fields: Source fields that no rule reads, sorted; they are not in the entries.
     """
@@ -112,8 +122,62 @@ def evaluate(
     Raises:
         TransformContextError: The context holds a value that no entry can have.
     """
+    if mapping.grouping is not None:
+        return _evaluate_groups(mapping, rows, context)
     unfolded = unfold(rows, mapping.series, context.date_times)
     return _Evaluation(mapping, context, unfolded).result()
+
+
+def days_of(mapping: PlatformMapping, rows: Sequence[object]) -> list[dt.date | None]:
+    """The day of each raw row; None where it has none, or one that cannot be read.
+
+    Args:
+        mapping: Without a grouping that is still to be done.
+        rows: Rows of one day each.
+    """
+    dated = [rule for rule in mapping.columns if rule.target == "date"]
+    if not dated:
+        return [None] * len(rows)
+    rule = dated[0]
+    needed = tuple(it for it in mapping.calculations if it.name in rule.sources)
+    paths = replace(mapping, columns=(rule,), calculations=needed).source_paths()
+    source = read_columns(rows, wanted_paths(paths, camel_case=mapping.camel_case))
+    _calculate(source, needed)
+    raw = source.first_of(rule.sources)
+    if raw is None:
+        return [None] * len(rows)
+    days: list[dt.date | None] = conversion_of(rule.conversion).apply(raw).values.to_pylist()
+    return days
+
+
+def _evaluate_groups(
+    mapping: PlatformMapping, rows: Sequence[object], context: TransformContext
+) -> TransformResult:
+    groups = RowGroups(mapping)
+    groups.add(rows)
+    result = evaluate(mapping.grouped(), groups.rows(), context)
+    first_rows = groups.first_rows
+    return replace(
+        result,
+        source_index=[first_rows[index] for index in result.source_index],
+        errors=tuple(replace(it, index=first_rows[it.index]) for it in result.errors),
+        unmapped_fields=tuple(sorted(groups.unmapped)),
+    )
+
+
+def _calculate(source: SourceColumns, rules: Sequence[CalculationRule]) -> None:
+    """Adds the computed columns; what cannot be computed is an error and unset."""
+    calculator = Calculator(source.get, source.row_count)
+    for rule in rules:
+        values = calculator.column(rule.expression)
+        failed = [it for it in enumerate(values) if isinstance(it[1], ConversionError)]
+        if failed:
+            values = list(values)
+        for position, error in failed:
+            assert isinstance(error, ConversionError)
+            values[position] = None
+            source.errors.append(RowError(position, rule.name, error.code, error.message))
+        source.columns[rule.name] = values
 
 
 class _Evaluation:
@@ -139,6 +203,8 @@ class _Evaluation:
 
     def result(self) -> TransformResult:
         """Evaluates the rules in the order in which they depend on each other."""
+        self._refuse_spoilt_groups()
+        _calculate(self._source, self._mapping.calculations)
         for rule in self._mapping.columns:
             self._convert(rule)
         for share in self._mapping.shares:
@@ -155,6 +221,16 @@ class _Evaluation:
 
     def _fail(self, position: int, field: str, code: RowErrorCode, message: str) -> None:
         self._errors.append(RowError(position, field, code, message))
+
+    def _refuse_spoilt_groups(self) -> None:
+        if not self._mapping.reads_groups:
+            return
+        for position, told in enumerate(self._source.get(UNREADABLE_FIELD) or ()):
+            if isinstance(told, Mapping):
+                message = f"row {told['row']}: {told['message']}"
+                if told["count"] > 1:
+                    message += f"; {told['count'] - 1} more rows of its group cannot be read"
+                self._fail(position, told["field"], RowErrorCode(told["code"]), message)
 
     def _convert(self, rule: ColumnRule) -> None:
         raw = self._source.first_of(rule.sources)
@@ -336,7 +412,8 @@ class _Evaluation:
 
     def _errors_of_raw_rows(self) -> tuple[RowError, ...]:
         # Two rules can read one bad number; a caller needs to hear of it once.
-        found = {(error.index, error.field, error.code): error for error in self._errors}
+        named = (replace(it, field=self._mapping.field_of(it.field)) for it in self._errors)
+        found = {(error.index, error.field, error.code): error for error in named}
         raw = [*self._unfolded.errors]
         for error in found.values():
             day = self._unfolded.day_index[error.index]
@@ -353,7 +430,7 @@ class _Evaluation:
 
 def _constants(mapping: PlatformMapping, context: TransformContext) -> dict[str, pa.Scalar]:
     """The context's values as the platform's own conversions read them, null where not given."""
-    conversions = {rule.target: rule.conversion for rule in mapping.columns}
+    conversions = {"date": "date@1"} | {it.target: it.conversion for it in mapping.columns}
     given: dict[str, object] = {
         "date": context.date,
         "account_id": context.account_id,

@@ -11,6 +11,7 @@ from typing import Final
 from liftos_mapping.conversions import conversion_of
 from liftos_mapping.entry_fields import DATE_BASES, ENTRY_SCHEMA, LEVELS, NATURAL_KEY
 from liftos_mapping.errors import MappingError
+from liftos_mapping.expressions import Expression, fields_of
 
 OBJECT_IDS: Final = (
     "campaign_id",
@@ -142,6 +143,38 @@ class LevelRule:
     present: str
 
 
+@dataclass(frozen=True, slots=True)
+class CalculationRule:
+    """A source column that is computed.
+
+    Attributes:
+        name: What the other rules call it; it begins with `=`, unlike any source path.
+        expression: What it is.
+        field: What row errors of it name.
+    """
+
+    name: str
+    expression: Expression
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupingRule:
+    """Raw rows that are one row by what they have in common, before anything else is evaluated.
+
+    Attributes:
+        by: What rows have in common: the name of a field of the grouped row, and what it is.
+        sums: What is added up; unset where no row has it.
+    """
+
+    by: tuple[tuple[str, Expression], ...]
+    sums: tuple[tuple[str, Expression], ...]
+
+
+UNREADABLE_FIELD: Final = "unreadable rows"
+"""The field of a grouped row that says which of its raw rows could not be read, and why."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformMapping:
     """How the raw rows of one platform become entries.
@@ -156,6 +189,9 @@ class PlatformMapping:
         camel_case: Whether `costMicros` is another spelling of `cost_micros`.
         same_day: Two paths that must hold the same day, for sources that can give longer ranges.
         redundant: Fields that repeat what mapped fields say and are not listed as unmapped.
+        calculations: Source columns that are computed.
+        grouping: How raw rows are grouped; the other rules then read the grouped rows.
+        reads_groups: Whether rows have been grouped already.
     """
 
     platform: str | None
@@ -172,6 +208,9 @@ class PlatformMapping:
     camel_case: bool = False
     same_day: tuple[str, str] | None = None
     redundant: frozenset[str] = frozenset()
+    calculations: tuple[CalculationRule, ...] = ()
+    grouping: GroupingRule | None = None
+    reads_groups: bool = False
 
     def __post_init__(self) -> None:
         """Refuses what the engine could not evaluate, when the mapping is made."""
@@ -199,6 +238,12 @@ class PlatformMapping:
             shares=tuple(r for r in self.shares if _holds_for(r.date_bases, date_basis)),
         )
 
+    def grouped(self) -> "PlatformMapping":
+        """The mapping of rows that have been grouped; itself where none are."""
+        if self.grouping is None:
+            return self
+        return replace(self, grouping=None, reads_groups=True)
+
     def source_paths(self) -> frozenset[str]:
         """Every path that the mapping reads, groups left out."""
         paths = {path for rule in self.columns for path in rule.sources}
@@ -212,11 +257,19 @@ class PlatformMapping:
             paths.update(self.action_list.others)
         if self.same_day is not None:
             paths.update(self.same_day)
-        return frozenset(paths)
+        for calculation in self.calculations:
+            paths.update(fields_of(calculation.expression))
+        if self.reads_groups:
+            paths.add(UNREADABLE_FIELD)
+        return frozenset(paths - {calculation.name for calculation in self.calculations})
 
     def path_of(self, column: str) -> str:
         """Where a raw row has a column, for messages; the column itself if no rule gives it."""
         return next((rule.sources[0] for rule in self.columns if rule.target == column), column)
+
+    def field_of(self, path: str) -> str:
+        """What row errors of a path name."""
+        return next((rule.field for rule in self.calculations if rule.name == path), path)
 
 
 def _holds_for(date_bases: tuple[str, ...], date_basis: str) -> bool:
