@@ -103,7 +103,7 @@ class PlatformWorker:
     """A worker over one org, one platform and one connection, with the time of its world.
 
     The governor has the world's time too, so that a limit of minutes ends when the world's clock
-    is moved on.
+    is moved on. A slice takes it a second: what the world knows stays, and calls are apart.
     """
 
     org: str
@@ -117,6 +117,7 @@ class PlatformWorker:
     def __post_init__(self) -> None:
         self.ledger = PostgresRunLedger(self.pool, SilentQueue())
         self._clock_key = f"clock:{self.org}"
+        self._read_count = 0
         self._reading = Reading(
             ledger=self.ledger,
             connections=self.connection,
@@ -169,9 +170,6 @@ class PlatformWorker:
 
     async def read_due(self) -> int:
         """Read each open slice once, whether its time has come or not; return how many."""
-        moment = self.simulation.clock.now().timestamp()
-        await self.redis.delete(self._clock_key)
-        await self.redis.rpush(self._clock_key, str(int(moment)), str(int(moment % 1 * 1e6)))
         async with postgres.transaction(self.pool, org=self.org) as connection:
             await connection.execute(
                 f"update run_slices set next_attempt_time = now() where state in {_OPEN_STATES}"
@@ -181,8 +179,15 @@ class PlatformWorker:
                 " order by start_date, level, slice"
             )
         for found in slices:
+            await self._set_clock()
             await self._reading.read(self.org, found["slice"])
+            self._read_count += 1
         return len(slices)
+
+    async def _set_clock(self) -> None:
+        moment = self.simulation.clock.now().timestamp() + self._read_count
+        await self.redis.delete(self._clock_key)
+        await self.redis.rpush(self._clock_key, str(int(moment)), str(int(moment % 1 * 1e6)))
 
     async def read_all(self, *, rounds: int = 60, minutes_between: float = 0.0) -> int:
         """Read until no slice is open; return how many rounds that took.
