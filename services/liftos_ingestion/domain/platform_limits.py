@@ -211,13 +211,13 @@ def google_ads_limits(
     Args:
         org: The org.
         project: The Cloud project that owns the OAuth client.
-        customer_id: The customer that is asked about.
+        customer_id: The customer that is asked about; empty where it is none.
         access: The project's access level.
     """
     of_project = app_key(org, GOOGLE_ADS, project)
-    of_customer = account_key(org, GOOGLE_ADS, customer_id)
+    of_customer = (account_key(org, GOOGLE_ADS, customer_id),) if customer_id else ()
     bursts = tuple(
-        Limit(key, "calls", GOOGLE_ADS_CALLS_PER_SECOND, 1.0) for key in (of_project, of_customer)
+        Limit(key, "calls", GOOGLE_ADS_CALLS_PER_SECOND, 1.0) for key in (of_project, *of_customer)
     )
     operations = GOOGLE_ADS_OPERATIONS_PER_DAY[access]
     if operations is None:
@@ -241,7 +241,7 @@ def google_ads_block(
         error: Name of the QuotaError.
         org: The org.
         project: The Cloud project that owns the OAuth client.
-        customer_id: The customer that was asked about.
+        customer_id: The customer that was asked about; empty where it was none.
         rate_scope: `quota_error_details.rate_scope`: ACCOUNT, or DEVELOPER for the project.
         rate_name: `quota_error_details.rate_name`.
         retry_seconds: `quota_error_details.retry_delay`; None where it is unset.
@@ -252,7 +252,7 @@ def google_ads_block(
     of_customer = rate_scope == "ACCOUNT" or (not rate_scope and error.startswith("EXCESSIVE_"))
     key = (
         account_key(org, GOOGLE_ADS, customer_id)
-        if of_customer
+        if of_customer and customer_id
         else app_key(org, GOOGLE_ADS, project)
     )
     name = f" ({rate_name})" if rate_name else ""
