@@ -12,6 +12,7 @@ def built_in_sources(settings: IngestionSettings) -> Mapping[str, PlatformSource
     Each is loaded here and not at the top of the file, since the messages of some platforms take
     most of a second to load.
     """
+    from liftos_ingestion.adapters.sources.google_ads import GoogleAdsSource  # noqa: PLC0415
     from liftos_ingestion.adapters.sources.klaviyo import KlaviyoSource  # noqa: PLC0415
     from liftos_ingestion.adapters.sources.meta import MetaSource  # noqa: PLC0415
 
@@ -20,6 +21,13 @@ def built_in_sources(settings: IngestionSettings) -> Mapping[str, PlatformSource
             settings.meta_url,
             settings.meta_version,
             settings.meta_version_end_date,
+            settings.platform_timeout_seconds,
+        ),
+        GoogleAdsSource(
+            settings.google_ads_address,
+            settings.google_ads_plaintext,
+            settings.google_ads_token_url,
+            settings.google_ads_version_end_date,
             settings.platform_timeout_seconds,
         ),
         KlaviyoSource(

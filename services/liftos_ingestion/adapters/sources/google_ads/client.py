@@ -1,0 +1,347 @@
+"""Calls of the Google Ads API: governed, with an end, and by a way that leads to the customer."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Final, TypeAlias
+
+import grpc
+
+from liftos_ingestion.adapters.sources.google_ads.columns import (
+    ColumnReader,
+    column_readers,
+    columns_of,
+)
+from liftos_ingestion.adapters.sources.google_ads.errors import (
+    ApiError,
+    GoogleAdsError,
+    QuotaDetails,
+    Remedy,
+    classified,
+    silent,
+    status_error,
+)
+from liftos_ingestion.adapters.sources.google_ads.queries import TREE, Query
+from liftos_ingestion.adapters.sources.google_ads.tokens import AccessToken
+from liftos_ingestion.adapters.sources.google_ads.ways import KnownWays
+from liftos_ingestion.domain.failures import ErrorClass
+from liftos_ingestion.domain.platform_limits import (
+    GoogleAdsAccess,
+    google_ads_block,
+    google_ads_limits,
+)
+from liftos_ingestion.source_ports import CallGate
+from liftos_kit.secrets.secret import Secret
+from liftos_mapping.source_columns import RawColumns
+
+MAXIMUM_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+"""What Google's own clients take in one message."""
+
+STREAM_SECONDS: Final = 60 * 60.0
+"""The deadline of a stream; far longer than any that still moves."""
+
+_FAILURE_KEY: Final = "googleadsfailure-bin"
+_REQUEST_ID_KEY: Final = "request-id"
+
+_SearchStream: TypeAlias = "grpc.aio.UnaryStreamMultiCallable[bytes, bytes]"
+_Metadata: TypeAlias = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who calls.
+
+    Attributes:
+        project: The Cloud project that owns the OAuth client.
+        access: Its access level.
+        credential: What tells whose ways to customers they are.
+        login_customer_id: By which customer others are reached at first; empty for none.
+        developer_token: Sent where there is one; Google does not need it any more.
+    """
+
+    project: str
+    access: GoogleAdsAccess
+    credential: Secret
+    login_customer_id: str = ""
+    developer_token: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some rows of an answer.
+
+    Attributes:
+        rows: By the names of the fields that the query selects.
+        raw: The message as it came, in the frame in which gRPC sends it, so that messages that are
+            put one behind the other can be told apart.
+        request_id: Google's id of the call.
+    """
+
+    rows: RawColumns
+    raw: bytes
+    request_id: str
+
+
+class GoogleAdsClient:
+    """The Google Ads API with one credential.
+
+    Args:
+        channel: To Google.
+        messages: The module of Google's messages.
+        gate: Asked before each call, and told what Google says of limits.
+        token: Signs the calls.
+        caller: Who calls.
+        ways: By which customer others were reached before.
+        timeout_seconds: Longest silence within a call.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        messages: ModuleType,
+        gate: CallGate,
+        *,
+        token: AccessToken,
+        caller: Account,
+        ways: KnownWays,
+        timeout_seconds: float,
+    ) -> None:
+        self._messages = messages
+        self._gate = gate
+        self._token = token
+        self._caller = caller
+        self._ways = ways
+        self._timeout_seconds = timeout_seconds
+        self._search_stream: _SearchStream = channel.unary_stream(messages.SEARCH_STREAM)
+        self._accessible: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+            messages.LIST_ACCESSIBLE_CUSTOMERS
+        )
+
+    async def search(self, customer_id: str, query: Query) -> AsyncGenerator[Chunk, None]:
+        """Yield the answer to a query about a customer, which is one operation however long it is.
+
+        Where Google says that the customer is not reached so, its managers are looked for once.
+
+        Raises:
+            NotReadyError: A limit is reached.
+            ReadingError: Google did not answer, or not to the end.
+        """
+        readers = column_readers(self._messages.Row.DESCRIPTOR, query.fields)
+        known = self._ways.get(self._caller.credential, customer_id)
+        way = self._caller.login_customer_id if known is None else known
+        tried: set[Remedy] = set()
+        while True:
+            has_begun = False
+            try:
+                async with aclosing(self._stream(customer_id, query, readers, way)) as chunks:
+                    async for chunk in chunks:
+                        has_begun = True
+                        yield chunk
+            except GoogleAdsError as error:
+                if has_begun or error.remedy in tried:
+                    raise
+                tried.add(error.remedy)
+                match error.remedy:
+                    case Remedy.NEW_TOKEN:
+                        self._token.forget()
+                    case Remedy.OTHER_WAY:
+                        found = await self._way_to(customer_id)
+                        if found is None or found == way:
+                            raise
+                        way = found
+                    case Remedy.NONE | Remedy.FEWER_DAYS:
+                        raise
+            else:
+                return
+
+    async def accessible_customers(self) -> Sequence[str]:
+        """Return the customers that the signed-in user opens directly.
+
+        Raises:
+            NotReadyError: A limit is reached.
+            ReadingError: Google did not answer.
+        """
+        try:
+            return await self._accessible_customers()
+        except GoogleAdsError as error:
+            if error.remedy is not Remedy.NEW_TOKEN:
+                raise
+            self._token.forget()
+            return await self._accessible_customers()
+
+    async def tree(self, customer_id: str) -> Sequence[dict[str, object]]:
+        """Return a customer that the user opens directly, and all below it, by `TREE`.
+
+        The way to each of them is remembered.
+
+        Raises:
+            NotReadyError: A limit is reached.
+            ReadingError: Google did not answer.
+        """
+        self._ways.learn(self._caller.credential, customer_id, customer_id)
+        found = [dict(row) async for chunk in self.search(customer_id, TREE) for row in chunk.rows]
+        for row in found:
+            below = str(row.get("customer_client.id", ""))
+            self._ways.learn(self._caller.credential, below, customer_id)
+        return found
+
+    async def _way_to(self, customer_id: str) -> str | None:
+        """Return the customer by which another one is reached; None where there is none."""
+        for accessible in await self.accessible_customers():
+            if accessible == customer_id:
+                self._ways.learn(self._caller.credential, customer_id, "")
+                return ""
+            try:
+                await self.tree(accessible)
+            except GoogleAdsError as error:
+                if error.failure.error_class not in _OF_ONE_CUSTOMER:
+                    raise
+                continue
+            found = self._ways.get(self._caller.credential, customer_id)
+            if found == accessible:
+                return found
+        return None
+
+    async def _stream(
+        self, customer_id: str, query: Query, readers: Sequence[ColumnReader], way: str
+    ) -> AsyncGenerator[Chunk, None]:
+        await self._enter(customer_id)
+        request = self._messages.StreamRequest(customer_id=customer_id, query=query.text)
+        call = self._search_stream(
+            request.SerializeToString(),
+            metadata=await self._metadata(customer_id, way),
+            timeout=STREAM_SECONDS,
+        )
+        has_begun = False
+        try:
+            while (message := await self._next(call)) is not None:
+                has_begun = True
+                self._gate.received(len(message))
+                yield await asyncio.to_thread(self._chunk, message, readers)
+        except grpc.aio.AioRpcError as error:
+            raise await self._refused(error, customer_id, has_begun=has_begun) from error
+        finally:
+            call.cancel()
+
+    async def _next(self, call: "grpc.aio.UnaryStreamCall[bytes, bytes]") -> bytes | None:
+        """Return the next message of a stream; None behind the last."""
+        try:
+            message = await asyncio.wait_for(call.read(), self._timeout_seconds)
+        except TimeoutError as error:
+            raise silent(self._timeout_seconds) from error
+        return message if isinstance(message, bytes) else None
+
+    def _chunk(self, message: bytes, readers: Sequence[ColumnReader]) -> Chunk:
+        answer = self._messages.StreamResponse.FromString(message)
+        frame = b"\0" + len(message).to_bytes(4, "big") + message
+        return Chunk(columns_of(answer.results, readers), frame, answer.request_id)
+
+    async def _accessible_customers(self) -> Sequence[str]:
+        await self._enter("")
+        request = self._messages.AccessibleCustomersRequest()
+        try:
+            message = await self._accessible(
+                request.SerializeToString(),
+                metadata=await self._metadata("", ""),
+                timeout=self._timeout_seconds,
+            )
+        except grpc.aio.AioRpcError as error:
+            raise await self._refused(error, "") from error
+        self._gate.received(len(message))
+        answer = self._messages.AccessibleCustomersResponse.FromString(message)
+        return [name.removeprefix("customers/") for name in answer.resource_names]
+
+    async def _enter(self, customer_id: str) -> None:
+        await self._gate.enter(
+            google_ads_limits(
+                self._gate.org,
+                project=self._caller.project,
+                customer_id=customer_id,
+                access=self._caller.access,
+            )
+        )
+
+    async def _metadata(self, customer_id: str, way: str) -> _Metadata:
+        token = await self._token.get()
+        metadata = [("authorization", f"Bearer {token.reveal()}")]
+        if customer_id:
+            metadata.append(("x-goog-request-params", f"customer_id={customer_id}"))
+        if way:
+            metadata.append(("login-customer-id", way))
+        if self._caller.developer_token is not None:
+            metadata.append(("developer-token", self._caller.developer_token.reveal()))
+        return tuple(metadata)
+
+    async def _refused(
+        self, error: grpc.aio.AioRpcError, customer_id: str, *, has_begun: bool = False
+    ) -> GoogleAdsError:
+        """Return what an error of a call means, once the limits that it tells of are known."""
+        trailers = list(error.trailing_metadata())
+        errors = [
+            found
+            for key, value in trailers
+            if key.endswith(_FAILURE_KEY) and isinstance(value, bytes)
+            for found in self._errors(value)
+        ] or [status_error(error.code(), error.details() or "")]
+        blocks = [
+            block
+            for it in errors
+            if it.kind == "quota_error"
+            and (
+                block := google_ads_block(
+                    it.code,
+                    org=self._gate.org,
+                    project=self._caller.project,
+                    customer_id=customer_id,
+                    rate_scope=it.quota.rate_scope,
+                    rate_name=it.quota.rate_name,
+                    retry_seconds=it.quota.retry_seconds,
+                )
+            )
+        ]
+        await self._gate.observe(blocks)
+        return classified(
+            errors,
+            request_id=next((str(v) for k, v in trailers if k == _REQUEST_ID_KEY), ""),
+            regain_seconds=max((it.reset_seconds for it in blocks), default=None),
+            has_begun=has_begun,
+        )
+
+    def _errors(self, failure: bytes) -> Sequence[ApiError]:
+        try:
+            errors = self._messages.Failure.FromString(failure).errors
+        except self._messages.DecodeError:
+            return ()
+        return [_api_error(error) for error in errors]
+
+
+_OF_ONE_CUSTOMER: Final = frozenset({ErrorClass.PERMISSION, ErrorClass.ACCOUNT_CLOSED})
+"""What keeps one customer from being read and says nothing of the others."""
+
+
+def _api_error(error: Any) -> ApiError:  # noqa: ANN401 - a class made at run time
+    kind = error.error_code.WhichOneof("error_code") or ""
+    code = "UNKNOWN"
+    if kind:
+        number = getattr(error.error_code, kind)
+        values = error.error_code.DESCRIPTOR.fields_by_name[kind].enum_type.values_by_number
+        code = values[number].name if number in values else str(number)
+    details = error.details.quota_error_details
+    if not error.details.HasField("quota_error_details"):
+        return ApiError(kind, code, error.message)
+    scopes = details.DESCRIPTOR.fields_by_name["rate_scope"].enum_type.values_by_number
+    scope = scopes[details.rate_scope].name if details.rate_scope in scopes else ""
+    return ApiError(
+        kind,
+        code,
+        error.message,
+        QuotaDetails(
+            rate_scope=scope if scope in {"ACCOUNT", "DEVELOPER"} else "",
+            rate_name=details.rate_name,
+            retry_seconds=details.retry_delay.ToTimedelta().total_seconds()
+            if details.HasField("retry_delay")
+            else None,
+        ),
+    )

@@ -1,0 +1,88 @@
+"""Messages of rows as columns, read field by field and never made rows of."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, TypeAlias
+
+from liftos_mapping.source_columns import RawColumns
+
+_Message: TypeAlias = Any
+"""A protobuf message, whose fields no type checker knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnReader:
+    """Reads one field of many rows.
+
+    Attributes:
+        name: Its dotted name.
+        parent: The message that holds it, below the row; empty for the row itself.
+        value: Reads it from that message.
+        has: Tells whether it is set, where a message can tell.
+        enum_names: Names of the numbers of an enum; None for other fields.
+    """
+
+    name: str
+    parent: str
+    value: Callable[[_Message], object]
+    has: Callable[[_Message], bool] | None
+    enum_names: Mapping[int, str | None] | None
+
+    def read(self, messages: Sequence[_Message]) -> list[object]:
+        """Return the field of each message, None where it is not set.
+
+        A number that an enum does not have yet is given as it is.
+        """
+        value, has, names = self.value, self.has, self.enum_names
+        if names is not None:
+            numbers: list[Any] = [value(it) for it in messages]
+            return [names.get(number, number) for number in numbers]
+        if has is None:
+            return [value(it) for it in messages]
+        # Only a field that looks empty can be unset.
+        return [value(it) or (value(it) if has(it) else None) for it in messages]
+
+
+def column_readers(row: _Message, names: Sequence[str]) -> tuple[ColumnReader, ...]:
+    """Return what reads fields of rows.
+
+    Args:
+        row: The descriptor of a row.
+        names: Dotted names of fields.
+    """
+    return tuple(_column_reader(row, name) for name in names)
+
+
+def _column_reader(row: _Message, name: str) -> ColumnReader:
+    parent, _, leaf = name.rpartition(".")
+    descriptor = row
+    for part in parent.split(".") if parent else ():
+        descriptor = descriptor.fields_by_name[part].message_type
+    field = descriptor.fields_by_name[leaf]
+    return ColumnReader(
+        name,
+        parent,
+        attrgetter(leaf),
+        (lambda message: bool(message.HasField(leaf))) if field.has_presence else None,
+        _names_of(field.enum_type) if field.enum_type else None,
+    )
+
+
+def _names_of(enum: _Message) -> Mapping[int, str | None]:
+    """The names of an enum's numbers; 0 is what every enum is before it is set."""
+    return {it.number: it.name if it.number else None for it in enum.values}
+
+
+def columns_of(rows: Sequence[_Message], readers: Sequence[ColumnReader]) -> RawColumns:
+    """Return rows as columns by the names of their fields."""
+    parents: dict[str, Sequence[_Message]] = {"": list(rows)}
+
+    def messages(path: str) -> Sequence[_Message]:
+        if path not in parents:
+            above, _, leaf = path.rpartition(".")
+            get = attrgetter(leaf)
+            parents[path] = [get(it) for it in messages(above)]
+        return parents[path]
+
+    return RawColumns(len(parents[""]), {it.name: it.read(messages(it.parent)) for it in readers})
