@@ -1,0 +1,254 @@
+"""Routes of alerts, as people make, change and try them."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from liftos_ingestion.alert_ports import AlertRouteStore, RouteSpec, SealedTarget, StoredRoute
+from liftos_ingestion.connection_ports import (
+    CredentialKind,
+    CredentialUnusableError,
+    CredentialVault,
+    StoredCredential,
+)
+from liftos_kit.core.errors import (
+    EtagMismatchError,
+    InvalidFieldsError,
+    NotFoundError,
+    StoreUnavailableError,
+)
+from liftos_kit.core.repeatable import AnsweredBeforeError, Repeatable
+from liftos_kit.notify.notifier import (
+    Message,
+    NotificationFailedError,
+    Notifier,
+    Severity,
+    TargetRefusedError,
+)
+from liftos_kit.secrets.secret import Secret
+
+TARGET_URL: Final = "target_url"
+"""The field of a route's secret."""
+
+_FIELD: Final = f"alert_route.{TARGET_URL}"
+_NOTIFIER: Final = "notifier"
+
+Result = TypeVar("Result")
+
+
+def route_name(org: str, alert_route: str) -> str:
+    """Return the name of a route."""
+    return f"orgs/{org}/alertRoutes/{alert_route}"
+
+
+async def reveal_target(
+    vault: CredentialVault, org: str, alert_route: str, target: SealedTarget
+) -> Secret:
+    """Return the URL of a route.
+
+    Raises:
+        CredentialUnusableError: It does not open.
+    """
+    fields = await vault.reveal(
+        StoredCredential(
+            kind=CredentialKind.STORED,
+            fields=(TARGET_URL,),
+            sealed=target.sealed,
+            key_id=target.key_id,
+        ),
+        resource_name=route_name(org, alert_route),
+    )
+    return fields[TARGET_URL]
+
+
+class AlertRoutes:
+    """Makes, changes, shows and tries routes.
+
+    Args:
+        store: Where they are.
+        vault: Seals their targets.
+        notifier: Checks targets, and sends.
+    """
+
+    def __init__(self, store: AlertRouteStore, vault: CredentialVault, notifier: Notifier) -> None:
+        self._store = store
+        self._vault = vault
+        self._notifier = notifier
+
+    async def create(
+        self,
+        org: str,
+        alert_route: str,
+        spec: RouteSpec,
+        target_url: Secret | None,
+        *,
+        repeatable: Repeatable[StoredRoute],
+    ) -> StoredRoute | bytes:
+        """Store a route.
+
+        Returns:
+            The route, or the answer that the same request was given before.
+
+        Raises:
+            AlreadyExistsError: The id is taken.
+            InvalidFieldsError: Nothing can be sent to its target.
+            StoreUnavailableError: Its target could not be checked.
+        """
+        if target_url is None:
+            raise InvalidFieldsError.of(_FIELD, "must be given", rule="required")
+        answer = await self._answer(org, repeatable)
+        if answer is not None:
+            return answer
+        target = await self._checked(org, alert_route, target_url)
+        try:
+            return await self._store.create(org, alert_route, spec, target, repeatable)
+        except AnsweredBeforeError as answered:
+            return answered.response
+
+    async def update(
+        self,
+        org: str,
+        alert_route: str,
+        spec: RouteSpec,
+        target_url: Secret | None,
+        *,
+        fields: Collection[str],
+        revision: int | None,
+        repeatable: Repeatable[StoredRoute] | None,
+    ) -> StoredRoute | bytes:
+        """Change a route.
+
+        Args:
+            org: The org.
+            alert_route: Its id.
+            spec: Holds the new values.
+            target_url: Its new target; None keeps the one it has.
+            fields: Fields of the specification that change.
+            revision: The one that was read; None takes the newest.
+            repeatable: Set where the request carries a request_id.
+
+        Returns:
+            The route, or the answer that the same request was given before.
+
+        Raises:
+            NotFoundError: There is none.
+            EtagMismatchError: It was changed since it was read.
+            InvalidFieldsError: Nothing can be sent to its target.
+            StoreUnavailableError: Its target could not be checked.
+        """
+        answer = None if repeatable is None else await self._answer(org, repeatable)
+        if answer is not None:
+            return answer
+        # Before a target is checked, which takes a second.
+        _check_revision(await self.get(org, alert_route), org, revision)
+        target = None
+        if target_url is not None:
+            target = await self._checked(org, alert_route, target_url)
+
+        def change(stored: StoredRoute) -> tuple[RouteSpec, SealedTarget]:
+            _check_revision(stored, org, revision)
+            changed = replace(stored.spec, **{name: getattr(spec, name) for name in fields})
+            return changed, target or stored.target
+
+        try:
+            return await self._store.change(org, alert_route, change, repeatable)
+        except AnsweredBeforeError as answered:
+            return answered.response
+
+    async def delete(
+        self, org: str, alert_route: str, *, revision: int | None, repeatable: Repeatable[None]
+    ) -> bytes | None:
+        """Remove a route.
+
+        Returns:
+            The answer that the same request was given before, or None.
+
+        Raises:
+            NotFoundError: There is none.
+            EtagMismatchError: It was changed since it was read.
+        """
+
+        def check(stored: StoredRoute) -> None:
+            _check_revision(stored, org, revision)
+
+        try:
+            await self._store.delete(org, alert_route, check, repeatable)
+        except AnsweredBeforeError as answered:
+            return answered.response
+        return None
+
+    async def get(self, org: str, alert_route: str) -> StoredRoute:
+        """Return a route.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        stored = await self._store.get(org, alert_route)
+        if stored is None:
+            raise NotFoundError(route_name(org, alert_route))
+        return stored
+
+    async def list_page(
+        self, org: str, *, after: str, limit: int
+    ) -> tuple[Sequence[StoredRoute], str | None]:
+        """Return a page of routes, and the id that the next one begins behind; None at the end."""
+        found = await self._store.list_page(org, after=after, limit=limit + 1)
+        if len(found) <= limit:
+            return found, None
+        return found[:limit], found[limit - 1].alert_route
+
+    async def test(self, org: str, alert_route: str, *, repeatable: Repeatable[str]) -> str | bytes:
+        """Send a message that says it is a test, also where the route is disabled.
+
+        Returns:
+            Why it did not go out, empty where it did; or the answer that the same request was
+            given before.
+
+        Raises:
+            NotFoundError: There is no such route.
+        """
+        answer = await self._answer(org, repeatable)
+        if answer is not None:
+            return answer
+        stored = await self.get(org, alert_route)
+        message = Message(
+            "Test of an alert route",
+            f"{route_name(org, alert_route)} works. Alerts of LiftOS will arrive here.",
+            Severity.INFO,
+        )
+        error = ""
+        try:
+            target_url = await reveal_target(self._vault, org, alert_route, stored.target)
+            await self._notifier.send(target_url, message)
+        except (CredentialUnusableError, NotificationFailedError) as failure:
+            error = str(failure)
+        try:
+            await self._store.record_sending(org, alert_route, error, repeatable)
+        except AnsweredBeforeError as answered:
+            return answered.response
+        return error
+
+    async def _answer(self, org: str, repeatable: Repeatable[Result]) -> bytes | None:
+        """Return the answer that a request was given before, so that nothing is sent twice."""
+        return await self._store.find_answer(
+            org, repeatable.method, repeatable.request_id, repeatable.payload_digest
+        )
+
+    async def _checked(self, org: str, alert_route: str, target_url: Secret) -> SealedTarget:
+        try:
+            kind = await self._notifier.check(target_url)
+            sealed = self._vault.seal(
+                {TARGET_URL: target_url}, resource_name=route_name(org, alert_route)
+            )
+        except TargetRefusedError as error:
+            raise InvalidFieldsError.of(_FIELD, error.remedy, rule=error.problem) from None
+        except NotificationFailedError:
+            raise StoreUnavailableError(_NOTIFIER) from None
+        except CredentialUnusableError as error:
+            raise InvalidFieldsError.of(_FIELD, error.problem, rule="credential") from None
+        return SealedTarget(kind, sealed.sealed, sealed.key_id)
+
+
+def _check_revision(stored: StoredRoute, org: str, revision: int | None) -> None:
+    if revision is not None and stored.revision != revision:
+        raise EtagMismatchError(route_name(org, stored.alert_route))

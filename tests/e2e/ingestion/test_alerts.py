@@ -1,0 +1,448 @@
+"""Alerts: told once when they open, once when they are over, and taken up by a person."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import grpc
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from tests.e2e.ingestion.served_parts import ClientFactory, clients_of, ingestion_settings
+from tests.e2e.ingestion.webhook import PATH_SECRET, Webhook, webhook
+from tests.inprocess.kit.statuses import refusal_of
+
+from liftos.ingestion.v1 import alert_pb2
+from liftos.ingestion.v1 import ingestion_service_pb2 as pb
+from liftos_ingestion.adapters.credential_vault import KeyringVault
+from liftos_ingestion.adapters.postgres.alerts import (
+    PostgresAlertRoutes,
+    PostgresAlerts,
+    PostgresOutbox,
+    record_conditions,
+)
+from liftos_ingestion.alert_ports import RouteSpec, SealedTarget
+from liftos_ingestion.domain import alerts as domain
+from liftos_ingestion.domain.alerts import AlertKind, AlertSeverity, Condition
+from liftos_ingestion.servicer.alerts import AlertsServicer
+from liftos_ingestion.settings import IngestionSettings
+from liftos_ingestion.usecases.alert_routes import TARGET_URL, AlertRoutes, route_name
+from liftos_ingestion.usecases.alert_sending import AlertSender
+from liftos_ingestion.usecases.alerts import Alerts
+from liftos_kit import postgres
+from liftos_kit.core.paging import PageTokens
+from liftos_kit.notify.apprise_notifier import apprise_notifier
+from liftos_kit.secrets.keyring import generate_key
+from liftos_kit.secrets.secret import Secret
+
+RUN = UUID(int=7)
+
+
+@pytest.fixture(scope="module")
+def settings(environment: Mapping[str, str]) -> IngestionSettings:
+    """Settings with keys, which let messages go to this machine."""
+    return ingestion_settings(
+        environment,
+        LIFTOS_SECRET_KEYS=generate_key("test").reveal(),
+        LIFTOS_NOTIFICATION_PRIVATE_TARGETS="true",
+    )
+
+
+@pytest.fixture(scope="module")
+async def clients(pool: asyncpg.Pool, settings: IngestionSettings) -> AsyncIterator[ClientFactory]:
+    """Clients of a server of alerts."""
+    page_tokens = PageTokens(settings.page_token_key)
+    servicer = AlertsServicer(
+        alerts=Alerts(PostgresAlerts(pool)),
+        routes=AlertRoutes(
+            PostgresAlertRoutes(pool),
+            KeyringVault(settings.secret_places()),
+            apprise_notifier(settings),
+        ),
+        page_tokens=page_tokens,
+    )
+    async with clients_of(settings, [servicer]) as factory:
+        yield factory
+
+
+@pytest.fixture
+def sender(pool: asyncpg.Pool, settings: IngestionSettings) -> AlertSender:
+    """A worker that sends."""
+    return AlertSender(
+        PostgresOutbox(pool),
+        KeyringVault(settings.secret_places()),
+        apprise_notifier(settings),
+        send_seconds=settings.notification_timeout_seconds,
+    )
+
+
+@pytest.fixture
+async def target() -> AsyncIterator[Webhook]:
+    """Where messages go."""
+    async with webhook() as served:
+        yield served
+
+
+def _failed(*, partly: bool = False, run: UUID = RUN, connection: str = "shop") -> Condition:
+    return domain.run_failed(
+        connection=connection, platform="meta", run=run, partly=partly, error="", schedule=""
+    )
+
+
+async def _hold(routes: "Routes", org: str, *conditions: Condition) -> None:
+    """Let these hold and no others."""
+    async with postgres.transaction(routes.pool, org=org) as connection:
+        await record_conditions(connection, org, conditions, kinds=tuple(AlertKind))
+
+
+async def _hurry(routes: "Routes", org: str) -> None:
+    """Let the time of all messages that wait come."""
+    async with postgres.transaction(routes.pool, org=org) as connection:
+        await connection.execute(
+            "update alert_messages set next_attempt_time = now()"
+            " where next_attempt_time is not null"
+        )
+
+
+async def _send(sender: AlertSender) -> None:
+    await sender.send_due(asyncio.Event())
+
+
+async def _add_route(client: Any, org: str, target: Webhook, **fields: Any) -> alert_pb2.AlertRoute:
+    request = pb.CreateAlertRouteRequest(
+        alert_route=alert_pb2.AlertRoute(
+            name=f"orgs/{org}/alertRoutes/people",
+            display_name="People",
+            target_url=target.url,
+            **fields,
+        ),
+        request_id=str(uuid4()),
+    )
+    made: alert_pb2.AlertRoute = (await client.CreateAlertRoute(request)).alert_route
+    return made
+
+
+class Routes:
+    """Stores routes without asking whether their targets can be sent to, which takes a second."""
+
+    def __init__(self, pool: asyncpg.Pool, settings: IngestionSettings) -> None:
+        self.pool = pool
+        self._store = PostgresAlertRoutes(pool)
+        self._vault = KeyringVault(settings.secret_places())
+
+    async def add(self, org: str, target: Webhook, *, name: str = "people", **fields: Any) -> None:
+        """Store one that takes all, but for what `fields` say."""
+        spec = RouteSpec(
+            display_name="People",
+            kinds=(),
+            minimum_severity=AlertSeverity.INFO,
+            platforms=(),
+            disabled=False,
+        )
+        sealed = self._vault.seal(
+            {TARGET_URL: Secret(target.url)}, resource_name=route_name(org, name)
+        )
+        await self._store.create(
+            org,
+            name,
+            replace(spec, **fields),
+            SealedTarget("json", sealed.sealed, sealed.key_id),
+            None,
+        )
+
+
+@pytest.fixture
+def routes(pool: asyncpg.Pool, settings: IngestionSettings) -> Routes:
+    """Where routes are stored."""
+    return Routes(pool, settings)
+
+
+async def _alerts(client: Any, org: str, where: str = "") -> Sequence[alert_pb2.Alert]:
+    listed = await client.ListAlerts(pb.ListAlertsRequest(parent=f"orgs/{org}", filter=where))
+    found: Sequence[alert_pb2.Alert] = listed.alerts
+    return found
+
+
+async def test_a_condition_is_one_alert(
+    clients: ClientFactory, routes: Routes, org: str, sender: AlertSender, target: Webhook
+) -> None:
+    """However often it is seen, people are told when it opens, gets worse, and is over."""
+    client = clients(org)
+    await routes.add(org, target)
+    await _hold(routes, org, _failed(partly=True))
+    await _hold(routes, org, _failed(partly=True))
+    await _send(sender)
+    assert target.titles == [f"Run failed ({org})"]
+    assert target.messages[0]["type"] == "warning"
+    (alert,) = await _alerts(client, org)
+    assert (alert.state, alert.occurrence_count) == (alert_pb2.ALERT_STATE_OPEN, 1)
+    assert alert.connection == f"orgs/{org}/connections/shop"
+    assert alert.name in target.messages[0]["message"]
+    assert alert.remedy in target.messages[0]["message"]
+
+    await _hold(routes, org, _failed(partly=True, run=UUID(int=8)))
+    await _send(sender)
+    assert len(target.messages) == 1, "as bad as before"
+    await _hold(routes, org, _failed(run=UUID(int=9)))
+    await _send(sender)
+    assert [message["type"] for message in target.messages] == ["warning", "failure"]
+    (alert,) = await _alerts(client, org)
+    assert alert.occurrence_count == 3
+    assert alert.run == f"orgs/{org}/runs/{UUID(int=9).hex}"
+
+    await _hold(routes, org)
+    await _hold(routes, org)
+    await _send(sender)
+    assert target.titles[2:] == [f"Resolved: Run failed ({org})"]
+    (alert,) = await _alerts(client, org)
+    assert alert.state == alert_pb2.ALERT_STATE_RESOLVED
+    assert alert.HasField("resolve_time")
+    await _hold(routes, org, _failed())
+    assert len(await _alerts(client, org)) == 2, "what comes again is another alert"
+
+
+async def test_nobody_is_told_again_of_what_is_taken_up(
+    clients: ClientFactory, routes: Routes, org: str, sender: AlertSender, target: Webhook
+) -> None:
+    """Until its end, which they are told of where they knew of it."""
+    client = clients(org)
+    await routes.add(org, target)
+    await _hold(routes, org, _failed(partly=True))
+    await _send(sender)
+    await _hold(routes, org, _failed(partly=True), _failed(connection="other"))
+    for alert in await _alerts(client, org):
+        request = pb.AcknowledgeAlertRequest(
+            name=alert.name, comment="mine", request_id=str(uuid4())
+        )
+        taken = (await client.AcknowledgeAlert(request)).alert
+        assert taken.state == alert_pb2.ALERT_STATE_ACKNOWLEDGED
+        assert taken.acknowledge_comment == "mine"
+        assert taken.acknowledge_subject
+        assert (await client.AcknowledgeAlert(request)).alert == taken
+    await _hold(routes, org, _failed(), _failed(connection="other"))
+    await _send(sender)
+    assert len(target.messages) == 1
+    await _hold(routes, org)
+    await _send(sender)
+    assert target.titles[1:] == [f"Resolved: Run failed ({org})"], "nobody knew of the other"
+    request.request_id = str(uuid4())
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await client.AcknowledgeAlert(request)
+    assert refusal_of(caught.value).reason == "ERROR_REASON_STATE_TRANSITION_INVALID"
+
+
+async def test_routes_choose(
+    clients: ClientFactory, routes: Routes, org: str, sender: AlertSender, target: Webhook
+) -> None:
+    """By kind, severity and platform; a disabled one sends nothing."""
+    client = clients(org)
+    chosen: Mapping[str, Mapping[str, Any]] = {
+        "all": {},
+        "critical": {"minimum_severity": AlertSeverity.CRITICAL},
+        "late": {"kinds": (AlertKind.DATA_LATE,)},
+        "meta": {"platforms": ("meta",)},
+        "klaviyo": {"platforms": ("klaviyo",)},
+        "off": {"disabled": True},
+    }
+    for name, fields in chosen.items():
+        await routes.add(org, target, name=name, **fields)
+    await _hold(routes, org, _failed(partly=True))
+    async with postgres.transaction(routes.pool, org=org) as connection:
+        rows = await connection.fetch("select alert_route from alert_messages order by 1")
+    assert [row["alert_route"] for row in rows] == ["all", "meta"]
+    request = pb.UpdateAlertRouteRequest(
+        alert_route=alert_pb2.AlertRoute(
+            name=f"orgs/{org}/alertRoutes/meta", display_name="x", disabled=True
+        ),
+        update_mask=FieldMask(paths=["disabled"]),
+    )
+    await client.UpdateAlertRoute(request)
+    await _send(sender)
+    assert len(target.messages) == 1
+
+
+async def test_a_target_that_is_away_is_told_later(
+    clients: ClientFactory, routes: Routes, org: str, sender: AlertSender, target: Webhook
+) -> None:
+    """The route shows what is wrong meanwhile; a refusal for good is not tried again."""
+    client = clients(org)
+    await routes.add(org, target)
+    name = f"orgs/{org}/alertRoutes/people"
+    target.status = "503 Service Unavailable"
+    await _hold(routes, org, _failed(), _failed(connection="other"))
+    await _send(sender)
+    assert len(target.messages) == 1, "what it does not take now is not tried with the others"
+    stored = (await client.GetAlertRoute(pb.GetAlertRouteRequest(name=name))).alert_route
+    assert "HTTP status 503" in stored.send_error
+    assert not stored.HasField("send_time")
+    await _send(sender)
+    assert len(target.messages) == 1, "its time has not come"
+    target.status = "200 OK"
+    await _hurry(routes, org)
+    await _send(sender)
+    assert len(target.messages) == 3
+    stored = (await client.GetAlertRoute(pb.GetAlertRouteRequest(name=name))).alert_route
+    assert stored.send_error == ""
+    assert stored.HasField("send_time")
+    target.status = "403 Forbidden"
+    await _hold(routes, org, _failed(), _failed(connection="third"))
+    for _ in range(2):
+        await _send(sender)
+        await _hurry(routes, org)
+    assert len(target.messages) == 5, "one that is over, and one that opened"
+
+
+async def test_a_worker_that_dies_sends_at_most_once_more(
+    routes: Routes, org: str, sender: AlertSender, settings: IngestionSettings, target: Webhook
+) -> None:
+    """Killed after the target has the message and before that is recorded: it comes twice."""
+    await routes.add(org, target)
+    await _hold(routes, org, _failed())
+    target.answering.clear()
+    assert settings.postgres_url is not None
+    assert settings.redis_url is not None
+    assert settings.secret_keys is not None
+    variables = {
+        "LIFTOS_POSTGRES_URL": settings.postgres_url.get_secret_value(),
+        "LIFTOS_REDIS_URL": settings.redis_url.get_secret_value(),
+        "LIFTOS_SECRET_KEYS": settings.secret_keys.get_secret_value(),
+        "LIFTOS_JWT_SECRET": "x" * 32,
+        "LIFTOS_NOTIFICATION_PRIVATE_TARGETS": "true",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    program = Path(__file__).with_name("alert_sender_process.py")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(program), env={**os.environ, **variables}
+    )
+    try:
+        await asyncio.wait_for(target.arrived.wait(), 30)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+    target.answering.set()
+    await _send(sender)
+    assert len(target.messages) == 1, "nobody takes it before the lease is over"
+    for _ in range(3):
+        await _hurry(routes, org)
+        await _send(sender)
+    assert len(target.messages) == 2
+    assert target.messages[0] == target.messages[1]
+
+
+async def test_a_route_keeps_its_target_to_itself(
+    clients: ClientFactory, routes: Routes, org: str, sender: AlertSender, target: Webhook
+) -> None:
+    """No answer and no column has it; an update keeps it, changes it, or is refused."""
+    client = clients(org)
+    made = await _add_route(client, org, target, platforms=["meta"])
+    assert (made.target_kind, made.target_url, made.etag) == ("json", "", "1")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await _add_route(client, org, target)
+    assert refusal_of(caught.value).reason == "ERROR_REASON_RESOURCE_ALREADY_EXISTS"
+    change = pb.UpdateAlertRouteRequest(
+        alert_route=alert_pb2.AlertRoute(name=made.name, display_name="Night", etag="1"),
+        request_id=str(uuid4()),
+    )
+    changed = (await client.UpdateAlertRoute(change)).alert_route
+    assert (changed.display_name, list(changed.platforms), changed.etag) == ("Night", [], "2")
+    assert (await client.UpdateAlertRoute(change)).alert_route == changed
+    change.request_id = ""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await client.UpdateAlertRoute(change)
+    assert refusal_of(caught.value).reason == "ERROR_REASON_ETAG_MISMATCH"
+    test = pb.TestAlertRouteRequest(name=made.name, request_id=str(uuid4()))
+    for _ in range(2):
+        assert (await client.TestAlertRoute(test)) == pb.TestAlertRouteResponse(sent=True)
+    assert len(target.messages) == 1, "the same request is done once"
+    target.status = "401 Unauthorized"
+    test.request_id = str(uuid4())
+    answer = await client.TestAlertRoute(test)
+    assert not answer.sent
+    assert "HTTP status 401" in answer.error
+    assert PATH_SECRET not in answer.error
+    async with postgres.transaction(routes.pool, org=org) as connection:
+        rows = await connection.fetch(
+            "select r::text from alert_routes r union all select q::text from request_ids q"
+        )
+    assert rows
+    assert not [row for row in rows if PATH_SECRET in row[0]]
+    listed = await client.ListAlertRoutes(pb.ListAlertRoutesRequest(parent=f"orgs/{org}"))
+    assert [route.name for route in listed.alert_routes] == [made.name]
+    delete = pb.DeleteAlertRouteRequest(name=made.name, etag="1", request_id=str(uuid4()))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await client.DeleteAlertRoute(delete)
+    assert refusal_of(caught.value).reason == "ERROR_REASON_ETAG_MISMATCH"
+    delete.etag = ""
+    await client.DeleteAlertRoute(delete)
+    await client.DeleteAlertRoute(delete)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await client.GetAlertRoute(pb.GetAlertRouteRequest(name=made.name))
+    assert refusal_of(caught.value).reason == "ERROR_REASON_RESOURCE_NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("target_url", "violation"),
+    [
+        ("", ("alert_route.target_url", "required")),
+        ("nonsense://x", ("alert_route.target_url", "SCHEME_UNKNOWN")),
+        ("syslog://", ("alert_route.target_url", "SCHEME_REFUSED")),
+    ],
+)
+async def test_bad_targets(
+    clients: ClientFactory, org: str, target_url: str, violation: tuple[str, str]
+) -> None:
+    """What nothing can be sent to is refused, and nothing is stored."""
+    client = clients(org)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await client.CreateAlertRoute(
+            pb.CreateAlertRouteRequest(
+                alert_route=alert_pb2.AlertRoute(
+                    name=f"orgs/{org}/alertRoutes/people",
+                    display_name="People",
+                    target_url=target_url,
+                ),
+                request_id=str(uuid4()),
+            )
+        )
+    assert refusal_of(caught.value).violations == (violation,)
+    listed = await client.ListAlertRoutes(pb.ListAlertRoutesRequest(parent=f"orgs/{org}"))
+    assert not listed.alert_routes
+
+
+async def test_alerts_are_listed(clients: ClientFactory, routes: Routes, org: str) -> None:
+    """Open ones first, page by page, filtered, and for their org alone."""
+    client = clients(org)
+    names = [f"shop-{number}" for number in range(4)]
+    for number in range(4):
+        held = [_failed(connection=name) for name in names[: number + 1]]
+        held[0] = replace(held[0], severity=AlertSeverity.INFO)
+        await _hold(routes, org, *held)
+    await _hold(routes, org, *[_failed(connection=name) for name in names[1:]])
+    seen: list[str] = []
+    token = ""
+    while True:
+        page = await client.ListAlerts(
+            pb.ListAlertsRequest(parent=f"orgs/{org}", page_size=1, page_token=token)
+        )
+        seen += [alert.connection.rpartition("/")[2] for alert in page.alerts]
+        token = page.next_page_token
+        if not token:
+            break
+    assert seen == ["shop-3", "shop-2", "shop-1", "shop-0"]
+    where = f'kind = RUN_FAILED AND state = OPEN AND connection = "orgs/{org}/connections/shop-2"'
+    (found,) = await _alerts(client, org, where)
+    assert (await client.GetAlert(pb.GetAlertRequest(name=found.name))).alert == found
+    assert not await _alerts(client, org, "severity = INFO AND state = OPEN")
+    stranger = f"{org}-other"
+    assert not await _alerts(clients(stranger), stranger)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await clients(stranger).GetAlert(
+            pb.GetAlertRequest(name=found.name.replace(org, stranger, 1))
+        )
+    assert refusal_of(caught.value).reason == "ERROR_REASON_RESOURCE_NOT_FOUND"
