@@ -23,9 +23,8 @@ from liftos_ingestion.adapters.sources.klaviyo.documents import (
 from liftos_ingestion.adapters.sources.klaviyo.errors import malformed
 from liftos_ingestion.adapters.sources.klaviyo.library import (
     Library,
-    campaign_of_message,
-    campaigns_of,
     flows_of,
+    library_of_campaigns,
 )
 from liftos_ingestion.adapters.sources.klaviyo.metrics import Orders
 from liftos_ingestion.adapters.sources.klaviyo.rows import MessageDay, is_nothing, total
@@ -33,8 +32,6 @@ from liftos_ingestion.adapters.sources.klaviyo.sends import Found
 from liftos_ingestion.source_ports import JsonObject, ReadRequest
 
 _PAGE_SIZE: Final = 500
-_LOOK_UPS: Final = 20
-"""Messages that are asked for one by one, where a list has changed while it was read."""
 
 _ZONE_ALIASES: Final = {"Europe/Kyiv": "Europe/Kiev", "Pacific/Kanton": "Pacific/Enderbury"}
 """Names of zones that aggregates do not know, and the older names that they do."""
@@ -212,14 +209,10 @@ async def _library(
 ) -> Library:
     """Return what messages belong to, as far as the level needs it."""
     library = Library()
-    zone = ZoneInfo(request.account.time_zone)
     of_campaigns = [id_ for id_, message in messages.items() if not message.flow_id]
     if of_campaigns and request.level != "FLOW":
-        library.add_campaigns([it async for it in campaigns_of(client, zone)])
-        unknown = [id_ for id_ in of_campaigns if id_ not in library.campaigns]
-        for message_id in unknown[:_LOOK_UPS]:
-            campaign = await campaign_of_message(client, message_id, zone)
-            library.add_campaigns([] if campaign is None else [campaign])
+        zone = ZoneInfo(request.account.time_zone)
+        library = await library_of_campaigns(client, of_campaigns, zone)
     if len(of_campaigns) < len(messages) and request.level != "CAMPAIGN":
         library.add_flows([it async for it in flows_of(client)])
     return library

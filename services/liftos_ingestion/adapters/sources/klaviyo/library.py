@@ -28,6 +28,9 @@ _CAMPAIGN_FIELDS: Final = {
 _STATES: Final = ("sending", "scheduled", "sent", "draft")
 """A campaign is in the first of these that a message of it is in."""
 
+_LOOK_UPS: Final = 20
+"""Messages that are asked for one by one, at most."""
+
 _AT_ONCE: Final = frozenset({"static", "immediate", ""})
 """Strategies that send to everybody at the one time of sending."""
 
@@ -102,6 +105,25 @@ class Library:
         for flow in flows:
             for message in flow.messages:
                 self.flows[message.message_id] = (flow, message)
+
+
+async def library_of_campaigns(
+    client: KlaviyoClient, message_ids: Iterable[str], zone: ZoneInfo
+) -> Library:
+    """Return all campaigns, and of some messages that the list lacks those that are there yet.
+
+    A list that changes while it is read can hide a campaign.
+
+    Raises:
+        NotReadyError, ReadingError: As calls do.
+    """
+    library = Library()
+    library.add_campaigns([it async for it in campaigns_of(client, zone)])
+    hidden = [id_ for id_ in dict.fromkeys(message_ids) if id_ and id_ not in library.campaigns]
+    for message_id in hidden[:_LOOK_UPS]:
+        campaign = await campaign_of_message(client, message_id, zone)
+        library.add_campaigns([] if campaign is None else [campaign])
+    return library
 
 
 async def campaigns_of(client: KlaviyoClient, zone: ZoneInfo) -> AsyncIterator[Campaign]:

@@ -24,8 +24,7 @@ from liftos_ingestion.adapters.sources.klaviyo.documents import (
 from liftos_ingestion.adapters.sources.klaviyo.errors import malformed
 from liftos_ingestion.adapters.sources.klaviyo.library import (
     Library,
-    campaign_of_message,
-    campaigns_of,
+    library_of_campaigns,
 )
 from liftos_ingestion.adapters.sources.klaviyo.rows import MessageDay, is_nothing
 from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
@@ -37,8 +36,6 @@ _COUNTS: Final = (
     "clicks_unique", "unsubscribes", "spam_complaints", "text_message_spend",
 )  # fmt: skip
 _ORDERS: Final = ("conversions", "conversion_value")
-_LOOK_UPS: Final = 20
-"""Messages that are asked for one by one, where a list has changed while it was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +93,11 @@ async def campaign_sends(
     ):
         rows += _results(answer.data)
         raw.append(answer.body)
-    library = Library()
-    if rows:
-        library.add_campaigns([it async for it in campaigns_of(client, zone)])
-        if request.day_count > 1:
-            await _look_up(client, library, rows, zone)
+    ids = [text(row, "groupings", "campaign_message_id") for row in rows]
+    library = await library_of_campaigns(client, ids, zone) if rows else Library()
     return Found(
         [_campaign_message(row, request, metric, library) for row in rows], b"\n".join(raw)
     )
-
-
-async def _look_up(
-    client: KlaviyoClient, library: Library, rows: Sequence[JsonObject], zone: ZoneInfo
-) -> None:
-    ids = dict.fromkeys(text(row, "groupings", "campaign_message_id") for row in rows)
-    unknown = [id_ for id_ in ids if id_ and id_ not in library.campaigns]
-    for message_id in unknown[:_LOOK_UPS]:
-        campaign = await campaign_of_message(client, message_id, zone)
-        library.add_campaigns([] if campaign is None else [campaign])
 
 
 def _campaign_message(

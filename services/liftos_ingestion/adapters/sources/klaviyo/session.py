@@ -10,7 +10,6 @@ from liftos_ingestion.adapters.sources.klaviyo.errors import malformed
 from liftos_ingestion.adapters.sources.klaviyo.events import events
 from liftos_ingestion.adapters.sources.klaviyo.library import campaigns_of, flows_of, objects_of
 from liftos_ingestion.adapters.sources.klaviyo.metrics import (
-    Metric,
     Orders,
     mapped_revenue,
     metrics_of,
@@ -184,20 +183,16 @@ class KlaviyoSession:
                 granted.add(scope)
         return frozenset(granted)
 
-    async def _orders(
-        self, client: KlaviyoClient, metrics: tuple[Metric, ...] | None = None
-    ) -> tuple[Orders | None, tuple[Metric, ...] | None]:
-        """Return the metric of orders, and the list of metrics where it was read."""
+    async def _orders(self, client: KlaviyoClient) -> Orders | None:
+        """Return the metric of orders, as far as it is set or mapped."""
         if self._conversion_metric_id:
-            return Orders(self._conversion_metric_id), metrics
-        mapped = await mapped_revenue(client)
-        if mapped is not None:
-            return mapped, metrics
-        metrics = await metrics_of(client) if metrics is None else metrics
-        return placed_order(metrics), metrics
+            return Orders(self._conversion_metric_id)
+        return await mapped_revenue(client)
 
     async def _report_metric(self, client: KlaviyoClient) -> ReportMetric | None:
-        orders, metrics = await self._orders(client)
+        orders = await self._orders(client)
+        metrics = () if orders is not None else await metrics_of(client)
+        orders = orders or placed_order(metrics)
         if orders is not None:
             return ReportMetric(orders.metric_id, counts_orders=True)
         # A report needs a metric, also where none counts orders; its conversions are not asked for.
@@ -205,7 +200,7 @@ class KlaviyoSession:
 
     async def _events(self, client: KlaviyoClient, request: ReadRequest) -> Found:
         metrics = await metrics_of(client)
-        orders, _ = await self._orders(client, metrics)
+        orders = await self._orders(client) or placed_order(metrics)
         return await events(client, request, own_metrics(metrics), orders)
 
 

@@ -169,14 +169,22 @@ _CREDENTIAL_SCHEMA: Final[JsonObject] = {
     "properties": {
         API_KEY: {
             "type": "string",
-            "pattern": "^pk_",
+            "pattern": "^pk_[!-~]+$",
             "title": "Private API key",
             "description": "With the scopes accounts:read, campaigns:read, flows:read and"
             " metrics:read.",
         },
-        "client_id": {"type": "string", "title": "Client id of an OAuth application"},
-        "client_secret": {"type": "string", "title": "Its client secret"},
-        "refresh_token": {"type": "string", "title": "Its refresh token for the account"},
+        "client_id": {
+            "type": "string",
+            "minLength": 1,
+            "title": "Client id of an OAuth application",
+        },
+        "client_secret": {"type": "string", "minLength": 1, "title": "Its client secret"},
+        "refresh_token": {
+            "type": "string",
+            "minLength": 1,
+            "title": "Its refresh token for the account",
+        },
     },
     "oneOf": [{"required": [API_KEY]}, {"required": list(_OAUTH)}],
     "additionalProperties": False,
