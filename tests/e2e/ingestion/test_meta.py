@@ -1,5 +1,6 @@
 """Meta from the real simulator into a real Memory: to the micro, at every level, under faults."""
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Sequence
@@ -295,6 +296,26 @@ async def test_an_item_that_is_no_row(patient: PlatformWorker, memory: Client) -
     letters = await patient.rows("dead_letters")
     assert {str(it["row"]) for it in letters} == {"{'unreadable_item': 'unavailable'}"}
     assert [it["state"] for it in await patient.rows("runs")] == [RunState.PARTIALLY_SUCCEEDED]
+
+
+async def test_a_worker_that_dies_between_pages(patient: PlatformWorker, memory: Client) -> None:
+    """The next one takes the report up where it is, and Meta makes no second one."""
+    await patient.start(SETTLED[0], SETTLED[-1], account_ids=("1001",), levels=("AD",))
+    strike(patient, FaultKind.ANSWER_NEVER_COMES, endpoint="report_run_insights", skip=1)
+    journal = patient.simulation.journal
+    while not any(it.fault for it in journal.calls()):
+        reading = asyncio.create_task(patient.read_due())
+        while not reading.done() and not any(it.fault for it in journal.calls()):
+            await asyncio.wait({reading}, timeout=0.01)
+    reading.cancel()
+    await asyncio.wait({reading})
+    assert reading.cancelled()
+    assert await stored_figures(memory, FAULTY) == {}
+    await patient.read_all(minutes_between=1)
+    await assert_truth_is_stored(
+        memory, patient.simulation, replace(FAULTY, levels=(Level.AD,)), extra=AS_ACTIONS
+    )
+    assert len(journal.calls(endpoint="insights_submit")) == 1
 
 
 # --- reports that are too large ---------------------------------------------------------------

@@ -190,13 +190,7 @@ def graph_error(answer: Answer) -> GraphError | None:
         )
     if answer.ok and body is None:
         return None
-    return GraphError(
-        message="no error that can be read",
-        trace_id=answer.headers.get("x-fb-trace-id", ""),
-        # Something in front of Meta answered, which says nothing of the credential.
-        is_transient=answer.data is None,
-        status=answer.status,
-    )
+    return GraphError(trace_id=answer.headers.get("x-fb-trace-id", ""), status=answer.status)
 
 
 def run_error(run: Mapping[str, object]) -> GraphError:
@@ -204,7 +198,7 @@ def run_error(run: Mapping[str, object]) -> GraphError:
     return GraphError(
         code=_integer(run.get("error_code")),
         subcode=_integer(run.get("error_subcode")),
-        message=_text(run.get("error_message")) or "the report failed without a reason",
+        message=_text(run.get("error_message")),
         user_message=_text(run.get("error_user_msg")),
         is_transient=True,
     )
@@ -219,6 +213,7 @@ def classified(error: GraphError, *, regain_seconds: float | None = None) -> Met
     """
     rule = next((rule for rule in RULES if rule.fits(error)), None) or _by_status(error)
     said = ". ".join(it.rstrip(". ") for it in (error.message, error.user_message) if it)
+    said = said or f"an error without a reason ({error.platform_code})"
     # Meta repeats a token that it cannot read.
     said = redact_text(said)[:_LONGEST_MESSAGE]
     message = f"Meta: {said}" + (f"; {rule.advice}" if rule.advice else "") + "."
@@ -243,14 +238,17 @@ def malformed(what: str, *, request_id: str = "") -> MetaError:
 def _by_status(error: GraphError) -> _Rule:
     if error.status == 429:
         return _Rule(ErrorClass.RATE_LIMITED)
-    if error.is_transient or error.status >= 500:
+    # Without a code it is something in front of Meta that answered.
+    if error.is_transient or error.status >= 500 or not error.code:
         return _Rule(ErrorClass.TRANSIENT)
     return _Rule(ErrorClass.PERMANENT, "this error is not known")
 
 
 def _integer(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return 0
     try:
-        return int(value) if isinstance(value, int | str) else 0
+        return int(value)
     except ValueError:
         return 0
 

@@ -188,7 +188,7 @@ def parts_of(job: PlatformJob | None) -> list[Part]:
             )
             for part in kept
         ]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return [Part()]
     return parts or [Part()]
 
