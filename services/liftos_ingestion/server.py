@@ -7,22 +7,30 @@ import grpc
 from redis.asyncio import Redis
 
 from liftos.ingestion.v1 import ingestion_service_pb2, ingestion_service_pb2_grpc
-from liftos_ingestion.adapters.postgres.connections import PostgresConnections
+from liftos_ingestion.adapters.credential_vault import KeyringVault
+from liftos_ingestion.adapters.postgres.connections import (
+    PostgresConnectionOpener,
+    PostgresConnections,
+)
 from liftos_ingestion.adapters.postgres.database import SCHEMA, SCHEMA_VERSION
 from liftos_ingestion.adapters.postgres.run_views import PostgresRunViews
 from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
 from liftos_ingestion.adapters.postgres.schedules import PostgresScheduleStore
+from liftos_ingestion.adapters.postgres.sources import PostgresSources
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
-from liftos_ingestion.adapters.sources.registry import built_in_sources
+from liftos_ingestion.adapters.sources.registry import build_source, built_in_sources
+from liftos_ingestion.servicer.connections import ConnectionsServicer
 from liftos_ingestion.servicer.runs import RunsServicer
 from liftos_ingestion.servicer.schedules import SchedulesServicer
 from liftos_ingestion.settings import IngestionSettings
 from liftos_ingestion.source_ports import PlatformSource
 from liftos_ingestion.usecases.backfills import Backfills
+from liftos_ingestion.usecases.connections import ConnectionAdministration
 from liftos_ingestion.usecases.planning import Planning
 from liftos_ingestion.usecases.quotas import Quotas
 from liftos_ingestion.usecases.runs import Runs
 from liftos_ingestion.usecases.schedules import Schedules
+from liftos_ingestion.usecases.sources import Catalog
 from liftos_kit import postgres
 from liftos_kit.core.clock import SystemClock
 from liftos_kit.core.paging import PageTokens
@@ -85,14 +93,27 @@ async def open_services(
     jobs = PostgresJobQueue(pool, schema=SCHEMA, url=postgres_url)
     ledger = PostgresRunLedger(pool, jobs)
     connections = PostgresConnections(pool)
+    vault = KeyringVault(settings.secret_places())
+    governor = RedisRateGovernor(redis)
+    catalog = Catalog(sources, store=PostgresSources(pool), build=build_source)
     views = PostgresRunViews(pool, ledger)
-    planning = Planning(connections, sources, clock)
+    planning = Planning(connections, catalog, clock)
     parts = [
+        ConnectionsServicer(
+            administration=ConnectionAdministration(
+                store=connections,
+                catalog=catalog,
+                opener=PostgresConnectionOpener(pool, vault),
+                vault=vault,
+                governor=governor,
+            ),
+            page_tokens=page_tokens,
+        ),
         RunsServicer(runs=Runs(views, planning, clock), page_tokens=page_tokens),
         SchedulesServicer(
             schedules=Schedules(PostgresScheduleStore(pool), clock),
-            backfills=Backfills(connections, views, planning, sources, clock),
-            quotas=Quotas(RedisRateGovernor(redis), sources),
+            backfills=Backfills(connections, views, planning, catalog, clock),
+            quotas=Quotas(governor, sources),
             page_tokens=page_tokens,
         ),
     ]

@@ -313,3 +313,15 @@ class PlatformSource(Protocol):
             ReadingError: A field of the credential is missing, or a token cannot be renewed.
         """
         ...
+
+
+class SourceCatalog(Protocol):
+    """All that an org can read: what is always there, and its own."""
+
+    async def source(self, org: str, platform: str) -> PlatformSource:
+        """Return what reads a platform.
+
+        Raises:
+            NotFoundError: The org has no such source.
+        """
+        ...

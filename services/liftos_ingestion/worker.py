@@ -20,13 +20,15 @@ from liftos_ingestion.adapters.postgres.database import SCHEMA, SCHEMA_VERSION
 from liftos_ingestion.adapters.postgres.reconciliations import PostgresReconciliationStore
 from liftos_ingestion.adapters.postgres.runs import READ_SLICE, RECONCILE_RUN, PostgresRunLedger
 from liftos_ingestion.adapters.postgres.schedules import PostgresScheduleClock
+from liftos_ingestion.adapters.postgres.sources import PostgresSources
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
-from liftos_ingestion.adapters.sources.registry import built_in_sources
+from liftos_ingestion.adapters.sources.registry import build_source, built_in_sources
 from liftos_ingestion.settings import IngestionSettings
 from liftos_ingestion.usecases.planning import Planning
 from liftos_ingestion.usecases.reading import Reading
 from liftos_ingestion.usecases.reconciling import Reconciling
 from liftos_ingestion.usecases.scheduling import Scheduling
+from liftos_ingestion.usecases.sources import Catalog
 from liftos_ingestion.usecases.waking import make_good, read_named, reconcile_named
 from liftos_kit import postgres, telemetry
 from liftos_kit.core.clock import SystemClock
@@ -99,11 +101,12 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
         )
         ledger = PostgresRunLedger(pool, jobs)
         sources = built_in_sources(settings)
+        catalog = Catalog(sources, store=PostgresSources(pool), build=build_source)
         vault = KeyringVault(settings.secret_places())
         reading = Reading(
             ledger=ledger,
             connections=PostgresConnectionOpener(pool, vault),
-            sources=sources,
+            catalog=catalog,
             governor=RedisRateGovernor(redis),
             writer=MemoryEntryWriter(clients.of),
             executor=executor,
@@ -112,12 +115,12 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
         )
         scheduling = Scheduling(
             PostgresScheduleClock(pool, ledger),
-            Planning(PostgresConnections(pool), sources, clock),
+            Planning(PostgresConnections(pool), catalog, clock),
             clock,
         )
 
         reconciling = Reconciling(
-            PostgresReconciliationStore(pool), MemoryEntryTotals(clients.of), sources
+            PostgresReconciliationStore(pool), MemoryEntryTotals(clients.of), catalog
         )
 
         async def read_slice(delivery: Delivery) -> None:

@@ -101,6 +101,11 @@ where org = :org and run = :run and (slice = :slice or (
     state in (1, 3) and (:scope = 'CONNECTION' or (:scope = 'ACCOUNT' and account_id = :account_id))))
 returning slice;
 
+-- name: reject_connection!
+-- What its run was refused for, every later run would be too.
+update connections set state = 3, update_time = now()
+where org = :org and connection = :connection and state = 2;
+
 -- name: split_slice!
 with whole as (
     update run_slices

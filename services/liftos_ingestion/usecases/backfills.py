@@ -1,6 +1,6 @@
 """What reading a long range would take, worked out before anybody starts it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -8,7 +8,7 @@ from liftos_ingestion.connection_ports import ConnectionReader
 from liftos_ingestion.domain.windows import Days
 from liftos_ingestion.run_ports import RunKind, SlicePlan
 from liftos_ingestion.run_view_ports import RunHistory
-from liftos_ingestion.source_ports import PlatformSource
+from liftos_ingestion.source_ports import PlatformSource, SourceCatalog
 from liftos_ingestion.usecases.planning import Planning, RunRequest
 from liftos_ingestion.usecases.runs import check_days
 from liftos_kit.core.clock import Clock
@@ -60,7 +60,7 @@ class Backfills:
         connections: What there is to read.
         history: What was read lately.
         planning: Cuts runs into slices.
-        sources: By platform.
+        catalog: What can be read.
         clock: Now.
     """
 
@@ -69,13 +69,13 @@ class Backfills:
         connections: ConnectionReader,
         history: RunHistory,
         planning: Planning,
-        sources: Mapping[str, PlatformSource],
+        catalog: SourceCatalog,
         clock: Clock,
     ) -> None:
         self._connections = connections
         self._history = history
         self._planning = planning
-        self._sources = sources
+        self._catalog = catalog
         self._clock = clock
 
     async def plan(
@@ -104,7 +104,7 @@ class Backfills:
             force=True,
         )
         whole = await self._planning.plan(org, request)
-        source = self._sources[whole.platform]
+        source = await self._catalog.source(org, whole.platform)
         committed = await self._connections.committed_days(
             org, whole.platform, list(whole.account_ids)
         )

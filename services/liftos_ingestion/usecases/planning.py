@@ -15,7 +15,7 @@ from liftos_ingestion.connection_ports import (
 from liftos_ingestion.domain.rate_limits import Priority
 from liftos_ingestion.domain.windows import Days, clamp_to_retention, windows, without
 from liftos_ingestion.run_ports import NewRun, RunKind, SlicePlan
-from liftos_ingestion.source_ports import PlatformAccount, PlatformSource
+from liftos_ingestion.source_ports import PlatformAccount, PlatformSource, SourceCatalog
 from liftos_kit.core.clock import Clock
 from liftos_kit.core.errors import InvalidFieldsError, StateTransitionError
 
@@ -60,15 +60,13 @@ class Planning:
 
     Args:
         connections: What there is to read.
-        sources: By platform.
+        catalog: What can be read.
         clock: Now.
     """
 
-    def __init__(
-        self, connections: ConnectionReader, sources: Mapping[str, PlatformSource], clock: Clock
-    ) -> None:
+    def __init__(self, connections: ConnectionReader, catalog: SourceCatalog, clock: Clock) -> None:
         self._connections = connections
-        self._sources = sources
+        self._catalog = catalog
         self._clock = clock
 
     async def plan(self, org: str, request: RunRequest) -> NewRun:
@@ -87,7 +85,7 @@ class Planning:
                 state=connection.state.name,
                 allowed_states=[ConnectionState.ACTIVE.name],
             )
-        source = self._sources[connection.platform]
+        source = await self._catalog.source(org, connection.platform)
         accounts = _accounts(connection, request.account_ids)
         levels = _levels(source, request.levels)
         committed = await self._connections.committed_days(

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass, replace
@@ -38,7 +38,13 @@ from liftos_ingestion.run_ports import (
     SliceWriter,
     Usage,
 )
-from liftos_ingestion.source_ports import Page, PlatformJob, PlatformSource, ReadRequest
+from liftos_ingestion.source_ports import (
+    Page,
+    PlatformJob,
+    PlatformSource,
+    ReadRequest,
+    SourceCatalog,
+)
 from liftos_kit.core.clock import Clock
 from liftos_kit.core.errors import DomainError, StoreUnavailableError
 from liftos_kit.core.retry import Backoff
@@ -71,7 +77,7 @@ class Reading:
     Args:
         ledger: Where slices are taken from, and what became of them.
         connections: Gives credentials.
-        sources: By platform.
+        catalog: What can be read.
         governor: Limits that all workers share.
         writer: Memory.
         executor: Where rows are mapped.
@@ -84,7 +90,7 @@ class Reading:
         *,
         ledger: RunLedger,
         connections: ConnectionOpener,
-        sources: Mapping[str, PlatformSource],
+        catalog: SourceCatalog,
         governor: RateGovernor,
         writer: EntryWriter,
         executor: Executor,
@@ -93,7 +99,7 @@ class Reading:
     ) -> None:
         self._ledger = ledger
         self._connections = connections
-        self._sources = sources
+        self._catalog = catalog
         self._governor = governor
         self._writer = writer
         self._executor = executor
@@ -212,11 +218,10 @@ class Reading:
         lane = held.lane
         connection = await self._connections.open(lane.org, held.connection)
         account = connection.account(lane.account_id)
-        source = self._sources.get(connection.platform)
-        if source is None or account is None:
-            what = "source" if source is None else "account"
+        source = await self._catalog.source(lane.org, connection.platform)
+        if account is None:
             raise ReadingError(
-                Failure(ErrorClass.PERMANENT, f"The {what} is gone; start another run.")
+                Failure(ErrorClass.PERMANENT, "The account is gone; start another run.")
             )
         request = ReadRequest(
             account=account,

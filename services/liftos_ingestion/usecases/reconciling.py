@@ -1,13 +1,12 @@
 """Comparing what a run has stored with the platform's own sums, once the run has ended."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
 from liftos_ingestion.domain.reconciliation import DaySums, compare
 from liftos_ingestion.reconciliation_ports import EntryTotals, ReadLane, ReconciliationStore
-from liftos_ingestion.source_ports import PlatformSource
+from liftos_ingestion.source_ports import SourceCatalog
 
 _WHOLE: Final = "ACCOUNT"
 
@@ -22,18 +21,18 @@ class Reconciling:
     Args:
         store: What platforms said, and where it is kept what was found.
         totals: What is stored.
-        sources: By platform.
+        catalog: What can be read.
     """
 
     def __init__(
         self,
         store: ReconciliationStore,
         totals: EntryTotals,
-        sources: Mapping[str, PlatformSource],
+        catalog: SourceCatalog,
     ) -> None:
         self._store = store
         self._totals = totals
-        self._sources = sources
+        self._catalog = catalog
 
     async def reconcile(self, org: str, run: UUID) -> None:
         """Compare all that a run has committed.
@@ -48,7 +47,7 @@ class Reconciling:
             await self._store.store(run, read.lane, found)
 
     async def _whole(self, read: ReadLane) -> DaySums | None:
-        source = self._sources.get(read.lane.platform)
-        if source is None or read.lane.level not in source.capabilities.adding_up_levels:
+        source = await self._catalog.source(read.lane.org, read.lane.platform)
+        if read.lane.level not in source.capabilities.adding_up_levels:
             return None
         return await self._store.answered(replace(read, lane=replace(read.lane, level=_WHOLE)))

@@ -83,7 +83,7 @@ class KlaviyoWorker(PlatformWorker):
         self._reading = Reading(
             ledger=self.ledger,
             connections=self.connection,
-            sources={self.source.platform: self.source},
+            catalog=OneSource(self.source),
             governor=self.governor,
             writer=MemoryEntryWriter(lambda _: self.memory),
             executor=ThreadPoolExecutor(1),

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 from redis.asyncio import Redis
-from tests.e2e.ingestion.readings import SilentQueue
+from tests.e2e.ingestion.readings import OneSource, SilentQueue
 
 from liftos_client import Client
 from liftos_ingestion.adapters.memory import MemoryEntryWriter
@@ -121,7 +121,7 @@ class PlatformWorker:
         self._reading = Reading(
             ledger=self.ledger,
             connections=self.connection,
-            sources={self.source.platform: self.source},
+            catalog=OneSource(self.source),
             governor=RedisRateGovernor(
                 self.redis, clock_command=("LRANGE", self._clock_key, "0", "1")
             ),

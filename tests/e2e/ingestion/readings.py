@@ -24,6 +24,7 @@ from liftos_ingestion.source_ports import (
     PlatformAccount,
     PlatformJob,
     PlatformObject,
+    PlatformSource,
     ReadRequest,
     SourceSession,
     Verified,
@@ -142,6 +143,17 @@ class OneConnection:
         )
 
 
+class OneSource:
+    """Knows one source, whatever is asked for."""
+
+    def __init__(self, source: PlatformSource) -> None:
+        self._source = source
+
+    async def source(self, org: str, platform: str) -> PlatformSource:
+        """Return it."""
+        return self._source
+
+
 class SilentQueue:
     """Keeps jobs instead of waking anybody; the test reads slices itself."""
 
@@ -167,7 +179,7 @@ class Harness:
         return Reading(
             ledger=self.ledger,
             connections=OneConnection(),
-            sources={"meta": self.source},
+            catalog=OneSource(self.source),
             governor=self.governor,
             writer=self.writer,
             executor=ThreadPoolExecutor(1),

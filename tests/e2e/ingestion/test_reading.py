@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from tests.e2e.ingestion.readings import (
     DAY,
     Harness,
+    OneSource,
     ScriptedSource,
     SilentQueue,
     failing,
@@ -305,7 +306,7 @@ async def test_runs_are_reconciled(harness: Harness, memory: Client) -> None:
     reconciling = Reconciling(
         PostgresReconciliationStore(harness.pool),
         MemoryEntryTotals(lambda _: memory),
-        {"meta": harness.source},
+        OneSource(harness.source),
     )
     for _ in range(2):
         await reconciling.reconcile(harness.org, run)

@@ -11,7 +11,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
-from tests.e2e.ingestion.readings import ScriptedSource, SilentQueue
+from tests.e2e.ingestion.readings import OneSource, ScriptedSource, SilentQueue
 from tests.inprocess.kit.statuses import refusal_of
 
 from liftos.common.v1.marketing_pb2 import DateRange
@@ -60,7 +60,7 @@ class World:
         self.pool, self.org = pool, org
         self.clock = SetClock()
         ledger = PostgresRunLedger(pool, SilentQueue())
-        planning = Planning(PostgresConnections(pool), {"meta": ScriptedSource()}, self.clock)
+        planning = Planning(PostgresConnections(pool), OneSource(ScriptedSource()), self.clock)
         self.scheduling = Scheduling(PostgresScheduleClock(pool, ledger), planning, self.clock)
 
     async def look(self, time: str) -> None:

@@ -278,6 +278,10 @@ class PostgresRunLedger:
                 )
             ]
             assert held.slice in failed, "its holder alone ends it"
+            if failure.error_class is ErrorClass.CREDENTIALS:
+                await _SQL.reject_connection(
+                    connection, org=held.lane.org, connection=held.connection
+                )
             await self._move_on(connection, held)
 
     async def let_go(self, held: HeldSlice, usage: Usage) -> None:

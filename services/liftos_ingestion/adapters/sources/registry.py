@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 
+from liftos_ingestion.catalog_ports import NewSource
 from liftos_ingestion.settings import IngestionSettings
 from liftos_ingestion.source_ports import PlatformSource
+from liftos_kit.core.errors import NotBuiltError
 
 
 def built_in_sources(settings: IngestionSettings) -> Mapping[str, PlatformSource]:
@@ -38,3 +40,12 @@ def built_in_sources(settings: IngestionSettings) -> Mapping[str, PlatformSource
         ),
     )
     return {source.platform: source for source in sources}
+
+
+def build_source(spec: NewSource) -> PlatformSource:
+    """Return the source that an org's own definition stands for.
+
+    Raises:
+        NotBuiltError: Sources of an org's own come with a later version.
+    """
+    raise NotBuiltError(f"A source of an org's own, such as {spec.source},")
