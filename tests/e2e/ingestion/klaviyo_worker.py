@@ -16,6 +16,8 @@ from tests.e2e.ingestion.platform_worker import (
     described,
 )
 
+from tests.e2e.ingestion.readings import OneSource, SilentQueue
+
 from liftos_client import Client
 from liftos_ingestion.adapters.memory import MemoryEntryWriter
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
