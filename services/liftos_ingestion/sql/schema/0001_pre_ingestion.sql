@@ -122,6 +122,7 @@ create table runs (
     primary key (org, run)
 );
 create index runs_create_time on runs (org, create_time);
+create index runs_open on runs (org, connection) where state in (1, 2, 6);
 create index runs_ended on runs (org, connection, end_time) where state in (3, 4, 5);
 create unique index runs_fire_time on runs (org, schedule, fire_time) where fire_time is not null;
 
@@ -346,8 +347,11 @@ create table suspensions (
     subject text not null,
     create_time timestamptz not null default now(),
     end_time timestamptz,
+    end_reason text not null default '',
+    end_subject text not null default '',
     primary key (org, suspension)
 );
+create index suspensions_holding on suspensions (org) where end_time is null;
 
 create table request_ids (
     org text collate "C" not null,
@@ -413,6 +417,10 @@ language sql security definer set search_path from current as $$
           select from lanes l where l.org = s.org and l.platform = s.platform and l.account_id = s.account_id
           and l.level = s.level and l.attribution_key = s.attribution_key and l.date_basis = s.date_basis
           and l.lease_end_time >= clock_timestamp())
+      and not exists (
+          select from suspensions u where u.org = s.org and u.end_time is null
+          and u.platform in ('', s.platform) and u.connection in ('', s.connection)
+          and u.account_id in ('', s.account_id))
     order by s.priority, s.next_attempt_time limit p_limit
 $$;
 

@@ -1,0 +1,84 @@
+"""Suspensions on the wire."""
+
+from typing import Any, Final
+
+from grpc.aio import ServicerContext
+
+from liftos.ingestion.v1 import ingestion_service_pb2 as pb
+from liftos_ingestion.convert.suspensions import scope_of, suspension_id, suspension_message
+from liftos_ingestion.run_view_ports import Row
+from liftos_ingestion.usecases.suspensions import Suspensions
+from liftos_kit.auth import current_principal, require_org
+from liftos_kit.core.paging import PageTokens, effective_page_size
+from liftos_kit.requests import digest_for_paging, repeatable
+
+_DEFAULT_PAGE: Final = 100
+_MAXIMUM_PAGE: Final = 1_000
+
+
+class SuspensionsServicer:
+    """Suspends ingestion and lets it go on."""
+
+    def __init__(self, *, suspensions: Suspensions, page_tokens: PageTokens) -> None:
+        self._suspensions = suspensions
+        self._page_tokens = page_tokens
+
+    async def SuspendIngestion(
+        self, request: pb.SuspendIngestionRequest, context: ServicerContext[Any, Any]
+    ) -> pb.SuspendIngestionResponse:
+        org = require_org(request.parent)
+        if request.scope.connection:
+            require_org(request.scope.connection, field="scope.connection")
+
+        def answer(row: Row) -> pb.SuspendIngestionResponse:
+            return pb.SuspendIngestionResponse(suspension=suspension_message(org, row))
+
+        row = await self._suspensions.suspend(
+            org,
+            scope_of(request.scope),
+            reason=request.reason,
+            subject=current_principal().subject,
+            repeatable=repeatable("SuspendIngestion", request, answer),
+        )
+        if isinstance(row, bytes):
+            return pb.SuspendIngestionResponse.FromString(row)
+        return answer(row)
+
+    async def ResumeIngestion(
+        self, request: pb.ResumeIngestionRequest, context: ServicerContext[Any, Any]
+    ) -> pb.ResumeIngestionResponse:
+        org = require_org(request.name, field="name")
+
+        def answer(row: Row) -> pb.ResumeIngestionResponse:
+            return pb.ResumeIngestionResponse(suspension=suspension_message(org, row))
+
+        row = await self._suspensions.resume(
+            org,
+            suspension_id(request.name),
+            reason=request.reason,
+            subject=current_principal().subject,
+            repeatable=repeatable("ResumeIngestion", request, answer),
+        )
+        if isinstance(row, bytes):
+            return pb.ResumeIngestionResponse.FromString(row)
+        return answer(row)
+
+    async def ListSuspensions(
+        self, request: pb.ListSuspensionsRequest, context: ServicerContext[Any, Any]
+    ) -> pb.ListSuspensionsResponse:
+        org = require_org(request.parent)
+        digest = digest_for_paging("ListSuspensions", request)
+        rows, cursor = await self._suspensions.list_suspensions(
+            org,
+            include_ended=request.include_ended,
+            cursor=self._page_tokens.decode(request.page_token, org=org, request_digest=digest),
+            limit=effective_page_size(
+                request.page_size, default=_DEFAULT_PAGE, maximum=_MAXIMUM_PAGE
+            ),
+        )
+        return pb.ListSuspensionsResponse(
+            suspensions=[suspension_message(org, row) for row in rows],
+            next_page_token=""
+            if cursor is None
+            else self._page_tokens.encode(cursor, org=org, request_digest=digest),
+        )
