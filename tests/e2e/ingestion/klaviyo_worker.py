@@ -15,8 +15,7 @@ from tests.e2e.ingestion.platform_worker import (
     WorldClock,
     described,
 )
-
-from tests.e2e.ingestion.readings import OneSource, SilentQueue
+from tests.e2e.ingestion.readings import OneSource
 
 from liftos_client import Client
 from liftos_ingestion.adapters.memory import MemoryEntryWriter

@@ -28,7 +28,7 @@ from liftos_ingestion.usecases.reading import GovernedGate
 from liftos_kit.secrets.secret import Secret
 from liftos_local.stack import Stack
 from liftos_platforms import truth
-from liftos_platforms.faults import SCOPES, Fault, FaultKind
+from liftos_platforms.faults import SCOPES, Fault, FaultKind, random_plan
 from liftos_platforms.klaviyo.tokens import CLIENT_ID, CLIENT_SECRET
 from liftos_platforms.simulation import Simulation
 from liftos_platforms.testing import Platforms, running_platforms
@@ -379,6 +379,28 @@ async def test_a_bad_figure_harms_no_other(
     assert await differs(memory, simulation, basis) == []
 
 
+@pytest.mark.parametrize("seed", range(4))
+async def test_many_faults_at_once_are_got_over(
+    pool: asyncpg.Pool, memory: Client, org: str, stores: Stack, seed: int
+) -> None:
+    """Every level by both dates of a large account, with faults wherever chance puts them."""
+    simulation = Simulation.of(WorldPlan(sends=130, flows=60), now=NOW)
+    kinds = [kind for kind in PASSING if kind is not FaultKind.ANSWER_NEVER_COMES]
+    simulation.faults.add(
+        *random_plan(seed, Platform.KLAVIYO, count=14, kinds=kinds, maximum_skip=50)
+    )
+    async with (
+        running_platforms(Platform.KLAVIYO, simulation=simulation) as platforms,
+        workers_of(platforms, org, pool, memory, stores) as workers,
+    ):
+        worker = workers.of(NEW_YORK)
+        await worker.start(SETTLED[0], SETTLED[-1])
+        await worker.read_all(rounds=24, minutes_between=180)
+    assert {it["state"] for it in await worker.rows("run_slices")} == {SliceState.COMMITTED}
+    for basis in BASES:
+        await assert_reported(memory, simulation, basis, account_ids=(NEW_YORK,), days=SETTLED)
+
+
 def test_only_faults_of_single_events_are_left_out() -> None:
     """Every other fault of Klaviyo's strikes in the tests above."""
     kinds = {kind for kind, scope in SCOPES.items() if Platform.KLAVIYO in scope.platforms}
@@ -441,6 +463,29 @@ async def test_an_application_reads_as_a_key_does(workers: Workers, memory: Clie
     assert verified.granted_scopes == tuple(sorted(KLAVIYO_SCOPES))
     assert verified.missing_scopes == ()
     assert worker.connection.kept == []
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        FaultKind.CONNECTION_RESET,
+        FaultKind.ANSWER_LOST,
+        FaultKind.ANSWER_CUT_OFF,
+        FaultKind.ANSWER_IS_HTML,
+        FaultKind.SERVICE_UNAVAILABLE,
+    ],
+)
+async def test_a_token_endpoint_that_is_away_costs_no_credential(
+    workers: Workers, memory: Client, kind: FaultKind
+) -> None:
+    """An application stays connected, and its numbers come once tokens do."""
+    simulation = workers.platforms.simulation
+    grant(simulation, "refresh-1")
+    simulation.faults.add(Fault(kind, Platform.KLAVIYO, endpoint="token", times=2))
+    worker = workers.of(PARIS, credential=OAUTH)
+    await read_under(worker, DateBasis.SEND)
+    assert simulation.faults.unstruck() == ()
+    assert await differs(memory, simulation, DateBasis.SEND) == []
 
 
 @pytest.mark.parametrize(
