@@ -1,5 +1,7 @@
 """Google Ads from the real simulator into a real Memory: to the micro, under faults."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -21,15 +23,37 @@ from tests.e2e.ingestion.truth_comparison import (
     stored_figures,
 )
 
+from liftos.memory.v1.entry_pb2 import EntryLevel
 from liftos_client import Client
 from liftos_ingestion.adapters.sources.google_ads import GoogleAdsSource
-from liftos_ingestion.run_ports import RunState
+from liftos_ingestion.domain.failures import ErrorClass, ReadingError
+from liftos_ingestion.domain.rate_limits import Limit, Observation, RateScope
+from liftos_ingestion.run_ports import RunState, SliceState
+from liftos_ingestion.source_ports import (
+    Credential,
+    JsonObject,
+    Page,
+    PlatformAccount,
+    PlatformJob,
+    ReadRequest,
+    SourceSession,
+)
+from liftos_kit.secrets.secret import Secret
 from liftos_local.stack import Stack
 from liftos_platforms.faults import SCOPES, Fault, FaultKind, random_plan
 from liftos_platforms.google_ads.face import GoogleAdsFace
 from liftos_platforms.simulation import Simulation
 from liftos_platforms.testing import HOST, Platforms, running_platforms
-from liftos_platforms.truth import LEVELS, DateBasis, Level, Metric, Platform
+from liftos_platforms.truth import (
+    LEVELS,
+    DateBasis,
+    Level,
+    Metric,
+    Platform,
+    at,
+    entities_of,
+    local_day,
+)
 from liftos_platforms.worlds import GOOGLE_ADS_ACCOUNTS
 
 FIRST = date(2026, 11, 9)
@@ -294,3 +318,353 @@ async def test_a_fault_ends_what_it_is_about(
     assert await stored_figures(memory, sibling) == {}
     struck = [it for it in patient.simulation.journal.calls() if it.fault]
     assert len(struck) == 1, "what is refused for good is not asked again"
+
+
+@pytest.mark.parametrize("kind", [FaultKind.UNAVAILABLE_MID_STREAM, FaultKind.STREAM_HANGS])
+async def test_a_stream_that_breaks_again_and_again(
+    patient: PlatformWorker, memory: Client, kind: FaultKind
+) -> None:
+    """It is asked for fewer days, until it comes to its end."""
+    strike(patient, kind, times=4, amount=1, where={"resource": "ad_group_ad"})
+    await read_settled(patient)
+    assert patient.simulation.faults.unstruck() == ()
+    await assert_truth_is_stored(memory, patient.simulation, FAULTY)
+    ads = [
+        it for it in await patient.rows("run_slices") if it["level"] == EntryLevel.ENTRY_LEVEL_AD
+    ]
+    days = sorted((it["start_date"], it["end_date"]) for it in ads)
+    assert days == [(SETTLED[0], SETTLED[3]), (SETTLED[4], SETTLED[6])]
+    assert {it["state"] for it in ads} == {SliceState.COMMITTED}
+
+
+async def test_a_day_that_breaks_again_and_again(patient: PlatformWorker, memory: Client) -> None:
+    """A single day cannot be halved; it is tried again until it comes."""
+    strike(patient, FaultKind.UNAVAILABLE_MID_STREAM, times=5, amount=0)
+    day = SETTLED[2]
+    await read(
+        patient,
+        days=(day,),
+        minutes=20,
+        account_ids=(ACCOUNT,),
+        levels=("AD",),
+        date_bases=("INTERACTION",),
+    )
+    which = replace(FAULTY, levels=(Level.AD,), days=(day,))
+    assert await assert_truth_is_stored(memory, patient.simulation, which) > 10
+    (slice_,) = await patient.rows("run_slices")
+    assert (slice_["state"], slice_["attempt"]) == (SliceState.COMMITTED, 6)
+
+
+async def test_a_closed_account_keeps_no_other_back(worker: PlatformWorker, memory: Client) -> None:
+    """It ends as closed, and its siblings are read."""
+    closed = "1112223336"
+    await read(worker, account_ids=(closed, ACCOUNT), levels=("CAMPAIGN",))
+    await assert_truth_is_stored(
+        memory, worker.simulation, comparison(account_ids=(ACCOUNT,), levels=(Level.CAMPAIGN,))
+    )
+    failed = [it for it in await worker.rows("run_slices") if it["state"] == SliceState.FAILED]
+    told = {(it["account_id"], it["error"]["error_class"]) for it in failed}
+    assert told == {(closed, "ACCOUNT_CLOSED")}
+
+
+async def test_the_operations_of_a_day(
+    pool: asyncpg.Pool, memory: Client, org: str, stores: Stack
+) -> None:
+    """Once they are gone nothing more is sent, and the rest is read as they come back."""
+    simulation = Simulation()
+    face = GoogleAdsFace(simulation, operations_per_day=3)
+    await face.start(HOST, 0)
+    platforms = Platforms(simulation, {Platform.GOOGLE_ADS: face})
+    try:
+        async with working(platforms, pool, memory, org, stores) as worker:
+            worker.connection.settings = {"login_customer_id": MANAGER}
+            await worker.start(
+                SETTLED[0],
+                SETTLED[-1],
+                account_ids=(ACCOUNT, SIBLING),
+                levels=("CAMPAIGN", "AD"),
+                date_bases=("INTERACTION",),
+            )
+            await worker.read_all(minutes_between=24 * 60)
+            which = replace(FAULTY, account_ids=(ACCOUNT,))
+            await assert_truth_is_stored(memory, simulation, which)
+            slices = await worker.rows("run_slices")
+    finally:
+        await face.stop()
+    assert {it["attempt"] for it in slices} == {1}
+    refused = [it for it in simulation.journal.calls() if it.error]
+    assert [it.error for it in refused] == ["quota_error.RESOURCE_EXHAUSTED"]
+
+
+# --- what calls cost, and what they give away -------------------------------------------------
+
+
+async def test_no_operation_is_wasted(worker: PlatformWorker) -> None:
+    """A slice is one operation and one token; ways to customers are looked for once."""
+    await read(worker)
+    journal = worker.simulation.journal
+    slices = await worker.rows("run_slices")
+    least = len(OPEN_ACCOUNTS) * 4 * len(BASES)
+    assert len(slices) == least
+    operations = [it for it in journal.calls() if it.call.endpoint != "token"]
+    assert len(operations) <= 1.1 * least
+    assert len(journal.calls(endpoint="token")) == least
+    assert sum(it["call_count"] for it in slices) == len(journal.calls())
+    assert journal.maximum_concurrency(Platform.GOOGLE_ADS) == 1
+    journal.clear()
+    await read(worker)
+    assert len([it for it in journal.calls() if it.call.endpoint != "token"]) == least
+
+
+async def test_secrets_stay_in_headers_and_bodies(
+    patient: PlatformWorker, memory: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No address, stored answer or failure has one; a developer token is sent if there is one."""
+    journal = patient.simulation.journal
+    caplog.set_level(logging.DEBUG, "httpx")
+    await read_settled(patient)
+    assert not any("developer-token" in it.header_names for it in journal.calls())
+    secrets = {**patient.connection.credential, "developer_token": "developer-token-to-be-hidden"}
+    patient.connection.credential = secrets
+    journal.clear()
+    strike(patient, FaultKind.GRANT_INVALID, skip=1)
+    await read_settled(patient)
+    assert any("developer-token" in it.header_names for it in journal.calls())
+    urls = [record.getMessage() for record in caplog.records if record.name == "httpx"]
+    assert any("/token" in url for url in urls)
+    slices = await patient.rows("run_slices")
+    kept = [
+        (await memory.memory.get_slice(it["memory_slice"], include_raw=True)).raw
+        for it in slices
+        if it["memory_slice"]
+    ]
+    assert any(b"Nordlicht FR" in raw for raw in kept)
+    told = [str(it["error"]) for it in slices if it["error"]]
+    assert told
+    for name in ("client_secret", "refresh_token", "developer_token"):
+        assert all(secrets[name] not in text for text in (*urls, *told))
+        assert all(secrets[name].encode() not in raw for raw in kept)
+
+
+# --- access -----------------------------------------------------------------------------------
+
+
+class OpenGate:
+    """Lets every call out, and keeps what answers told."""
+
+    org = "org"
+
+    def __init__(self) -> None:
+        self.limits: list[Sequence[Limit]] = []
+        self.observations: list[Observation] = []
+
+    async def enter(self, limits: Sequence[Limit], *, is_poll: bool = False) -> None:
+        """Let it out."""
+        self.limits.append(limits)
+
+    async def observe(self, observations: Sequence[Observation]) -> None:
+        """Keep them."""
+        self.observations += observations
+
+    def received(self, size_bytes: int) -> None:
+        """Count nothing."""
+
+
+@asynccontextmanager
+async def opened(
+    platforms: Platforms,
+    *,
+    source: GoogleAdsSource | None = None,
+    gate: OpenGate | None = None,
+    settings: JsonObject | None = None,
+    **credential: str,
+) -> AsyncIterator[SourceSession]:
+    """A session outside any run."""
+    fields = credential_of(platforms) | credential
+    async with (source or source_of(platforms)).open(
+        Credential({name: Secret(value) for name, value in fields.items()}),
+        settings or {},
+        gate or OpenGate(),
+    ) as session:
+        yield session
+
+
+REQUEST = ReadRequest(
+    PlatformAccount(ACCOUNT, "Nordlicht FR", "Europe/Paris", "EUR"),
+    "AD",
+    "INTERACTION",
+    "",
+    SETTLED[0],
+    SETTLED[-1],
+)
+
+
+async def test_which_accounts_a_user_opens(google_ads: Platforms) -> None:
+    """Customers below the managers come once, with zone and currency; closed ones are marked."""
+    gate = OpenGate()
+    async with opened(google_ads, gate=gate) as session:
+        verified = await session.verify()
+    told = [(it.account_id, it.time_zone, it.currency_code, it.closed) for it in verified.accounts]
+    assert sorted(told) == sorted(
+        (it.account_id, it.time_zone, it.currency_code, it.account_id == "1112223336")
+        for it in GOOGLE_ADS_ACCOUNTS
+        if not it.is_manager
+    )
+    assert verified.granted_scopes == ("https://www.googleapis.com/auth/adwords",)
+    assert verified.missing_scopes == ()
+    journal = google_ads.simulation.journal
+    assert [it.call.endpoint for it in journal.calls()] == [
+        "token",
+        "list_accessible_customers",
+        "search_stream",
+    ], "a manager below another one is not asked again"
+    assert all(limit.key.org == "org" for limits in gate.limits for limit in limits)
+
+
+async def test_customers_that_are_opened_directly(google_ads: Platforms) -> None:
+    """One that is closed or shut does not keep the others from being told of."""
+    simulation = google_ads.simulation
+    (grant,) = [it for it in simulation.world.grants if it.platform is Platform.GOOGLE_ADS]
+    direct = replace(grant, account_ids=("1112223336", "1112223332", ACCOUNT))
+    simulation.world = replace(simulation.world, grants=(direct,))
+    denied = Fault(FaultKind.PERMISSION_DENIED, Platform.GOOGLE_ADS, account_id=ACCOUNT, times=None)
+    simulation.faults.add(denied)
+    async with opened(google_ads) as session:
+        verified = await session.verify()
+        assert [(it.account_id, it.closed) for it in verified.accounts] == [
+            ("1112223336", True),
+            ("1112223332", False),
+        ]
+        request = replace(
+            REQUEST, account=PlatformAccount("1112223332", "", "America/New_York", "USD")
+        )
+        assert [it async for it in session.read(request, None)]
+    simulation.world = replace(simulation.world, grants=(replace(grant, account_ids=(ACCOUNT,)),))
+    async with opened(google_ads) as session:
+        with pytest.raises(ReadingError) as caught:
+            await session.verify()
+    assert caught.value.failure.error_class is ErrorClass.PERMISSION
+
+
+async def test_objects_have_names_and_states(google_ads: Platforms) -> None:
+    """Every object that there is comes once, removed ones too, with what it belongs to."""
+    simulation = google_ads.simulation
+    account = simulation.account(Platform.GOOGLE_ADS, ACCOUNT)
+    async with opened(google_ads) as session:
+        found = [it async for it in session.objects(REQUEST.account)]
+    now = simulation.clock.now()
+    today = local_day(account, now)
+    true = entities_of(simulation.world, account, now=now)
+    assert {(it.level, it.object_id, it.display_name, it.parent_id) for it in found} == {
+        (it.level.value, it.entity_id, at(it.name, today), at(it.parent, today) or "")
+        for it in true
+    }
+    assert len(found) == len(true)
+    assert {it.state for it in found} == {"ENABLED", "PAUSED", "REMOVED"}
+
+
+async def test_a_credential_that_google_does_not_take(google_ads: Platforms) -> None:
+    """It is refused as such, and no call of the API is made with it."""
+    async with opened(google_ads, refresh_token="1//never-to-be-shown") as session:
+        with pytest.raises(ReadingError) as caught:
+            await session.verify()
+    failure = caught.value.failure
+    assert (failure.error_class, failure.platform_code) == (ErrorClass.CREDENTIALS, "invalid_grant")
+    assert "never-to-be-shown" not in str(caught.value)
+    assert [it.call.endpoint for it in google_ads.simulation.journal.calls()] == ["token"]
+
+
+async def test_a_credential_that_is_not_whole(google_ads: Platforms) -> None:
+    """A missing field is named before anything is called."""
+    fields = credential_of(google_ads)
+    del fields["client_secret"]
+    source = source_of(google_ads)
+    with pytest.raises(ReadingError, match="no client_secret") as caught:
+        async with source.open(
+            Credential({name: Secret(value) for name, value in fields.items()}), {}, OpenGate()
+        ):
+            pass
+    assert caught.value.failure.error_class is ErrorClass.CREDENTIALS
+    assert google_ads.simulation.journal.calls() == ()
+
+
+async def _read_whole(session: SourceSession) -> list[Page | PlatformJob]:
+    return [it async for it in session.read(REQUEST, None)]
+
+
+async def test_a_token_that_has_run_out(google_ads: Platforms) -> None:
+    """It is bought anew within the session, once; a second refusal is the credential's."""
+    simulation = google_ads.simulation
+    simulation.faults.add(
+        Fault(FaultKind.ACCESS_TOKEN_EXPIRED, Platform.GOOGLE_ADS, where={"resource": "*"}, times=3)
+    )
+    settings = {"login_customer_id": MANAGER}
+    async with opened(google_ads, settings=settings) as session:
+        with pytest.raises(ReadingError) as caught:
+            await _read_whole(session)
+        assert caught.value.failure.error_class is ErrorClass.CREDENTIALS
+        assert len(simulation.journal.calls(endpoint="token")) == 2
+        assert await _read_whole(session)
+        simulation.clock.advance(timedelta(hours=2))
+        assert await _read_whole(session)
+    assert len(simulation.journal.calls(endpoint="token")) == 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "scope", "seconds"),
+    [
+        (FaultKind.QUOTA_TEMPORARILY_EXHAUSTED, {"amount": 17}, RateScope.ACCOUNT, 17),
+        (
+            FaultKind.QUOTA_TEMPORARILY_EXHAUSTED,
+            {"amount": 18, "field": "DEVELOPER"},
+            RateScope.APP,
+            18,
+        ),
+        (FaultKind.QUOTA_EXHAUSTED, {"amount": 7200}, RateScope.APP, 7200),
+        (FaultKind.QUERIES_TOO_HEAVY_SHORT_TERM, {}, RateScope.ACCOUNT, 300),
+        (FaultKind.QUERIES_TOO_HEAVY_LONG_TERM, {}, RateScope.ACCOUNT, 3600),
+    ],
+)
+async def test_what_a_quota_error_shuts(
+    google_ads: Platforms, kind: FaultKind, more: dict[str, Any], scope: RateScope, seconds: float
+) -> None:
+    """The customer, or the whole project of the OAuth client, for as long as Google says."""
+    google_ads.simulation.faults.add(Fault(kind, Platform.GOOGLE_ADS, **more))
+    gate = OpenGate()
+    async with opened(google_ads, gate=gate, settings={"login_customer_id": MANAGER}) as session:
+        with pytest.raises(ReadingError) as caught:
+            await _read_whole(session)
+    (told,) = gate.observations
+    key = {RateScope.ACCOUNT: ACCOUNT, RateScope.APP: "123456789012"}[scope]
+    assert (told.limit.key.scope, told.limit.key.key) == (scope, key)
+    assert told.reset_seconds == seconds
+    failure = caught.value.failure
+    assert failure.retry_after_seconds == seconds
+    assert not failure.disposition.costs_attempt
+    assert failure.platform_request_id
+
+
+async def test_a_session_that_is_left_lets_its_stream_go(chunked: Platforms) -> None:
+    """Whoever stops in the midst leaves no call behind."""
+    async with opened(chunked, settings={"login_customer_id": MANAGER}) as session:
+        pages = session.read(REQUEST, None)
+        assert isinstance(await anext(pages), Page)
+    for _ in range(500):
+        (call,) = chunked.simulation.journal.calls(endpoint="search_stream")
+        if call.status:
+            break
+        await asyncio.sleep(0.01)
+    assert call.status == "CANCELLED"
+
+
+async def test_a_google_that_is_not_there() -> None:
+    """Nothing that listens is an outage, and not the credential's fault."""
+    async with running_platforms(Platform.GOOGLE_ADS) as platforms:
+        fields = credential_of(platforms)
+        source = source_of(platforms)
+    async with source.open(
+        Credential({name: Secret(value) for name, value in fields.items()}), {}, OpenGate()
+    ) as session:
+        with pytest.raises(ReadingError) as caught:
+            await session.verify()
+    assert caught.value.failure.error_class is ErrorClass.TRANSIENT
