@@ -267,6 +267,25 @@ async def test_many_faults_pass(patient: PlatformWorker, memory: Client, seed: i
     await assert_truth_is_stored(memory, patient.simulation, FAULTY, extra=AS_ACTIONS)
 
 
+async def test_nothing_is_sent_while_an_account_is_limited(
+    patient: PlatformWorker, memory: Client
+) -> None:
+    """After one refusal all slices of the account wait as long as Meta says, others do not."""
+    strike(patient, FaultKind.ACCOUNT_LIMITED, account_id="1001", amount=30)
+    journal = patient.simulation.journal
+    await patient.start(SETTLED[0], SETTLED[-1], account_ids=("1001", "1003"), levels=("CAMPAIGN",))
+    for _ in range(20):
+        await patient.read_due()
+        patient.simulation.clock.advance(timedelta(minutes=1))
+    assert len(journal.calls(account_id="1001", with_polls=True)) == 1
+    (waiting,) = [it for it in await patient.rows("run_slices") if it["waits_for_quota"]]
+    assert (waiting["account_id"], waiting["attempt"]) == ("1001", 0)
+    assert await stored_figures(memory, replace(FAULTY, account_ids=("1003",)))
+    await patient.read_all(minutes_between=5)
+    which = replace(FAULTY, account_ids=("1001", "1003"), levels=(Level.CAMPAIGN,))
+    await assert_truth_is_stored(memory, patient.simulation, which, extra=AS_ACTIONS)
+
+
 async def test_a_dead_token_ends_the_run(patient: PlatformWorker, memory: Client) -> None:
     """A token that dies between pages is not tried again; nothing of the slice is stored."""
     strike(
@@ -532,6 +551,23 @@ async def test_a_token_that_ends_soon_is_exchanged(meta: Platforms, worker: Plat
     async with opened(worker) as session:
         assert (await session.verify()).expire_time == verified.expire_time
     assert len(worker.connection.kept) == 1, "it is not exchanged again while it lasts"
+
+
+async def test_a_token_that_is_not_exchanged_reads_on(
+    meta: Platforms, worker: PlatformWorker
+) -> None:
+    """Where Meta gives no other token the one that there is still reads, and its end is told."""
+    simulation = meta.simulation
+    (grant,) = [it for it in simulation.world.grants if it.platform is Platform.META]
+    ends = simulation.clock.now() + timedelta(days=3)
+    simulation.world = with_grant(simulation.world, replace(grant, expires_at=ends))
+    with_app(meta, worker)
+    strike(worker, FaultKind.SERVER_ERROR, endpoint="oauth", times=None)
+    async with opened(worker) as session:
+        verified = await session.verify()
+    assert verified.expire_time == ends
+    assert len(verified.accounts) == len(META_ACCOUNTS)
+    assert worker.connection.kept == []
 
 
 async def test_tokens_that_do_not_read(meta: Platforms, worker: PlatformWorker) -> None:

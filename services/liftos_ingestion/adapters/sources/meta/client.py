@@ -79,7 +79,9 @@ class MetaCredential:
         if self.app_secret is None:
             return {}
         key, token = self.app_secret.reveal().encode(), self.access_token.reveal().encode()
-        return {"appsecret_proof": hmac.new(key, token, hashlib.sha256).hexdigest()}
+        # It is of no use without the token, and is kept out of logs nevertheless.
+        proof = Secret(hmac.new(key, token, hashlib.sha256).hexdigest())
+        return {"appsecret_proof": proof.reveal()}
 
 
 @dataclass(frozen=True, slots=True)

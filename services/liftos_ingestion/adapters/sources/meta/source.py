@@ -6,8 +6,10 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
+import structlog
+
 from liftos_ingestion.adapters.sources.meta.client import MetaClient, MetaCredential
-from liftos_ingestion.adapters.sources.meta.errors import malformed
+from liftos_ingestion.adapters.sources.meta.errors import MetaError, malformed
 from liftos_ingestion.adapters.sources.meta.reports import STATES, Report
 from liftos_ingestion.adapters.sources.platform_http import PlatformHttp
 from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
@@ -49,6 +51,8 @@ _EDGES: Final = (
     ("AD", "ads", "adset_id"),
 )
 """Level, edge of an account, and the field that names the parent."""
+
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.ingestion")
 
 
 class MetaSource:
@@ -185,7 +189,7 @@ class MetaSession:
             token = await self._inspected(self._client.credential.access_token)
             expire_time = _expiry(token)
             if expire_time is not None and expire_time < self._clock.now() + RENEWED_BEFORE:
-                token = await self._renewed()
+                token = await self._renewed() or token
                 expire_time = _expiry(token)
             scopes = token.get("scopes")
             granted = tuple(map(str, scopes)) if isinstance(scopes, list) else ()
@@ -266,26 +270,35 @@ class MetaSession:
             )
         return data
 
-    async def _renewed(self) -> JsonObject:
-        """Exchange the token, keep the new one, and return what Meta knows of it."""
+    async def _renewed(self) -> JsonObject | None:
+        """Exchange the token, keep the new one, and return what Meta knows of it.
+
+        Returns:
+            None where Meta gives none; the token still reads until it ends.
+        """
         signer = self._client.credential
-        answer = await self._client.get_in_body(
-            "oauth/access_token",
-            {
-                "grant_type": "fb_exchange_token",
-                "client_id": signer.app_id,
-                "client_secret": signer.app_secret.reveal() if signer.app_secret else "",
-                "fb_exchange_token": signer.access_token.reveal(),
-            },
-        )
+        try:
+            answer = await self._client.get_in_body(
+                "oauth/access_token",
+                {
+                    "grant_type": "fb_exchange_token",
+                    "client_id": signer.app_id,
+                    "client_secret": signer.app_secret.reveal() if signer.app_secret else "",
+                    "fb_exchange_token": signer.access_token.reveal(),
+                },
+            )
+        except MetaError as error:
+            _log.warning("meta_token_not_renewed", reason=error.failure.message)
+            return None
         value = answer.get("access_token")
         if not isinstance(value, str) or not value:
             raise malformed("no token for a token")
         token = Secret(value)
         inspected = await self._inspected(token)
-        fields = {**self._credential, "access_token": token}
         self._client.credential = replace(signer, access_token=token)
-        await self._credential.renew(fields, expire_time=_expiry(inspected))
+        await self._credential.renew(
+            {**self._credential, "access_token": token}, expire_time=_expiry(inspected)
+        )
         return inspected
 
     def _app_token(self) -> str | None:
