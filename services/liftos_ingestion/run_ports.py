@@ -220,6 +220,21 @@ class SliceResult:
     final_through: date
 
 
+@dataclass(frozen=True, slots=True)
+class AccountLag:
+    """How far what is stored of an account lies behind today.
+
+    Attributes:
+        org, platform, account_id: Whose.
+        days: From its newest committed day.
+    """
+
+    org: str
+    platform: str
+    account_id: str
+    days: int
+
+
 class RunLedger(Protocol):
     """Runs and their slices. What is recorded of a slice is recorded by its holder alone."""
 

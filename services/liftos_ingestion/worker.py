@@ -23,13 +23,14 @@ from liftos_ingestion.adapters.postgres.schedules import PostgresScheduleClock
 from liftos_ingestion.adapters.postgres.sources import PostgresSources
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
 from liftos_ingestion.adapters.sources.registry import build_source, built_in_sources
+from liftos_ingestion.run_ports import AccountLag
 from liftos_ingestion.settings import IngestionSettings
 from liftos_ingestion.usecases.planning import Planning
-from liftos_ingestion.usecases.reading import Reading
+from liftos_ingestion.usecases.reading import AttemptMeasure, Reading
 from liftos_ingestion.usecases.reconciling import Reconciling
 from liftos_ingestion.usecases.scheduling import Scheduling
 from liftos_ingestion.usecases.sources import Catalog
-from liftos_ingestion.usecases.waking import make_good, read_named, reconcile_named
+from liftos_ingestion.usecases.waking import make_good, read_named, reconcile_named, watch_lags
 from liftos_kit import postgres, telemetry
 from liftos_kit.core.clock import SystemClock
 from liftos_kit.jobs.postgres_queue import PostgresJobQueue
@@ -112,6 +113,7 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
             executor=executor,
             clock=clock,
             worker=settings.effective_worker_name,
+            on_attempt=_measure_attempt,
         )
         scheduling = Scheduling(
             PostgresScheduleClock(pool, ledger),
@@ -141,9 +143,24 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
                 name="jobs",
             )
             programs.create_task(make_good(ledger, stop), name="wake-ups")
+            programs.create_task(watch_lags(ledger, _measure_lag, stop), name="lags")
             programs.create_task(scheduling.run(stop), name="schedules")
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
         await clients.close()
         await redis.aclose()
         await pool.close()
+
+
+def _measure_attempt(attempt: AttemptMeasure) -> None:
+    labels = {telemetry.PLATFORM: attempt.platform}
+    telemetry.read_calls.add(attempt.usage.call_count, labels)
+    telemetry.read_bytes.add(attempt.usage.size_bytes, labels)
+    telemetry.read_rows.add(attempt.row_count, labels)
+    if attempt.error_class is not None:
+        telemetry.read_failures.add(1, {**labels, telemetry.ERROR_CLASS: attempt.error_class})
+
+
+def _measure_lag(lag: AccountLag) -> None:
+    labels = {telemetry.ORG: lag.org, telemetry.PLATFORM: lag.platform}
+    telemetry.read_lag_days.set(lag.days, {**labels, telemetry.ACCOUNT: lag.account_id})

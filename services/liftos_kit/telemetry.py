@@ -76,6 +76,12 @@ LEG: Final = "liftos.search.leg"
 EMBEDDED: Final = "liftos.embedding.what"
 TIER: Final = "liftos.cache.tier"
 RESULT: Final = "liftos.cache.result"
+JOB_KIND: Final = "liftos.job.kind"
+JOB_ID: Final = "liftos.job.id"
+JOB_DELIVERY: Final = "liftos.job.delivery"
+PLATFORM: Final = "liftos.platform"
+ERROR_CLASS: Final = "liftos.error.class"
+ACCOUNT: Final = "liftos.account"
 
 # Names of metrics.
 RPC_SERVER_DURATION: Final = "rpc.server.call.duration"
@@ -91,6 +97,18 @@ EMBEDDING_DURATION: Final = "liftos.embedding.duration"
 SEARCH_LEG_DURATION: Final = "liftos.search.leg.duration"
 CACHE_REQUESTS: Final = "liftos.cache.requests"
 CACHE_DURATION: Final = "liftos.cache.duration"
+JOBS_WAITING: Final = "liftos.jobs.waiting"
+JOBS_DELAYED: Final = "liftos.jobs.delayed"
+JOBS_RUNNING: Final = "liftos.jobs.running"
+JOBS_OLDEST_WAITING: Final = "liftos.jobs.oldest_waiting.time"
+JOBS_COME_AGAIN: Final = "liftos.jobs.come_again"
+JOBS_ENDED: Final = "liftos.jobs.ended"
+JOB_DURATION: Final = "liftos.jobs.duration"
+READ_ROWS: Final = "liftos.read.rows"
+READ_BYTES: Final = "liftos.read.bytes"
+READ_CALLS: Final = "liftos.read.calls"
+READ_FAILURES: Final = "liftos.read.failures"
+READ_LAG_DAYS: Final = "liftos.read.lag"
 SPANS_DROPPED: Final = "liftos.telemetry.spans.dropped"
 
 SECONDS_BUCKETS: Final = (
@@ -146,6 +164,47 @@ cache_duration: Final = _meter.create_histogram(
     unit="s",
     description="Time of one cache look-up, by tier.",
     explicit_bucket_boundaries_advisory=STORE_SECONDS_BUCKETS,
+)
+jobs_waiting: Final = _meter.create_gauge(
+    JOBS_WAITING, unit="{job}", description="Jobs that are due and not taken, by kind."
+)
+jobs_delayed: Final = _meter.create_gauge(
+    JOBS_DELAYED, unit="{job}", description="Jobs that are not due yet, by kind."
+)
+jobs_running: Final = _meter.create_gauge(
+    JOBS_RUNNING, unit="{job}", description="Jobs that some worker has taken, by kind."
+)
+jobs_oldest_waiting: Final = _meter.create_gauge(
+    JOBS_OLDEST_WAITING, unit="s", description="How long the oldest waiting job is due, by kind."
+)
+jobs_come_again: Final = _meter.create_counter(
+    JOBS_COME_AGAIN,
+    unit="{job}",
+    description="Jobs taken once more though no handler raised: stops, deaths, blocked loops.",
+)
+jobs_ended: Final = _meter.create_counter(
+    JOBS_ENDED, unit="{job}", description="Runs of jobs that ended here, by kind and outcome."
+)
+job_duration: Final = _meter.create_histogram(
+    JOB_DURATION,
+    unit="s",
+    description="Time of a job in the hands of its handler, by kind and outcome.",
+    explicit_bucket_boundaries_advisory=(*SECONDS_BUCKETS, 30.0, 60.0, 300.0, 900.0, 3600.0),
+)
+read_rows: Final = _meter.create_counter(
+    READ_ROWS, unit="{row}", description="Rows that platforms answered, of committed slices."
+)
+read_bytes: Final = _meter.create_counter(
+    READ_BYTES, unit="By", description="Bytes that platforms answered, as they came."
+)
+read_calls: Final = _meter.create_counter(
+    READ_CALLS, unit="{call}", description="Calls to platforms, polls of their jobs apart."
+)
+read_failures: Final = _meter.create_counter(
+    READ_FAILURES, unit="{attempt}", description="Tries of slices that failed, by class."
+)
+read_lag_days: Final = _meter.create_gauge(
+    READ_LAG_DAYS, unit="d", description="Days from the newest committed day of an account to now."
 )
 spans_dropped: Final = _meter.create_counter(
     SPANS_DROPPED, unit="{span}", description="Spans lost on the way to the span files."

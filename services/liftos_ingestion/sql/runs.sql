@@ -214,5 +214,8 @@ on conflict (org, platform, account_id, level, object_id) do update
     where (o.parent_id, o.display_name, o.state) is distinct from
           (excluded.parent_id, excluded.display_name, excluded.state);
 
+-- name: account_lags
+select org, platform, account_id, days from account_lags();
+
 -- name: due_slices
 select org, slice, priority from due_slices(:limit);

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass, replace
@@ -71,6 +71,23 @@ _BACKOFF: Final = Backoff(base_seconds=2.0, maximum_seconds=600.0)
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.ingestion")
 
 
+@dataclass(frozen=True, slots=True)
+class AttemptMeasure:
+    """What one try of a slice came to, for metrics.
+
+    Attributes:
+        platform: What was read.
+        row_count: Rows of a committed slice; 0 of any other.
+        usage: What was used.
+        error_class: Why it failed; None where it did not.
+    """
+
+    platform: str
+    row_count: int
+    usage: Usage
+    error_class: ErrorClass | None
+
+
 class Reading:
     """Reads slices; every ending is recorded in the ledger.
 
@@ -83,6 +100,7 @@ class Reading:
         executor: Where rows are mapped.
         clock: Now.
         worker: The name of this worker.
+        on_attempt: Told of every try that ended.
     """
 
     def __init__(
@@ -96,6 +114,7 @@ class Reading:
         executor: Executor,
         clock: Clock,
         worker: str,
+        on_attempt: Callable[[AttemptMeasure], None] = lambda _: None,
     ) -> None:
         self._ledger = ledger
         self._connections = connections
@@ -105,6 +124,7 @@ class Reading:
         self._executor = executor
         self._clock = clock
         self._worker = worker
+        self._on_attempt = on_attempt
 
     async def read(self, org: str, slice_id: UUID) -> None:
         """Read a slice, where it is due and its lane is free; otherwise do nothing."""
@@ -193,8 +213,20 @@ class Reading:
             await self._fail(held, failure, gate.usage)
         else:
             await self._ledger.finish(held, result, gate.usage)
+            self._measure(held, gate.usage, row_count=result.row_count)
+
+    def _measure(
+        self,
+        held: HeldSlice,
+        usage: Usage,
+        *,
+        row_count: int = 0,
+        error_class: ErrorClass | None = None,
+    ) -> None:
+        self._on_attempt(AttemptMeasure(held.lane.platform, row_count, usage, error_class))
 
     async def _fail(self, held: HeldSlice, failure: Failure, usage: Usage) -> None:
+        self._measure(held, usage, error_class=failure.error_class)
         too_large = failure.error_class is ErrorClass.TOO_LARGE
         if too_large and held.end_date > held.start_date:
             await self._ledger.split(held, failure, usage)

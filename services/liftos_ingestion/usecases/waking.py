@@ -2,16 +2,20 @@
 
 import asyncio
 import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 from uuid import UUID
 
 import structlog
 
+from liftos_ingestion.run_ports import AccountLag
 from liftos_ingestion.usecases.reading import Reading
 from liftos_ingestion.usecases.reconciling import Reconciling
 from liftos_kit.core.errors import StoreUnavailableError
 
 _LOOK_SECONDS: Final = 2.0
+_LAG_SECONDS: Final = 60.0
 _AT_ONCE: Final = 500
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.ingestion")
@@ -22,6 +26,26 @@ class DueSlices(Protocol):
 
     async def line_up_due(self, *, limit: int) -> int:
         """Line up slices of all orgs that are due and that no job may name; return how many."""
+
+
+class Lags(Protocol):
+    """How far accounts lie behind."""
+
+    async def account_lags(self) -> Sequence[AccountLag]:
+        """Return all of them, of all orgs."""
+
+
+async def watch_lags(lags: Lags, tell: Callable[[AccountLag], None], stop: asyncio.Event) -> None:
+    """Tell once a minute how far each account lies behind, until `stop`."""
+    while not stop.is_set():
+        try:
+            for lag in await lags.account_lags():
+                tell(lag)
+        except StoreUnavailableError as error:
+            _log.warning("lags_unknown", error=error.message)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAG_SECONDS):
+                await stop.wait()
 
 
 async def read_named(reading: Reading, payload: bytes) -> None:

@@ -20,8 +20,8 @@ from uuid import uuid4
 
 import asyncpg
 import structlog
-from opentelemetry import metrics
 
+from liftos_kit import telemetry
 from liftos_kit.core.errors import StoreUnavailableError
 from liftos_kit.core.retry import Backoff
 from liftos_kit.jobs import store
@@ -30,25 +30,6 @@ from liftos_kit.jobs.store import Failure, Return, TakenJob
 from liftos_kit.jobs.tables import JobTables
 from liftos_kit.postgres import STORE, translate_errors
 from liftos_kit.redaction import redact_text
-from liftos_kit.telemetry import (
-    OUTCOME,
-    SCOPE,
-    SECONDS_BUCKETS,
-    background_span,
-    record_statement,
-)
-
-JOB_KIND: Final = "liftos.job.kind"
-JOB_ID: Final = "liftos.job.id"
-JOB_DELIVERY: Final = "liftos.job.delivery"
-
-JOBS_WAITING: Final = "liftos.jobs.waiting"
-JOBS_DELAYED: Final = "liftos.jobs.delayed"
-JOBS_RUNNING: Final = "liftos.jobs.running"
-JOBS_OLDEST_WAITING: Final = "liftos.jobs.oldest_waiting.time"
-JOBS_COME_AGAIN: Final = "liftos.jobs.come_again"
-JOBS_ENDED: Final = "liftos.jobs.ended"
-JOB_DURATION: Final = "liftos.jobs.duration"
 
 _TICK_SECONDS: Final = 0.5
 _CONNECT_TIMEOUT_SECONDS: Final = 5.0
@@ -62,34 +43,6 @@ _RECONNECT: Final = Backoff(base_seconds=0.1, maximum_seconds=1.0)
 _PAUSE: Final = Backoff(base_seconds=1.0, maximum_seconds=600.0)
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.jobs")
-
-_meter = metrics.get_meter(SCOPE)
-_jobs_waiting: Final = _meter.create_gauge(
-    JOBS_WAITING, unit="{job}", description="Jobs that are due and not taken, by kind."
-)
-_jobs_delayed: Final = _meter.create_gauge(
-    JOBS_DELAYED, unit="{job}", description="Jobs that are not due yet, by kind."
-)
-_jobs_running: Final = _meter.create_gauge(
-    JOBS_RUNNING, unit="{job}", description="Jobs that some worker has taken, by kind."
-)
-_jobs_oldest_waiting: Final = _meter.create_gauge(
-    JOBS_OLDEST_WAITING, unit="s", description="How long the oldest waiting job is due, by kind."
-)
-_jobs_come_again: Final = _meter.create_counter(
-    JOBS_COME_AGAIN,
-    unit="{job}",
-    description="Jobs taken once more though no handler raised: stops, deaths, blocked loops.",
-)
-_jobs_ended: Final = _meter.create_counter(
-    JOBS_ENDED, unit="{job}", description="Runs of jobs that ended here, by kind and outcome."
-)
-_job_duration: Final = _meter.create_histogram(
-    JOB_DURATION,
-    unit="s",
-    description="Time of a job in the hands of its handler, by kind and outcome.",
-    explicit_bucket_boundaries_advisory=(*SECONDS_BUCKETS, 30.0, 60.0, 300.0, 900.0, 3600.0),
-)
 
 
 class Outcome(StrEnum):
@@ -355,10 +308,10 @@ class Worker:
             _log.warning(
                 "job_not_done", job_id=delivery.job_id, job_kind=delivery.kind, outcome=outcome
             )
-        attributes = {JOB_KIND: delivery.kind, OUTCOME: str(outcome)}
-        _jobs_ended.add(1, attributes)
+        attributes = {telemetry.JOB_KIND: delivery.kind, telemetry.OUTCOME: str(outcome)}
+        telemetry.jobs_ended.add(1, attributes)
         end = run.end if run.end is not None else time.monotonic()
-        _job_duration.record(end - run.start, attributes)
+        telemetry.job_duration.record(end - run.start, attributes)
 
     async def _take(self, connection: asyncpg.Connection) -> None:
         free = self._concurrency - len(self._runs)
@@ -378,7 +331,7 @@ class Worker:
             if delivery.job_id in self._runs:
                 continue
             if delivery.number > job.failures + 1:
-                _jobs_come_again.add(1, {JOB_KIND: delivery.kind})
+                telemetry.jobs_come_again.add(1, {telemetry.JOB_KIND: delivery.kind})
                 _log.warning(
                     "job_comes_again",
                     job_id=delivery.job_id,
@@ -396,12 +349,12 @@ class Worker:
     async def _handle(self, job: TakenJob) -> None:
         delivery = job.delivery
         with (
-            background_span(f"job {delivery.kind}", job.carrier) as span,
+            telemetry.background_span(f"job {delivery.kind}", job.carrier) as span,
             structlog.contextvars.bound_contextvars(job_id=delivery.job_id, job_kind=delivery.kind),
         ):
-            span.set_attribute(JOB_KIND, delivery.kind)
-            span.set_attribute(JOB_ID, delivery.job_id)
-            span.set_attribute(JOB_DELIVERY, delivery.number)
+            span.set_attribute(telemetry.JOB_KIND, delivery.kind)
+            span.set_attribute(telemetry.JOB_ID, delivery.job_id)
+            span.set_attribute(telemetry.JOB_DELIVERY, delivery.number)
             await self._handlers[delivery.kind](delivery)
 
     async def _look_after(self, connection: asyncpg.Connection) -> None:
@@ -418,11 +371,13 @@ class Worker:
         self._measured_kinds.update(depths)
         for kind in self._measured_kinds:
             depth = depths.get(kind)
-            attributes = {JOB_KIND: kind}
-            _jobs_waiting.set(depth.waiting if depth else 0, attributes)
-            _jobs_delayed.set(depth.delayed if depth else 0, attributes)
-            _jobs_running.set(depth.running if depth else 0, attributes)
-            _jobs_oldest_waiting.set(depth.oldest_waiting_seconds if depth else 0.0, attributes)
+            attributes = {telemetry.JOB_KIND: kind}
+            telemetry.jobs_waiting.set(depth.waiting if depth else 0, attributes)
+            telemetry.jobs_delayed.set(depth.delayed if depth else 0, attributes)
+            telemetry.jobs_running.set(depth.running if depth else 0, attributes)
+            telemetry.jobs_oldest_waiting.set(
+                depth.oldest_waiting_seconds if depth else 0.0, attributes
+            )
 
     def _is_over(self) -> bool:
         """Return whether there is nothing more to do; cancel the handlers when their grace ends."""
@@ -481,4 +436,4 @@ def _jittered(seconds: float) -> float:
 
 
 def _measure_statement(statement: Any) -> None:  # noqa: ANN401 - a record of an untyped library
-    record_statement(statement.query, statement.elapsed, statement.exception)
+    telemetry.record_statement(statement.query, statement.elapsed, statement.exception)

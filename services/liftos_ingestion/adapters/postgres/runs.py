@@ -21,6 +21,7 @@ from liftos_ingestion.domain.failures import AccountOutcome, ErrorClass, Failure
 from liftos_ingestion.domain.rate_limits import Priority
 from liftos_ingestion.domain.windows import Days, without
 from liftos_ingestion.run_ports import (
+    AccountLag,
     HeldSlice,
     Hold,
     HoldLostError,
@@ -342,6 +343,12 @@ class PostgresRunLedger:
         if jobs:
             await self._jobs.enqueue(jobs)
         return len(jobs)
+
+    async def account_lags(self) -> Sequence[AccountLag]:
+        """Return how old the newest committed day of each account of all orgs is."""
+        with postgres.translate_errors():
+            async with self._pool.acquire() as connection:
+                return [AccountLag(**row) async for row in _SQL.account_lags(connection)]
 
     @asynccontextmanager
     async def _as_holder(self, held: HeldSlice) -> AsyncIterator[asyncpg.Connection]:

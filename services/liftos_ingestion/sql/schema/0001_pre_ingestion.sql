@@ -447,6 +447,13 @@ language sql security definer set search_path from current as $$
     select c.org from connections c union select a.org from alerts a where a.state in (1, 2) order by 1
 $$;
 
+-- How old the newest committed day of each account is.
+create function account_lags() returns table (org text, platform text, account_id text, days int)
+language sql security definer set search_path from current as $$
+    select d.org, d.platform, d.account_id, current_date - max(d.date)
+    from lane_days d group by d.org, d.platform, d.account_id
+$$;
+
 create function forget_old_requests(p_keep interval) returns bigint
 language sql security definer set search_path from current as $$
     with gone as (delete from request_ids where create_time < now() - p_keep returning 1)
@@ -474,6 +481,8 @@ begin
 end $$;
 do $$ begin execute format('grant usage on schema %I to liftos_app', current_schema()); end $$;
 revoke execute on function
+    account_lags,
     due_slices, due_schedules, due_alert_messages, orgs_with_connections, watched_orgs, forget_old_requests from public;
 grant execute on function
+    account_lags,
     due_slices, due_schedules, due_alert_messages, orgs_with_connections, watched_orgs, forget_old_requests to liftos_app;
