@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from liftos_kit.core.time_zones import time_zone_problem
 from liftos_mapping.actions import ActionLists, action_list, action_value, chosen_action
 from liftos_mapping.breakdowns import breakdown_keys
 from liftos_mapping.calculation import Calculator
@@ -430,6 +431,8 @@ class _Evaluation:
 
 def _constants(mapping: PlatformMapping, context: TransformContext) -> dict[str, pa.Scalar]:
     """The context's values as the platform's own conversions read them, null where not given."""
+    if context.time_zone and (problem := time_zone_problem(context.time_zone)):
+        raise TransformContextError("time_zone", problem)
     conversions = {"date": "date@1"} | {it.target: it.conversion for it in mapping.columns}
     given: dict[str, object] = {
         "date": context.date,

@@ -18,11 +18,11 @@ from decimal import (
     InvalidOperation,
     Overflow,
 )
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from liftos_kit.core.time_zones import time_zone_problem
 from liftos_mapping.conversions import ConversionError, day, exact_decimal, show, text
 from liftos_mapping.errors import RowErrorCode
 
@@ -142,16 +142,6 @@ def date_format_problem(pattern: str) -> str:
         )
     if len(directives) != len(set(directives)):
         return f"{pattern!r} has a part twice"
-    return ""
-
-
-@lru_cache(maxsize=256)
-def time_zone_problem(zone: str) -> str:
-    """What is wrong with the name of a time zone; nothing where it can be used."""
-    try:
-        ZoneInfo(zone)
-    except (KeyError, ValueError, OSError):
-        return f"{zone!r} is not the IANA name of a time zone, such as Europe/Berlin"
     return ""
 
 

@@ -29,6 +29,7 @@ from decimal import Decimal
 from typing import Final, TypeAlias
 
 from liftos_kit.core.errors import FieldViolation, InvalidFieldsError
+from liftos_kit.core.time_zones import time_zone_problem
 from liftos_mapping.conversions import ConversionError, conversion_of, show
 from liftos_mapping.entry_fields import (
     DATE_BASES,
@@ -38,7 +39,7 @@ from liftos_mapping.entry_fields import (
     EntryField,
     FieldKind,
 )
-from liftos_mapping.expression_functions import date_format_problem, time_zone_problem
+from liftos_mapping.expression_functions import date_format_problem
 from liftos_mapping.expressions import (
     Binary,
     Call,

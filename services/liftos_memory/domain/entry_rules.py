@@ -33,6 +33,7 @@ from liftos_kit.core.errors import (
     DomainError,
     FieldViolation,
 )
+from liftos_kit.core.time_zones import is_time_zone
 from liftos_mapping.entry_fields import (
     ACTION_TYPE,
     ADDITIVE_METRICS,
@@ -117,6 +118,7 @@ class RowErrorCode(StrEnum):
     UNKNOWN_LEVEL = "UNKNOWN_LEVEL"
     UNKNOWN_DATE_BASIS = "UNKNOWN_DATE_BASIS"
     UNKNOWN_CURRENCY = "UNKNOWN_CURRENCY"
+    UNKNOWN_TIME_ZONE = "UNKNOWN_TIME_ZONE"
     NOT_ALLOWED = "NOT_ALLOWED"
     DATE_OUT_OF_RANGE = "DATE_OUT_OF_RANGE"
     NOT_A_DAY = "NOT_A_DAY"
@@ -199,6 +201,7 @@ def check_batch(
     _check_actions(columns["actions"], findings)
     _check_metrics_of_level(columns, level_codes, findings)
     _check_currencies(columns, findings)
+    _check_time_zones(columns["time_zone"], findings)
     return _settle_duplicates(columns, findings)
 
 
@@ -706,6 +709,18 @@ def _check_currencies(columns: _Columns, findings: _Findings) -> None:
         currencies,
         "it is an ISO 4217 code in three upper-case letters, such as EUR",
     )
+
+
+def _check_time_zones(zones: pa.Array, findings: _Findings) -> None:
+    wrong = [it for it in zones.unique().drop_null().to_pylist() if not is_time_zone(it)]
+    if wrong:
+        findings.add_values(
+            _mask(pc.is_in(zones, value_set=pa.array(wrong, pa.string()))),
+            "time_zone",
+            RowErrorCode.UNKNOWN_TIME_ZONE,
+            zones,
+            "it is the IANA name of a time zone, such as Europe/Berlin",
+        )
 
 
 def _settle_duplicates(columns: _Columns, findings: _Findings) -> CheckedBatch:

@@ -300,6 +300,7 @@ _BAD_ROWS: Final[Mapping[str, Mapping[str, Any]]] = {
     "negative count": {"clicks": pa.array([-1], pa.int64())},
     "money without a currency": {"currency_code": [""]},
     "no currency code": {"currency_code": ["euro"]},
+    "a zone of no clock": {"time_zone": ["Mars/X"]},
     "an unknown platform": {"platform": ["myspace"]},
     "no platform": {"platform": [""]},
     "an unknown level": {"level": ["PLANET"]},

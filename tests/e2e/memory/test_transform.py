@@ -264,6 +264,7 @@ async def test_platforms_without_a_mapping_say_so(memory_client: ClientFactory, 
         ({"date": "2026-02-30"}, ("context.date", "transform_context")),
         ({"date": "tomorrow"}, ("context.date", "string.pattern")),
         ({"currency_code": "usd"}, ("context.currency_code", "string.pattern")),
+        ({"time_zone": "Mars/X"}, ("context.time_zone", "transform_context")),
         ({"level": 99}, ("context.level", "enum.defined_only")),
     ],
 )

@@ -85,6 +85,7 @@ def test_an_unknown_platform_names_the_known_ones() -> None:
         ("date_basis", "CLICK"),
         ("currency_code", "euro"),
         ("date", "yesterday"),
+        ("time_zone", "Mars/X"),
         ("account_id", 5.0),
     ],
 )
