@@ -1,11 +1,12 @@
 """What methods take for convenience, turned into what requests hold."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.struct_pb2 import Struct
 
 from liftos.common.v1.marketing_pb2 import Consistency, DateRange
 from liftos_client.errors import FieldInvalidError, FieldViolation
@@ -109,6 +110,13 @@ def field_mask(paths: Iterable[str]) -> FieldMask | None:
     """Return a mask of paths, or None where there are none."""
     given = list(paths)
     return FieldMask(paths=given) if given else None
+
+
+def struct_of(value: Mapping[str, Any]) -> Struct:
+    """Return a JSON object as a message; numbers are doubles there, so large ones go as text."""
+    struct = Struct()
+    struct.update(dict(value))
+    return struct
 
 
 def consistency(freshness: Freshness) -> Consistency | None:

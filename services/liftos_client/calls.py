@@ -109,7 +109,7 @@ class Calls:
             failure = decode_error(error)
         return await self._repeat(call, failure, deadline, repeatable=True)
 
-    async def resume(
+    def resume(
         self,
         method: "grpc.aio.UnaryStreamMultiCallable[_Request, _Response]",
         request: _Request,
@@ -123,10 +123,48 @@ class Calls:
         Raises:
             LiftosError: It failed.
         """
+
+        def go_on(current: _Request, response: _Response) -> bool:
+            current.resume_token = response.resume_token  # type: ignore[attr-defined]
+            return bool(current.resume_token)  # type: ignore[attr-defined]
+
+        return self._reopen(method, request, timeout_seconds, go_on)
+
+    def follow(
+        self,
+        method: "grpc.aio.UnaryStreamMultiCallable[_Request, _Response]",
+        request: _Request,
+        timeout_seconds: float | None,
+    ) -> AsyncIterator[_Response]:
+        """Read a stream of which each answer is the whole state, so that it may begin anew.
+
+        It goes on by itself after a failure that passes, once there was an answer.
+
+        Raises:
+            LiftosError: It failed.
+        """
+        return self._reopen(method, request, timeout_seconds, lambda _, __: True)
+
+    async def _reopen(
+        self,
+        method: "grpc.aio.UnaryStreamMultiCallable[_Request, _Response]",
+        request: _Request,
+        timeout_seconds: float | None,
+        go_on: Callable[[_Request, _Response], bool],
+    ) -> AsyncIterator[_Response]:
+        """Read a stream, and open it again after a failure that passes.
+
+        Args:
+            method: Opens it.
+            request: The first request.
+            timeout_seconds: Deadline of all of it.
+            go_on: Makes a request go on after an answer, and says whether it can.
+        """
         now = asyncio.get_running_loop().time
         deadline = None if timeout_seconds is None else now() + timeout_seconds
         current = type(request)()
         current.CopyFrom(request)
+        can_go_on = bool(getattr(request, "resume_token", ""))
         failures = 0
         while True:
             remaining_seconds = None if deadline is None else deadline - now()
@@ -134,7 +172,7 @@ class Calls:
             try:
                 async for response in stream:
                     failures = 0
-                    current.resume_token = response.resume_token  # type: ignore[attr-defined]
+                    can_go_on = go_on(current, response)
                     yield response
             except grpc.aio.AioRpcError as error:
                 failure = decode_error(error)
@@ -145,7 +183,7 @@ class Calls:
             failures += 1
             wait_seconds = (failure.retry_after_seconds or 0.0) + backoff_seconds(failures)
             late = deadline is not None and now() + wait_seconds >= deadline
-            if late or not failure.retriable or not current.resume_token:  # type: ignore[attr-defined]
+            if late or not failure.retriable or not can_go_on:
                 raise failure from None
             await asyncio.sleep(wait_seconds)
 

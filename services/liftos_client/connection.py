@@ -1,4 +1,4 @@
-"""A connection to LiftOS Core: the channel, the token, and the clients of the services."""
+"""A connection to LiftOS Core: the channels, the token, and the clients of the services."""
 
 import base64
 import binascii
@@ -9,10 +9,13 @@ from types import TracebackType
 from typing import Final, Self
 
 import grpc
+from google.protobuf.descriptor import ServiceDescriptor
 
+from liftos.ingestion.v1 import ingestion_service_pb2, ingestion_service_pb2_grpc
 from liftos.memory.v1 import memory_service_pb2, memory_service_pb2_grpc
 from liftos_client.calls import Calls, MetadataSource
 from liftos_client.errors import TokenInvalidError
+from liftos_client.ingestion import IngestionClient
 from liftos_client.memory import MemoryClient
 from liftos_client.policies import ServiceConfig, read_service_config
 
@@ -44,34 +47,53 @@ class TlsOptions:
 
 
 class Client:
-    """The services of LiftOS Core over one channel; close it, or use it in `async with`.
+    """The services of LiftOS Core; close it, or use it in `async with`.
 
     Attributes:
         memory: The store of marketing data.
+        ingestion: Reads platforms and writes to Memory.
         org: The organisation of the token.
+
+    Args:
+        channels: To Memory and to Ingestion; they may be the same.
+        org: The organisation of the token.
+        token: Sent with each call.
+        config: How methods are called.
+        timeout_seconds: Deadline of each call in place of the methods' own.
     """
 
     def __init__(
         self,
-        channel: grpc.aio.Channel,
+        channels: tuple[grpc.aio.Channel, grpc.aio.Channel],
         *,
         org: str,
         token: Token,
         config: ServiceConfig,
         timeout_seconds: float | None = None,
     ) -> None:
-        self._channel = channel
+        self._channels = channels
         self.org = org
-        policies = config.policies(memory_service_pb2.DESCRIPTOR.services_by_name["MemoryService"])
+        metadata = _metadata_source(token)
+
+        def calls(service: ServiceDescriptor) -> Calls:
+            return Calls(config.policies(service), metadata, timeout_seconds=timeout_seconds)
+
+        memory, ingestion = channels
         self.memory = MemoryClient(
-            memory_service_pb2_grpc.MemoryServiceStub(channel),
-            Calls(policies, _metadata_source(token), timeout_seconds=timeout_seconds),
+            memory_service_pb2_grpc.MemoryServiceStub(memory),
+            calls(memory_service_pb2.DESCRIPTOR.services_by_name["MemoryService"]),
+            org=org,
+        )
+        self.ingestion = IngestionClient(
+            ingestion_service_pb2_grpc.IngestionServiceStub(ingestion),
+            calls(ingestion_service_pb2.DESCRIPTOR.services_by_name["IngestionService"]),
             org=org,
         )
 
     async def close(self) -> None:
-        """Close the channel; calls under way are cancelled."""
-        await self._channel.close()
+        """Close the channels; calls under way are cancelled."""
+        for channel in dict.fromkeys(self._channels):
+            await channel.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -89,6 +111,7 @@ def connect(
     target: str,
     *,
     token: Token,
+    ingestion_target: str | None = None,
     tls: TlsOptions | None = None,
     timeout_seconds: float | None = None,
 ) -> Client:
@@ -97,6 +120,8 @@ def connect(
     Args:
         target: `host:port`, or a gRPC target such as `dns:///host:port`. Calls go in turn to all
             addresses that the name has.
+        ingestion_target: Where Ingestion is; None is `target` too, for a proxy that leads each
+            service's calls to its servers, and for those who call one service only.
         token: Sent as a bearer token with each call. A function is asked before each call, so that
             it can give a new token before the old one ends.
         tls: Encryption; None is plain text, for servers on this machine or behind a mesh.
@@ -108,28 +133,16 @@ def connect(
     """
     org = org_of_token(token if isinstance(token, str) else token())
     config = read_service_config()
-    options: list[tuple[str, int | str]] = [
-        ("grpc.service_config", config.channel_json),
-        ("grpc.enable_retries", 1),
-        ("grpc.max_receive_message_length", MAXIMUM_MESSAGE_BYTES),
-        ("grpc.max_send_message_length", MAXIMUM_MESSAGE_BYTES),
-        ("grpc.keepalive_time_ms", _KEEPALIVE_MILLISECONDS),
-        ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MILLISECONDS),
-        # A server that is started again is found again soon.
-        ("grpc.initial_reconnect_backoff_ms", 200),
-        ("grpc.max_reconnect_backoff_ms", 5_000),
-    ]
-    address = target if "://" in target or target.startswith("unix:") else f"dns:///{target}"
-    if tls is None:
-        channel = grpc.aio.insecure_channel(address, options)
-    else:
-        if tls.server_name is not None:
-            options.append(("grpc.ssl_target_name_override", tls.server_name))
-        credentials = grpc.ssl_channel_credentials(
-            tls.ca_certificates, tls.private_key, tls.certificate_chain
-        )
-        channel = grpc.aio.secure_channel(address, credentials, options)
-    return Client(channel, org=org, token=token, config=config, timeout_seconds=timeout_seconds)
+    channel = _open_channel(target, config, tls)
+    other = target if ingestion_target is None else ingestion_target
+    ingestion_channel = channel if other == target else _open_channel(other, config, tls)
+    return Client(
+        (channel, ingestion_channel),
+        org=org,
+        token=token,
+        config=config,
+        timeout_seconds=timeout_seconds,
+    )
 
 
 def org_of_token(token: str) -> str:
@@ -150,6 +163,29 @@ def org_of_token(token: str) -> str:
         code=grpc.StatusCode.UNAUTHENTICATED,
         reason="TOKEN_INVALID",
     )
+
+
+def _open_channel(target: str, config: ServiceConfig, tls: TlsOptions | None) -> grpc.aio.Channel:
+    options: list[tuple[str, int | str]] = [
+        ("grpc.service_config", config.channel_json),
+        ("grpc.enable_retries", 1),
+        ("grpc.max_receive_message_length", MAXIMUM_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MAXIMUM_MESSAGE_BYTES),
+        ("grpc.keepalive_time_ms", _KEEPALIVE_MILLISECONDS),
+        ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MILLISECONDS),
+        # A server that is started again is found again soon.
+        ("grpc.initial_reconnect_backoff_ms", 200),
+        ("grpc.max_reconnect_backoff_ms", 5_000),
+    ]
+    address = target if "://" in target or target.startswith("unix:") else f"dns:///{target}"
+    if tls is None:
+        return grpc.aio.insecure_channel(address, options)
+    if tls.server_name is not None:
+        options.append(("grpc.ssl_target_name_override", tls.server_name))
+    credentials = grpc.ssl_channel_credentials(
+        tls.ca_certificates, tls.private_key, tls.certificate_chain
+    )
+    return grpc.aio.secure_channel(address, credentials, options)
 
 
 def _metadata_source(token: Token) -> MetadataSource:

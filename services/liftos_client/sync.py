@@ -120,12 +120,14 @@ class Blocking:
 class SyncClient:
     """The services of LiftOS Core, for code without an event loop.
 
-    `memory` has every method of `MemoryClient`, without `await`. Type checkers see it as Any;
-    `run`, `iterate` and `blocking` are typed: `client.run(client.client.memory.get_entry(name))`.
+    `memory` has every method of `MemoryClient`, `ingestion` every method of `IngestionClient`,
+    without `await`. Type checkers see them as Any; `run`, `iterate` and `blocking` are typed:
+    `client.run(client.client.memory.get_entry(name))`.
 
     Attributes:
         client: The asynchronous client behind it.
         memory: The store of marketing data.
+        ingestion: Reads platforms and writes to Memory.
         org: The organisation of the token.
     """
 
@@ -142,6 +144,7 @@ class SyncClient:
             self._loop.close()
             raise
         self.memory: Any = Blocking(self.client.memory, self._loop)
+        self.ingestion: Any = Blocking(self.client.ingestion, self._loop)
         self.org = self.client.org
 
     def run(self, awaitable: Awaitable[_Result]) -> _Result:
@@ -164,7 +167,7 @@ class SyncClient:
         return call
 
     def close(self) -> None:
-        """Close the channel and the thread; more than once does no harm."""
+        """Close the channels and the thread; more than once does no harm."""
         if not self._loop.closed:
             self._loop.run(self.client.close())
             self._loop.close()
@@ -185,6 +188,7 @@ def connect_sync(
     target: str,
     *,
     token: Token,
+    ingestion_target: str | None = None,
     tls: TlsOptions | None = None,
     timeout_seconds: float | None = None,
 ) -> SyncClient:
@@ -194,7 +198,13 @@ def connect_sync(
         TokenInvalidError: The token does not name an organisation.
     """
     return SyncClient(
-        lambda: connect(target, token=token, tls=tls, timeout_seconds=timeout_seconds)
+        lambda: connect(
+            target,
+            token=token,
+            ingestion_target=ingestion_target,
+            tls=tls,
+            timeout_seconds=timeout_seconds,
+        )
     )
 
 

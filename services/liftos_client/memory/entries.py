@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid4
 
-from google.protobuf.struct_pb2 import Struct
-
 from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos.memory.v1.entry_pb2 import DateBasis, Entry, EntryBatch, EntryLevel
 from liftos.memory.v1.slice_pb2 import Restatement
@@ -18,6 +16,7 @@ from liftos_client.arguments import (
     enum_value,
     field_mask,
     optional_date_range,
+    struct_of,
 )
 from liftos_client.ingest import IngestStream
 from liftos_client.memory.base import MemoryCalls
@@ -72,7 +71,7 @@ class EntryMethods(MemoryCalls):
         request = pb.TransformEntriesRequest(
             parent=self._parent,
             platform=platform,
-            rows=[_struct(row) for row in rows],
+            rows=[struct_of(row) for row in rows],
             context=pb.TransformContext(
                 account_id=account_id,
                 account_name=account_name,
@@ -457,9 +456,3 @@ class EntryMethods(MemoryCalls):
         """
         request = pb.GetWriteFenceRequest(parent=self._parent, scope=scope)
         return (await self._calls.unary(self._stub.GetWriteFence, request, timeout_seconds)).fence
-
-
-def _struct(row: Mapping[str, Any]) -> Struct:
-    struct = Struct()
-    struct.update(dict(row))
-    return struct

@@ -3,11 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from google.protobuf.struct_pb2 import Struct
-
 from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos.memory.v1.source_pb2 import ExchangeRate, OrgSettings, Source
-from liftos_client.arguments import field_mask
+from liftos_client.arguments import field_mask, struct_of
 from liftos_client.memory.base import MemoryCalls
 from liftos_client.pages import Pages
 
@@ -64,9 +62,7 @@ class SettingsMethods(MemoryCalls):
         """
         source = Source(name=self._name("sources", source_id), display_name=display_name)
         if mapping is not None:
-            struct = Struct()
-            struct.update(dict(mapping))
-            source.mapping.CopyFrom(struct)
+            source.mapping.CopyFrom(struct_of(mapping))
         request = pb.UpsertSourceRequest(source=source)
         return (await self._calls.unary(self._stub.UpsertSource, request, timeout_seconds)).source
 

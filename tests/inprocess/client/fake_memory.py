@@ -120,7 +120,7 @@ class FakeMemory(memory_service_pb2_grpc.MemoryServiceServicer):
         if method in self.held:
             await asyncio.Event().wait()
         if self.failures[method]:
-            await _abort(context, self.failures[method].popleft())
+            await abort(context, self.failures[method].popleft())
 
     async def GetEntry(
         self, request: pb.GetEntryRequest, context: Context[Any, Any]
@@ -193,7 +193,7 @@ class FakeMemory(memory_service_pb2_grpc.MemoryServiceServicer):
         stream = self.streams.get(request.stream_id)
         if stream is None or not stream.last_sequence:
             missing = Failure(grpc.StatusCode.NOT_FOUND, reason="RESOURCE_NOT_FOUND")
-            await _abort(context, missing)
+            await abort(context, missing)
             raise AssertionError("aborted")
         return pb.GetStreamPositionResponse(
             last_sequence=stream.last_sequence,
@@ -213,7 +213,7 @@ class FakeMemory(memory_service_pb2_grpc.MemoryServiceServicer):
                 assert message.stream_id
                 stream = self.streams[message.stream_id]
             if failure := self.fail_before(message):
-                await _abort(context, failure)
+                await abort(context, failure)
             answer = pb.IngestEntriesResponse(sequence=message.sequence)
             if message.sequence <= stream.last_sequence:
                 answer.duplicate = True
@@ -221,7 +221,7 @@ class FakeMemory(memory_service_pb2_grpc.MemoryServiceServicer):
                 assert message.sequence == stream.last_sequence + 1
                 _apply(stream, message, answer)
             if failure := self.fail_after(message):
-                await _abort(context, failure)
+                await abort(context, failure)
             if self.acknowledge is not None:
                 await self.acknowledge()
             yield answer
@@ -261,7 +261,8 @@ def _row_count(request: pb.IngestEntriesRequest | pb.BatchUpsertEntriesRequest) 
         return int(reader.read_all().num_rows)
 
 
-async def _abort(context: Context[Any, Any], failure: Failure) -> None:
+async def abort(context: Context[Any, Any], failure: Failure) -> None:
+    """Answer a call with a failure."""
     await context.abort_with_status(rpc_status.to_status(failure.status()))
 
 

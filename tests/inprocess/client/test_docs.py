@@ -3,11 +3,12 @@
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tests.inprocess.client.fake_ingestion import FakeIngestion, serving_ingestion
 from tests.inprocess.client.fake_memory import FakeMemory, serving, unsigned_token
 
 from liftos.memory.v1.entry_pb2 import Entry, EntryLevel
@@ -19,17 +20,22 @@ _EXAMPLES = re.findall(r"```python\n(.*?)```", _PAGE.read_text("utf-8"), re.DOTA
 
 
 @pytest.fixture
-def served(memory: FakeMemory) -> Iterator[str]:
-    """A server in another thread, so that examples may block."""
+def served(memory: FakeMemory) -> Iterator[Mapping[str, str]]:
+    """Servers in another thread, so that examples may block: their address by the documented."""
     thread = LoopThread()
-    server = serving(memory)
-    yield thread.run(server.__aenter__())
-    thread.run(server.__aexit__(None, None, None))
+    ingestion = FakeIngestion()  # type: ignore[abstract]  # what it lacks is UNIMPLEMENTED
+    servers = {
+        "localhost:8003": serving(memory),
+        "localhost:8006": serving_ingestion(ingestion),
+    }
+    yield {documented: thread.run(it.__aenter__()) for documented, it in servers.items()}
+    for server in servers.values():
+        thread.run(server.__aexit__(None, None, None))
     thread.close()
 
 
-def test_every_example_runs_as_it_stands(served: str, memory: FakeMemory) -> None:
-    """One after the other, as a reader would, with only the address changed."""
+def test_every_example_runs_as_it_stands(served: Mapping[str, str], memory: FakeMemory) -> None:
+    """One after the other, as a reader would, with only the addresses changed."""
     memory.entries = [Entry(name="orgs/acme/entries/x", level=EntryLevel.ENTRY_LEVEL_CAMPAIGN)]
     table = pa.table({"campaign_id": ["1"], "spend_micros": [1_000_000]})
     sink = pa.BufferOutputStream()
@@ -38,9 +44,12 @@ def test_every_example_runs_as_it_stands(served: str, memory: FakeMemory) -> Non
     memory.arrow_pieces = [bytes(sink.getvalue())]
     names: dict[str, object] = {"token": unsigned_token()}
     runner = LoopThread()
-    for number, example in enumerate(_EXAMPLES):
+    for number, documented_example in enumerate(_EXAMPLES):
+        example = documented_example
+        for documented, address in served.items():
+            example = example.replace(documented, address)
         code = compile(
-            example.replace("localhost:8003", served),
+            example,
             f"example {number}",
             "exec",
             flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,

@@ -7,16 +7,20 @@ from importlib import resources
 
 import grpc
 import pytest
+from google.protobuf.descriptor import ServiceDescriptor
 
 from liftos.common.v1.error_reason_pb2 import ErrorReason
+from liftos.ingestion.v1 import ingestion_service_pb2
 from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_client import errors
 from liftos_client.arguments import day_text, enum_value, optional_date_range
 from liftos_client.errors import ERRORS_BY_REASON, FieldInvalidError, LiftosError
+from liftos_client.ingestion import IngestionClient
 from liftos_client.memory import MemoryClient
 from liftos_client.policies import read_service_config
 
-_SERVICE = pb.DESCRIPTOR.services_by_name["MemoryService"]
+_MEMORY = pb.DESCRIPTOR.services_by_name["MemoryService"]
+_INGESTION = ingestion_service_pb2.DESCRIPTOR.services_by_name["IngestionService"]
 _OTHER_NAMES = {"QueryMetricsArrow": "query_metrics_frame", "IngestEntries": "ingest"}
 
 
@@ -25,10 +29,17 @@ def _python_name(method: str) -> str:
     return _OTHER_NAMES.get(method, words.removeprefix("_"))
 
 
-@pytest.mark.parametrize("method", [method.name for method in _SERVICE.methods])
-def test_every_method_of_memory_has_one_here(method: str) -> None:
+@pytest.mark.parametrize(
+    ("client", "method"),
+    [
+        (client, method.name)
+        for client, service in ((MemoryClient, _MEMORY), (IngestionClient, _INGESTION))
+        for method in service.methods
+    ],
+)
+def test_every_method_of_a_service_has_one_here(client: type, method: str) -> None:
     """Each RPC can be called through a method with its name."""
-    assert callable(getattr(MemoryClient, _python_name(method), None))
+    assert callable(getattr(client, _python_name(method), None))
 
 
 def test_every_reason_has_a_class() -> None:
@@ -50,24 +61,46 @@ def test_error_classes_end_in_error_and_have_one_root() -> None:
 def test_the_service_config_names_methods_of_the_contract_once() -> None:
     """No entry is misspelt, and none is there twice."""
     text = resources.files("liftos_client").joinpath("service_config.json").read_text()
-    names = [name["method"] for entry in json.loads(text)["methodConfig"] for name in entry["name"]]
+    names = [
+        (name["service"], name["method"])
+        for entry in json.loads(text)["methodConfig"]
+        for name in entry["name"]
+    ]
     assert len(names) == len(set(names))
-    assert set(names) <= {method.name for method in _SERVICE.methods}
+    assert set(names) <= {
+        (service.full_name, method.name)
+        for service in (_MEMORY, _INGESTION)
+        for method in service.methods
+    }
 
 
-def test_every_unary_method_has_a_deadline_and_no_stream_is_retried() -> None:
+@pytest.mark.parametrize("service", [_MEMORY, _INGESTION], ids=lambda service: service.name)
+def test_every_unary_method_has_a_deadline_and_no_stream_is_retried(
+    service: ServiceDescriptor,
+) -> None:
     """Calls end by themselves; streams are never sent twice by gRPC."""
-    policies = read_service_config().policies(_SERVICE)
+    policies = read_service_config().policies(service)
     by_name = {policy.method.rpartition("/")[2]: policy for policy in policies.values()}
-    for method in _SERVICE.methods:
+    for method in service.methods:
         policy = by_name[method.name]
         if method.server_streaming:
             assert not policy.repeatable
         else:
             assert policy.timeout_seconds is not None
-    assert not by_name["UpdateOrgSettings"].repeatable
-    assert not by_name["DeleteCalendarEvent"].repeatable
-    assert by_name["BatchUpsertEntries"].repeatable
+
+
+def test_what_is_sent_twice_is_carried_out_once() -> None:
+    """Memory's updates are bound to an etag alone; all writes of Ingestion have a request_id."""
+    memory = {p.method: p for p in read_service_config().policies(_MEMORY).values()}
+    sent_once = ("UpdateOrgSettings", "DeleteCalendarEvent")
+    assert not any(memory[f"{_MEMORY.full_name}/{name}"].repeatable for name in sent_once)
+    assert memory[f"{_MEMORY.full_name}/BatchUpsertEntries"].repeatable
+    ingestion = read_service_config().policies(_INGESTION)
+    reads = ("Get", "List", "Watch", "PreviewMapping", "PlanBackfill")
+    for request, policy in ingestion.items():
+        name = policy.method.rpartition("/")[2]
+        has_request_id = "request_id" in request.DESCRIPTOR.fields_by_name
+        assert has_request_id is not name.startswith(reads)
 
 
 def test_the_import_is_light() -> None:
