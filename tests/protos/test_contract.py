@@ -399,6 +399,21 @@ def test_methods_name_reasons_with_their_codes(name: str) -> None:
     assert [(reason, codes.get(reason)) for reason, _ in named] == named
 
 
+@pytest.mark.parametrize(
+    "name", [n for n in METHODS if n.startswith("MemoryService.") and not _is_reading(n)]
+)
+def test_every_write_to_memory_names_what_refuses_it(name: str) -> None:
+    """A write says that a fence stops it, and what follows from its epoch and request id."""
+    fields = METHODS[name].input_type.fields_by_name
+    refusals = {
+        "FENCE_CLOSED": name != "MemoryService.SetWriteFence",
+        "EPOCH_FENCED": "fencing_epoch" in fields or name == "MemoryService.SetWriteFence",
+        "REQUEST_ID_REUSED": "request_id" in fields,
+    }
+    text = contract.comments()[METHODS[name].full_name]
+    assert {reason: reason in text for reason in refusals} == refusals
+
+
 def test_resources_are_not_nested_in_messages() -> None:
     """Nested types cannot be shared, and read badly in generated code."""
     nested = [

@@ -1354,8 +1354,9 @@ class SetWriteFenceRequest(_message.Message):
     parent: _builtins.str
     """orgs/{org}."""
     scope: _builtins.str
-    """A fence_scope of writers, or "*" for all writes of the organisation to entries, artifacts and
-    notes, those without a scope included.
+    """A fence_scope of writers, or "*" for all writes of the organisation, those without a scope
+    included: to entries, artifacts, notes, exchange rates, calendar events, sources, settings and
+    insights.
     """
     epoch: _builtins.int
     """Not lower than now."""

@@ -353,6 +353,7 @@ class MemoryServiceServicer:
     def PurgeEntries(self, request, context):
         """PurgeEntries deletes all that an origin wrote and that nothing has overwritten since: the undo of
         a run or a migration step. What the origin had overwritten does not come back.
+        FAILED_PRECONDITION (FENCE_CLOSED) with force; ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -474,6 +475,7 @@ class MemoryServiceServicer:
 
     def UpsertExchangeRates(self, request, context):
         """UpsertExchangeRates stores rates; a rate of the same currency and day is replaced.
+        FAILED_PRECONDITION (FENCE_CLOSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -503,6 +505,7 @@ class MemoryServiceServicer:
 
     def GenerateInsights(self, request, context):
         """GenerateInsights looks for trends, anomalies and benchmarks now.
+        FAILED_PRECONDITION (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -530,7 +533,8 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RateInsight(self, request, context):
-        """RateInsight keeps what a reader thought of an insight. NOT_FOUND.
+        """RateInsight keeps what a reader thought of an insight. NOT_FOUND; FAILED_PRECONDITION
+        (FENCE_CLOSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -538,7 +542,7 @@ class MemoryServiceServicer:
 
     def BatchUpsertArtifacts(self, request, context):
         """BatchUpsertArtifacts writes artifacts; one with the same contents makes no new version.
-        FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED).
+        FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -567,7 +571,7 @@ class MemoryServiceServicer:
 
     def BatchUpsertNotes(self, request, context):
         """BatchUpsertNotes writes notes; one with the same contents makes no new version.
-        FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED).
+        FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -611,6 +615,7 @@ class MemoryServiceServicer:
 
     def PurgeRecords(self, request, context):
         """PurgeRecords deletes the artifacts and notes that an origin wrote last.
+        FAILED_PRECONDITION (FENCE_CLOSED) with force; ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -75,6 +75,7 @@ class MemoryServiceStub:
     PurgeEntries: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.PurgeEntriesRequest, _memory_service_pb2.PurgeEntriesResponse]
     """PurgeEntries deletes all that an origin wrote and that nothing has overwritten since: the undo of
     a run or a migration step. What the origin had overwritten does not come back.
+    FAILED_PRECONDITION (FENCE_CLOSED) with force; ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     GetSlice: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetSliceRequest, _memory_service_pb2.GetSliceResponse]
     """GetSlice reads a slice, with its raw answer where asked. NOT_FOUND."""
@@ -123,7 +124,9 @@ class MemoryServiceStub:
     ListSources: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListSourcesRequest, _memory_service_pb2.ListSourcesResponse]
     """ListSources pages through all sources, built in ones first."""
     UpsertExchangeRates: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.UpsertExchangeRatesRequest, _memory_service_pb2.UpsertExchangeRatesResponse]
-    """UpsertExchangeRates stores rates; a rate of the same currency and day is replaced."""
+    """UpsertExchangeRates stores rates; a rate of the same currency and day is replaced.
+    FAILED_PRECONDITION (FENCE_CLOSED).
+    """
     ListExchangeRates: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListExchangeRatesRequest, _memory_service_pb2.ListExchangeRatesResponse]
     """ListExchangeRates pages through rates, by currency and day."""
     SearchDocuments: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.SearchDocumentsRequest, _memory_service_pb2.SearchDocumentsResponse]
@@ -133,7 +136,9 @@ class MemoryServiceStub:
     EvaluateSearch: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.EvaluateSearchRequest, _memory_service_pb2.EvaluateSearchResponse]
     """EvaluateSearch measures the served index: recall against exact search, success on known items."""
     GenerateInsights: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GenerateInsightsRequest, _memory_service_pb2.GenerateInsightsResponse]
-    """GenerateInsights looks for trends, anomalies and benchmarks now."""
+    """GenerateInsights looks for trends, anomalies and benchmarks now.
+    FAILED_PRECONDITION (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
     GetInsight: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetInsightRequest, _memory_service_pb2.GetInsightResponse]
     """GetInsight reads one insight. NOT_FOUND."""
     ListInsights: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListInsightsRequest, _memory_service_pb2.ListInsightsResponse]
@@ -141,10 +146,12 @@ class MemoryServiceStub:
     RerunInsight: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.RerunInsightRequest, _memory_service_pb2.RerunInsightResponse]
     """RerunInsight runs the evidence of an insight again on the data of now. NOT_FOUND."""
     RateInsight: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.RateInsightRequest, _memory_service_pb2.RateInsightResponse]
-    """RateInsight keeps what a reader thought of an insight. NOT_FOUND."""
+    """RateInsight keeps what a reader thought of an insight. NOT_FOUND; FAILED_PRECONDITION
+    (FENCE_CLOSED).
+    """
     BatchUpsertArtifacts: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.BatchUpsertArtifactsRequest, _memory_service_pb2.BatchUpsertArtifactsResponse]
     """BatchUpsertArtifacts writes artifacts; one with the same contents makes no new version.
-    FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED).
+    FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     GetArtifact: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetArtifactRequest, _memory_service_pb2.GetArtifactResponse]
     """GetArtifact reads one artifact, the newest version unless one is named. NOT_FOUND."""
@@ -154,7 +161,7 @@ class MemoryServiceStub:
     """ListArtifactVersions pages through the versions of one artifact, newest first, without content."""
     BatchUpsertNotes: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.BatchUpsertNotesRequest, _memory_service_pb2.BatchUpsertNotesResponse]
     """BatchUpsertNotes writes notes; one with the same contents makes no new version.
-    FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED).
+    FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     GetNote: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetNoteRequest, _memory_service_pb2.GetNoteResponse]
     """GetNote reads one note, the newest version unless one is named. NOT_FOUND."""
@@ -169,7 +176,9 @@ class MemoryServiceStub:
     DigestRecords: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.DigestRecordsRequest, _memory_service_pb2.DigestRecordsResponse]
     """DigestRecords does for artifacts and notes what DigestEntries does for entries."""
     PurgeRecords: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.PurgeRecordsRequest, _memory_service_pb2.PurgeRecordsResponse]
-    """PurgeRecords deletes the artifacts and notes that an origin wrote last."""
+    """PurgeRecords deletes the artifacts and notes that an origin wrote last.
+    FAILED_PRECONDITION (FENCE_CLOSED) with force; ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
     ExportDataset: _grpc.UnaryStreamMultiCallable[_memory_service_pb2.ExportDatasetRequest, _memory_service_pb2.ExportDatasetResponse]
     """ExportDataset streams a causal-analysis data set with its sidecar; it can be resumed."""
     GetCacheStats: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetCacheStatsRequest, _memory_service_pb2.GetCacheStatsResponse]
@@ -222,6 +231,7 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     PurgeEntries: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.PurgeEntriesRequest, _memory_service_pb2.PurgeEntriesResponse]  # type: ignore[assignment]
     """PurgeEntries deletes all that an origin wrote and that nothing has overwritten since: the undo of
     a run or a migration step. What the origin had overwritten does not come back.
+    FAILED_PRECONDITION (FENCE_CLOSED) with force; ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     GetSlice: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetSliceRequest, _memory_service_pb2.GetSliceResponse]  # type: ignore[assignment]
     """GetSlice reads a slice, with its raw answer where asked. NOT_FOUND."""
@@ -270,7 +280,9 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     ListSources: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListSourcesRequest, _memory_service_pb2.ListSourcesResponse]  # type: ignore[assignment]
     """ListSources pages through all sources, built in ones first."""
     UpsertExchangeRates: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.UpsertExchangeRatesRequest, _memory_service_pb2.UpsertExchangeRatesResponse]  # type: ignore[assignment]
-    """UpsertExchangeRates stores rates; a rate of the same currency and day is replaced."""
+    """UpsertExchangeRates stores rates; a rate of the same currency and day is replaced.
+    FAILED_PRECONDITION (FENCE_CLOSED).
+    """
     ListExchangeRates: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListExchangeRatesRequest, _memory_service_pb2.ListExchangeRatesResponse]  # type: ignore[assignment]
     """ListExchangeRates pages through rates, by currency and day."""
     SearchDocuments: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.SearchDocumentsRequest, _memory_service_pb2.SearchDocumentsResponse]  # type: ignore[assignment]
@@ -280,7 +292,9 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     EvaluateSearch: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.EvaluateSearchRequest, _memory_service_pb2.EvaluateSearchResponse]  # type: ignore[assignment]
     """EvaluateSearch measures the served index: recall against exact search, success on known items."""
     GenerateInsights: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GenerateInsightsRequest, _memory_service_pb2.GenerateInsightsResponse]  # type: ignore[assignment]
-    """GenerateInsights looks for trends, anomalies and benchmarks now."""
+    """GenerateInsights looks for trends, anomalies and benchmarks now.
+    FAILED_PRECONDITION (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
     GetInsight: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetInsightRequest, _memory_service_pb2.GetInsightResponse]  # type: ignore[assignment]
     """GetInsight reads one insight. NOT_FOUND."""
     ListInsights: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListInsightsRequest, _memory_service_pb2.ListInsightsResponse]  # type: ignore[assignment]
@@ -288,10 +302,12 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     RerunInsight: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.RerunInsightRequest, _memory_service_pb2.RerunInsightResponse]  # type: ignore[assignment]
     """RerunInsight runs the evidence of an insight again on the data of now. NOT_FOUND."""
     RateInsight: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.RateInsightRequest, _memory_service_pb2.RateInsightResponse]  # type: ignore[assignment]
-    """RateInsight keeps what a reader thought of an insight. NOT_FOUND."""
+    """RateInsight keeps what a reader thought of an insight. NOT_FOUND; FAILED_PRECONDITION
+    (FENCE_CLOSED).
+    """
     BatchUpsertArtifacts: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.BatchUpsertArtifactsRequest, _memory_service_pb2.BatchUpsertArtifactsResponse]  # type: ignore[assignment]
     """BatchUpsertArtifacts writes artifacts; one with the same contents makes no new version.
-    FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED).
+    FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     GetArtifact: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetArtifactRequest, _memory_service_pb2.GetArtifactResponse]  # type: ignore[assignment]
     """GetArtifact reads one artifact, the newest version unless one is named. NOT_FOUND."""
@@ -301,7 +317,7 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """ListArtifactVersions pages through the versions of one artifact, newest first, without content."""
     BatchUpsertNotes: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.BatchUpsertNotesRequest, _memory_service_pb2.BatchUpsertNotesResponse]  # type: ignore[assignment]
     """BatchUpsertNotes writes notes; one with the same contents makes no new version.
-    FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED).
+    FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     GetNote: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetNoteRequest, _memory_service_pb2.GetNoteResponse]  # type: ignore[assignment]
     """GetNote reads one note, the newest version unless one is named. NOT_FOUND."""
@@ -316,7 +332,9 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     DigestRecords: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.DigestRecordsRequest, _memory_service_pb2.DigestRecordsResponse]  # type: ignore[assignment]
     """DigestRecords does for artifacts and notes what DigestEntries does for entries."""
     PurgeRecords: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.PurgeRecordsRequest, _memory_service_pb2.PurgeRecordsResponse]  # type: ignore[assignment]
-    """PurgeRecords deletes the artifacts and notes that an origin wrote last."""
+    """PurgeRecords deletes the artifacts and notes that an origin wrote last.
+    FAILED_PRECONDITION (FENCE_CLOSED) with force; ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
     ExportDataset: _aio.UnaryStreamMultiCallable[_memory_service_pb2.ExportDatasetRequest, _memory_service_pb2.ExportDatasetResponse]  # type: ignore[assignment]
     """ExportDataset streams a causal-analysis data set with its sidecar; it can be resumed."""
     GetCacheStats: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetCacheStatsRequest, _memory_service_pb2.GetCacheStatsResponse]  # type: ignore[assignment]
@@ -420,6 +438,7 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_memory_service_pb2.PurgeEntriesResponse, _abc.Awaitable[_memory_service_pb2.PurgeEntriesResponse]]:
         """PurgeEntries deletes all that an origin wrote and that nothing has overwritten since: the undo of
         a run or a migration step. What the origin had overwritten does not come back.
+        FAILED_PRECONDITION (FENCE_CLOSED) with force; ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
 
     @_abc_1.abstractmethod
@@ -564,7 +583,9 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.UpsertExchangeRatesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.UpsertExchangeRatesResponse, _abc.Awaitable[_memory_service_pb2.UpsertExchangeRatesResponse]]:
-        """UpsertExchangeRates stores rates; a rate of the same currency and day is replaced."""
+        """UpsertExchangeRates stores rates; a rate of the same currency and day is replaced.
+        FAILED_PRECONDITION (FENCE_CLOSED).
+        """
 
     @_abc_1.abstractmethod
     def ListExchangeRates(
@@ -598,7 +619,9 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.GenerateInsightsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.GenerateInsightsResponse, _abc.Awaitable[_memory_service_pb2.GenerateInsightsResponse]]:
-        """GenerateInsights looks for trends, anomalies and benchmarks now."""
+        """GenerateInsights looks for trends, anomalies and benchmarks now.
+        FAILED_PRECONDITION (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+        """
 
     @_abc_1.abstractmethod
     def GetInsight(
@@ -630,7 +653,9 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.RateInsightRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.RateInsightResponse, _abc.Awaitable[_memory_service_pb2.RateInsightResponse]]:
-        """RateInsight keeps what a reader thought of an insight. NOT_FOUND."""
+        """RateInsight keeps what a reader thought of an insight. NOT_FOUND; FAILED_PRECONDITION
+        (FENCE_CLOSED).
+        """
 
     @_abc_1.abstractmethod
     def BatchUpsertArtifacts(
@@ -639,7 +664,7 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.BatchUpsertArtifactsResponse, _abc.Awaitable[_memory_service_pb2.BatchUpsertArtifactsResponse]]:
         """BatchUpsertArtifacts writes artifacts; one with the same contents makes no new version.
-        FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED).
+        FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
 
     @_abc_1.abstractmethod
@@ -673,7 +698,7 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.BatchUpsertNotesResponse, _abc.Awaitable[_memory_service_pb2.BatchUpsertNotesResponse]]:
         """BatchUpsertNotes writes notes; one with the same contents makes no new version.
-        FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED).
+        FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
 
     @_abc_1.abstractmethod
@@ -724,7 +749,9 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.PurgeRecordsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.PurgeRecordsResponse, _abc.Awaitable[_memory_service_pb2.PurgeRecordsResponse]]:
-        """PurgeRecords deletes the artifacts and notes that an origin wrote last."""
+        """PurgeRecords deletes the artifacts and notes that an origin wrote last.
+        FAILED_PRECONDITION (FENCE_CLOSED) with force; ALREADY_EXISTS (REQUEST_ID_REUSED).
+        """
 
     @_abc_1.abstractmethod
     def ExportDataset(
