@@ -498,6 +498,17 @@ async def test_events_are_of_messages_only() -> None:
     assert body["timezone"] == "Europe/Paris"
 
 
+async def test_an_aggregate_of_too_much_asks_for_fewer_days() -> None:
+    """What is held in memory has an end; the days are halved."""
+    values = {"dimensions": ["M", "F"], "measurements": {"count": [1.0] * 30}}
+    rows = [values | {"dimensions": [f"M{number}", "F"]} for number in range(7_000)]
+    month = [f"2026-11-{day:02d}" for day in range(1, 31)]
+    klaviyo = ScriptedKlaviyo(metric_aggregates=ScriptedKlaviyo.aggregate(*rows, dates=month))
+    with pytest.raises(ReadingError) as caught:
+        await klaviyo.rows("MESSAGE", "EVENT", days=30)
+    assert caught.value.failure.error_class is ErrorClass.TOO_LARGE
+
+
 @pytest.mark.parametrize(
     ("documents", "setting", "metric_id", "has_orders"),
     [

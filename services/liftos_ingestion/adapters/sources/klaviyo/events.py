@@ -29,9 +29,13 @@ from liftos_ingestion.adapters.sources.klaviyo.library import (
 from liftos_ingestion.adapters.sources.klaviyo.metrics import Orders
 from liftos_ingestion.adapters.sources.klaviyo.rows import MessageDay, is_nothing, total
 from liftos_ingestion.adapters.sources.klaviyo.sends import Found
+from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
 from liftos_ingestion.source_ports import JsonObject, ReadRequest
 
 _PAGE_SIZE: Final = 500
+
+_MOST_VALUES: Final = 200_000
+"""Messages times days of one metric that are held in memory."""
 
 _ZONE_ALIASES: Final = {"Europe/Kyiv": "Europe/Kiev", "Pacific/Kanton": "Pacific/Enderbury"}
 """Names of zones that aggregates do not know, and the older names that they do."""
@@ -153,6 +157,13 @@ class _Asked:
                     statistic: series(member(row, "measurements", name), count)
                     for name, statistic in measurements.items()
                 }
+            if len(parts) * count > _MOST_VALUES and count > 1:
+                raise ReadingError(
+                    Failure(
+                        ErrorClass.TOO_LARGE,
+                        f"More than {_MOST_VALUES} values of one metric; asked for fewer days.",
+                    )
+                )
             self.raw.append(answer.body)
         for (message_id, flow_id, *told_channel), values in parts.items():
             if not message_id:
@@ -196,11 +207,11 @@ async def events(
     if orders is not None and not orders.custom:
         await asked.orders(orders.metric_id)
     library = await _library(client, request, asked.messages)
-    found = [
+    found = (
         _message_day(message_id, message, day, statistics, library)
         for message_id, message in asked.messages.items()
         for day, statistics in asked.days_of(message)
-    ]
+    )
     return Found(found, b"\n".join(asked.raw))
 
 

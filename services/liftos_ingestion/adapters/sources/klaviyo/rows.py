@@ -6,7 +6,7 @@ opened, and otherwise stays unset.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -43,24 +43,27 @@ class MessageDay:
     channel: str = ""
 
 
-def rows_of(level: str, found: Iterable[MessageDay]) -> Sequence[JsonObject]:
-    """Return the raw rows of a level.
+def rows_of(level: str, found: Iterable[MessageDay]) -> Iterator[JsonObject]:
+    """Yield the raw rows of a level.
 
     Args:
         level: CAMPAIGN, FLOW or MESSAGE.
         found: Messages of campaigns and flows; those that are not of the level are left out. One
-            that is there twice counts once, as pages may overlap.
+            that comes twice is summed once, as pages may overlap.
     """
-    last = {(it.campaign_id, it.flow_id, it.message_id, it.day): it for it in found}
     if level == "MESSAGE":
-        return [_row(it, it.statistics, is_message=True) for it in last.values()]
-    groups: dict[tuple[str, str, date], list[MessageDay]] = {}
-    for it in last.values():
+        for it in found:
+            yield _row(it, it.statistics, is_message=True)
+        return
+    groups: dict[tuple[str, str, date], dict[str, MessageDay]] = {}
+    for it in found:
         if bool(it.flow_id) is (level == "FLOW"):
             owner = it.flow_id or it.campaign_id
             # Messages of which nobody knows whose they are have nothing to be summed to.
-            groups.setdefault((owner, "" if owner else it.message_id, it.day), []).append(it)
-    return [_summed(group) for group in groups.values()]
+            group = groups.setdefault((owner, "" if owner else it.message_id, it.day), {})
+            group[it.message_id] = it
+    for group in groups.values():
+        yield _summed(list(group.values()))
 
 
 def _summed(group: Sequence[MessageDay]) -> JsonObject:

@@ -7,7 +7,7 @@ campaign is deleted, or sent over several days) the days are halved, down to a r
 whose rows have that date.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Final
@@ -60,11 +60,11 @@ class Found:
     """What a reading has found.
 
     Attributes:
-        messages: By day.
+        messages: By day, to be gone through once.
         raw: The answers that they were in.
     """
 
-    messages: Sequence[MessageDay]
+    messages: Iterable[MessageDay]
     raw: bytes
 
 

@@ -1,6 +1,7 @@
 """A session with Klaviyo: whose it is, what there is, and the numbers."""
 
 from collections.abc import AsyncIterator, Iterator
+from itertools import islice
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -205,11 +206,9 @@ class KlaviyoSession:
 
 
 def _pages(found: Found, level: str) -> Iterator[Page]:
-    """Return rows in pages, with what they were read from on the first."""
+    """Yield rows in pages, with what they were read from on the first."""
     rows = rows_of(level, found.messages)
-    for start in range(0, max(len(rows), 1), _PAGE_ROWS):
-        yield Page(
-            rows[start : start + _PAGE_ROWS],
-            TransformContext(),
-            raw=b"" if start else found.raw,
-        )
+    raw = found.raw
+    while (page := list(islice(rows, _PAGE_ROWS))) or raw:
+        yield Page(page, TransformContext(), raw=raw)
+        raw = b""
