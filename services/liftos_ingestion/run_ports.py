@@ -176,12 +176,14 @@ class DeadLetter:
         context: What else is needed to map it again.
         day: Its day; None where the row does not say.
         errors: (field, code, message) of every rule that it breaks.
+        counted: Whether its figures are among the sums of its day: Memory alone did not take it.
     """
 
     row: JsonObject
     context: JsonObject
     day: date | None
     errors: Sequence[tuple[str, str, str]]
+    counted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +345,19 @@ class Written:
     vanished_count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Upserted:
+    """What rows that belong to no slice did to the entries.
+
+    Attributes:
+        upserted_count: Entries that are new or changed.
+        refused: Rows that Memory did not take.
+    """
+
+    upserted_count: int
+    refused: Sequence[Refused]
+
+
 class SliceWriter(Protocol):
     """Writes the rows of one slice."""
 
@@ -383,6 +398,21 @@ class EntryWriter(Protocol):
 
         Raises:
             HoldLostError: A writer with a higher epoch has the lane.
+        """
+
+    async def upsert(self, lane: Lane, rows: pa.Table, *, epoch: int, origin: UUID) -> Upserted:
+        """Write rows of a lane and leave all others of it as they are.
+
+        Args:
+            lane: Its holder writes.
+            rows: In the columns of an entry.
+            epoch: The holder's.
+            origin: The run that writes.
+
+        Raises:
+            HoldLostError: A writer with a higher epoch has the lane.
+            ReadingError: Memory refuses the rows as a whole.
+            StoreUnavailableError: Memory does not answer.
         """
 
     async def fence(self, lane: Lane, *, epoch: int) -> None:

@@ -1,10 +1,12 @@
 """Memory as the place that runs write to, over its typed client."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import date, datetime
 from typing import Final
+from uuid import UUID
 
 import pyarrow as pa
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -21,6 +23,7 @@ from liftos_client.errors import (
     OverloadedError,
     UnavailableError,
 )
+from liftos_client.frames import split_table
 from liftos_client.ingest import IngestStream
 from liftos_client.ingest import SliceWriter as ClientSlice
 from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
@@ -32,6 +35,7 @@ from liftos_ingestion.run_ports import (
     Lane,
     Refused,
     SliceWriter,
+    Upserted,
     Written,
 )
 from liftos_ingestion.source_ports import ReadRequest
@@ -109,6 +113,26 @@ class MemoryEntryWriter:
                 yield writer
                 if not writer.committed:
                     raise AssertionError("a slice ends with a commit or an error")
+
+    async def upsert(self, lane: Lane, rows: pa.Table, *, epoch: int, origin: UUID) -> Upserted:
+        """Write rows of a lane."""
+        memory = self._client_of(lane.org).memory
+        upserted_count, first_row = 0, 0
+        refused: list[Refused] = []
+        parts = split_table(rows)
+        with _translated():
+            while (part := await asyncio.to_thread(next, parts, None)) is not None:
+                row_count, data = part
+                answer = await memory.batch_upsert_entries(
+                    data, origin=origin.hex, fence_scope=lane_id(lane), fencing_epoch=epoch
+                )
+                upserted_count += answer.upserted_count
+                refused += [
+                    Refused(first_row + it.index, it.field, it.rule, it.message)
+                    for it in answer.item_errors
+                ]
+                first_row += row_count
+        return Upserted(upserted_count, refused)
 
     async def fence(self, lane: Lane, *, epoch: int) -> None:
         """Refuse all writers of a lane below an epoch."""

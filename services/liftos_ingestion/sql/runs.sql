@@ -150,14 +150,15 @@ from unnest(:dates::date[], :metrics::text[], :sums::numeric[]) as p(date, metri
 -- name: insert_dead_letters!
 -- Never older than the commit of its day, which comes first.
 insert into dead_letters as d (org, dead_letter, run, connection, platform, account_id, level, attribution_key,
-                               date_basis, date, row, row_digest, context, errors, state, create_time, update_time)
+                               date_basis, date, row, row_digest, context, errors, state, counted, read_time)
 select :org, gen_random_uuid(), :run, :connection, :platform, :account_id, :level, :attribution_key, :date_basis,
-       p.date, p.row::jsonb, p.row_digest, p.context::jsonb, p.errors::jsonb, 1, clock_timestamp(), clock_timestamp()
-from unnest(:dates::date[], :rows::text[], :row_digests::bytea[], :contexts::text[], :errors::text[])
-     as p(date, row, row_digest, context, errors)
+       p.date, p.row::jsonb, p.row_digest, p.context::jsonb, p.errors::jsonb, 1, p.counted, clock_timestamp()
+from unnest(:dates::date[], :rows::text[], :row_digests::bytea[], :contexts::text[], :errors::text[],
+            :counted::boolean[])
+     as p(date, row, row_digest, context, errors, counted)
 on conflict (org, platform, account_id, level, attribution_key, date_basis, row_digest) where state = 1 do update
     set attempt_count = d.attempt_count + 1, errors = excluded.errors, context = excluded.context,
-        run = excluded.run, update_time = excluded.update_time;
+        run = excluded.run, counted = excluded.counted, read_time = excluded.read_time, update_time = now();
 
 -- name: end_run^
 -- Ends a run with its last slice.

@@ -396,7 +396,7 @@ class _Intake:
         for error in result.errors:
             errors.setdefault(error.index, []).append((error.field, error.code, error.message))
         for index, found in errors.items():
-            self._refuse(page, index, found)
+            self._refuse(page, index, found, counted=False)
 
     def _collect_refused(self, writer: SliceWriter) -> None:
         """Keep what Memory has refused, and forget the pages that it has answered for."""
@@ -408,14 +408,16 @@ class _Intake:
             for row in range(pending.first_row, pending.end_row) if errors else ():
                 if row in errors:
                     index = pending.source_index[row - pending.first_row]
-                    self._refuse(pending.page, index, errors[row])
+                    self._refuse(pending.page, index, errors[row], counted=True)
         while self._pending and self._pending[0].end_row <= writer.acknowledged_count:
             self._pending.popleft()
 
-    def _refuse(self, page: Page, index: int, errors: Sequence[tuple[str, str, str]]) -> None:
+    def _refuse(
+        self, page: Page, index: int, errors: Sequence[tuple[str, str, str]], *, counted: bool
+    ) -> None:
         row = page.rows[index]
         context = {k: v for k, v in asdict(self._context(page)).items() if v not in (None, (), "")}
-        self._dead_letters.append(DeadLetter(row, context, None, errors))
+        self._dead_letters.append(DeadLetter(row, context, None, errors, counted))
 
 
 class GovernedGate:

@@ -138,7 +138,7 @@ class PostgresRunViews:
         async with postgres.transaction(
             self._pool, org=org, read_only=True, isolation="repeatable read"
         ) as connection:
-            return await _get(connection, org, run)
+            return await get_run(connection, org, run)
 
     async def revision(self, org: str, run: UUID) -> int | None:
         """Return what grows with each change of a run."""
@@ -226,13 +226,14 @@ class PostgresRunViews:
 
 
 async def _known(connection: asyncpg.Connection, org: str, run: UUID) -> Row:
-    row = await _get(connection, org, run)
+    row = await get_run(connection, org, run)
     if row is None:
         raise NotFoundError(f"orgs/{org}/runs/{run.hex}")
     return row
 
 
-async def _get(connection: asyncpg.Connection, org: str, run: UUID) -> Row | None:
+async def get_run(connection: asyncpg.Connection, org: str, run: UUID) -> Row | None:
+    """Return a run with its accounts; None where there is none."""
     row = await connection.fetchrow(f"/* get_run */{_RUN} and r.run = $2", org, run)
     if row is None:
         return None

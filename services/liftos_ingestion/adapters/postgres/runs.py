@@ -509,6 +509,7 @@ async def _store_dead_letters(
         rows=rows,
         row_digests=[hashlib.sha256(row.encode()).digest() for row in rows],
         contexts=[_json(letter.context) for letter in letters],
+        counted=[letter.counted for letter in letters],
         errors=[
             _json([{"field": f, "code": c, "message": m} for f, c, m in letter.errors])
             for letter in letters

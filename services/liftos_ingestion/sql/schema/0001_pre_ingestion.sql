@@ -250,6 +250,10 @@ create table dead_letters (
     context jsonb not null,
     errors jsonb not null,
     state smallint not null,
+    -- Whether its figures are among the sums of its day already.
+    counted boolean not null,
+    -- When the platform answered it last; what was committed of its day since is newer.
+    read_time timestamptz not null,
     attempt_count int not null default 1,
     replay_run uuid,
     discard_reason text not null default '',
