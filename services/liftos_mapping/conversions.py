@@ -12,7 +12,7 @@ gives None for what is absent (None, blank text), or raises `ConversionError`.
 import math
 import re
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_HALF_EVEN, Context, Decimal
@@ -89,7 +89,7 @@ class Conversion:
                 return ConvertedColumn(values=array, errors=())
             converted: list[object] = array.to_pylist()
             return self._apply_scalar(values, converted, rest.tolist())
-        if self.vector is None and set(map(type, values)) <= {str, NoneType}:
+        if self.vector is None and set(map(type, values)) - {NoneType} in ({str}, {int}):
             return self._apply_distinct(values)
         return self._apply_scalar(values, [None] * len(values), range(len(values)))
 
@@ -106,7 +106,7 @@ class Conversion:
         return ConvertedColumn(values=pa.array(converted, self.type), errors=tuple(errors))
 
     def _apply_distinct(self, values: Sequence[object]) -> ConvertedColumn:
-        # Names, ids and dates repeat from row to row; each distinct text is read once.
+        # Names, ids and dates repeat from row to row; each distinct one is read once.
         distinct = list(set(values))
         result = self._apply_scalar(distinct, [None] * len(distinct), range(len(distinct)))
         known = dict(zip(distinct, result.values.to_pylist(), strict=True))
@@ -366,9 +366,49 @@ def fraction_of_count(share: object, whole: object) -> int | None:
     return int((part * count).quantize(Decimal(1), ROUND_HALF_EVEN, _WIDE))
 
 
+def fractions_of_counts(
+    shares: Sequence[object], wholes: Sequence[object]
+) -> tuple[list[int | None], list[tuple[int, ConversionError]]]:
+    """`fraction_of_count` of columns, with what could not be converted by position."""
+    counts: list[int | None] = [None] * len(shares)
+    rest: Iterable[int] = range(len(shares))
+    if set(map(type, shares)) <= {float, NoneType} and set(map(type, wholes)) <= {int, NoneType}:
+        fast, is_plain = _plain_fractions_of_counts(shares, wholes)
+        counts = fast
+        rest = np.flatnonzero(~is_plain).tolist()
+    errors = []
+    for position in rest:
+        try:
+            counts[position] = fraction_of_count(shares[position], wholes[position])
+        except ConversionError as error:
+            counts[position] = None
+            errors.append((position, error))
+    return counts, errors
+
+
+def _plain_fractions_of_counts(
+    shares: Sequence[object], wholes: Sequence[object]
+) -> tuple[list[int | None], npt.NDArray[np.bool_]]:
+    """Counts where floats round as the exact product does, and where that is."""
+    part = np.array(shares, dtype=np.float64)
+    try:
+        whole = np.array(wholes, dtype=np.float64)
+    except OverflowError:
+        return [None] * len(shares), np.zeros(len(shares), dtype=np.bool_)
+    with np.errstate(invalid="ignore", over="ignore"):
+        product = part * whole
+        # Floats are off by far less than what keeps these away from the middle of two counts.
+        is_plain = (part >= 0) & (part <= 1) & (whole >= 0) & (whole < 2.0**40)
+        is_plain &= np.abs(product - np.floor(product) - 0.5) > 0.001
+    counts: list[int | None] = np.rint(np.where(is_plain, product, 0)).astype(np.int64).tolist()
+    return counts, is_plain
+
+
 def _micros_of_column(
     values: Sequence[object],
 ) -> tuple[pa.Array, npt.NDArray[np.intp]] | None:
+    if set(map(type, values)) - {NoneType} == {float}:
+        return _micros_of_floats(pa.array(values, pa.float64()))
     numbers = _number_texts(values)
     if numbers is None:
         return None
@@ -377,14 +417,43 @@ def _micros_of_column(
     return pc.multiply(decimals, _MILLION).cast(pa.int64()), rest
 
 
+def _micros_of_floats(values: pa.Array) -> tuple[pa.Array, npt.NDArray[np.intp]]:
+    """The micros of floats of at most 15 digits, 6 of them decimals.
+
+    Of decimals with so few digits no two are the same float, so that a float which some micros
+    give is written as these micros.
+    """
+    numbers = values.to_numpy(zero_copy_only=False)
+    with np.errstate(invalid="ignore", over="ignore"):
+        micros = np.rint(numbers * 1e6)
+        is_plain = (micros >= 0) & (micros < 1e15) & (micros / 1e6 == numbers)
+    rest = np.flatnonzero(~is_plain & values.is_valid().to_numpy(zero_copy_only=False))
+    whole = np.where(is_plain, micros, 0).astype(np.int64)
+    return pa.array(whole, mask=~is_plain), rest
+
+
 def _integers_of_column(
     values: Sequence[object],
 ) -> tuple[pa.Array, npt.NDArray[np.intp]] | None:
+    if set(map(type, values)) - {NoneType} == {int}:
+        return _counts_of_integers(values)
     numbers = _number_texts(values)
     if numbers is None:
         return None
     plain, rest = _split(numbers, _PLAIN_INTEGER)
     return plain.cast(pa.int64()), rest
+
+
+def _counts_of_integers(
+    values: Sequence[object],
+) -> tuple[pa.Array, npt.NDArray[np.intp]] | None:
+    try:
+        counts = pa.array(values, pa.int64())
+    except (OverflowError, pa.ArrowInvalid):
+        return None
+    negative = pc.fill_null(pc.less(counts, 0), fill_value=False)
+    rest = np.flatnonzero(negative.to_numpy(zero_copy_only=False))
+    return pc.if_else(negative, pa.scalar(None, pa.int64()), counts), rest
 
 
 def _number_texts(values: Sequence[object]) -> pa.Array | None:

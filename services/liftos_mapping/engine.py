@@ -17,7 +17,7 @@ from liftos_mapping.calculation import Calculator
 from liftos_mapping.conversions import (
     ConversionError,
     conversion_of,
-    fraction_of_count,
+    fractions_of_counts,
     is_absent,
     show,
 )
@@ -263,13 +263,9 @@ class _Evaluation:
         shares, wholes = self._source.get(rule.share), self._source.get(rule.whole)
         if shares is None or wholes is None:
             return
-        counts: list[int | None] = []
-        for position, (share, whole) in enumerate(zip(shares, wholes, strict=True)):
-            try:
-                counts.append(fraction_of_count(share, whole))
-            except ConversionError as error:
-                counts.append(None)
-                self._fail(position, rule.share, error.code, error.message)
+        counts, errors = fractions_of_counts(shares, wholes)
+        for position, error in errors:
+            self._fail(position, rule.share, error.code, error.message)
         self._columns[rule.target] = pa.array(counts, pa.int64())
 
     def _read_actions(self) -> None:

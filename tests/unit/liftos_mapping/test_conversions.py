@@ -16,6 +16,7 @@ from liftos_mapping.conversions import (
     conversion_of,
     decimal_to_micros,
     fraction_of_count,
+    fractions_of_counts,
     integer,
     text_id,
 )
@@ -274,6 +275,7 @@ def test_no_value_crashes_and_columns_agree_with_scalars(values: list[object]) -
         st.lists(st.none() | st.decimals(0, 10**14, places=7).map(str), max_size=20),
         st.lists(st.none() | st.integers(-5, 2**65), max_size=20),
         st.lists(st.none() | st.floats(width=64), max_size=20),
+        st.lists(st.none() | st.integers(-3, 10**16).map(lambda it: it / 10**6), max_size=20),
         st.lists(st.none() | st.integers(-5, 2**65).map(str), max_size=20),
     )
 )
@@ -296,6 +298,37 @@ def test_fraction_of_count_rounds_half_to_even() -> None:
     assert fraction_of_count(0.5, None) is None
     with pytest.raises(ConversionError):
         fraction_of_count(25, 10)
+
+
+SHARES = st.one_of(
+    st.none(),
+    st.floats(width=64),
+    st.floats(0, 1),
+    st.integers(0, 1000).map(lambda it: it / 1000),
+)
+
+
+@given(
+    rows=st.lists(st.tuples(SHARES, st.none() | st.integers(-2, 2000)), max_size=20),
+    large=st.none() | st.integers(2**39, 2**1100),
+    text=st.none() | st.just("17"),
+)
+def test_shares_of_counts_agree_with_the_scalar(
+    rows: list[tuple[float | None, int | None]], large: int | None, text: str | None
+) -> None:
+    """A column of shares gives what each of them gives, near the middle of two counts too."""
+    odd: list[tuple[object, object]] = [(0.5, it) for it in (large, text) if it is not None]
+    shares = [share for share, _ in (*rows, *odd)]
+    wholes = [whole for _, whole in (*rows, *odd)]
+    counts, errors = fractions_of_counts(shares, wholes)
+    failed = {position for position, _ in errors}
+    for position, (share, whole) in enumerate(zip(shares, wholes, strict=True)):
+        if position in failed:
+            assert counts[position] is None
+            with pytest.raises(ConversionError):
+                fraction_of_count(share, whole)
+        else:
+            assert counts[position] == fraction_of_count(share, whole)
 
 
 def test_an_unknown_conversion_is_refused() -> None:
