@@ -3,12 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from liftos_mapping.source_columns import RawColumns
 
 _Message: TypeAlias = Any
 """A protobuf message, whose fields no type checker knows."""
+
+_ROWS_AT_A_TIME: Final = 500
+"""Python looks again and again at all objects that live, and a row's messages are such objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,16 @@ class ColumnReader:
 
         A number that an enum does not have yet is given as it is.
         """
-        value, has, names = self.value, self.has, self.enum_names
+        values: list[Any] = list(map(self.value, messages))
+        names, has = self.enum_names, self.has
         if names is not None:
-            numbers: list[Any] = [value(it) for it in messages]
-            return [names.get(number, number) for number in numbers]
-        if has is None:
-            return [value(it) for it in messages]
+            return [names.get(number, number) for number in values]
+        if has is None or all(values):
+            return values
         # Only a field that looks empty can be unset.
-        return [value(it) or (value(it) if has(it) else None) for it in messages]
+        return [
+            value if value or has(it) else None for value, it in zip(values, messages, strict=True)
+        ]
 
 
 def column_readers(row: _Message, names: Sequence[str]) -> tuple[ColumnReader, ...]:
@@ -76,13 +81,17 @@ def _names_of(enum: _Message) -> Mapping[int, str | None]:
 
 def columns_of(rows: Sequence[_Message], readers: Sequence[ColumnReader]) -> RawColumns:
     """Return rows as columns by the names of their fields."""
-    parents: dict[str, Sequence[_Message]] = {"": list(rows)}
+    columns: dict[str, list[object]] = {reader.name: [] for reader in readers}
+    for start in range(0, len(rows), _ROWS_AT_A_TIME):
+        parents: dict[str, Sequence[_Message]] = {"": rows[start : start + _ROWS_AT_A_TIME]}
+        for reader in readers:
+            columns[reader.name] += reader.read(_messages(reader.parent, parents))
+    return RawColumns(len(rows), columns)
 
-    def messages(path: str) -> Sequence[_Message]:
-        if path not in parents:
-            above, _, leaf = path.rpartition(".")
-            get = attrgetter(leaf)
-            parents[path] = [get(it) for it in messages(above)]
-        return parents[path]
 
-    return RawColumns(len(parents[""]), {it.name: it.read(messages(it.parent)) for it in readers})
+def _messages(path: str, known: dict[str, Sequence[_Message]]) -> Sequence[_Message]:
+    """Return the messages at a path below rows."""
+    if path not in known:
+        above, _, leaf = path.rpartition(".")
+        known[path] = list(map(attrgetter(leaf), _messages(above, known)))
+    return known[path]
