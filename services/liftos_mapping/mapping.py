@@ -11,7 +11,7 @@ from typing import Final
 from liftos_mapping.conversions import conversion_of
 from liftos_mapping.entry_fields import DATE_BASES, ENTRY_SCHEMA, LEVELS, NATURAL_KEY
 from liftos_mapping.errors import MappingError
-from liftos_mapping.expressions import Expression, fields_of
+from liftos_mapping.expressions import Expression, Literal, fields_of
 
 OBJECT_IDS: Final = (
     "campaign_id",
@@ -237,6 +237,14 @@ class PlatformMapping:
             columns=tuple(r for r in self.columns if _holds_for(r.date_bases, date_basis)),
             shares=tuple(r for r in self.shares if _holds_for(r.date_bases, date_basis)),
         )
+
+    @property
+    def fixed_level(self) -> str:
+        """The level that all entries have, whatever their rows say; empty where rows decide."""
+        for rule in self.calculations:
+            if rule.name == "=level" and isinstance(rule.expression, Literal):
+                return str(rule.expression.value)
+        return ""
 
     def grouped(self) -> "PlatformMapping":
         """The mapping of rows that have been grouped; itself where none are."""
