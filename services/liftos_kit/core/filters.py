@@ -22,6 +22,7 @@ from datetime import date
 from difflib import get_close_matches
 from enum import Enum
 from typing import Final, assert_never
+from uuid import UUID
 
 from liftos_kit.core.errors import FilterError
 
@@ -43,6 +44,7 @@ class FieldType(Enum):
     BOOLEAN = "boolean"
     DATE = "date"
     ENUM = "enum"
+    UUID = "uuid"  # in filters also the resource name that ends in it; in terms its text
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +267,7 @@ _OPERATORS_OF_TYPE: Final[Mapping[FieldType, tuple[Operator, ...]]] = {
     FieldType.DATE: tuple(Operator),
     FieldType.BOOLEAN: _EQUALITIES,
     FieldType.ENUM: _EQUALITIES,
+    FieldType.UUID: _EQUALITIES,
 }
 _SQL_OPERATOR: Final[Mapping[Operator, str]] = {
     operator: "<>" if operator is Operator.NOT_EQUAL else operator.value for operator in Operator
@@ -596,11 +599,21 @@ def _value(name: str, field: FilterField, literal: _Token) -> Value:
         case FieldType.ENUM:
             wanted = f"one of {', '.join(field.values)}"
             value = text if text in field.values else None
+        case FieldType.UUID:
+            wanted = "an id of 32 hexadecimal digits, or the name that ends in it"
+            value = _uuid(text)
         case _:
             assert_never(field.type)
     if value is None:
         raise FilterError(f"{name} is {wanted}, not {text!r}", position=literal.position)
     return value
+
+
+def _uuid(text: str) -> str | None:
+    try:
+        return str(UUID(text.rpartition("/")[2]))
+    except ValueError:
+        return None
 
 
 def _date(text: str) -> date | None:

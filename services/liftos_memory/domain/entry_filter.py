@@ -26,7 +26,7 @@ def _filter_fields() -> Mapping[str, FilterField]:
     return fields | {
         "final": FilterField(FieldType.BOOLEAN),
         "origin": FilterField(FieldType.TEXT),
-        "slice": FilterField(FieldType.TEXT),
+        "slice": FilterField(FieldType.UUID),
         "quality.score": FilterField(FieldType.REAL),
     }
 

@@ -765,6 +765,21 @@ async def test_slice_actions_out_of_place(
     assert await _commits(admin, org) == acknowledged
 
 
+async def test_filters_of_a_slice(memory_client: ClientFactory, org: str) -> None:
+    """Entries are found by the name of their slice or its id, and no other text passes for one."""
+    client = memory_client(org)
+    done, _ = await _converse(client, Messages(org, _OPEN, _rows(), _COMMIT))
+    name = done[-1].slice
+    for text in (name, name.rpartition("/")[2]):
+        found = await client.ListEntries(
+            pb.ListEntriesRequest(parent=f"orgs/{org}", filter=f'slice = "{text}"')
+        )
+        assert [entry.slice for entry in found.entries] == [name]
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await client.ListEntries(pb.ListEntriesRequest(parent=f"orgs/{org}", filter='slice = "x"'))
+    assert refusal_of(caught.value).reason == "ERROR_REASON_FILTER_INVALID"
+
+
 async def test_rows_outside_of_their_slice(
     memory_client: ClientFactory, admin: asyncpg.Connection, org: str
 ) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 import pytest
@@ -33,6 +34,7 @@ from liftos_kit.core.filters import (
 )
 
 LEVELS = ("CAMPAIGN", "AD")
+SLICE = UUID("0198c0de-0000-7000-8000-00000000000a")
 SCHEMA = {
     "campaign_name": FilterField(FieldType.TEXT),
     "clicks": FilterField(FieldType.INTEGER),
@@ -40,6 +42,7 @@ SCHEMA = {
     "final": FilterField(FieldType.BOOLEAN),
     "date": FilterField(FieldType.DATE),
     "level": FilterField(FieldType.ENUM, LEVELS),
+    "slice": FilterField(FieldType.UUID),
 }
 COLUMNS = {field: f"e.{field.replace('.', '_')}" for field in SCHEMA}
 
@@ -57,6 +60,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "final": st.booleans(),
     "date": DATES,
     "level": st.sampled_from(LEVELS),
+    "slice": st.uuids().map(str),
 }
 
 
@@ -66,7 +70,7 @@ def _comparisons() -> st.SearchStrategy[Filter]:
             Comparison,
             st.just(field),
             st.sampled_from(Operator)
-            if SCHEMA[field].type not in (FieldType.BOOLEAN, FieldType.ENUM)
+            if SCHEMA[field].type not in (FieldType.BOOLEAN, FieldType.ENUM, FieldType.UUID)
             else st.sampled_from([Operator.EQUAL, Operator.NOT_EQUAL]),
             values,
         )
@@ -156,6 +160,7 @@ MILVUS_SCHEMA = CollectionSchema(
         FieldSchema(name="final", dtype=DataType.BOOL, nullable=True),
         FieldSchema(name="date", dtype=DataType.VARCHAR, max_length=10, nullable=True),
         FieldSchema(name="level", dtype=DataType.VARCHAR, max_length=10, nullable=True),
+        FieldSchema(name="slice", dtype=DataType.VARCHAR, max_length=36, nullable=True),
     ]
 )
 MILVUS_FIELDS = {field: field.rpartition(".")[2] for field in SCHEMA}
@@ -229,6 +234,9 @@ def test_no_filter(text: str) -> None:
         ('campaign_name:"*"', Prefix("campaign_name", "")),
         ("campaign_name:*", Present("campaign_name")),
         ("(((clicks=1)))", Comparison("clicks", Operator.EQUAL, 1)),
+        (f"slice={SLICE.hex}", Comparison("slice", Operator.EQUAL, str(SLICE))),
+        (f"slice!='{SLICE}'", Comparison("slice", Operator.NOT_EQUAL, str(SLICE))),
+        (f'slice="orgs/a/slices/{SLICE.hex}"', Comparison("slice", Operator.EQUAL, str(SLICE))),
         ("campaign_name=Größe", Comparison("campaign_name", Operator.EQUAL, "Größe")),
     ],
 )
@@ -260,6 +268,10 @@ def test_what_can_be_written(text: str, term: Filter) -> None:
         ("date=20260201", 5, "a date as 2026-01-31"),
         ("level=campaign", 6, "one of CAMPAIGN, AD"),
         ("level<AD", 5, "compared by =, !="),
+        ("slice = x", 8, "an id of 32 hexadecimal digits"),
+        ('slice="orgs/a/slices/"', 6, "or the name that ends in it"),
+        ('slice:"0a*"', 6, "only as slice:*"),
+        (f"slice<{SLICE.hex}", 5, "compared by =, !="),
         ("clicks:5", 7, "only as clicks:*"),
         ("campaign_name:a*b", 14, "only ends the text"),
         ("campaign_name:**", 14, "only ends the text"),

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from typing import Any, Final
-from uuid import UUID
 
 import pgpq
 import pyarrow as pa
@@ -157,12 +156,10 @@ def entry_condition(where: Filter | None, *, first_parameter: int) -> tuple[str,
 
 
 def _as_stored(term: Filter) -> Filter:
-    """Replace words by the numbers, and names by the ids, that the database holds."""
+    """Replace words by the numbers that the database holds."""
     match term:
         case Comparison(field, operator, str(word)) if field in _CODED:
             return Comparison(field, operator, _CODED[field].index(word) + 1)
-        case Comparison("slice", operator, str(name)):
-            return Comparison("slice", operator, _slice_text(name))
         case And(terms):
             return And(tuple(map(_as_stored, terms)))
         case Or(terms):
@@ -171,10 +168,3 @@ def _as_stored(term: Filter) -> Filter:
             return Not(_as_stored(inner))
         case _:
             return term
-
-
-def _slice_text(name: str) -> str:
-    try:
-        return str(UUID(name.rsplit("/", 1)[-1]))
-    except ValueError:
-        return name
