@@ -1,0 +1,113 @@
+"""How a session with Klaviyo begins."""
+
+import base64
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from urllib.parse import parse_qs
+
+import pytest
+from aiohttp import web
+from tests.unit.liftos_ingestion.test_klaviyo import OpenGate, ScriptedKlaviyo
+
+from liftos_ingestion.adapters.sources.klaviyo.source import KlaviyoSource
+from liftos_ingestion.domain.failures import ErrorClass, ReadingError
+from liftos_ingestion.source_ports import Credential
+from liftos_kit.secrets.secret import Secret
+
+APPLICATION = {"client_id": "app", "client_secret": "hush", "refresh_token": "refresh-1"}
+
+
+@asynccontextmanager
+async def klaviyo_of(
+    token: object, *, status: int = 200
+) -> AsyncIterator[tuple[KlaviyoSource, list[web.Request]]]:
+    """Klaviyo that gives this token and knows one account."""
+    seen: list[web.Request] = []
+
+    async def give(request: web.Request) -> web.Response:
+        seen.append(request)
+        await request.read()
+        return web.json_response(token, status=status)
+
+    async def accounts(request: web.Request) -> web.Response:
+        seen.append(request)
+        return web.json_response(ScriptedKlaviyo().documents["accounts"])
+
+    app = web.Application()
+    app.router.add_post("/oauth/token", give)
+    app.router.add_get("/api/accounts", accounts)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield (
+            KlaviyoSource(f"http://127.0.0.1:{runner.addresses[0][1]}", "2026-10-15", None, 5),
+            seen,
+        )
+    finally:
+        await runner.cleanup()
+
+
+def credential_of(
+    fields: Mapping[str, str], kept: list[Mapping[str, Secret]] | None = None
+) -> Credential:
+    """A credential that keeps what is renewed in `kept`."""
+
+    async def keep(renewed: Mapping[str, Secret], _: datetime | None) -> bool:
+        if kept is not None:
+            kept.append(renewed)
+        return True
+
+    return Credential({name: Secret(value) for name, value in fields.items()}, keep)
+
+
+async def test_a_refresh_token_that_is_replaced_is_kept() -> None:
+    """The new one is kept with the other fields, and the access token opens the session."""
+    kept: list[Mapping[str, Secret]] = []
+    answer = {"access_token": "access-1", "refresh_token": "refresh-2", "scope": "accounts:read"}
+    async with klaviyo_of(answer) as (source, seen):
+        credential = credential_of(APPLICATION, kept)
+        async with source.open(credential, {}, OpenGate()) as session:
+            verified = await session.verify()
+    assert verified.missing_scopes == ("campaigns:read", "flows:read", "metrics:read")
+    assert [{name: it.reveal() for name, it in fields.items()} for fields in kept] == [
+        APPLICATION | {"refresh_token": "refresh-2"}
+    ]
+    asked, read = seen
+    basic = base64.b64encode(b"app:hush").decode()
+    assert asked.headers["Authorization"] == f"Basic {basic}"
+    assert parse_qs(await asked.text()) == {
+        "grant_type": ["refresh_token"],
+        "refresh_token": ["refresh-1"],
+    }
+    assert read.headers["Authorization"] == "Bearer access-1"
+    assert read.headers["revision"] == "2026-10-15"
+    assert read.headers["X-Klaviyo-Revision-Fall-Forward-Opt-Out"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("token", "status", "error_class"),
+    [
+        ({"error": "invalid_grant"}, 400, ErrorClass.CREDENTIALS),
+        ({"error": "invalid_client"}, 401, ErrorClass.CREDENTIALS),
+        ({}, 400, ErrorClass.TRANSIENT),
+        ({"error": "server_error"}, 503, ErrorClass.TRANSIENT),
+        ({"error": "slow_down"}, 429, ErrorClass.RATE_LIMITED),
+        ({}, 200, ErrorClass.TRANSIENT),
+        ([], 200, ErrorClass.TRANSIENT),
+        ({"access_token": 7}, 200, ErrorClass.TRANSIENT),
+    ],
+)
+async def test_no_token_is_a_failure_with_a_class(
+    token: object, status: int, error_class: ErrorClass
+) -> None:
+    """Only what Klaviyo itself says of a credential costs the connection."""
+    async with klaviyo_of(token, status=status) as (source, _):
+        with pytest.raises(ReadingError) as caught:
+            async with source.open(credential_of(APPLICATION), {}, OpenGate()):
+                pass
+    assert caught.value.failure.error_class is error_class
+    assert "hush" not in str(caught.value)
+    assert "refresh-1" not in str(caught.value)
