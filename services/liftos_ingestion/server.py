@@ -18,7 +18,8 @@ from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
 from liftos_ingestion.adapters.postgres.schedules import PostgresScheduleStore
 from liftos_ingestion.adapters.postgres.sources import PostgresSources
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
-from liftos_ingestion.adapters.sources.registry import build_source, built_in_sources
+from liftos_ingestion.adapters.sources.plugins import plugin_names
+from liftos_ingestion.adapters.sources.registry import built_in_sources, own_sources
 from liftos_ingestion.servicer.connections import ConnectionsServicer
 from liftos_ingestion.servicer.runs import RunsServicer
 from liftos_ingestion.servicer.schedules import SchedulesServicer
@@ -95,7 +96,12 @@ async def open_services(
     connections = PostgresConnections(pool)
     vault = KeyringVault(settings.secret_places())
     governor = RedisRateGovernor(redis)
-    catalog = Catalog(sources, store=PostgresSources(pool), build=build_source)
+    catalog = Catalog(
+        sources,
+        plugins=plugin_names(),
+        store=PostgresSources(pool),
+        build=own_sources(settings).build,
+    )
     views = PostgresRunViews(pool, ledger)
     planning = Planning(connections, catalog, clock)
     parts = [

@@ -52,6 +52,8 @@ class IngestionSettings(SecretSettings, NotificationSettings):
     klaviyo_revision_end_date: date | None = None
     platform_timeout_seconds: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)] = 60.0
     """Longest silence of a platform within one call."""
+    source_files_directory: Path | None = None
+    """Folder with a folder for each org, of files that its sources may read; unset allows none."""
     allow_private_addresses: bool = False
     """Whether alerts and sources may be sent to addresses of private networks."""
 
@@ -67,6 +69,9 @@ class IngestionSettings(SecretSettings, NotificationSettings):
             path: Path | None = getattr(self, field)
             if path is not None and not path.is_file():
                 yield field, f"{path} is no file"
+        directory = self.source_files_directory
+        if directory is not None and not directory.is_dir():
+            yield "source_files_directory", f"{directory} is no directory"
 
     @property
     def effective_worker_name(self) -> str:

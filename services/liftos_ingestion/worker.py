@@ -22,7 +22,8 @@ from liftos_ingestion.adapters.postgres.runs import READ_SLICE, RECONCILE_RUN, P
 from liftos_ingestion.adapters.postgres.schedules import PostgresScheduleClock
 from liftos_ingestion.adapters.postgres.sources import PostgresSources
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
-from liftos_ingestion.adapters.sources.registry import build_source, built_in_sources
+from liftos_ingestion.adapters.sources.plugins import plugin_names
+from liftos_ingestion.adapters.sources.registry import built_in_sources, own_sources
 from liftos_ingestion.run_ports import AccountLag
 from liftos_ingestion.settings import IngestionSettings
 from liftos_ingestion.usecases.planning import Planning
@@ -102,7 +103,12 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
         )
         ledger = PostgresRunLedger(pool, jobs)
         sources = built_in_sources(settings)
-        catalog = Catalog(sources, store=PostgresSources(pool), build=build_source)
+        catalog = Catalog(
+            sources,
+            plugins=plugin_names(),
+            store=PostgresSources(pool),
+            build=own_sources(settings).build,
+        )
         vault = KeyringVault(settings.secret_places())
         reading = Reading(
             ledger=ledger,

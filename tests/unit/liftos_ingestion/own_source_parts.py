@@ -70,7 +70,7 @@ async def entries(
 ) -> list[dict[str, Any]]:
     """What the rows of one reading become."""
     found: list[dict[str, Any]] = []
-    for page in await pages(source, request, **credential):
+    for page in await pages(source, request, OpenGate(), **credential):
         result = evaluate(source.mapping, page.rows, context(page, request))
         assert result.errors == ()
         found += result.table.to_pylist()

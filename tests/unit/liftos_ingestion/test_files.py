@@ -32,7 +32,7 @@ from liftos_ingestion.adapters.sources.file_patterns import PatternError, parse_
 from liftos_ingestion.adapters.sources.own_sources import OwnSources, check_source
 from liftos_ingestion.catalog_ports import NewSource, SourceKind
 from liftos_ingestion.domain.failures import ErrorClass, ReadingError
-from liftos_ingestion.source_ports import PlatformAccount, PlatformSource
+from liftos_ingestion.source_ports import Credential, PlatformAccount, PlatformSource
 from liftos_mapping.engine import evaluate
 
 MAPPING: dict[str, Any] = {
@@ -101,8 +101,8 @@ async def test_json_lines_keep_numbers_exact(folder: Path, name: str) -> None:
         '{"day": "2026-11-01", "total": 12345678901.123456, "orders": 1}\n'
         '\n{"day": "2026-11-01", "total": 0.1, "orders": 2}'
     )
-    pack = {"gz": gzip.compress, "bz2": bz2.compress}.get(name.rpartition(".")[2], bytes)
-    write(folder, name, pack(lines.encode()))
+    packed = {"gz": gzip.compress(lines.encode()), "bz2": bz2.compress(lines.encode())}
+    write(folder, name, packed.get(name.rpartition(".")[2], lines.encode()))
     found = await entries(source(folder, "a.*", written="jsonl"), asked())
     assert totals(found) == [
         ("2026-11-01", 100_000, 2),
@@ -242,7 +242,7 @@ async def test_files_that_change_meanwhile_are_read_again(folder: Path, change: 
     """What was read of a file that changed is not the whole of anything."""
     path = write(folder, "a.csv", HEAD + "2026-11-01,1,1\n" * 10_000)
     of = source(folder)
-    async with of.open({}, {}, OpenGate()) as session:
+    async with of.open(Credential({}), {}, OpenGate()) as session:
         reading = session.read(asked(), None)
         await anext(reading)
         match change:
@@ -290,7 +290,7 @@ async def test_large_files_are_read_in_little_memory(folder: Path) -> None:
     of = source(folder)
     count = 0
     tracemalloc.start()
-    async with of.open({}, {}, OpenGate()) as session:
+    async with of.open(Credential({}), {}, OpenGate()) as session:
         async for page in session.read(asked(), None):
             count += len(page.rows)  # type: ignore[union-attr]
     _, peak_bytes = tracemalloc.get_traced_memory()
@@ -302,7 +302,7 @@ async def test_large_files_are_read_in_little_memory(folder: Path) -> None:
 async def test_a_reading_that_is_given_up_leaves_nothing_open(folder: Path) -> None:
     """Cancelling in the midst closes the file."""
     write(folder, "a.csv", HEAD + "2026-11-01,12.34,1\n" * 50_000)
-    async with source(folder).open({}, {}, OpenGate()) as session:
+    async with source(folder).open(Credential({}), {}, OpenGate()) as session:
         reading = session.read(asked(), None)
         await anext(reading)
         task = asyncio.ensure_future(anext(reading))

@@ -1,15 +1,15 @@
-"""The sources that are always there."""
+"""The sources that are always there, and what builds those of orgs."""
 
 from collections.abc import Mapping
 
-from liftos_ingestion.catalog_ports import NewSource
+from liftos_ingestion.adapters.sources.own_sources import OwnSources
+from liftos_ingestion.adapters.sources.plugins import load_plugins
 from liftos_ingestion.settings import IngestionSettings
 from liftos_ingestion.source_ports import PlatformSource
-from liftos_kit.core.errors import NotBuiltError
 
 
 def built_in_sources(settings: IngestionSettings) -> Mapping[str, PlatformSource]:
-    """Return the connectors by platform.
+    """Return the connectors and the plug-ins by platform.
 
     Each is loaded here and not at the top of the file, since the messages of some platforms take
     most of a second to load.
@@ -39,13 +39,14 @@ def built_in_sources(settings: IngestionSettings) -> Mapping[str, PlatformSource
             settings.platform_timeout_seconds,
         ),
     )
-    return {source.platform: source for source in sources}
+    built_in = {source.platform: source for source in sources}
+    return {**built_in, **load_plugins(built_in)}
 
 
-def build_source(spec: NewSource) -> PlatformSource:
-    """Return the source that an org's own definition stands for.
-
-    Raises:
-        NotBuiltError: Sources of an org's own come with a later version.
-    """
-    raise NotBuiltError(f"A source of an org's own, such as {spec.source},")
+def own_sources(settings: IngestionSettings) -> OwnSources:
+    """Return what builds the sources that orgs define."""
+    return OwnSources(
+        settings.source_files_directory,
+        private_allowed=settings.allow_private_addresses,
+        timeout_seconds=settings.platform_timeout_seconds,
+    )
