@@ -215,14 +215,20 @@ class EtagMismatchError(DomainError):
 
 
 class StateTransitionError(DomainError):
-    """The resource is in a state that does not allow the verb."""
+    """The resource is in a state that does not allow the verb.
+
+    Args:
+        message: What to say where the words of the states do not make a sentence.
+    """
 
     reason = "ERROR_REASON_STATE_TRANSITION_INVALID"
 
-    def __init__(self, resource_name: str, *, state: str, allowed_states: Sequence[str]) -> None:
+    def __init__(
+        self, resource_name: str, *, state: str, allowed_states: Sequence[str], message: str = ""
+    ) -> None:
         allowed = ", ".join(allowed_states)
         super().__init__(
-            f"{resource_name} is {state}; this works only when it is {allowed}.",
+            message or f"{resource_name} is {state}; this works only when it is {allowed}.",
             metadata={"resource_name": resource_name, "state": state, "allowed_states": allowed},
         )
 

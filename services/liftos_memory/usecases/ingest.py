@@ -276,17 +276,17 @@ class Ingest:
                 return await self._write_rows(write, opened, group)
             case OpenSliceAction(scope, lineage, final):
                 if opened is not None:
-                    raise _slice_state_error(stream_id, "OPEN", ["rows", "commit", "abort"])
+                    raise _slice_is_open(stream_id)
                 slice_id = await write.open_slice(stream_id, scope, lineage, final=final)
                 return [Acknowledgement(message.sequence, 0, slice=slice_id)], slice_id
             case CommitSliceAction(raw):
                 if opened is None:
-                    raise _slice_state_error(stream_id, "NONE_OPEN", ["rows", "open"])
+                    raise _no_slice_is_open(stream_id, "commit")
                 counts_of_slice = await write.commit_slice(opened, raw)
                 return [_committed(message.sequence, opened.slice, counts_of_slice)], None
             case AbortSliceAction(reason):
                 if opened is None:
-                    raise _slice_state_error(stream_id, "NONE_OPEN", ["rows", "open"])
+                    raise _no_slice_is_open(stream_id, "abort")
                 await write.abort_slice(opened.slice, reason)
                 return [Acknowledgement(message.sequence, 0, slice=opened.slice)], None
             case _:
@@ -383,8 +383,22 @@ def _refused(errors: Sequence[RowError]) -> int:
     return len({error.index for error in errors})
 
 
-def _slice_state_error(stream_id: str, state: str, allowed: list[str]) -> StateTransitionError:
-    return StateTransitionError(f"stream {stream_id}", state=state, allowed_states=allowed)
+def _slice_is_open(stream_id: str) -> StateTransitionError:
+    return StateTransitionError(
+        f"stream {stream_id}",
+        state="SLICE_OPEN",
+        allowed_states=["NO_SLICE_OPEN"],
+        message=f"Stream {stream_id} has an open slice; commit or abort it before the next.",
+    )
+
+
+def _no_slice_is_open(stream_id: str, verb: str) -> StateTransitionError:
+    return StateTransitionError(
+        f"stream {stream_id}",
+        state="NO_SLICE_OPEN",
+        allowed_states=["SLICE_OPEN"],
+        message=f"Stream {stream_id} has no open slice to {verb}; open one first.",
+    )
 
 
 def _committed(sequence: int, slice_id: UUID, counts: SliceCounts) -> Acknowledgement:

@@ -739,18 +739,20 @@ async def test_sequences_that_skip_or_repeat(
 
 
 @pytest.mark.parametrize(
-    ("actions", "acknowledged"),
+    ("actions", "acknowledged", "said"),
     [
-        pytest.param([_OPEN, _OPEN], 1, id="open twice"),
-        pytest.param([_COMMIT], 0, id="commit none"),
-        pytest.param([_ABORT], 0, id="abort none"),
-        pytest.param([_OPEN, _COMMIT, _COMMIT], 2, id="commit twice"),
-        pytest.param([_OPEN, _ABORT, _COMMIT], 2, id="commit after abort"),
+        pytest.param([_OPEN, _OPEN], 1, "commit or abort it", id="open twice"),
+        pytest.param([_COMMIT], 0, "no open slice to commit", id="commit none"),
+        pytest.param([_ABORT], 0, "no open slice to abort", id="abort none"),
+        pytest.param([_OPEN, _COMMIT, _COMMIT], 2, "to commit; open one", id="commit twice"),
+        pytest.param([_OPEN, _ABORT, _COMMIT], 2, "to commit; open one", id="commit after abort"),
     ],
 )
 async def test_slice_actions_out_of_place(
+    *,
     actions: list[Mapping[str, Any]],
     acknowledged: int,
+    said: str,
     memory_client: ClientFactory,
     admin: asyncpg.Connection,
     org: str,
@@ -761,7 +763,11 @@ async def test_slice_actions_out_of_place(
     assert refusal is not None
     assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
     assert refusal.reason == "ERROR_REASON_STATE_TRANSITION_INVALID"
-    assert refusal.metadata["allowed_states"]
+    assert said in refusal.message
+    assert {refusal.metadata["state"], refusal.metadata["allowed_states"]} == {
+        "SLICE_OPEN",
+        "NO_SLICE_OPEN",
+    }
     assert await _commits(admin, org) == acknowledged
 
 
