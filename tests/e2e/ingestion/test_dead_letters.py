@@ -1,0 +1,450 @@
+"""Dead letters: tried again with the mapping of now, once, and never over a newer answer."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import date
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import grpc
+import pytest
+from redis.asyncio import Redis
+from tests.e2e.ingestion.readings import (
+    DAY,
+    Harness,
+    OneSource,
+    ScriptedSource,
+    SilentQueue,
+    pages,
+    row,
+    stored,
+)
+from tests.e2e.ingestion.served_parts import ClientFactory, clients_of, ingestion_settings
+from tests.inprocess.kit.statuses import refusal_of
+
+from liftos.ingestion.v1 import ingestion_service_pb2 as pb
+from liftos.ingestion.v1 import run_pb2
+from liftos_client import Client
+from liftos_ingestion.adapters.memory import MemoryEntryWriter
+from liftos_ingestion.adapters.postgres.dead_letters import PostgresDeadLetters, PostgresReplays
+from liftos_ingestion.adapters.postgres.run_views import get_run
+from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
+from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
+from liftos_ingestion.dead_letter_ports import Replayed, TakenLetters
+from liftos_ingestion.run_ports import HoldLostError, Lane, RunState, SliceState
+from liftos_ingestion.servicer.dead_letters import DeadLettersServicer
+from liftos_ingestion.source_ports import PlatformSource
+from liftos_ingestion.usecases.dead_letters import DeadLetters
+from liftos_ingestion.usecases.replaying import Replaying
+from liftos_kit import postgres
+from liftos_kit.core.errors import NotFoundError
+from liftos_kit.core.paging import PageTokens
+from liftos_local.stack import Stack
+from liftos_mapping.engine import TransformContext, evaluate
+from liftos_mapping.mapping import PlatformMapping
+
+OTHER_DAY = date(2026, 4, 1)
+
+
+@pytest.fixture
+async def harness(
+    pool: asyncpg.Pool, memory: Client, org: str, stores: Stack
+) -> AsyncIterator[Harness]:
+    """A worker whose source answers what the test says."""
+    redis = Redis.from_url(stores.environment["LIFTOS_REDIS_URL"])
+    yield Harness(
+        org=org,
+        source=ScriptedSource(),
+        ledger=PostgresRunLedger(pool, SilentQueue()),
+        writer=MemoryEntryWriter(lambda _: memory),
+        pool=pool,
+        governor=RedisRateGovernor(redis),
+    )
+    await redis.aclose()
+
+
+@pytest.fixture
+async def clients(
+    pool: asyncpg.Pool, environment: Mapping[str, str]
+) -> AsyncIterator[ClientFactory]:
+    """Clients of a server of dead letters."""
+    settings = ingestion_settings(environment)
+    servicer = DeadLettersServicer(
+        dead_letters=DeadLetters(PostgresDeadLetters(pool, SilentQueue())),
+        page_tokens=PageTokens(settings.page_token_key),
+    )
+    async with clients_of(settings, [servicer]) as factory:
+        yield factory
+
+
+class _NoSource:
+    """A catalogue that has lost what it had."""
+
+    async def source(self, org: str, platform: str) -> PlatformSource:
+        """Have none."""
+        raise NotFoundError(f"orgs/{org}/sources/{platform}")
+
+
+class DyingReplays(PostgresReplays):
+    """A ledger whose worker dies before it records for the first time."""
+
+    died = False
+
+    async def record(self, taken: TakenLetters, result: Replayed) -> None:
+        """Die, or record."""
+        if not self.died:
+            self.died = True
+            raise ZeroDivisionError
+        await super().record(taken, result)
+
+
+def _replaying(harness: Harness, ledger: PostgresReplays | None = None) -> Replaying:
+    return Replaying(
+        ledger=ledger or PostgresReplays(harness.pool, SilentQueue()),
+        catalog=OneSource(harness.source),
+        writer=harness.writer,
+        executor=ThreadPoolExecutor(1),
+        worker="worker-1",
+    )
+
+
+def _without(mapping: PlatformMapping, column: str) -> PlatformMapping:
+    """Return a mapping that no longer reads a column, and so takes rows where it is broken."""
+    return replace(
+        mapping, columns=tuple(rule for rule in mapping.columns if rule.target != column)
+    )
+
+
+async def _read(harness: Harness, *rows: Any, days: int = 1) -> UUID:
+    """Read rows of the first days of March as a run."""
+    harness.source.answers = [pages(rows)]
+    run = await harness.start(days=days)
+    await harness.read_due()
+    return run
+
+
+async def _replay(client: Any, harness: Harness, where: str = "state = OPEN") -> Any:
+    request = pb.ReplayDeadLettersRequest(
+        parent=f"orgs/{harness.org}/runs/-", filter=where, request_id=str(uuid4())
+    )
+    return await client.ReplayDeadLetters(request)
+
+
+def _id(run: run_pb2.Run) -> UUID:
+    return UUID(run.name.rpartition("/")[2])
+
+
+async def _run(harness: Harness, run: run_pb2.Run) -> Mapping[str, Any]:
+    async with postgres.transaction(harness.pool, org=harness.org) as connection:
+        found = await get_run(connection, harness.org, _id(run))
+    assert found is not None
+    return found
+
+
+async def _letters(harness: Harness) -> dict[str, Mapping[str, Any]]:
+    return {it["row"]["campaign_id"]: it for it in await harness.rows("dead_letters")}
+
+
+async def _sums(harness: Harness) -> dict[str, int]:
+    return {it["metric"]: int(it["value"]) for it in await harness.rows("day_sums")}
+
+
+async def test_a_mended_mapping_takes_rows_in(
+    harness: Harness, clients: ClientFactory, memory: Client
+) -> None:
+    """They become entries of their day and count among its sums; what was there stays."""
+    client = clients(harness.org)
+    await _read(harness, row("1", "5"), row("2", "many"), row("3", "lots"))
+    assert await _sums(harness) == {"clicks": 5, "spend_micros": 1_500_000}
+    harness.source.mapping = _without(harness.source.mapping, "clicks")
+    started = await _replay(client, harness)
+    assert started.dead_letter_count == 2
+    assert started.run.kind == run_pb2.RUN_KIND_REPLAY
+    assert started.run.state == run_pb2.RUN_STATE_PENDING
+    assert started.run.connection == f"orgs/{harness.org}/connections/shop"
+    for _ in range(2):
+        await _replaying(harness).replay(harness.org, _id(started.run))
+    day = DAY.isoformat()
+    assert await stored(memory) == {("1", day): 5, ("2", day): None, ("3", day): None}
+    run = await _run(harness, started.run)
+    assert run["state"] == RunState.SUCCEEDED
+    assert (run["row_count"], run["upserted_count"], run["dead_letter_count"]) == (2, 2, 0)
+    letters = await _letters(harness)
+    assert {(it["state"], it["replay_run"]) for it in letters.values()} == {(2, _id(started.run))}
+    assert await _sums(harness) == {"clicks": 5, "spend_micros": 4_500_000}
+    entries = [it async for it in memory.memory.list_entries(filter='campaign_id = "2"')]
+    assert entries[0].origin == _id(started.run).hex
+    assert entries[0].final
+    assert (await harness.rows("lanes"))[0]["slice"] is None
+    await _read(harness, row("1", "5"), row("2", "many"))
+    assert set(await stored(memory)) == {("1", day), ("2", day)}, "the next reading has the word"
+
+
+async def test_what_is_still_refused_stays(
+    harness: Harness, clients: ClientFactory, memory: Client
+) -> None:
+    """With what is wrong now, and one attempt more; the others are taken in."""
+    client = clients(harness.org)
+    await _read(harness, row("1", "5"), row("2", "many"), row("3", "lots", spend="free"))
+    nothing = await _replay(client, harness)
+    await _replaying(harness).replay(harness.org, _id(nothing.run))
+    run = await _run(harness, nothing.run)
+    assert (run["state"], run["dead_letter_count"]) == (RunState.FAILED, 2)
+    assert run["error"]["error_class"] == "INVALID_DATA"
+    harness.source.mapping = _without(harness.source.mapping, "clicks")
+    started = await _replay(client, harness)
+    await _replaying(harness).replay(harness.org, _id(started.run))
+    run = await _run(harness, started.run)
+    assert run["state"] == RunState.PARTIALLY_SUCCEEDED
+    assert set(await stored(memory)) == {("1", DAY.isoformat()), ("2", DAY.isoformat())}
+    letter = (await _letters(harness))["3"]
+    assert (letter["state"], letter["attempt_count"], letter["replay_run"]) == (1, 3, None)
+    assert [it["field"] for it in letter["errors"]] == ["spend"]
+
+
+async def test_a_newer_answer_stands(
+    harness: Harness, clients: ClientFactory, memory: Client
+) -> None:
+    """A row whose day was read since, or never, is not written."""
+    client = clients(harness.org)
+    await _read(harness, row("2", "many"), row("3", "6", day=OTHER_DAY))
+    await _read(harness, row("2", "7"))
+    harness.source.mapping = _without(harness.source.mapping, "clicks")
+    started = await _replay(client, harness)
+    await _replaying(harness).replay(harness.org, _id(started.run))
+    assert await stored(memory) == {("2", DAY.isoformat()): 7}
+    letters = await _letters(harness)
+    assert [it["code"] for it in letters["2"]["errors"]] == ["SUPERSEDED"]
+    assert [it["code"] for it in letters["3"]["errors"]] == ["DAY_NOT_READ"]
+    again = await _replay(client, harness)
+    await _replaying(harness).replay(harness.org, _id(again.run))
+    assert await stored(memory) == {("2", DAY.isoformat()): 7}, "trying it makes it no newer"
+
+
+async def test_what_memory_refused_counts_once(
+    harness: Harness, clients: ClientFactory, memory: Client
+) -> None:
+    """Its figures were among the sums of its day before it could be written."""
+    await _read(harness, row("1", "5"), row("2", "-1"))
+    letter = (await _letters(harness))["2"]
+    before = await _sums(harness)
+    harness.source.mapping = _without(harness.source.mapping, "clicks")
+    started = await _replay(clients(harness.org), harness)
+    await _replaying(harness).replay(harness.org, _id(started.run))
+    assert ("2", DAY.isoformat()) in await stored(memory)
+    added = (await _sums(harness))["spend_micros"] - before["spend_micros"]
+    assert added == (0 if letter["counted"] else 1_500_000)
+
+
+async def test_a_worker_may_die_anywhere(
+    harness: Harness, clients: ClientFactory, memory: Client
+) -> None:
+    """Between Memory and the ledger, rows are written twice and counted once."""
+    await _read(harness, row("1", "5"), row("2", "many"))
+    harness.source.mapping = _without(harness.source.mapping, "clicks")
+    started = await _replay(clients(harness.org), harness)
+    ledger = DyingReplays(harness.pool, SilentQueue())
+    with pytest.raises(ZeroDivisionError):
+        await _replaying(harness, ledger).replay(harness.org, _id(started.run))
+    assert ("2", DAY.isoformat()) in await stored(memory)
+    assert (await _letters(harness))["2"]["state"] == 1
+    async with postgres.transaction(harness.pool, org=harness.org) as connection:
+        await connection.execute("update lanes set lease_end_time = now() - interval '1 s'")
+    await _replaying(harness, ledger).replay(harness.org, _id(started.run))
+    assert (await _letters(harness))["2"]["state"] == 2
+    assert (await _sums(harness))["spend_micros"] == 3_000_000
+    run = await _run(harness, started.run)
+    assert (run["state"], run["upserted_count"]) == (RunState.SUCCEEDED, 0)
+
+
+async def test_a_lane_has_one_holder(
+    harness: Harness, clients: ClientFactory, memory: Client
+) -> None:
+    """Replays and readings wait for each other, and who lost the lane writes nothing."""
+    await _read(harness, row("2", "many"))
+    harness.source.mapping = _without(harness.source.mapping, "clicks")
+    started = await _replay(clients(harness.org), harness)
+    run = _id(started.run)
+    await harness.start()
+    (waiting,) = [it for it in await harness.rows("run_slices") if it["state"] == 1]
+    held = await harness.ledger.claim(
+        harness.org, waiting["slice"], worker="reader", lease_seconds=0.3
+    )
+    assert held is not None
+    await _replaying(harness).replay(harness.org, run)
+    assert await stored(memory) == {}
+    assert (await _run(harness, started.run))["state"] == RunState.RUNNING
+    await asyncio.sleep(0.4)
+    ledger = PostgresReplays(harness.pool, SilentQueue())
+    lane = Lane(harness.org, "meta", "7", "CAMPAIGN", "", "INTERACTION")
+    frozen = await ledger.take(run, lane, worker="frozen", lease_seconds=0.3, limit=10)
+    assert frozen is not None
+    claim = harness.ledger.claim
+    assert await claim(harness.org, waiting["slice"], worker="b", lease_seconds=9) is None
+    await asyncio.sleep(0.4)
+    await harness.writer.fence(lane, epoch=frozen.epoch + 1)
+    context = TransformContext(account_id="7", currency_code="EUR", level="CAMPAIGN")
+    table = evaluate(harness.source.mapping, [row("9", "9")], context).table
+    with pytest.raises(HoldLostError):
+        await harness.writer.upsert(lane, table, epoch=frozen.epoch, origin=run)
+    await _replaying(harness).replay(harness.org, run)
+    with pytest.raises(HoldLostError):
+        await ledger.record(frozen, Replayed([], {}, 0, {}))
+    assert ("2", DAY.isoformat()) in await stored(memory)
+
+
+async def test_suspended_and_cancelled_replays(
+    harness: Harness, clients: ClientFactory, memory: Client
+) -> None:
+    """Nothing is written while the scope is suspended, or once the run is cancelled."""
+    client = clients(harness.org)
+    await _read(harness, row("2", "many"))
+    harness.source.mapping = _without(harness.source.mapping, "clicks")
+    started = await _replay(client, harness)
+    async with postgres.transaction(harness.pool, org=harness.org) as connection:
+        await connection.execute(
+            "insert into suspensions (org, suspension, platform, connection, account_id, reason,"
+            " subject) values ($1, gen_random_uuid(), '', 'shop', '', 'x', 'x')",
+            harness.org,
+        )
+    await _replaying(harness).replay(harness.org, _id(started.run))
+    assert await stored(memory) == {}
+    async with postgres.transaction(harness.pool, org=harness.org) as connection:
+        await connection.execute("update suspensions set end_time = now()")
+    assert await harness.ledger.cancel(harness.org, _id(started.run), "not now")
+    await _replaying(harness).replay(harness.org, _id(started.run))
+    assert await stored(memory) == {}
+    assert (await _run(harness, started.run))["state"] == RunState.CANCELLED
+    assert (await _letters(harness))["2"]["state"] == 1
+
+
+async def test_a_lost_source_fails_the_run(harness: Harness, clients: ClientFactory) -> None:
+    """Its dead letters stay as they were."""
+    await _read(harness, row("2", "many"))
+    started = await _replay(clients(harness.org), harness)
+    replaying = Replaying(
+        ledger=PostgresReplays(harness.pool, SilentQueue()),
+        catalog=_NoSource(),
+        writer=harness.writer,
+        executor=ThreadPoolExecutor(1),
+        worker="worker-1",
+    )
+    await replaying.replay(harness.org, _id(started.run))
+    run = await _run(harness, started.run)
+    assert run["state"] == RunState.FAILED
+    assert "meta" in run["error"]["message"]
+    letter = (await _letters(harness))["2"]
+    assert (letter["state"], letter["attempt_count"]) == (1, 1)
+
+
+async def test_dead_letters_are_listed_and_given_up(
+    harness: Harness, clients: ClientFactory
+) -> None:
+    """By run and filter, page by page; what is not open is neither tried nor given up."""
+    client = clients(harness.org)
+    run = await _read(harness, *(row(str(number), "many") for number in range(2, 5)))
+    parent = f"orgs/{harness.org}/runs/{run.hex}"
+    seen: list[run_pb2.DeadLetter] = []
+    token = ""
+    while True:
+        page = await client.ListDeadLetters(
+            pb.ListDeadLettersRequest(
+                parent=parent,
+                page_size=2,
+                page_token=token,
+                filter='state = OPEN AND level = CAMPAIGN AND account_id = "7"',
+            )
+        )
+        seen += page.dead_letters
+        token = page.next_page_token
+        if not token:
+            break
+    assert {it.row["campaign_id"] for it in seen} == {"2", "3", "4"}
+    assert seen[0].errors[0].field == "clicks"
+    assert seen[0].errors[0].rule == "NOT_A_NUMBER"
+    assert seen[0].name.startswith(f"{parent}/deadLetters/")
+    got = await client.GetDeadLetter(pb.GetDeadLetterRequest(name=seen[0].name))
+    assert got.dead_letter == seen[0]
+    discard = pb.DiscardDeadLettersRequest(
+        parent=f"orgs/{harness.org}/runs/-",
+        names=[seen[0].name],
+        reason="a test row",
+        request_id=str(uuid4()),
+    )
+    for _ in range(2):
+        assert (await client.DiscardDeadLetters(discard)).discard_count == 1
+    got = await client.GetDeadLetter(pb.GetDeadLetterRequest(name=seen[0].name))
+    assert got.dead_letter.state == run_pb2.DEAD_LETTER_STATE_DISCARDED
+    assert got.dead_letter.discard_reason == "a test row"
+    discard.request_id = str(uuid4())
+    replay = pb.ReplayDeadLettersRequest(
+        parent=f"orgs/{harness.org}/runs/-",
+        names=[it.name for it in seen],
+        request_id=str(uuid4()),
+    )
+    for call in (client.DiscardDeadLetters(discard), client.ReplayDeadLetters(replay)):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        refusal = refusal_of(caught.value)
+        assert refusal.reason == "ERROR_REASON_STATE_TRANSITION_INVALID"
+        assert refusal.metadata["state"] == "DISCARDED"
+    assert (await harness.rows("replays")) == []
+    everything = pb.DiscardDeadLettersRequest(
+        parent=parent, filter='platform = "meta"', reason="all", request_id=str(uuid4())
+    )
+    assert (await client.DiscardDeadLetters(everything)).discard_count == 2
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await _replay(client, harness)
+    assert refusal_of(caught.value).violations == (("filter", "filter.rows"),)
+    stranger = f"{harness.org}-other"
+    foreign = await clients(stranger).ListDeadLetters(
+        pb.ListDeadLettersRequest(parent=f"orgs/{stranger}/runs/-")
+    )
+    assert not foreign.dead_letters
+    name = seen[0].name.replace(harness.org, stranger)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await clients(stranger).GetDeadLetter(pb.GetDeadLetterRequest(name=name))
+    assert refusal_of(caught.value).reason == "ERROR_REASON_RESOURCE_NOT_FOUND"
+
+
+async def test_a_replay_is_of_one_connection(harness: Harness, clients: ClientFactory) -> None:
+    """A filter that chooses rows of several is refused; a repeated request starts one run."""
+    client = clients(harness.org)
+    await _read(harness, row("2", "many"), row("3", "many"))
+    async with postgres.transaction(harness.pool, org=harness.org) as connection:
+        await connection.execute(
+            "update dead_letters set connection = 'other', account_id = '8'"
+            " where row ->> 'campaign_id' = '3'"
+        )
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await _replay(client, harness)
+    assert refusal_of(caught.value).violations == (("filter", "filter.connection"),)
+    request = pb.ReplayDeadLettersRequest(
+        parent=f"orgs/{harness.org}/runs/-", filter='account_id = "7"', request_id=str(uuid4())
+    )
+    first = await client.ReplayDeadLetters(request)
+    assert first.dead_letter_count == 1
+    assert await client.ReplayDeadLetters(request) == first
+    runs = [it for it in await harness.rows("runs") if it["kind"] == run_pb2.RUN_KIND_REPLAY]
+    assert len(runs) == 1
+
+
+async def test_many_rows_are_tried_in_parts(
+    harness: Harness, clients: ClientFactory, memory: Client
+) -> None:
+    """Each part is recorded by itself."""
+    count = 1_200
+    await _read(harness, *(row(str(number), "many") for number in range(count)))
+    harness.source.mapping = _without(harness.source.mapping, "clicks")
+    started = await _replay(clients(harness.org), harness)
+    assert started.dead_letter_count == count
+    await _replaying(harness).replay(harness.org, _id(started.run))
+    run = await _run(harness, started.run)
+    assert (run["state"], run["upserted_count"]) == (RunState.SUCCEEDED, count)
+    parts = [it for it in await harness.rows("run_slices") if it["run"] == _id(started.run)]
+    assert sorted(it["row_count"] for it in parts) == [200, 500, 500]
+    assert {it["state"] for it in parts} == {SliceState.COMMITTED}
+    assert (await _sums(harness))["spend_micros"] == count * 1_500_000
