@@ -194,7 +194,7 @@ def _ports(directory: DataDirectory) -> Iterator[Finding]:
 
 
 def _processes(directory: DataDirectory, status: StackStatus) -> Iterator[Finding]:
-    if status.state in (StackState.STOPPED, StackState.FAILED):
+    if status.state in (StackState.STOPPED, StackState.FAILED, StackState.KILLED):
         yield _stale_files(directory, status)
         return
     yield Finding(
@@ -213,19 +213,21 @@ def _processes(directory: DataDirectory, status: StackStatus) -> Iterator[Findin
 
 def _stale_files(directory: DataDirectory, status: StackStatus) -> Finding:
     """A pid file left by a crash stops Postgres only where another process has its number."""
+    found = "not running"
+    if status.state is StackState.KILLED:
+        found += "; its supervisor was killed"
     pid_file = directory.postgres / str(POSTGRES_MAJOR) / "postmaster.pid"
     try:
         pid = int(pid_file.read_text(encoding="ascii").split("\n", 1)[0])
     except (OSError, ValueError):
-        found = "not running"
         if status.detail:
             found = f"the last start failed: {status.detail}"
-        return Finding("stack", status.state is StackState.STOPPED, found, "run `liftos up`")
+        return Finding("stack", status.state is not StackState.FAILED, found, "run `liftos up`")
     command_file = Path(f"/proc/{pid}/cmdline")
     try:
         command = command_file.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
     except OSError:
-        return Finding("stack", True, "not running; Postgres will recover from its end by force")
+        return Finding("stack", True, f"{found}; Postgres will recover from its end by force")
     return Finding(
         "stack",
         False,

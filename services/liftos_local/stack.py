@@ -106,7 +106,7 @@ class Stack:
 
         before = {number: signal.signal(number, ask) for number in _FOREGROUND_SIGNALS}
         try:
-            while not asked and self._guardian.poll() is None:
+            while not asked and (self._guardian.poll() is None or is_locked(self._directory)):
                 # Short naps: a signal that arrives before the nap does not cut it short.
                 time.sleep(_WAIT_POLL_SECONDS)
         finally:

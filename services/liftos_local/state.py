@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from liftos_local.directory import DataDirectory, is_locked
 
@@ -29,6 +29,10 @@ class StackState(StrEnum):
     STOPPING = "stopping"
     STOPPED = "stopped"
     FAILED = "failed"
+    KILLED = "killed"  # its supervisor ended without stopping it: kill -9, or the machine died
+
+
+_ENDED: Final = (StackState.STOPPED, StackState.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,10 @@ class StackStatus:
 
 
 def read_status(data_dir: Path) -> StackStatus:
-    """Read what the supervisor last wrote; a stack that no longer lives is stopped."""
+    """Read what the supervisor last wrote, and whether it lives.
+
+    One that no longer lives and did not write how it ended was killed.
+    """
     directory = DataDirectory(data_dir.absolute())
     alive = is_locked(directory)
     try:
@@ -94,8 +101,8 @@ def read_status(data_dir: Path) -> StackStatus:
         for entry in stored["processes"]
     )
     state = StackState(stored["state"])
-    if not alive and state is not StackState.FAILED:
-        state = StackState.STOPPED
+    if not alive and state not in _ENDED:
+        state = StackState.KILLED
     return StackStatus(
         data_dir=stored["data_dir"],
         state=state,

@@ -16,6 +16,7 @@ app = command_app()
 
 _NEXT: Final = {
     StackState.STOPPED: "liftos up --detach",
+    StackState.KILLED: "liftos up --detach",
     StackState.FAILED: "liftos doctor",
     StackState.UNHEALTHY: "liftos doctor",
 }

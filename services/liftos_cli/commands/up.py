@@ -25,6 +25,10 @@ _COLOURS: Final[Mapping[str, str]] = {
     ProcessState.UNHEALTHY: typer.colors.RED,
     ProcessState.FAILED: typer.colors.RED,
 }
+_ENDINGS: Final[Mapping[StackState, str]] = {
+    StackState.STOPPED: "Somebody else stopped it.",
+    StackState.KILLED: "Its supervisor was killed, and all that it ran has ended.",
+}
 _NAME_WIDTH: Final = max(len(name) for name in (*STORES, *SERVICES, *PLATFORMS.ports))
 
 
@@ -102,8 +106,8 @@ def up(
             say("Running. Ctrl-C stops it.")
             last = running.wait()
             say("Stopping …")
-    if last.state in (StackState.STOPPED, StackState.FAILED):
-        say(f"It ended by itself: {last.detail or 'somebody stopped it'}.")
+    if ending := _ENDINGS.get(last.state):
+        say(ending)
         raise typer.Exit(ExitCode.NEGATIVE)
 
 

@@ -1,9 +1,12 @@
 """What commands tell the shell, and that errors are sentences."""
 
 import json
+import os
 import signal
+import subprocess
 from pathlib import Path
 
+import pytest
 from tests.e2e.cli.command_line import CommandLine, command_line
 
 
@@ -141,16 +144,44 @@ def test_a_second_up_names_the_first(stack: CommandLine) -> None:
     assert "liftos down" in outcome.stderr
 
 
-def test_up_in_the_foreground_stops_all_at_ctrl_c(tmp_path: Path) -> None:
-    """After Ctrl-C nothing runs, and it ends with 0."""
-    line = command_line(tmp_path, tmp_path / "data")
+def _up_in_the_foreground(line: CommandLine) -> subprocess.Popen[str]:
     up = line.start("up", "--ports", "auto", "--stores-only", "--json")
     assert up.stderr is not None
     while up.stderr.readline() != "Running. Ctrl-C stops it.\n":
         assert up.poll() is None
+    return up
+
+
+def test_up_in_the_foreground_stops_all_at_ctrl_c(tmp_path: Path) -> None:
+    """After Ctrl-C nothing runs, and it ends with 0."""
+    line = command_line(tmp_path, tmp_path / "data")
+    up = _up_in_the_foreground(line)
     assert line.liftos("status").exit_code == 0
     up.send_signal(signal.SIGINT)
     stdout, _ = up.communicate(timeout=30)
     assert up.returncode == 0
     assert set(json.loads(stdout)["addresses"]) == {"milvus", "redis", "postgres"}
     assert json.loads(line.liftos("status", "--json").stdout)["state"] == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("number", "said", "state"),
+    [
+        (signal.SIGTERM, "Somebody else stopped it.", "stopped"),
+        (signal.SIGKILL, "Its supervisor was killed", "killed"),
+    ],
+)
+def test_up_in_the_foreground_says_what_ended_it(
+    tmp_path: Path, number: signal.Signals, said: str, state: str
+) -> None:
+    """A supervisor that was stopped and one that was killed are told apart, then and later."""
+    line = command_line(tmp_path, tmp_path / "data")
+    up = _up_in_the_foreground(line)
+    seen = json.loads(line.liftos("status", "--json").stdout)
+    os.kill(seen["supervisor_pid"], number)
+    _, stderr = up.communicate(timeout=30)
+    assert up.returncode == 1
+    assert said in stderr
+    later = line.liftos("status")
+    assert later.stdout.startswith(state)
+    assert "liftos up --detach" in later.stderr

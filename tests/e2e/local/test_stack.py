@@ -233,12 +233,21 @@ async def test_each_test_gets_a_database_of_its_own(shared_stack: Stack) -> None
 
 
 @pytest.mark.parametrize(
-    "names",
-    [("supervisor",), ("guardian",), ("guardian", "supervisor")],
+    ("names", "ended"),
+    [
+        (("supervisor",), StackState.KILLED),
+        (("guardian",), StackState.STOPPED),
+        (("guardian", "supervisor"), StackState.KILLED),
+    ],
     ids=["supervisor", "guardian", "both"],
 )
-def test_killing_who_watches_leaves_nothing(tmp_path: Path, names: tuple[str, ...]) -> None:
-    """SIGKILL of the supervisor, of its guardian or of both ends every store within 2 s."""
+def test_killing_who_watches_leaves_nothing(
+    tmp_path: Path, names: tuple[str, ...], ended: StackState
+) -> None:
+    """SIGKILL of the supervisor, of its guardian or of both ends every store within 2 s.
+
+    What still could stop the rest in order did, and what could not left word of it.
+    """
     stack = start(tmp_path, ports=PortPlan.automatic(), stores_only=True)
     victims = [
         pid
@@ -248,8 +257,11 @@ def test_killing_who_watches_leaves_nothing(tmp_path: Path, names: tuple[str, ..
     assert len(victims) == len(names)
     for pid in victims:
         os.kill(pid, signal.SIGKILL)
+    assert stack.wait().state is ended
     until_gone(tmp_path, within_seconds=2)
-    assert stack.status().state is StackState.STOPPED
+    finding = next(each for each in doctor(tmp_path) if each.check == "stack")
+    assert finding.ok
+    assert ("killed" in finding.found) == (ended is StackState.KILLED)
     stack.stop()
 
 

@@ -64,12 +64,13 @@ def test_a_plan_survives_its_file(tmp_path: Path) -> None:
 def test_status_survives_its_file(
     tmp_path: Path, processes: list[ProcessStatus], state: StackState
 ) -> None:
-    """A live stack's status is read as written; a dead one's says that all is stopped."""
+    """A live stack's status is read as written; a dead one's says how it ended."""
     directory = prepare(tmp_path / "data")
     written = StackStatus(str(directory.root), state, 42, None, None, tuple(processes))
     directory.state_file.write_text(written.to_json())
     dead = read_status(directory.root)
-    assert dead.state in (StackState.STOPPED, StackState.FAILED)
+    ended = (StackState.STOPPED, StackState.FAILED, StackState.KILLED)
+    assert dead.state is (state if state in ended else StackState.KILLED)
     assert dead.supervisor_pid is None
     assert {(entry.state, entry.pid) for entry in dead.processes} <= {(ProcessState.STOPPED, None)}
     lock = try_lock(directory)
