@@ -186,7 +186,7 @@ def _flow_days(row: JsonObject, request: ReadRequest, metric: ReportMetric) -> l
 def _timeframe(request: ReadRequest, zone: ZoneInfo) -> JsonObject:
     """Return the days as Klaviyo takes them, both ends included.
 
-    With the offset of the account's zone, so that it makes no difference whether Klaviyo heeds the offset.
+    With the offset of the account's zone, whether Klaviyo heeds it or takes its own.
     """
     start = datetime.combine(request.start_date, time(), zone)
     end = datetime.combine(request.end_date, time(23, 59, 59), zone)
