@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -12,8 +12,6 @@ from liftos_cli.errors import CommandError, ExitCode
 from liftos_local.directory import DataDirectory, default_data_dir, load_secrets
 from liftos_local.errors import DataDirectoryError, LocalStackError, StackStartError
 from liftos_local.state import read_status
-
-MEMORY_PROCESS: Final = "memory"
 
 DataDirOption = Annotated[
     Path | None,
@@ -37,11 +35,11 @@ def data_dir_words(data_dir: Path | None) -> str:
     return "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir.absolute()))}"
 
 
-def memory_address(data_dir: Path) -> str | None:
-    """Return where Memory listens, or None where it does not run."""
+def service_address(data_dir: Path, process_name: str) -> str | None:
+    """Return where a service listens, or None where it does not run."""
     with stack_errors():
         status = read_status(data_dir)
-    process = next((each for each in status.processes if each.name == MEMORY_PROCESS), None)
+    process = next((each for each in status.processes if each.name == process_name), None)
     return process.address if process is not None and process.pid is not None else None
 
 

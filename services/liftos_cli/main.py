@@ -31,7 +31,15 @@ ROOT_COMMANDS: Final = (
     ),
     LazyCommand("events", f"{_COMMANDS}.events", "Keep the organisation's own events."),
     LazyCommand("rates", f"{_COMMANDS}.rates", "Keep exchange rates."),
-    LazyCommand("sources", f"{_COMMANDS}.sources", "Keep the sources that entries come from."),
+    LazyCommand(
+        "connections",
+        f"{_COMMANDS}.connections",
+        "Keep connections to platforms, and their credentials.",
+    ),
+    LazyCommand("runs", f"{_COMMANDS}.runs", "Read platforms now, and follow what is read."),
+    LazyCommand(
+        "platforms", f"{_COMMANDS}.platforms", "Keep the words that entries carry as platform."
+    ),
     LazyCommand("settings", f"{_COMMANDS}.settings", "Read and change the organisation."),
     LazyCommand("artifacts", f"{_COMMANDS}.artifacts", "Keep models, results and tables."),
     LazyCommand("notes", f"{_COMMANDS}.notes", "Keep texts with all their versions."),

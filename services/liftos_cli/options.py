@@ -20,3 +20,15 @@ ToOption = Annotated[
 LimitOption = Annotated[
     int, typer.Option("--limit", min=1, metavar="N", help="Show at most so many.")
 ]
+AccountsOption = Annotated[
+    list[str] | None,
+    typer.Option("--account", metavar="ID", help="Only this account; may be repeated."),
+]
+LevelsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--level",
+        metavar="LEVEL",
+        help="Only account, campaign, ad_group, ad, flow or message; may be repeated.",
+    ),
+]

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from liftos.memory.v1.artifact_pb2 import Artifact, ArtifactKind
-from liftos_cli.commands.sources import read_object
 from liftos_cli.errors import CommandError
 from liftos_cli.figures import enum_word_of, short_name
 from liftos_cli.lazy_group import command_app
 from liftos_cli.listing import page_size, print_list, take
 from liftos_cli.memory_call import MemoryCall, calls_memory
+from liftos_cli.object_files import read_object
 from liftos_cli.options import FilterOption, LimitOption
 from liftos_cli.output import Column, print_json, print_table, say
 from liftos_client.arguments import enum_value

@@ -12,25 +12,32 @@ import typer
 
 from liftos_cli.demo.channels import ORG
 from liftos_cli.demo.hand_commands import hand_commands
+from liftos_cli.demo.platforms import (
+    SIMULATED_ORG,
+    Control,
+    has_succeeded,
+    read_platforms,
+)
 from liftos_cli.demo.report import findings_as_json, print_checks, print_findings, print_timings
 from liftos_cli.demo.stages import Stages
 from liftos_cli.demo.walk import Check, Findings, walk
 from liftos_cli.errors import CommandError, ExitCode
 from liftos_cli.lazy_group import command_app
-from liftos_cli.local_stack import memory_address, stack_errors, token_secret
-from liftos_cli.memory_call import server_errors
+from liftos_cli.local_stack import service_address, stack_errors, token_secret
 from liftos_cli.options import JsonOption
 from liftos_cli.output import print_json, say
+from liftos_cli.service_call import MEMORY, server_errors
 from liftos_cli.tokens import issue_token
 from liftos_client.connection import connect
 from liftos_local import stack
-from liftos_local.plan import SERVICES, STORES
+from liftos_local.plan import PLATFORMS, SERVICES, STORES
 from liftos_local.ports import PortPlan
 from liftos_local.state import ProcessState, StackState
 
 app = command_app()
 
 _TOKEN_SECONDS: Final = 3_600
+_CATALOGUE: Final = {PLATFORMS.name: PLATFORMS, **SERVICES}
 
 
 @app.command(epilog="Example: liftos demo --data-dir /tmp/liftos-demo --keep")
@@ -51,8 +58,9 @@ def demo(
     """Take a public data set through the whole system, and prove that nothing was lost.
 
     Starts LiftOS on free ports, loads 208 weeks of marketing numbers, compares every one of them
-    with the file, searches, and shows the trace of one request. Ends with commands to go on by
-    hand; the data stays. The exit code is 1 if anything does not hold.
+    with the file, searches, and shows the trace of one request; then reads a week of three
+    simulated platforms and compares it with what they know. Ends with commands to go on by hand;
+    the data stays. The exit code is 1 if anything does not hold.
     """
     directory = (
         Path(tempfile.mkdtemp(prefix="liftos-demo-")) if data_dir is None else data_dir.absolute()
@@ -60,8 +68,8 @@ def demo(
     say(f"The data goes to {directory}.")
     began = time.monotonic()
     stages = Stages()
-    with stack_errors(), server_errors(), _running_stack(directory, stages, keep=keep):
-        address = memory_address(directory)
+    with stack_errors(), server_errors(MEMORY), _running_stack(directory, stages, keep=keep):
+        address = service_address(directory, MEMORY.word)
         assert address is not None, "the stack is healthy"
         findings = asyncio.run(_walk(directory, address, stages))
     if not keep:
@@ -89,21 +97,40 @@ def demo(
 async def _walk(directory: Path, address: str, stages: Stages) -> Findings:
     secret = token_secret(directory)
     assert secret is not None, "the stack has started"
-    token = issue_token(
+    token = _token(secret, ORG)
+    async with connect(address, token=token) as client:
+        findings = await walk(client.memory, directory, stages)
+    ingestion = service_address(directory, "ingestion")
+    control = stack.status(directory).addresses["platforms-control"]
+    async with connect(
+        address, token=_token(secret, SIMULATED_ORG), ingestion_target=ingestion
+    ) as client:
+        findings.reads = await read_platforms(client, Control(control), stages)
+    findings.checks += [
+        Check(
+            f"{read.platform}: what is stored is what the platform knows",
+            has_succeeded(read),
+            f"{read.compared_count} sums compared, {len(read.differences)} differences",
+        )
+        for read in findings.reads
+    ]
+    return findings
+
+
+def _token(secret: str, org: str) -> str:
+    return issue_token(
         secret,
-        org=ORG,
+        org=org,
         roles=("admin",),
         subject="liftos-demo",
         lifetime_seconds=_TOKEN_SECONDS,
     )
-    async with connect(address, token=token) as client:
-        return await walk(client.memory, directory, stages)
 
 
 @contextmanager
 def _running_stack(directory: Path, stages: Stages, *, keep: bool) -> Iterator[None]:
     """Run a stack; with `keep` it is stopped only where the demo could not go on."""
-    count = len(STORES) + len(SERVICES)
+    count = len(STORES) + len(_CATALOGUE)
     healthy: set[str] = set()
     with stages.stage("Start", total=count, unit="processes healthy") as advance:
 
@@ -113,9 +140,21 @@ def _running_stack(directory: Path, stages: Stages, *, keep: bool) -> Iterator[N
             advance(len(healthy))
 
         if keep:
-            stack.up(directory, ports=PortPlan.automatic(), on_progress=tell)
+            stack.up(
+                directory,
+                ports=PortPlan.automatic(),
+                services=tuple(_CATALOGUE),
+                catalogue=_CATALOGUE,
+                on_progress=tell,
+            )
         else:
-            running = stack.start(directory, ports=PortPlan.automatic(), on_progress=tell)
+            running = stack.start(
+                directory,
+                ports=PortPlan.automatic(),
+                services=tuple(_CATALOGUE),
+                catalogue=_CATALOGUE,
+                on_progress=tell,
+            )
     if not keep:
         with running:
             yield

@@ -1,23 +1,22 @@
-"""`liftos sources`."""
+"""`liftos platforms`."""
 
-import json as json_format
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from liftos_cli.errors import CommandError
 from liftos_cli.figures import short_name
 from liftos_cli.lazy_group import command_app
 from liftos_cli.listing import page_size, print_list, take
 from liftos_cli.memory_call import MemoryCall, calls_memory
+from liftos_cli.object_files import read_object
 from liftos_cli.options import LimitOption
 from liftos_cli.output import Column, print_json
 
-app = command_app(summary="Keep the sources that entries come from.")
+app = command_app(summary="Keep the words that entries carry as platform.")
 
 
-@app.command(epilog="Example: liftos sources add weather --name 'Weather service'")
+@app.command(epilog="Example: liftos platforms add weather --name 'Weather service'")
 @calls_memory
 async def add(
     call: MemoryCall,
@@ -35,7 +34,10 @@ async def add(
         ),
     ] = None,
 ) -> None:
-    """Register a source of the organisation's own, or change it."""
+    """Register a platform of the organisation's own, or change it.
+
+    Sources of Ingestion bring theirs with them: see `liftos sources`.
+    """
     source = await call.memory.upsert_source(
         source_id,
         display_name=display_name,
@@ -47,10 +49,10 @@ async def add(
         print(f"{short_name(source.name)}: {source.display_name}.")
 
 
-@app.command("list", epilog="Example: liftos sources list")
+@app.command("list", epilog="Example: liftos platforms list")
 @calls_memory
-async def list_sources(call: MemoryCall, *, limit: LimitOption = 100) -> None:
-    """List sources, those that are always there first."""
+async def list_platforms(call: MemoryCall, *, limit: LimitOption = 100) -> None:
+    """List platforms, those that are always there first."""
     sources, more = await take(call.memory.list_sources(page_size=page_size(limit, 1_000)), limit)
     print_list(
         "sources",
@@ -65,23 +67,3 @@ async def list_sources(call: MemoryCall, *, limit: LimitOption = 100) -> None:
             "yes" if source.HasField("mapping") else "",
         ],
     )
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object of a file.
-
-    Raises:
-        CommandError: It cannot be read, or is no object.
-    """
-    try:
-        value = json_format.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise CommandError(
-            f"{path} cannot be read ({reason})", advice="name a file that exists"
-        ) from None
-    except ValueError as error:
-        raise CommandError(f"{path} is no JSON: {error}", advice="correct the file") from None
-    if not isinstance(value, dict):
-        raise CommandError(f"{path} holds no JSON object", advice="write it as {…}")
-    return value

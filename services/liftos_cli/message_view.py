@@ -1,0 +1,87 @@
+"""Messages as people read them: one line for each field that is set."""
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from liftos.common.v1.marketing_pb2 import DateRange, Progress
+from liftos_cli.figures import cell
+from liftos_cli.output import Column, as_json, print_table
+
+
+def print_fields(message: Message, *, without: Collection[str] = ()) -> None:
+    """Print the fields of a message that are set as a table.
+
+    Args:
+        message: What to print.
+        without: Fields that are shown otherwise.
+    """
+    rows = [
+        (field.name, field_text(message, field))
+        for field, _ in message.ListFields()
+        if field.name not in without
+    ]
+    print_table([Column("field"), Column("value")], rows)
+
+
+def field_text(message: Message, field: FieldDescriptor) -> str:
+    """Return a field as text, in one line."""
+    value = getattr(message, field.name)
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        return json.dumps(dict(value), ensure_ascii=False)
+    if field.is_repeated:
+        return ", ".join(_element_text(field, each) for each in value)
+    if field.message_type is not None:
+        return _message_text(value)
+    return cell(message, field.name)
+
+
+def days_text(days: DateRange) -> str:
+    """Return a range of days: 2026-06-01 to 2026-06-30."""
+    start, end = days.start_date, days.end_date
+    return start if start == end else f"{start} to {end}"
+
+
+def time_text(message: Message, name: str) -> str:
+    """Return a time to the second; empty where it is unset."""
+    time: Timestamp = getattr(message, name)
+    if not message.HasField(name):
+        return ""
+    return time.ToDatetime().isoformat(timespec="seconds") + "Z"
+
+
+def progress_text(progress: Progress) -> str:
+    """Return how much is done of how much: 12 of 14."""
+    return f"{done_count(progress):,} of {progress.total_count:,}"
+
+
+def done_count(progress: Progress) -> int:
+    """Return how many items need no more work."""
+    return progress.succeeded_count + progress.failed_count + progress.skipped_count
+
+
+def _element_text(field: FieldDescriptor, value: Any) -> str:  # noqa: ANN401  # any field's
+    if isinstance(value, Message):
+        return _message_text(value)
+    if field.enum_type is not None:
+        names = field.enum_type.values_by_number
+        prefix = names[0].name.removesuffix("UNSPECIFIED")
+        return names[value].name.removeprefix(prefix) if value in names else str(value)
+    return str(value)
+
+
+def _message_text(message: Message) -> str:
+    match message:
+        case DateRange():
+            return days_text(message)
+        case Progress():
+            return progress_text(message)
+        case Timestamp() | Duration():
+            return message.ToJsonString()
+        case _:
+            return json.dumps(as_json(message), ensure_ascii=False)

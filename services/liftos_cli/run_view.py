@@ -1,0 +1,136 @@
+"""Runs as people follow them: a bar while they read, a summary when they have ended."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Final, TypeAlias
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from liftos.ingestion.v1.run_pb2 import Run, RunAccount, RunSlice, RunState
+from liftos_cli.figures import enum_word_of, short_name
+from liftos_cli.message_view import done_count, progress_text
+from liftos_cli.output import Column, print_table, say
+
+SUCCEEDED: Final = RunState.RUN_STATE_SUCCEEDED
+
+_ENDED: Final = (
+    RunState.RUN_STATE_SUCCEEDED,
+    RunState.RUN_STATE_PARTIALLY_SUCCEEDED,
+    RunState.RUN_STATE_FAILED,
+    RunState.RUN_STATE_CANCELLED,
+)
+_SHOWN_CHARACTERS: Final = 60
+
+ShowRun: TypeAlias = Callable[[Run, Sequence[RunSlice]], None]
+"""Shows a run as it is now, with its slices that wait."""
+
+
+def has_ended(run: Run) -> bool:
+    """Tell whether a run changes no more."""
+    return run.state in _ENDED
+
+
+def wait_reason(parked: Sequence[RunSlice], now: datetime) -> str:
+    """Return how many slices wait, for what and until when; empty where none does."""
+    if not parked:
+        return ""
+    reasons = sorted({each.error.message for each in parked if each.error.message})
+    reason = reasons[0] if reasons else "the platform's own job"
+    if len(reason) > _SHOWN_CHARACTERS:
+        reason = reason[: _SHOWN_CHARACTERS - 1] + "…"
+    times = [
+        each.next_attempt_time.ToDatetime(tzinfo=UTC)
+        for each in parked
+        if each.HasField("next_attempt_time")
+    ]
+    seconds = max(0, round((min(times) - now).total_seconds())) if times else 0
+    until = f", next in {seconds:,} s" if seconds else ""
+    return f"{len(parked):,} wait: {reason}{until}"
+
+
+@contextmanager
+def run_bar(name: str) -> Iterator[ShowRun]:
+    """Show a bar on a terminal's stderr, and nothing elsewhere."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:,}/{task.total:,} slices"),
+        TextColumn("{task.fields[rows]:,} rows"),
+        TextColumn("{task.fields[rate]:,.0f}/s"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[waits]}", markup=False),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(name, total=0, rows=0, rate=0.0, waits="")
+        began = time.monotonic()
+        first_rows: int | None = None
+
+        def show(run: Run, parked: Sequence[RunSlice]) -> None:
+            nonlocal first_rows
+            if first_rows is None:
+                first_rows = run.row_count
+            seconds = time.monotonic() - began
+            bar.update(
+                task,
+                description=f"{name} {enum_word_of(run, 'state').lower()}",
+                total=run.progress.total_count,
+                completed=done_count(run.progress),
+                rows=run.row_count,
+                rate=(run.row_count - first_rows) / seconds if seconds else 0.0,
+                waits=wait_reason(parked, datetime.now(UTC)),
+            )
+
+        yield show
+
+
+def print_run(run: Run) -> None:
+    """Print how a run went, in one sentence, and each of its accounts."""
+    print(
+        f"{short_name(run.name)}: {enum_word_of(run, 'state')},"
+        f" {progress_text(run.progress)} slices, {run.row_count:,} rows,"
+        f" {run.upserted_count:,} entries new or changed, {run.vanished_count:,} vanished,"
+        f" {run.dead_letter_count:,} rows refused, {run.call_count:,} calls{_duration(run)}."
+    )
+    print_accounts(run)
+    if run.HasField("error") and not any(account.HasField("error") for account in run.accounts):
+        say(run.error.message)
+    if run.dead_letter_count:
+        say(f"Refused rows: `liftos dead-letters list --run {short_name(run.name)}`.")
+
+
+def print_accounts(run: Run) -> None:
+    """Print how each account of a run went."""
+    if run.accounts:
+        print_table(
+            [
+                Column("account"),
+                Column("outcome"),
+                Column("slices", number=True),
+                Column("failed", number=True),
+                Column("last failure"),
+            ],
+            map(_account_row, run.accounts),
+        )
+
+
+def _account_row(account: RunAccount) -> list[str]:
+    outcome = enum_word_of(account, "outcome")
+    return [
+        account.account_id,
+        "" if outcome == "UNSPECIFIED" else outcome,
+        progress_text(account.progress),
+        f"{account.progress.failed_count:,}",
+        account.error.message,
+    ]
+
+
+def _duration(run: Run) -> str:
+    if not run.HasField("start_time") or not run.HasField("end_time"):
+        return ""
+    seconds = (run.end_time.ToDatetime() - run.start_time.ToDatetime()).total_seconds()
+    return f", {seconds:,.1f} s"
