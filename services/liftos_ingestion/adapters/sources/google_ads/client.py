@@ -22,6 +22,7 @@ from liftos_ingestion.adapters.sources.google_ads.errors import (
     classified,
     silent,
     status_error,
+    unreadable,
 )
 from liftos_ingestion.adapters.sources.google_ads.queries import TREE, Query
 from liftos_ingestion.adapters.sources.google_ads.tokens import AccessToken
@@ -234,7 +235,10 @@ class GoogleAdsClient:
         return message if isinstance(message, bytes) else None
 
     def _chunk(self, message: bytes, readers: Sequence[ColumnReader]) -> Chunk:
-        answer = self._messages.StreamResponse.FromString(message)
+        try:
+            answer = self._messages.StreamResponse.FromString(message)
+        except self._messages.DecodeError as error:
+            raise unreadable() from error
         frame = b"\0" + len(message).to_bytes(4, "big") + message
         return Chunk(columns_of(answer.results, readers), frame, answer.request_id)
 
@@ -250,7 +254,10 @@ class GoogleAdsClient:
         except grpc.aio.AioRpcError as error:
             raise await self._refused(error, "") from error
         self._gate.received(len(message))
-        answer = self._messages.AccessibleCustomersResponse.FromString(message)
+        try:
+            answer = self._messages.AccessibleCustomersResponse.FromString(message)
+        except self._messages.DecodeError as error:
+            raise unreadable() from error
         return [name.removeprefix("customers/") for name in answer.resource_names]
 
     async def _enter(self, customer_id: str) -> None:

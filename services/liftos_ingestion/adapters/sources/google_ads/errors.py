@@ -328,6 +328,14 @@ def silent(seconds: float) -> GoogleAdsError:
     return GoogleAdsError(failure, Remedy.FEWER_DAYS)
 
 
+def unreadable() -> GoogleAdsError:
+    """Return the failure of a message that is not what was asked for."""
+    failure = Failure(
+        ErrorClass.TRANSIENT, "Google Ads sent a message that cannot be read; it is asked again."
+    )
+    return GoogleAdsError(failure)
+
+
 def broken_too_often(error: GoogleAdsError, times: int) -> ReadingError:
     """Return the failure of an answer that was broken off so often that it may be too large."""
     told = error.failure
