@@ -30,6 +30,7 @@ def print_findings(findings: Findings) -> None:
     for answer in findings.answers:
         _print_answer(answer)
     _print_calendar(findings)
+    _print_reads(findings)
     _print_title("One request through all parts: a day is added, and searched once it is indexed")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PLAIN_WIDTH
     print("\n".join(waterfall(findings.trace.spans, width=width)))
@@ -83,6 +84,16 @@ def findings_as_json(findings: Findings) -> dict[str, object]:
             "parts": sorted(findings.trace.parts),
             "spans": [asdict(span) for span in findings.trace.spans],
         },
+        "platforms": [
+            {
+                "platform": read.platform,
+                "run": as_json(read.run),
+                "account_count": read.account_count,
+                "compared_count": read.compared_count,
+                "differences": [asdict(each) for each in read.differences],
+            }
+            for read in findings.reads
+        ],
         "checks": [asdict(check) for check in findings.checks],
     }
 
@@ -128,6 +139,26 @@ def _print_totals(findings: Findings) -> None:
     )
     for each in comparison.differences[:_SHOWN_DIFFERENCES]:
         print(f"  {each.week} {each.column}: expected {each.expected}, stored {each.stored}")
+
+
+def _print_reads(findings: Findings) -> None:
+    _print_title("A week of three simulated platforms, read and compared with what they know")
+    numbers = ("accounts", "slices", "rows", "calls", "sums compared", "differences")
+    print_table(
+        [Column("platform"), *(Column(title, number=True) for title in numbers)],
+        [
+            [
+                read.platform,
+                str(read.account_count),
+                str(read.run.progress.total_count),
+                f"{read.run.row_count:,}",
+                str(read.run.call_count),
+                str(read.compared_count),
+                str(len(read.differences)),
+            ]
+            for read in findings.reads
+        ],
+    )
 
 
 def _print_residuals(findings: Findings) -> None:

@@ -27,6 +27,7 @@ from liftos_cli.demo.daily_entries import (
     round_file,
 )
 from liftos_cli.demo.index_progress import documents_written
+from liftos_cli.demo.platforms import PlatformRead
 from liftos_cli.demo.proof import GROUP_BY, LEVELS, Comparison, compare
 from liftos_cli.demo.stages import Advance, Stages
 from liftos_cli.demo.weekly_file import read_weekly_file
@@ -150,6 +151,7 @@ class Findings:
         calendar: The holiday week.
         trace: The request that was followed.
         checks: All that had to hold.
+        reads: What was read from the simulated platforms.
     """
 
     file: RoundedFile
@@ -161,6 +163,7 @@ class Findings:
     calendar: Sequence[CalendarDay]
     trace: Trace
     checks: list[Check] = field(default_factory=list)
+    reads: Sequence[PlatformRead] = ()
 
 
 async def walk(memory: MemoryClient, data_dir: Path, stages: Stages) -> Findings:
