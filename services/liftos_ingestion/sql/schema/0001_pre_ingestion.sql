@@ -232,7 +232,7 @@ create table reconciliations (
 create index reconciliations_check_time on reconciliations (org, check_time);
 create index reconciliations_mismatched on reconciliations (org, check_time) where state = 2;
 create index reconciliations_of_sum on reconciliations
-    (org, platform, account_id, level, date, metric, check_time);
+    (org, platform, account_id, level, date_basis, date, metric, check_time);
 
 create table dead_letters (
     org text collate "C" not null,
