@@ -36,7 +36,16 @@ ROOT_COMMANDS: Final = (
         f"{_COMMANDS}.connections",
         "Keep connections to platforms, and their credentials.",
     ),
+    LazyCommand("sources", f"{_COMMANDS}.sources", "Keep the sources that Ingestion reads."),
+    LazyCommand("schedules", f"{_COMMANDS}.schedules", "Start runs by the clock."),
     LazyCommand("runs", f"{_COMMANDS}.runs", "Read platforms now, and follow what is read."),
+    LazyCommand(
+        "dead-letters", f"{_COMMANDS}.dead_letters", "Look at refused rows, and try them again."
+    ),
+    LazyCommand(
+        "alerts", f"{_COMMANDS}.alerts", "See what needs a person, and say where that is told."
+    ),
+    LazyCommand("suspensions", f"{_COMMANDS}.suspensions", "Hold runs, and let them go on."),
     LazyCommand(
         "platforms", f"{_COMMANDS}.platforms", "Keep the words that entries carry as platform."
     ),

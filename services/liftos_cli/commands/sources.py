@@ -1,0 +1,226 @@
+"""`liftos sources`."""
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from liftos.ingestion.v1.source_pb2 import Source
+from liftos_cli.entry_view import DEFAULT_COLUMNS, entry_cell, entry_columns
+from liftos_cli.errors import CommandError, ExitCode
+from liftos_cli.figures import enum_word_of, short_name
+from liftos_cli.ingestion_call import IngestionCall, calls_ingestion
+from liftos_cli.lazy_group import command_app
+from liftos_cli.listing import page_size, print_list, take
+from liftos_cli.message_view import print_fields
+from liftos_cli.object_files import read_object, read_text
+from liftos_cli.options import FilterOption, LimitOption
+from liftos_cli.output import Column, as_json, print_json, print_table, say
+
+app = command_app(summary="Keep the sources that Ingestion reads.")
+
+IdArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="Name of the source, or its id alone.")
+]
+MappingOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="How raw rows become entries, in the mapping language (JSON).",
+        show_default=False,
+    ),
+]
+
+_JSON_FIELDS: Final = ("definition", "mapping", "credential_schema", "settings_schema")
+
+
+@app.command("list", epilog="Example: liftos sources list --filter 'built_in = false'")
+@calls_ingestion
+async def list_sources(
+    call: IngestionCall, *, filter_: FilterOption = "", limit: LimitOption = 100
+) -> None:
+    """List sources, those that are always there first."""
+    pages = call.ingestion.list_sources(filter=filter_, page_size=page_size(limit, 1_000))
+    sources, more = await take(pages, limit)
+    print_list(
+        "sources",
+        sources,
+        more=more,
+        json=call.json,
+        columns=[
+            Column("id"),
+            Column("name"),
+            Column("kind"),
+            Column("levels"),
+            Column("restates", number=True),
+            Column("keeps", number=True),
+            Column("version"),
+        ],
+        row=_row,
+    )
+
+
+@app.command(epilog="Example: liftos sources get meta")
+@calls_ingestion
+async def get(call: IngestionCall, source_id: IdArgument) -> None:
+    """Show a source: what it can do, and which credential and settings it takes."""
+    source = await call.ingestion.get_source(source_id)
+    if call.json:
+        print_json(source)
+        return
+    print_fields(source, without=(*_JSON_FIELDS, "capabilities"))
+    if source.HasField("capabilities"):
+        print()
+        print_fields(source.capabilities)
+    for name in _JSON_FIELDS:
+        if source.HasField(name):
+            print(f"\n{name}:")
+            print_json(getattr(source, name))
+
+
+@app.command(
+    epilog="Example: liftos sources upsert weather --name Weather --kind http"
+    " --definition weather.json --mapping mapping.json"
+)
+@calls_ingestion
+async def upsert(
+    call: IngestionCall,
+    source_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The word that entries carry as platform.")
+    ],
+    *,
+    display_name: Annotated[str, typer.Option("--name", help="Shown to people.")],
+    kind: Annotated[str, typer.Option(metavar="KIND", help="files or http.")],
+    definition: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="What to request and how to page, or where files are (JSON).",
+            show_default=False,
+        ),
+    ] = None,
+    mapping: MappingOption = None,
+) -> None:
+    """Register a source of the organisation's own, or change it."""
+    source = await call.ingestion.upsert_source(
+        source_id,
+        display_name=display_name,
+        kind=kind,
+        definition=None if definition is None else read_object(definition),
+        mapping=None if mapping is None else read_object(mapping),
+    )
+    if call.json:
+        print_json(source)
+    else:
+        print(f"{short_name(source.name)}: {source.display_name}.")
+        say(f"Next: `liftos connections create ID --platform {short_name(source.name)} …`.")
+
+
+@app.command(epilog="Example: liftos sources delete weather")
+@calls_ingestion
+async def delete(call: IngestionCall, source_id: IdArgument) -> None:
+    """Remove a source that no connection uses; its entries stay."""
+    await call.ingestion.delete_source(source_id)
+    if call.json:
+        print_json({"deleted": source_id})
+    else:
+        print(f"Deleted {short_name(source_id)}.")
+
+
+@app.command(
+    epilog="Example: liftos sources preview weather --mapping mapping.json --rows rows.jsonl"
+)
+@calls_ingestion
+async def preview(
+    call: IngestionCall,
+    source_id: IdArgument,
+    *,
+    mapping: MappingOption = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="At most 100 raw rows as JSON lines or as a JSON list; - is stdin.",
+            show_default=False,
+        ),
+    ] = None,
+    connection: Annotated[
+        str, typer.Option(metavar="ID", help="Take a sample through it, in place of --rows.")
+    ] = "",
+    account_id: Annotated[
+        str,
+        typer.Option(
+            "--account", metavar="ID", help="Of the sample, or of rows that do not name one."
+        ),
+    ] = "",
+    columns: Annotated[
+        str, typer.Option(metavar="NAMES", help="Which columns, with commas between.")
+    ] = ",".join(DEFAULT_COLUMNS),
+) -> None:
+    """Show what rows become with a mapping, without keeping anything.
+
+    The exit code is 1 where rows would be refused.
+    """
+    names = [name.strip() for name in columns.split(",") if name.strip()]
+    titles = entry_columns(names)
+    answer = await call.ingestion.preview_mapping(
+        source_id,
+        mapping=None if mapping is None else read_object(mapping),
+        rows=[] if rows is None else _read_rows(rows),
+        connection=connection,
+        account_id=account_id,
+    )
+    if call.json:
+        print_json(answer)
+    else:
+        print_table(
+            [Column("row", number=True), *titles],
+            [
+                [str(index + 1), *(entry_cell(entry, name) for name in names)]
+                for entry, index in zip(answer.entries, answer.source_indexes, strict=True)
+            ],
+            empty="No row becomes an entry.",
+        )
+        for error in answer.item_errors:
+            say(f"Row {error.index + 1} is refused: {error.field}: {error.message}")
+        if answer.unmapped_fields:
+            say(f"No entry field holds {', '.join(answer.unmapped_fields)}.")
+    if answer.item_errors:
+        raise typer.Exit(ExitCode.NEGATIVE)
+
+
+def _row(source: Source) -> list[str]:
+    can = source.capabilities
+    levels = as_json(can)
+    assert isinstance(levels, dict)
+    return [
+        short_name(source.name),
+        source.display_name,
+        enum_word_of(source, "kind"),
+        ", ".join(word.removeprefix("ENTRY_LEVEL_") for word in levels.get("levels", ())),
+        f"{can.restatement_days} d" if can.restatement_days else "",
+        f"{can.retention_days} d" if can.retention_days else "",
+        can.api_version,
+    ]
+
+
+def _read_rows(file: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file of JSON lines, or of one JSON list.
+
+    Raises:
+        CommandError: It cannot be read, or holds something else.
+    """
+    text = read_text(file)
+    try:
+        if text.lstrip().startswith("["):
+            rows = json_format.loads(text)
+        else:
+            rows = [json_format.loads(line) for line in text.splitlines() if line.strip()]
+    except ValueError as error:
+        raise CommandError(f"{file} is no JSON: {error}", advice="correct the file") from None
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        raise CommandError(
+            f"{file} holds no JSON objects", advice="write one row a line, each as {…}"
+        )
+    return list(rows)
