@@ -177,7 +177,7 @@ async def test_a_condition_is_one_alert(
     await routes.add(org, target)
     await _hold(routes, org, _failed(partly=True))
     await _hold(routes, org, _failed(partly=True))
-    await _send(sender)
+    await asyncio.gather(_send(sender), _send(sender))
     assert target.titles == [f"Run failed ({org})"]
     assert target.messages[0]["type"] == "warning"
     (alert,) = await _alerts(client, org)

@@ -29,19 +29,26 @@ from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos.ingestion.v1 import run_pb2
 from liftos_client import Client
 from liftos_ingestion.adapters.memory import MemoryEntryWriter
-from liftos_ingestion.adapters.postgres.dead_letters import PostgresDeadLetters, PostgresReplays
+from liftos_ingestion.adapters.postgres.database import SCHEMA
+from liftos_ingestion.adapters.postgres.dead_letters import (
+    REPLAY,
+    PostgresDeadLetters,
+    PostgresReplays,
+)
 from liftos_ingestion.adapters.postgres.run_views import get_run
-from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
+from liftos_ingestion.adapters.postgres.runs import RECONCILE_RUN, PostgresRunLedger
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
-from liftos_ingestion.dead_letter_ports import Replayed, TakenLetters
+from liftos_ingestion.dead_letter_ports import Replayed, Selection, TakenLetters
 from liftos_ingestion.run_ports import HoldLostError, Lane, RunState, SliceState
 from liftos_ingestion.servicer.dead_letters import DeadLettersServicer
 from liftos_ingestion.source_ports import PlatformSource
 from liftos_ingestion.usecases.dead_letters import DeadLetters
-from liftos_ingestion.usecases.replaying import Replaying
+from liftos_ingestion.usecases.replaying import Replaying, replay_named
 from liftos_kit import postgres
 from liftos_kit.core.errors import NotFoundError
 from liftos_kit.core.paging import PageTokens
+from liftos_kit.jobs.postgres_queue import PostgresJobQueue
+from liftos_kit.jobs.queue import Delivery
 from liftos_local.stack import Stack
 from liftos_mapping.engine import TransformContext, evaluate
 from liftos_mapping.mapping import PlatformMapping
@@ -99,6 +106,17 @@ class DyingReplays(PostgresReplays):
             self.died = True
             raise ZeroDivisionError
         await super().record(taken, result)
+
+
+class _ImpatientReplays(PostgresReplays):
+    """A ledger that comes back soon."""
+
+    lined_up = 0
+
+    async def move_on(self, org: str, run: UUID, *, delay_seconds: float) -> None:
+        """Come back at once."""
+        self.lined_up += 1
+        await super().move_on(org, run, delay_seconds=min(delay_seconds, 0.1))
 
 
 def _replaying(harness: Harness, ledger: PostgresReplays | None = None) -> Replaying:
@@ -319,6 +337,40 @@ async def test_suspended_and_cancelled_replays(
     assert await stored(memory) == {}
     assert (await _run(harness, started.run))["state"] == RunState.CANCELLED
     assert (await _letters(harness))["2"]["state"] == 1
+
+
+async def test_a_worker_takes_replays_by_itself(
+    harness: Harness, memory: Client, environment: Mapping[str, str], pool: asyncpg.Pool
+) -> None:
+    """Its job wakes it, and comes again for what could not be tried."""
+    await _read(harness, row("2", "many"))
+    harness.source.mapping = _without(harness.source.mapping, "clicks")
+    queue = PostgresJobQueue(pool, schema=SCHEMA, url=environment["LIFTOS_POSTGRES_URL"])
+    ledger = _ImpatientReplays(pool, queue)
+    selection = Selection(None, ((await _letters(harness))["2"]["dead_letter"],), None)
+    await harness.start()
+    (waiting,) = [it for it in await harness.rows("run_slices") if it["state"] == 1]
+    claimed = await harness.ledger.claim(
+        harness.org, waiting["slice"], worker="reader", lease_seconds=1.0
+    )
+    assert claimed is not None
+    run, _ = await PostgresDeadLetters(pool, queue).start_replay(
+        harness.org, selection, "test", None
+    )
+    stop = asyncio.Event()
+
+    async def replay(delivery: Delivery) -> None:
+        await replay_named(_replaying(harness, ledger), delivery.payload)
+
+    async def reconcile(delivery: Delivery) -> None:
+        assert run["run"].hex in delivery.payload.decode()
+        stop.set()
+
+    await asyncio.wait_for(
+        queue.work({REPLAY: replay, RECONCILE_RUN: reconcile}, concurrency=2, stop=stop), 30
+    )
+    assert ("2", DAY.isoformat()) in await stored(memory)
+    assert ledger.lined_up > 1, "the lane was held at first"
 
 
 async def test_a_lost_source_fails_the_run(harness: Harness, clients: ClientFactory) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
-from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page
+from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page, word_of
 from liftos_ingestion.adapters.postgres.requests import find_answer, once
 from liftos_ingestion.alert_ports import (
     DueNotice,
@@ -27,15 +27,10 @@ from liftos_kit.core.repeatable import Repeatable
 _SQL: Final = postgres.load_queries("liftos_ingestion", "sql/alerts.sql")
 
 
-def _word(words: Sequence[str], column: str) -> str:
-    """Return SQL for the word that a number stands for."""
-    return f"(array[{', '.join(repr(word) for word in words)}])[{column}]"
-
-
 _ALERT: Final = f"""
-select a.*, {_word([it.name for it in AlertKind], "a.kind")} as kind_word,
-       {_word([it.name for it in AlertSeverity], "a.severity")} as severity_word,
-       {_word([it.name for it in AlertState], "a.state")} as state_word
+select a.*, {word_of([it.name for it in AlertKind], "a.kind")} as kind_word,
+       {word_of([it.name for it in AlertSeverity], "a.severity")} as severity_word,
+       {word_of([it.name for it in AlertState], "a.state")} as state_word
 from alerts a where a.org = $1"""  # noqa: S608 - words are ours
 _ALERTS: Final = Listing(
     name="list_alerts",

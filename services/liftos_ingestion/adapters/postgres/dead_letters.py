@@ -15,10 +15,10 @@ from liftos_ingestion.adapters.postgres.database import (
     level_code,
     level_word,
 )
-from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page
+from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page, word_of
 from liftos_ingestion.adapters.postgres.requests import once
 from liftos_ingestion.adapters.postgres.run_views import get_run
-from liftos_ingestion.adapters.postgres.runs import Jobs, slice_job
+from liftos_ingestion.adapters.postgres.runs import Jobs, reconcile_job, slice_job
 from liftos_ingestion.dead_letter_ports import (
     CommittedDay,
     DeadLetterState,
@@ -48,8 +48,8 @@ MAXIMUM_LETTERS: Final = 100_000
 
 _SQL: Final = postgres.load_queries("liftos_ingestion", "sql/dead_letters.sql")
 _RUNS: Final = postgres.load_queries("liftos_ingestion", "sql/runs.sql")
-_STATE_WORD: Final = f"(array[{', '.join(repr(it) for it in DEAD_LETTER_STATES)}])[d.state]"
-_LEVEL_WORD: Final = f"(array[{', '.join(repr(it) for it in LEVELS)}])[d.level]"
+_STATE_WORD: Final = word_of(DEAD_LETTER_STATES, "d.state")
+_LEVEL_WORD: Final = word_of(LEVELS, "d.level")
 _CHOSEN_BY: Final = {
     "state": _STATE_WORD,
     "platform": "d.platform",
@@ -296,7 +296,8 @@ class PostgresReplays:
                 await self._jobs.enqueue([job], connection=connection)
                 return
             await _SQL.drop_replay(connection, org=org, run=run)
-            await _RUNS.end_run(connection, org=org, run=run)
+            if await _RUNS.end_run(connection, org=org, run=run) is not None:
+                await self._jobs.enqueue([reconcile_job(org, run)], connection=connection)
 
     async def _free(self, connection: asyncpg.Connection, taken: TakenLetters) -> None:
         lane = _columns(taken.lane)

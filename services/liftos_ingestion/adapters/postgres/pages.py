@@ -44,6 +44,11 @@ class Listing:
     fields: Mapping[str, str]
 
 
+def word_of(words: Sequence[str], column: str) -> str:
+    """Return SQL for the word that a number stands for, the first being 1."""
+    return f"(array[{', '.join(repr(word) for word in words)}])[{column}]"
+
+
 async def read_page(
     connection: asyncpg.Connection,
     listing: Listing,

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from liftos_ingestion.adapters.postgres.database import basis_word, level_word
-from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page
+from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page, word_of
 from liftos_ingestion.adapters.postgres.requests import once
 from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
 from liftos_ingestion.domain.run_filters import (
@@ -25,16 +25,10 @@ from liftos_kit.core.paging import JsonValue
 from liftos_kit.core.repeatable import Repeatable
 from liftos_mapping.entry_fields import LEVELS
 
-
-def _word(words: Sequence[str], column: str) -> str:
-    """Return SQL for the word that a number stands for."""
-    return f"(array[{', '.join(repr(word) for word in words)}])[{column}]"
-
-
 _RUN: Final = f"""
-select r.run, r.kind, {_word(RUN_KINDS, "r.kind")} as kind_word, r.connection, r.platform,
+select r.run, r.kind, {word_of(RUN_KINDS, "r.kind")} as kind_word, r.connection, r.platform,
        r.schedule, r.start_date, r.end_date, r.levels, r.state,
-       {_word(RUN_STATES, "r.state")} as state_word, r.reason, r.error, r.revision,
+       {word_of(RUN_STATES, "r.state")} as state_word, r.reason, r.error, r.revision,
        r.create_time, r.start_time, r.end_time, r.update_time, s.*
 from runs r cross join lateral (
     select count(*) as total_count,
@@ -87,8 +81,8 @@ _RUNS: Final = Listing(
 _SLICES: Final = Listing(
     name="list_slices",
     select=f"""
-select s.*, {_word(SLICE_STATES, "s.state")} as state_word,
-       {_word(LEVELS, "s.level")} as level_word
+select s.*, {word_of(SLICE_STATES, "s.state")} as state_word,
+       {word_of(LEVELS, "s.level")} as level_word
 from run_slices s where s.org = $1 and s.run = $2""",  # noqa: S608 - words are ours
     order=(
         Order("account_id", "text"),
@@ -101,8 +95,8 @@ from run_slices s where s.org = $1 and s.run = $2""",  # noqa: S608 - words are 
 _RECONCILIATIONS: Final = Listing(
     name="list_reconciliations",
     select=f"""
-select c.*, {_word(RECONCILIATION_STATES, "c.state")} as state_word,
-       {_word(LEVELS, "c.level")} as level_word,
+select c.*, {word_of(RECONCILIATION_STATES, "c.state")} as state_word,
+       {word_of(LEVELS, "c.level")} as level_word,
        replace(c.run::text, '-', '') as run_id
 from reconciliations c where c.org = $1""",  # noqa: S608 - words are ours
     order=(
