@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
@@ -12,6 +13,7 @@ from urllib.request import urlopen
 from liftos.ingestion.v1.run_pb2 import Run, RunState
 from liftos_cli.demo.stages import Advance, Stages
 from liftos_client import Client
+from liftos_client.errors import AlreadyExistsError
 
 SIMULATED_ORG: Final = "simulated"
 """An organisation of its own, so that the numbers of the public data set stay what they are."""
@@ -123,7 +125,7 @@ async def read_platforms(
     """Connect, read and compare each platform.
 
     Args:
-        client: Of an org that has no connections yet.
+        client: Of an org for the simulation alone.
         control: Of the simulation.
         stages: Told how it goes.
     """
@@ -155,17 +157,21 @@ async def _start(
     """Connect a platform and start to read accounts of it."""
     grants = (await control.get("grants"))["grants"]
     token = next(it["token"] for it in grants if it["platform"] == each.platform)
-    connection = await client.ingestion.create_connection(
-        each.platform.replace("_", "-"),
-        display_name=f"Simulated {each.platform}",
-        platform=each.platform,
-        credential=each.credential(token),
-    )
+    connection = each.platform.replace("_", "-")
+    # In a directory of an earlier demo it is there already, with all its days.
+    with suppress(AlreadyExistsError):
+        await client.ingestion.create_connection(
+            connection,
+            display_name=f"Simulated {each.platform}",
+            platform=each.platform,
+            credential=each.credential(token),
+        )
     return await client.ingestion.start_run(
-        connection.name,
+        connection,
         start_date=first,
         end_date=first + timedelta(days=_DAYS - 1),
         account_ids=account_ids,
+        force=True,
     )
 
 
