@@ -85,7 +85,7 @@ def comparison(basis: DateBasis = DateBasis.INTERACTION, **fields: Any) -> Compa
     return Comparison(**(given | fields))
 
 
-def source_of(platforms: Platforms, *, timeout_seconds: float = 0.5) -> GoogleAdsSource:
+def source_of(platforms: Platforms, *, timeout_seconds: float = 2.0) -> GoogleAdsSource:
     """The connector, pointed at a simulator."""
     face = platforms.faces[Platform.GOOGLE_ADS]
     assert isinstance(face, GoogleAdsFace)
@@ -539,6 +539,8 @@ async def test_customers_that_are_opened_directly(google_ads: Platforms) -> None
             REQUEST, account=PlatformAccount("1112223332", "", "America/New_York", "USD")
         )
         assert [it async for it in session.read(request, None)]
+    paths = [it.call.endpoint for it in simulation.journal.calls()]
+    assert paths == ["token", "list_accessible_customers", *["search_stream"] * 4]
     simulation.world = replace(simulation.world, grants=(replace(grant, account_ids=(ACCOUNT,)),))
     async with opened(google_ads) as session:
         with pytest.raises(ReadingError) as caught:

@@ -129,33 +129,23 @@ class GoogleAdsClient:
             NotReadyError: A limit is reached.
             ReadingError: Google did not answer, or not to the end.
         """
-        readers = column_readers(self._messages.Row.DESCRIPTOR, query.fields)
         known = self._ways.get(self._caller.credential, customer_id)
         way = self._caller.login_customer_id if known is None else known
-        tried: set[Remedy] = set()
-        while True:
-            has_begun = False
-            try:
-                async with aclosing(self._stream(customer_id, query, readers, way)) as chunks:
-                    async for chunk in chunks:
-                        has_begun = True
-                        yield chunk
-            except GoogleAdsError as error:
-                if has_begun or error.remedy in tried:
-                    raise
-                tried.add(error.remedy)
-                match error.remedy:
-                    case Remedy.NEW_TOKEN:
-                        self._token.forget()
-                    case Remedy.OTHER_WAY:
-                        found = await self._way_to(customer_id)
-                        if found is None or found == way:
-                            raise
-                        way = found
-                    case Remedy.NONE | Remedy.FEWER_DAYS:
-                        raise
-            else:
-                return
+        has_begun = False
+        try:
+            async with aclosing(self._answer(customer_id, query, way)) as chunks:
+                async for chunk in chunks:
+                    has_begun = True
+                    yield chunk
+        except GoogleAdsError as error:
+            if has_begun or error.remedy is not Remedy.OTHER_WAY:
+                raise
+            found = await self._way_to(customer_id)
+            if found is None or found == way:
+                raise
+            async with aclosing(self._answer(customer_id, query, found)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
     async def accessible_customers(self) -> Sequence[str]:
         """Return the customers that the signed-in user opens directly.
@@ -181,8 +171,8 @@ class GoogleAdsClient:
             NotReadyError: A limit is reached.
             ReadingError: Google did not answer.
         """
-        self._ways.learn(self._caller.credential, customer_id, customer_id)
-        found = [dict(row) async for chunk in self.search(customer_id, TREE) for row in chunk.rows]
+        answer = self._answer(customer_id, TREE, customer_id)
+        found = [dict(row) async for chunk in answer for row in chunk.rows]
         for row in found:
             below = str(row.get("customer_client.id", ""))
             self._ways.learn(self._caller.credential, below, customer_id)
@@ -204,6 +194,25 @@ class GoogleAdsClient:
             if found == accessible:
                 return found
         return None
+
+    async def _answer(
+        self, customer_id: str, query: Query, way: str
+    ) -> AsyncGenerator[Chunk, None]:
+        """Yield an answer by one way; a token that is no longer taken is bought anew once."""
+        readers = column_readers(self._messages.Row.DESCRIPTOR, query.fields)
+        has_begun = False
+        try:
+            async with aclosing(self._stream(customer_id, query, readers, way)) as chunks:
+                async for chunk in chunks:
+                    has_begun = True
+                    yield chunk
+        except GoogleAdsError as error:
+            if has_begun or error.remedy is not Remedy.NEW_TOKEN:
+                raise
+            self._token.forget()
+            async with aclosing(self._stream(customer_id, query, readers, way)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
     async def _stream(
         self, customer_id: str, query: Query, readers: Sequence[ColumnReader], way: str
