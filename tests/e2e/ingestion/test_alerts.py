@@ -158,9 +158,13 @@ class Routes:
 
 
 @pytest.fixture
-def routes(pool: asyncpg.Pool, settings: IngestionSettings) -> Routes:
-    """Where routes are stored."""
-    return Routes(pool, settings)
+async def routes(
+    pool: asyncpg.Pool, settings: IngestionSettings, org: str
+) -> AsyncIterator[Routes]:
+    """Where routes are stored; what is still on its way goes with the test."""
+    yield Routes(pool, settings)
+    async with postgres.transaction(pool, org=org) as connection:
+        await connection.execute("delete from alert_routes")
 
 
 async def _alerts(client: Any, org: str, where: str = "") -> Sequence[alert_pb2.Alert]:

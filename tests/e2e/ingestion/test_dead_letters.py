@@ -37,11 +37,13 @@ from liftos_ingestion.adapters.postgres.dead_letters import (
 )
 from liftos_ingestion.adapters.postgres.run_views import get_run
 from liftos_ingestion.adapters.postgres.runs import RECONCILE_RUN, PostgresRunLedger
+from liftos_ingestion.adapters.postgres.suspensions import PostgresSuspensions
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
 from liftos_ingestion.dead_letter_ports import Replayed, Selection, TakenLetters
 from liftos_ingestion.run_ports import HoldLostError, Lane, RunState, SliceState
 from liftos_ingestion.servicer.dead_letters import DeadLettersServicer
 from liftos_ingestion.source_ports import PlatformSource
+from liftos_ingestion.suspension_ports import HeldLane, SuspensionScope
 from liftos_ingestion.usecases.dead_letters import DeadLetters
 from liftos_ingestion.usecases.replaying import Replaying, replay_named
 from liftos_kit import postgres
@@ -322,12 +324,24 @@ async def test_suspended_and_cancelled_replays(
     await _read(harness, row("2", "many"))
     harness.source.mapping = _without(harness.source.mapping, "clicks")
     started = await _replay(client, harness)
+    ledger = PostgresReplays(harness.pool, SilentQueue())
+    lane = Lane(harness.org, "meta", "7", "CAMPAIGN", "", "INTERACTION")
+    taken = await ledger.take(
+        _id(started.run), lane, worker="worker-1", lease_seconds=30.0, limit=10
+    )
+    assert taken is not None
     async with postgres.transaction(harness.pool, org=harness.org) as connection:
         await connection.execute(
             "insert into suspensions (org, suspension, platform, connection, account_id, reason,"
             " subject) values ($1, gen_random_uuid(), '', 'shop', '', 'x', 'x')",
             harness.org,
         )
+    suspensions = PostgresSuspensions(harness.pool, SilentQueue())
+    scope = SuspensionScope(connection="shop")
+    held = await suspensions.held_lanes(harness.org, scope)
+    assert held == [HeldLane(lane, taken.epoch, lease_over=False)], "it is waited for"
+    await ledger.let_go(taken)
+    assert await suspensions.held_lanes(harness.org, scope) == []
     await _replaying(harness).replay(harness.org, _id(started.run))
     assert await stored(memory) == {}
     async with postgres.transaction(harness.pool, org=harness.org) as connection:
