@@ -34,7 +34,7 @@ _LAST_DAY: Final = timedelta(days=1)
 _LAST_MONTH: Final = timedelta(days=30)
 _LAST_WEEK: Final = timedelta(days=7)
 _VERY_LATE: Final = timedelta(days=3)
-_LOOK_BACK: Final = timedelta(days=625)
+_LOOK_BACK: Final = timedelta(days=1500)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +276,7 @@ def promised_fire(cron: str, time_zone: str, *, now: datetime) -> datetime | Non
     A run has until the next one is due, and `RUN_ALLOWANCE` at least.
     """
     latest = now - RUN_ALLOWANCE
-    reach = _LAST_DAY
+    reach = RUN_ALLOWANCE
     while reach <= _LOOK_BACK:
         past = takewhile(
             lambda fire: fire <= now, fire_times(cron, time_zone, after=latest - reach)
