@@ -51,8 +51,8 @@ _Metadata: TypeAlias = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """Who calls.
+class Caller:
+    """Who calls, and how.
 
     Attributes:
         project: The Cloud project that owns the OAuth client.
@@ -105,7 +105,7 @@ class GoogleAdsClient:
         gate: CallGate,
         *,
         token: AccessToken,
-        caller: Account,
+        caller: Caller,
         ways: KnownWays,
         timeout_seconds: float,
     ) -> None:

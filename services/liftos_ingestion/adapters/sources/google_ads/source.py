@@ -12,7 +12,7 @@ import grpc
 
 from liftos_ingestion.adapters.sources.google_ads.client import (
     MAXIMUM_MESSAGE_BYTES,
-    Account,
+    Caller,
     GoogleAdsClient,
 )
 from liftos_ingestion.adapters.sources.google_ads.errors import (
@@ -136,7 +136,7 @@ class GoogleAdsSource:
             client_secret=credential["client_secret"],
             refresh_token=credential["refresh_token"],
         )
-        caller = Account(
+        caller = Caller(
             project=oauth.project,
             access=GoogleAdsAccess(str(settings.get("access_level", GoogleAdsAccess.EXPLORER))),
             credential=oauth.refresh_token,
