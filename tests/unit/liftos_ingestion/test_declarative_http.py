@@ -139,7 +139,7 @@ async def test_credentials_go_into_headers(
     handler, requests = answering({"rows": []})
     async with served(handler) as url:
         of = source(url, auth=auth, headers={"Accept": "application/json"})
-        assert await pages(of, asked(), **credential) == []
+        assert await pages(of, asked(), OpenGate(), **credential) == []
         assert requests[0].headers[header] == value
         assert not any(it in requests[0].raw_path for it in credential.values())
         first = next(iter(credential))
@@ -148,7 +148,7 @@ async def test_credentials_go_into_headers(
 
 
 async def test_a_credential_that_is_no_header_is_not_sent() -> None:
-    """A line break in a token would be another header; the failure does not show it."""
+    """A line break in a token would begin another header; the failure does not show it."""
     of = source("https://api.example.com", auth={"kind": "bearer"})
     with pytest.raises(ReadingError, match="no header can have") as caught:
         await pages(of, asked(), token="se\ncret")
@@ -170,9 +170,8 @@ async def test_every_way_of_paging_ends_with_all_rows() -> None:
         more = after < len(rows)
         headers = {}
         if more and "linked" in query:
-            headers["Link"] = (
-                f'</rows?linked=1&offset=0>; rel="prev", </rows?linked=1&offset={after}>; rel="next"'
-            )
+            here = "/rows?linked=1&offset="
+            headers["Link"] = f'<{here}0>; rel="prev", <{here}{after}>; rel="next"'
         return web.json_response(
             {
                 "rows": rows[start:after],

@@ -27,8 +27,7 @@ import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import date, datetime, timedelta
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
 from zoneinfo import ZoneInfo
@@ -36,6 +35,11 @@ from zoneinfo import ZoneInfo
 import httpx
 
 from liftos_ingestion.adapters.sources.asked_rows import AskedRows
+from liftos_ingestion.adapters.sources.http_failures import (
+    answered_failure,
+    retry_after_seconds,
+    usual_failure,
+)
 from liftos_ingestion.adapters.sources.own_accounts import (
     ACCOUNTS_SCHEMA,
     TIMES_SCHEMA,
@@ -592,7 +596,7 @@ class HttpSession:
     def _observed(self, answer: Answer, account_id: str) -> Sequence[Observation]:
         if answer.status != 429:
             return ()
-        wait = _retry_after(answer.headers)
+        wait = retry_after_seconds(answer.headers)
         return [
             blocked(
                 limit.key,
@@ -603,25 +607,15 @@ class HttpSession:
         ]
 
     def _failure_of(self, answer: Answer) -> Failure | None:
-        error_class, code = _usual_class(answer.status), str(answer.status)
         for rule in self._definition.errors:
             if rule.status is not None and rule.status != answer.status:
                 continue
             told = _at(answer.data, rule.path) if rule.path else None
             if rule.path and (told is None or (rule.equals is not None and told != rule.equals)):
                 continue
-            error_class = rule.error_class
-            code = f"{answer.status}/{told}" if isinstance(told, str | int) else code
-            break
-        if error_class is None:
-            return None
-        return Failure(
-            error_class,
-            f"The API answered with status {answer.status}.",
-            platform_code=code[:100],
-            platform_request_id=answer.headers.get("x-request-id", "")[:200],
-            retry_after_seconds=_retry_after(answer.headers),
-        )
+            code = f"/{told}" if isinstance(told, str | int) else ""
+            return answered_failure(answer, rule.error_class, f"{answer.status}{code}")
+        return usual_failure(answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -747,39 +741,6 @@ def _filled_body(value: object, request: ReadRequest) -> object:
     if isinstance(value, list):
         return [_filled_body(it, request) for it in value]
     return value
-
-
-_USUAL_CLASSES: Final[Mapping[int, ErrorClass]] = {
-    401: ErrorClass.CREDENTIALS,
-    403: ErrorClass.PERMISSION,
-    408: ErrorClass.TRANSIENT,
-    410: ErrorClass.VERSION,
-    413: ErrorClass.TOO_LARGE,
-    425: ErrorClass.TRANSIENT,
-    429: ErrorClass.RATE_LIMITED,
-}
-
-
-def _usual_class(status: int) -> ErrorClass | None:
-    if 200 <= status < 300:
-        return None
-    if status >= 500:
-        return ErrorClass.TRANSIENT
-    return _USUAL_CLASSES.get(status, ErrorClass.PERMANENT)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds until the API wants to be asked again; None where it does not say, or not clearly."""
-    value = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", value):
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        return None
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 def _failure(error_class: ErrorClass, message: str) -> ReadingError:
