@@ -10,7 +10,8 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from liftos.common.v1.marketing_pb2 import DateRange, Progress
-from liftos_cli.figures import cell
+from liftos.ingestion.v1.run_pb2 import RunError
+from liftos_cli.figures import cell, enum_word_of
 from liftos_cli.output import Column, as_json, print_table
 
 
@@ -81,6 +82,8 @@ def _message_text(message: Message) -> str:
             return days_text(message)
         case Progress():
             return progress_text(message)
+        case RunError():
+            return f"{enum_word_of(message, 'error_class')}: {message.message}"
         case Timestamp() | Duration():
             return message.ToJsonString()
         case _:

@@ -62,11 +62,12 @@ def run_bar(name: str) -> Iterator[ShowRun]:
         TextColumn("{task.fields[rows]:,} rows"),
         TextColumn("{task.fields[rate]:,.0f}/s"),
         TimeElapsedColumn(),
+        TextColumn("{task.fields[failed]}", markup=False, style="red"),
         TextColumn("{task.fields[waits]}", markup=False),
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(name, total=0, rows=0, rate=0.0, waits="")
+        task = bar.add_task(name, total=0, rows=0, rate=0.0, failed="", waits="")
         began = time.monotonic()
         first_rows: int | None = None
 
@@ -75,6 +76,7 @@ def run_bar(name: str) -> Iterator[ShowRun]:
             if first_rows is None:
                 first_rows = run.row_count
             seconds = time.monotonic() - began
+            failed = run.progress.failed_count
             bar.update(
                 task,
                 description=f"{name} {enum_word_of(run, 'state').lower()}",
@@ -82,6 +84,7 @@ def run_bar(name: str) -> Iterator[ShowRun]:
                 completed=done_count(run.progress),
                 rows=run.row_count,
                 rate=(run.row_count - first_rows) / seconds if seconds else 0.0,
+                failed=f"{failed:,} failed" if failed else "",
                 waits=wait_reason(parked, datetime.now(UTC)),
             )
 
