@@ -451,13 +451,22 @@ class PlatformRateLimitedError(DomainError):
 
 
 class StoreUnavailableError(DomainError):
-    """A store the request needs does not answer."""
+    """A store the request needs does not answer.
+
+    Args:
+        waited_seconds: How long it was waited for, where the wait was given up.
+    """
 
     reason = "ERROR_REASON_STORE_UNAVAILABLE"
 
-    def __init__(self, store: str, *, retry_after_seconds: float = 1.0) -> None:
+    def __init__(
+        self, store: str, *, retry_after_seconds: float = 1.0, waited_seconds: float | None = None
+    ) -> None:
+        found = "does not answer"
+        if waited_seconds is not None:
+            found = f"did not answer within {waited_seconds:g} s: it is busy or away"
         super().__init__(
-            f"The store {store} does not answer; try again.",
+            f"The store {store} {found}; try again.",
             metadata={"store": store},
             retry_after_seconds=retry_after_seconds,
         )

@@ -438,7 +438,9 @@ class MilvusDocumentIndex:
                 # A server that was restarted has everything and has loaded nothing.
                 await self._client.load_collection(ALIAS)
                 return await call()
-        except (TimeoutError, grpc.RpcError, MilvusException) as error:
+        except TimeoutError as error:
+            raise StoreUnavailableError(_STORE, waited_seconds=deadline_seconds) from error
+        except (grpc.RpcError, MilvusException) as error:
             if _is_outage(error):
                 raise StoreUnavailableError(_STORE) from error
             raise
@@ -474,8 +476,6 @@ def _is_gone(error: BaseException | None) -> bool:
 
 def _is_outage(error: Exception) -> bool:
     match error:
-        case TimeoutError():
-            return True
         case grpc.RpcError():
             return error.code() in _OUTAGES
         case MilvusException():
