@@ -1,0 +1,52 @@
+"""An Ingestion for tests of the command line: it answers as told, and keeps what it was asked."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Final
+
+import grpc
+from google.protobuf import message_factory
+from google.protobuf.message import Message
+
+from liftos.ingestion.v1 import ingestion_service_pb2
+
+_SERVICE: Final = ingestion_service_pb2.DESCRIPTOR.services_by_name["IngestionService"]
+
+
+class RecordingIngestion(grpc.GenericRpcHandler):
+    """Answers every method with one message, by default an empty one.
+
+    Attributes:
+        answers: Per method name, what it is answered with.
+        seen: Per method name, its last request.
+    """
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Message] = {}
+        self.seen: dict[str, Any] = {}
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:  # grpc's handler
+        """Return what handles a call."""
+        name = details.method.rpartition("/")[2]
+        method = _SERVICE.methods_by_name[name]
+
+        def answer(request: Message, context: grpc.ServicerContext) -> Message:
+            self.seen[name] = request
+            return self.answers.get(name) or message_factory.GetMessageClass(method.output_type)()
+
+        return grpc.unary_unary_rpc_method_handler(
+            answer,
+            request_deserializer=message_factory.GetMessageClass(method.input_type).FromString,
+            response_serializer=lambda message: message.SerializeToString(),
+        )
+
+
+@contextmanager
+def serving(ingestion: RecordingIngestion) -> Iterator[str]:
+    """Serve it on a free port of this machine, and give its address."""
+    server = grpc.server(ThreadPoolExecutor(2), handlers=[ingestion])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None).wait()

@@ -1,0 +1,256 @@
+"""What commands ask Ingestion, and what they make of its answers."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.inprocess.cli.recording_ingestion import RecordingIngestion, serving
+from typer.testing import CliRunner, Result
+
+from liftos.common.v1.marketing_pb2 import ItemError
+from liftos.ingestion.v1 import alert_pb2, connection_pb2, run_pb2, source_pb2
+from liftos.ingestion.v1 import ingestion_service_pb2 as pb
+from liftos.memory.v1.entry_pb2 import Entry, EntryLevel, Metrics
+from liftos_cli.main import app
+
+_ID = "0123456789abcdef" * 2
+_OTHER_ID = "fedcba9876543210" * 2
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def ingestion() -> RecordingIngestion:
+    """What the server answers from."""
+    return RecordingIngestion()
+
+
+@pytest.fixture
+def liftos(ingestion: RecordingIngestion) -> Iterator[Run]:
+    """Runs a command against that server."""
+    with serving(ingestion) as target:
+        environment = {"LIFTOS_INGESTION_TARGET": target, "LIFTOS_JWT_SECRET": "s" * 40}
+
+        def run(*arguments: str, stdin: str = "", **variables: str) -> Result:
+            return CliRunner().invoke(
+                app, list(arguments), input=stdin, env={**environment, **variables}
+            )
+
+        yield run
+
+
+def test_a_secret_address_comes_from_a_variable_and_is_not_shown(
+    liftos: Run, ingestion: RecordingIngestion
+) -> None:
+    """It is sent as it is, and the answer has none of it."""
+    ingestion.answers["CreateAlertRoute"] = pb.CreateAlertRouteResponse(
+        alert_route=alert_pb2.AlertRoute(
+            name="orgs/demo/alertRoutes/on-call", display_name="On call", target_kind="slack"
+        )
+    )
+    outcome = liftos(
+        *("alerts", "routes", "create", "on-call", "--name", "On call", "--url-env", "URL"),
+        *("--kind", "run_failed", "--severity", "critical"),
+        URL="slack://tokenA/tokenB",
+    )
+    assert (outcome.exit_code, outcome.stdout) == (0, "on-call: On call, sends by slack.\n")
+    route = ingestion.seen["CreateAlertRoute"].alert_route
+    assert (route.target_url, route.minimum_severity) == (
+        "slack://tokenA/tokenB",
+        alert_pb2.ALERT_SEVERITY_CRITICAL,
+    )
+    assert list(route.kinds) == [alert_pb2.ALERT_KIND_RUN_FAILED]
+    assert "token" not in outcome.output
+
+
+def test_a_route_needs_an_address_from_one_place(liftos: Run, tmp_path: Path) -> None:
+    """None, two, and a variable that is not set are errors of usage."""
+    create = ("alerts", "routes", "create", "on-call", "--name", "On call")
+    file = tmp_path / "url"
+    file.write_text("slack://a/b\n")
+    assert "no address is given" in liftos(*create).stderr
+    both = liftos(*create, "--url-env", "URL", "--url-file", str(file), URL="x")
+    assert (both.exit_code, both.stderr.splitlines()[0]) == (
+        2,
+        "Error: --url-file and --url-env do not go together.",
+    )
+    assert liftos(*create, "--url-env", "NOT_SET_ANYWHERE").exit_code == 2
+
+
+def test_an_update_sends_what_was_named_only(liftos: Run, ingestion: RecordingIngestion) -> None:
+    """The mask has it alone, and the etag is the one that was read."""
+    stored = alert_pb2.AlertRoute(
+        name="orgs/demo/alertRoutes/on-call", display_name="On call", platforms=["meta"], etag="7"
+    )
+    ingestion.answers["GetAlertRoute"] = pb.GetAlertRouteResponse(alert_route=stored)
+    ingestion.answers["UpdateAlertRoute"] = pb.UpdateAlertRouteResponse(alert_route=stored)
+    assert liftos("alerts", "routes", "update", "on-call", "--disable").exit_code == 0
+    request = ingestion.seen["UpdateAlertRoute"]
+    assert list(request.update_mask.paths) == ["disabled"]
+    assert (request.alert_route.disabled, request.alert_route.etag) == (True, "7")
+    assert list(request.alert_route.platforms) == ["meta"]
+
+
+def test_a_test_message_that_does_not_go_out_ends_with_1(
+    liftos: Run, ingestion: RecordingIngestion
+) -> None:
+    """The reason is printed."""
+    ingestion.answers["TestAlertRoute"] = pb.TestAlertRouteResponse(error="no such host")
+    outcome = liftos("alerts", "routes", "test", "on-call")
+    assert (outcome.exit_code, outcome.stdout) == (1, "It did not go out: no such host\n")
+
+
+def test_an_alert_says_what_it_is_about(liftos: Run, ingestion: RecordingIngestion) -> None:
+    """The list has connection and account; acknowledging keeps the comment."""
+    alert = alert_pb2.Alert(
+        name=f"orgs/demo/alerts/{_ID}",
+        kind=alert_pb2.ALERT_KIND_DATA_LATE,
+        severity=alert_pb2.ALERT_SEVERITY_WARNING,
+        state=alert_pb2.ALERT_STATE_OPEN,
+        summary="The newest day is old.",
+        connection="orgs/demo/connections/meta-main",
+        account_id="1001",
+        occurrence_count=3,
+    )
+    ingestion.answers["ListAlerts"] = pb.ListAlertsResponse(alerts=[alert])
+    ingestion.answers["AcknowledgeAlert"] = pb.AcknowledgeAlertResponse(alert=alert)
+    listed = liftos("alerts", "list", "--filter", 'state = "OPEN"')
+    assert "OPEN   WARNING   DATA_LATE  meta-main 1001     3" in listed.stdout
+    assert ingestion.seen["ListAlerts"].filter == 'state = "OPEN"'
+    assert liftos("alerts", "acknowledge", _ID, "--comment", "seen").exit_code == 0
+    assert ingestion.seen["AcknowledgeAlert"].comment == "seen"
+
+
+def test_a_dead_letter_is_listed_by_the_id_that_replays_it(
+    liftos: Run, ingestion: RecordingIngestion
+) -> None:
+    """RUN/DEAD_LETTER goes out as the whole name."""
+    letter = run_pb2.DeadLetter(
+        name=f"orgs/demo/runs/{_ID}/deadLetters/{_OTHER_ID}",
+        state=run_pb2.DEAD_LETTER_STATE_OPEN,
+        platform="meta",
+        errors=[ItemError(field="metrics.clicks", rule="NEGATIVE", message="must not be negative")],
+    )
+    letter.row.update({"clicks": "-5"})
+    ingestion.answers["ListDeadLetters"] = pb.ListDeadLettersResponse(dead_letters=[letter])
+    ingestion.answers["GetDeadLetter"] = pb.GetDeadLetterResponse(dead_letter=letter)
+    ingestion.answers["ReplayDeadLetters"] = pb.ReplayDeadLettersResponse(
+        run=run_pb2.Run(name=f"orgs/demo/runs/{_OTHER_ID}"), dead_letter_count=1
+    )
+    shown = liftos("dead-letters", "list").stdout.splitlines()[1].split()[0]
+    assert shown == f"{_ID}/{_OTHER_ID}"
+    one = liftos("dead-letters", "get", shown).stdout
+    assert '"clicks": "-5"' in one
+    assert "metrics.clicks  NEGATIVE  must not be negative" in one
+    replayed = liftos("dead-letters", "replay", shown)
+    assert replayed.stdout == f"Run {_OTHER_ID} tries 1 rows.\n"
+    assert list(ingestion.seen["ReplayDeadLetters"].names) == [letter.name]
+
+
+@pytest.mark.parametrize("selection", [(), (f"{_ID}/{_ID}", "--filter", 'state = "OPEN"')])
+def test_rows_are_chosen_by_id_or_by_filter(
+    liftos: Run, ingestion: RecordingIngestion, selection: tuple[str, ...]
+) -> None:
+    """Neither and both are errors of usage, and nothing is sent."""
+    outcome = liftos("dead-letters", "discard", *selection, "--reason", "a test")
+    assert (outcome.exit_code, ingestion.seen) == (2, {})
+    assert "give the ids of rows, or a filter" in outcome.stderr
+
+
+@pytest.mark.parametrize("scope", [(), ("--connection", "meta-main", "--account", "1001")])
+def test_a_suspension_says_what_it_holds(
+    liftos: Run, ingestion: RecordingIngestion, scope: tuple[str, ...]
+) -> None:
+    """Without a scope everything; it is lifted by the id that was printed."""
+    suspension = alert_pb2.Suspension(name=f"orgs/demo/suspensions/{_ID}", waiting_run_count=2)
+    if scope:
+        suspension.scope.connection = "orgs/demo/connections/meta-main"
+        suspension.scope.account_id = "1001"
+    ingestion.answers["SuspendIngestion"] = pb.SuspendIngestionResponse(suspension=suspension)
+    ingestion.answers["ResumeIngestion"] = pb.ResumeIngestionResponse(suspension=suspension)
+    outcome = liftos("suspensions", "create", "--reason", "the account moves", *scope)
+    what = "connection meta-main, account 1001" if scope else "everything"
+    assert outcome.stdout == f"Suspended {what}; 2 runs wait: {_ID}\n"
+    assert ingestion.seen["SuspendIngestion"].scope == suspension.scope
+    lifted = liftos("suspensions", "lift", outcome.stdout.split()[-1])
+    assert lifted.stdout == f"Lifted the suspension of {what}.\n"
+    assert ingestion.seen["ResumeIngestion"].name == suspension.name
+
+
+def test_a_source_shows_the_fields_of_its_credential(
+    liftos: Run, ingestion: RecordingIngestion
+) -> None:
+    """What it can do, and its schemas as JSON."""
+    source = source_pb2.Source(
+        name="orgs/demo/sources/meta",
+        display_name="Meta Ads",
+        kind=source_pb2.SOURCE_KIND_PLATFORM,
+        capabilities=source_pb2.SourceCapabilities(
+            levels=[EntryLevel.ENTRY_LEVEL_CAMPAIGN, EntryLevel.ENTRY_LEVEL_AD],
+            restatement_days=28,
+            api_version="v26.0",
+        ),
+    )
+    source.credential_schema.update({"required": ["access_token"]})
+    ingestion.answers["GetSource"] = pb.GetSourceResponse(source=source)
+    ingestion.answers["ListSources"] = pb.ListSourcesResponse(sources=[source])
+    one = liftos("sources", "get", "meta").stdout
+    assert '"access_token"' in one
+    listed = liftos("sources", "list").stdout.splitlines()[1]
+    assert listed.split() == [
+        *("meta", "Meta", "Ads", "PLATFORM", "CAMPAIGN,", "AD", "28", "d", "v26.0"),
+    ]
+
+
+def test_a_preview_ends_with_1_where_rows_would_be_refused(
+    liftos: Run, ingestion: RecordingIngestion, tmp_path: Path
+) -> None:
+    """Rows go out as they are; entries come back beside the row that they came from."""
+    mapping = tmp_path / "mapping.json"
+    mapping.write_text('{"fields": {}}')
+    ingestion.answers["PreviewMapping"] = pb.PreviewMappingResponse(
+        entries=[Entry(date="2026-01-05", platform="weather", metrics=Metrics(clicks=3))],
+        source_indexes=[1],
+        item_errors=[ItemError(index=0, field="date", message="is missing")],
+        unmapped_fields=["humidity"],
+    )
+    outcome = liftos(
+        *("sources", "preview", "weather", "--mapping", str(mapping), "--rows", "-"),
+        *("--columns", "date,clicks"),
+        stdin='{"id": "9007199254740993"}\n{"id": "2"}\n',
+    )
+    assert outcome.exit_code == 1
+    assert outcome.stdout == "row  date        clicks\n  2  2026-01-05       3\n"
+    assert "Row 1 is refused: date: is missing" in outcome.stderr
+    assert "humidity" in outcome.stderr
+    request = ingestion.seen["PreviewMapping"]
+    assert [dict(row) for row in request.rows] == [{"id": "9007199254740993"}, {"id": "2"}]
+    assert dict(request.mapping["fields"]) == {}
+
+
+def test_the_workers_own_credential_sends_no_secret(
+    liftos: Run, ingestion: RecordingIngestion
+) -> None:
+    """Only where it is; a credential that could not be tried ends with 1."""
+    ingestion.answers["SetCredential"] = pb.SetCredentialResponse(
+        connection=connection_pb2.Connection(
+            name="orgs/demo/connections/meta-main",
+            state=connection_pb2.CONNECTION_STATE_UNVERIFIED,
+        )
+    )
+    arguments = ("connections", "set-credential", "meta-main", "--worker-file", "demo/meta.json")
+    assert liftos(*arguments).exit_code == 1
+    assert ingestion.seen["SetCredential"].credential.file_path == "demo/meta.json"
+
+
+def test_lists_are_json_for_programs(liftos: Run, ingestion: RecordingIngestion) -> None:
+    """One document with the names of the contract."""
+    ingestion.answers["GetQuota"] = pb.GetQuotaResponse(
+        quotas=[run_pb2.Quota(platform="meta", scope="account", limit=100.0)]
+    )
+    outcome = liftos("runs", "quota", "--platform", "meta", "--json")
+    assert json.loads(outcome.stdout) == {
+        "quotas": [{"platform": "meta", "scope": "account", "limit": 100.0}]
+    }
+    assert ingestion.seen["GetQuota"].platform == "meta"
