@@ -115,7 +115,11 @@ class DocumentStore(Protocol):
         """Put weeks into the outbox whose digests were written before the week was over."""
 
     async def take(self, org: str, *, limit: int) -> Work:
-        """Return what has waited longest in the outbox; it stays there until it is saved."""
+        """Return a part of the outbox; it stays there until it is saved.
+
+        Half of it is what has waited longest, the other half is of the commits with the fewest
+        objects and weeks left, the newest first, so that neither waits for the other.
+        """
 
     async def trace_parent(self, org: str) -> str | None:
         """Return the trace of the oldest change that waits."""

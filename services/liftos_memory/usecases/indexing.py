@@ -4,6 +4,9 @@ New commits put the objects and weeks that they touched into the outbox. A round
 writes their documents anew, embeds the texts that are new and puts them into the index. Only then
 are they taken out of the outbox, so that a round that is cut short is done again; doing it twice
 gives the same documents.
+
+A round is short, and half of it goes to the smallest commits: what is written during a bulk load is
+found long before the load is. The index still has not followed up to it until nothing older waits.
 """
 
 import asyncio
@@ -35,9 +38,10 @@ from liftos_memory.search_ports import (
 )
 from liftos_memory.usecases.calendar import OrgCalendar, OrgCalendars
 
-_WEEKS_PER_ROUND: Final = 1_000
+_WEEKS_PER_ROUND: Final = 256
+"""Short rounds, since every other org and every new commit waits for the end of one."""
 _TEXTS_PER_STEP: Final = 256
-_COMMITS_PER_ROUND: Final = 1_000
+_COMMITS_PER_STEP: Final = 1_000
 _CONFIRM_SECONDS: Final = 2.0
 _WEEK: Final = timedelta(days=7)
 
@@ -156,13 +160,11 @@ class Indexing:
     async def follow(self, pending: PendingOrg) -> None:
         """Do one round for an org: fill its outbox, and work off a part of it."""
         org = pending.org
-        if pending.last_version > pending.enqueued_version:
+        for version in range(pending.enqueued_version, pending.last_version, _COMMITS_PER_STEP):
             await self._store.enqueue(
                 org,
-                after_version=pending.enqueued_version,
-                through_version=min(
-                    pending.last_version, pending.enqueued_version + _COMMITS_PER_ROUND
-                ),
+                after_version=version,
+                through_version=min(pending.last_version, version + _COMMITS_PER_STEP),
             )
         with self._continue_trace(await self._store.trace_parent(org)):
             work = await self._store.take(org, limit=_WEEKS_PER_ROUND)

@@ -351,6 +351,56 @@ async def test_what_changes_during_a_round_waits_for_the_next(
     await pieces.check(org, client)
 
 
+async def test_a_small_commit_does_not_wait_for_a_large_one(
+    pieces: Pieces, memory_client: ClientFactory, org: str
+) -> None:
+    """Its documents come with the next round; the position still waits for the large one."""
+    client = memory_client(org)
+    week = monday(2)
+    await write(client, org, [entry(week, f"bulk-{place}") for place in range(300)])
+    await write(client, org, [entry(week, "late"), entry(week, "bulk-299", clicks=900)])
+    indexing = pieces.indexing()
+    assert await indexing.follow_all(asyncio.Event())
+    found = await pieces.stored(org)
+    written = {each.key.campaign_id: each for each in found.values() if each.key}
+    assert {"late", "bulk-299", "bulk-0"} <= written.keys()
+    assert len(written) < 301
+    assert await pieces.store.indexed_version(org) == 0
+    await pieces.catch_up()
+    assert await pieces.store.indexed_version(org) == 2
+    await pieces.check(org, client)
+
+
+async def test_a_round_takes_from_the_oldest_and_the_newest_commit(
+    pieces: Pieces, memory_client: ClientFactory, org: str
+) -> None:
+    """Among commits of one size the newest has half of a round, and the oldest the other half."""
+    client = memory_client(org)
+    for commit in range(3):
+        await write(client, org, [entry(monday(2), f"{commit}-{place}") for place in range(3)])
+    await pieces.store.enqueue(org, after_version=0, through_version=3)
+    work = await pieces.store.take(org, limit=8)
+    assert sorted(work.weeks.values()) == [1, 1, 1, 1, 3, 3, 3, 3]
+    assert len((await pieces.store.take(org, limit=18)).weeks) == 18
+    await pieces.catch_up()
+
+
+async def test_every_commit_is_seen_before_a_round(
+    pieces: Pieces,
+    memory_client: ClientFactory,
+    org: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many commits there are, the newest is in the outbox when a round takes from it."""
+    monkeypatch.setattr("liftos_memory.usecases.indexing._COMMITS_PER_STEP", 2)
+    client = memory_client(org)
+    for clicks in range(1, 6):
+        await write(client, org, [entry(monday(2), clicks=clicks)])
+    await pieces.indexing().follow_all(asyncio.Event())
+    assert await pieces.store.indexed_version(org) == 5
+    await pieces.check(org, client)
+
+
 async def test_lag_is_what_waits_over_all_orgs(
     pieces: Pieces, memory_client: ClientFactory, org: str
 ) -> None:

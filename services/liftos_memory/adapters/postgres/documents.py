@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import date, timedelta
+from itertools import islice
 from typing import Any, Final
 
 import asyncpg
@@ -124,9 +125,20 @@ where d.org = $1 and d.week_start + 7 <= $2
 on conflict do nothing
 """  # noqa: S608 - column names are ours
 
-_TAKE: Final = f"""/* take */
+_TAKE_OLDEST: Final = f"""/* take_oldest */
 select {", ".join(_KEY)}, week, last_version from outbox
 where org = $1 order by first_version, {", ".join(_KEY)}, week limit $2
+"""  # noqa: S608 - column names are ours
+
+# By the last version: what a small commit changed again counts as its own.
+_TAKE_SMALLEST: Final = f"""/* take_smallest */
+with commits_left as (
+    select last_version, count(*) as size from outbox where org = $1 group by last_version
+    order by size, last_version desc limit $2
+)
+select {_listed("b")}, b.week, b.last_version
+from outbox b join commits_left c using (last_version)
+where b.org = $1 order by c.size, b.last_version desc, {_listed("b")}, b.week limit $2
 """  # noqa: S608 - column names are ours
 
 _WANTED: Final = f"""/* wanted */
@@ -262,10 +274,13 @@ class PostgresDocumentStore:
             await connection.execute(_ENQUEUE_ENDED_WEEKS, org, today)
 
     async def take(self, org: str, *, limit: int) -> Work:
-        """Return what has waited longest."""
+        """Return what has waited longest, and what is left of the smallest commits."""
         async with self._database.read(org) as connection:
-            rows = await connection.fetch(_TAKE, org, limit)
-        return Work({(_key(row), row["week"]): row["last_version"] for row in rows})
+            smallest = await connection.fetch(_TAKE_SMALLEST, org, limit // 2)
+            oldest = await connection.fetch(_TAKE_OLDEST, org, limit)
+        # Some may be in both, so the oldest are as many as would do alone.
+        weeks = {(_key(row), row["week"]): row["last_version"] for row in (*smallest, *oldest)}
+        return Work(dict(islice(weeks.items(), limit)))
 
     async def trace_parent(self, org: str) -> str | None:
         """Return the trace of the oldest change that waits."""
