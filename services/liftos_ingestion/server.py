@@ -1,6 +1,7 @@
 """The composition root of Ingestion's server."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import grpc
@@ -8,41 +9,58 @@ from redis.asyncio import Redis
 
 from liftos.ingestion.v1 import ingestion_service_pb2, ingestion_service_pb2_grpc
 from liftos_ingestion.adapters.credential_vault import KeyringVault
+from liftos_ingestion.adapters.memory import MemoryEntryWriter
+from liftos_ingestion.adapters.memory_checks import MemoryEntryChecks
+from liftos_ingestion.adapters.memory_clients import MemoryClients
+from liftos_ingestion.adapters.postgres.alerts import PostgresAlertRoutes, PostgresAlerts
 from liftos_ingestion.adapters.postgres.connections import (
     PostgresConnectionOpener,
     PostgresConnections,
 )
 from liftos_ingestion.adapters.postgres.database import SCHEMA, SCHEMA_VERSION
+from liftos_ingestion.adapters.postgres.dead_letters import PostgresDeadLetters
 from liftos_ingestion.adapters.postgres.run_views import PostgresRunViews
 from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
 from liftos_ingestion.adapters.postgres.schedules import PostgresScheduleStore
 from liftos_ingestion.adapters.postgres.sources import PostgresSources
+from liftos_ingestion.adapters.postgres.suspensions import PostgresSuspensions
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
+from liftos_ingestion.adapters.sources.own_sources import check_source
 from liftos_ingestion.adapters.sources.plugins import plugin_names
 from liftos_ingestion.adapters.sources.registry import built_in_sources, own_sources
+from liftos_ingestion.servicer.alerts import AlertsServicer
 from liftos_ingestion.servicer.connections import ConnectionsServicer
+from liftos_ingestion.servicer.dead_letters import DeadLettersServicer
 from liftos_ingestion.servicer.runs import RunsServicer
 from liftos_ingestion.servicer.schedules import SchedulesServicer
+from liftos_ingestion.servicer.sources import SourcesServicer
+from liftos_ingestion.servicer.suspensions import SuspensionsServicer
 from liftos_ingestion.settings import IngestionSettings
 from liftos_ingestion.source_ports import PlatformSource
+from liftos_ingestion.usecases.alert_routes import AlertRoutes
+from liftos_ingestion.usecases.alerts import Alerts
 from liftos_ingestion.usecases.backfills import Backfills
 from liftos_ingestion.usecases.connections import ConnectionAdministration
+from liftos_ingestion.usecases.dead_letters import DeadLetters
 from liftos_ingestion.usecases.planning import Planning
+from liftos_ingestion.usecases.previews import Previews
 from liftos_ingestion.usecases.quotas import Quotas
 from liftos_ingestion.usecases.runs import Runs
 from liftos_ingestion.usecases.schedules import Schedules
-from liftos_ingestion.usecases.sources import Catalog
+from liftos_ingestion.usecases.sources import Catalog, SourceAdministration
+from liftos_ingestion.usecases.suspensions import Suspensions
 from liftos_kit import postgres
 from liftos_kit.core.clock import SystemClock
 from liftos_kit.core.paging import PageTokens
 from liftos_kit.health import StoreProbe
 from liftos_kit.jobs.postgres_queue import PostgresJobQueue
+from liftos_kit.notify.apprise_notifier import apprise_notifier
 from liftos_kit.server import Application, Services
 from liftos_kit.servicer_parts import combine
+from liftos_mapping.language import compile_mapping
 
 SERVICE_NAME: Final = "liftos.ingestion.v1.IngestionService"
 
-_SERVICE: Final = ingestion_service_pb2.DESCRIPTOR.services_by_name["IngestionService"]
 _REDIS_SECONDS: Final = 1.0
 
 
@@ -91,42 +109,80 @@ async def open_services(
     )
     clock = SystemClock()
     page_tokens = PageTokens(settings.page_token_key)
+    clients = MemoryClients(settings)
+    executor = ThreadPoolExecutor(settings.executor_threads, thread_name_prefix="mapping")
     jobs = PostgresJobQueue(pool, schema=SCHEMA, url=postgres_url)
     ledger = PostgresRunLedger(pool, jobs)
     connections = PostgresConnections(pool)
     vault = KeyringVault(settings.secret_places())
     governor = RedisRateGovernor(redis)
+    source_store = PostgresSources(pool)
     catalog = Catalog(
         sources,
         plugins=plugin_names(),
-        store=PostgresSources(pool),
+        store=source_store,
         build=own_sources(settings).build,
     )
+    opener = PostgresConnectionOpener(pool, vault)
+    memory_checks = MemoryEntryChecks(clients.of)
     views = PostgresRunViews(pool, ledger)
     planning = Planning(connections, catalog, clock)
-    parts = [
-        ConnectionsServicer(
-            administration=ConnectionAdministration(
-                store=connections,
-                catalog=catalog,
-                opener=PostgresConnectionOpener(pool, vault),
-                vault=vault,
-                governor=governor,
-            ),
-            page_tokens=page_tokens,
-        ),
-        RunsServicer(runs=Runs(views, planning, clock), page_tokens=page_tokens),
-        SchedulesServicer(
-            schedules=Schedules(PostgresScheduleStore(pool), clock),
-            backfills=Backfills(connections, views, planning, catalog, clock),
-            quotas=Quotas(governor, sources),
-            page_tokens=page_tokens,
-        ),
-    ]
-    served = {name for part in parts for name in dir(part)}
     servicer = combine(
-        _SERVICE, parts, later=[it.name for it in _SERVICE.methods if it.name not in served]
+        ingestion_service_pb2.DESCRIPTOR.services_by_name["IngestionService"],
+        [
+            ConnectionsServicer(
+                administration=ConnectionAdministration(
+                    store=connections,
+                    catalog=catalog,
+                    opener=opener,
+                    vault=vault,
+                    governor=governor,
+                ),
+                page_tokens=page_tokens,
+            ),
+            SourcesServicer(
+                catalog=catalog,
+                administration=SourceAdministration(
+                    catalog, source_store, check=check_source, memory=memory_checks
+                ),
+                previews=Previews(
+                    catalog=catalog,
+                    opener=opener,
+                    governor=governor,
+                    read_mapping=compile_mapping,
+                    memory=memory_checks,
+                    executor=executor,
+                    clock=clock,
+                ),
+                page_tokens=page_tokens,
+            ),
+            RunsServicer(runs=Runs(views, planning, clock), page_tokens=page_tokens),
+            SchedulesServicer(
+                schedules=Schedules(PostgresScheduleStore(pool), clock),
+                backfills=Backfills(connections, views, planning, catalog, clock),
+                quotas=Quotas(governor, sources),
+                page_tokens=page_tokens,
+            ),
+            AlertsServicer(
+                alerts=Alerts(PostgresAlerts(pool)),
+                routes=AlertRoutes(PostgresAlertRoutes(pool), vault, apprise_notifier(settings)),
+                page_tokens=page_tokens,
+            ),
+            SuspensionsServicer(
+                suspensions=Suspensions(
+                    PostgresSuspensions(pool, jobs), MemoryEntryWriter(clients.of), clock
+                ),
+                page_tokens=page_tokens,
+            ),
+            DeadLettersServicer(
+                dead_letters=DeadLetters(PostgresDeadLetters(pool, jobs)),
+                page_tokens=page_tokens,
+            ),
+        ],
     )
+
+    async def close_executor() -> None:
+        executor.shutdown(wait=False, cancel_futures=True)
 
     def register(server: grpc.aio.Server) -> None:
         ingestion_service_pb2_grpc.add_IngestionServiceServicer_to_server(servicer, server)
@@ -138,5 +194,5 @@ async def open_services(
             # Only readings need it, and they wait for it.
             StoreProbe("redis", redis.ping, is_required=False),
         ),
-        close=(redis.aclose, pool.close),
+        close=(close_executor, clients.close, redis.aclose, pool.close),
     )

@@ -12,31 +12,38 @@ from redis.asyncio import Redis
 from liftos_ingestion.adapters.credential_vault import KeyringVault
 from liftos_ingestion.adapters.memory import MemoryEntryTotals, MemoryEntryWriter
 from liftos_ingestion.adapters.memory_clients import MemoryClients
+from liftos_ingestion.adapters.postgres.alerts import PostgresOutbox
 from liftos_ingestion.adapters.postgres.connections import (
     PostgresConnectionOpener,
     PostgresConnections,
 )
 from liftos_ingestion.adapters.postgres.database import SCHEMA, SCHEMA_VERSION
+from liftos_ingestion.adapters.postgres.dead_letters import REPLAY, PostgresReplays
 from liftos_ingestion.adapters.postgres.reconciliations import PostgresReconciliationStore
 from liftos_ingestion.adapters.postgres.runs import READ_SLICE, RECONCILE_RUN, PostgresRunLedger
 from liftos_ingestion.adapters.postgres.schedules import PostgresScheduleClock
 from liftos_ingestion.adapters.postgres.sources import PostgresSources
+from liftos_ingestion.adapters.postgres.watched_orgs import PostgresWatchedOrgs
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
 from liftos_ingestion.adapters.sources.plugins import plugin_names
 from liftos_ingestion.adapters.sources.registry import built_in_sources, own_sources
 from liftos_ingestion.run_ports import AccountLag
 from liftos_ingestion.settings import IngestionSettings
+from liftos_ingestion.usecases.alert_sending import AlertSender
 from liftos_ingestion.usecases.planning import Planning
 from liftos_ingestion.usecases.reading import AttemptMeasure, Reading
 from liftos_ingestion.usecases.reconciling import Reconciling
+from liftos_ingestion.usecases.replaying import Replaying, replay_named
 from liftos_ingestion.usecases.scheduling import Scheduling
 from liftos_ingestion.usecases.sources import Catalog
 from liftos_ingestion.usecases.waking import make_good, read_named, reconcile_named, watch_lags
+from liftos_ingestion.usecases.watching_over import WatchingOver
 from liftos_kit import postgres, telemetry
 from liftos_kit.core.clock import SystemClock
 from liftos_kit.jobs.postgres_queue import PostgresJobQueue
 from liftos_kit.jobs.queue import Delivery
 from liftos_kit.jobs.worker import WorkerTimes
+from liftos_kit.notify.apprise_notifier import apprise_notifier
 from liftos_kit.ports import check_free
 
 START_FAILED: Final = 2
@@ -127,6 +134,20 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
             clock,
         )
 
+        notifier = apprise_notifier(settings)
+        sender = AlertSender(
+            PostgresOutbox(pool),
+            vault,
+            notifier,
+            send_seconds=settings.notification_timeout_seconds,
+        )
+        replaying = Replaying(
+            ledger=PostgresReplays(pool, jobs),
+            catalog=catalog,
+            writer=MemoryEntryWriter(clients.of),
+            executor=executor,
+            worker=settings.effective_worker_name,
+        )
         reconciling = Reconciling(
             PostgresReconciliationStore(pool), MemoryEntryTotals(clients.of), catalog
         )
@@ -137,12 +158,15 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
         async def reconcile_run(delivery: Delivery) -> None:
             await reconcile_named(reconciling, delivery.payload)
 
+        async def replay(delivery: Delivery) -> None:
+            await replay_named(replaying, delivery.payload)
+
         _log.info("working", worker=settings.effective_worker_name, sources=sorted(sources))
         # An error in any of them ends the worker, so that it is seen and started again.
         async with asyncio.TaskGroup() as programs:
             programs.create_task(
                 jobs.work(
-                    {READ_SLICE: read_slice, RECONCILE_RUN: reconcile_run},
+                    {READ_SLICE: read_slice, RECONCILE_RUN: reconcile_run, REPLAY: replay},
                     concurrency=settings.worker_concurrency,
                     stop=stop,
                 ),
@@ -151,6 +175,11 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
             programs.create_task(make_good(ledger, stop), name="wake-ups")
             programs.create_task(watch_lags(ledger, _measure_lag, stop), name="lags")
             programs.create_task(scheduling.run(stop), name="schedules")
+            programs.create_task(sender.run(stop), name="alerts")
+            programs.create_task(
+                WatchingOver(PostgresWatchedOrgs(pool), sources, clock).run(stop),
+                name="watch over",
+            )
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
         await clients.close()

@@ -51,7 +51,13 @@ class AccessSuite:
         message: Any = valid_request(rpc, org)
         for path, value in self.needs.get(rpc.method.name, {}).items():
             *way, name = path.split(".")
-            setattr(reduce(getattr, way, message), name, value)
+            holder = reduce(getattr, way, message)
+            if isinstance(value, Message):
+                getattr(holder, name).CopyFrom(value)
+            elif isinstance(value, list):
+                getattr(holder, name)[:] = [each.format(org=org) for each in value]
+            else:
+                setattr(holder, name, value)
         return message
 
     async def test_a_member_with_the_role_is_let_in(
