@@ -11,7 +11,7 @@ found long before the load is. The index still has not followed up to it until n
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import date, timedelta
@@ -40,7 +40,10 @@ from liftos_memory.usecases.calendar import OrgCalendar, OrgCalendars
 
 _WEEKS_PER_ROUND: Final = 256
 """Short rounds, since every other org and every new commit waits for the end of one."""
-_TEXTS_PER_STEP: Final = 256
+_DOCUMENTS_PER_WRITE: Final = 128
+_UNSETTLED_DOCUMENTS: Final = 1_000
+"""Searches scan what is not settled, so that a long load may not leave all of it to its end."""
+_LONGEST_PAUSE_SECONDS: Final = 2.0
 _COMMITS_PER_STEP: Final = 1_000
 _CONFIRM_SECONDS: Final = 2.0
 _WEEK: Final = timedelta(days=7)
@@ -82,6 +85,7 @@ class Indexing:
         self._on_round = on_round
         self._continue_trace = continue_trace
         self._looked_for_ended_weeks: date | None = None
+        self._unsettled_documents = 0
 
     async def run_alone(self, stop: asyncio.Event) -> None:
         """Follow all orgs until told to stop, once no other worker does.
@@ -125,7 +129,7 @@ class Indexing:
                 if worked:
                     settled = False
                 elif not settled:
-                    await self._index.settle()
+                    await self._settle()
                     settled = True
                 elif time.monotonic() - confirmed_seconds > _CONFIRM_SECONDS:
                     # Nothing else would tell an idle worker that the index was lost.
@@ -170,7 +174,8 @@ class Indexing:
             work = await self._store.take(org, limit=_WEEKS_PER_ROUND)
             documents, gone = await self._write_documents(org, work)
             await self._put(org, documents)
-            await self._index.delete(org, gone)
+            if gone:
+                await _leaving_room(self._index.delete(org, gone))
             await self._store.save(org, work, documents=documents, gone=gone)
             _log.info("indexed", org=org, documents=len(documents), gone=len(gone))
         self._on_round(len(documents), len(gone))
@@ -193,11 +198,22 @@ class Indexing:
             document_id(DocumentKind.WEEKLY_DIGEST, key, week_start=week)
             for key, week in work.weeks
         }
-        return documents, sorted(expected - {document.document_id for document in documents})
+        missing = expected - {document.document_id for document in documents}
+        # Most never were: a change reaches into the next week, which may have no entries. One that
+        # a round put into the index and did not live to save is found when a worker starts.
+        return documents, sorted(await self._store.fetch(org, missing))
 
     async def _put(self, org: str, documents: Sequence[Document]) -> None:
-        for group in _groups(documents, _TEXTS_PER_STEP):
-            await self._index.upsert(org, group, await self._vectors(group))
+        for group in _groups(documents, _DOCUMENTS_PER_WRITE):
+            vectors = await self._vectors(group)
+            await _leaving_room(self._index.upsert(org, group, vectors))
+            self._unsettled_documents += len(group)
+            if self._unsettled_documents >= _UNSETTLED_DOCUMENTS:
+                await self._settle()
+
+    async def _settle(self) -> None:
+        await _leaving_room(self._index.settle())
+        self._unsettled_documents = 0
 
     async def _vectors(self, documents: Sequence[Document]) -> Vectors:
         """Return the vectors of documents; only texts that were never seen are embedded."""
@@ -226,8 +242,9 @@ class Indexing:
         async with self._index.rebuild() as fresh:
             for org in await self._store.orgs_with_documents():
                 async for documents in self._store.all_documents(org):
-                    for group in _groups(documents, _TEXTS_PER_STEP):
-                        await fresh.upsert(org, group, await self._vectors(group))
+                    for group in _groups(documents, _DOCUMENTS_PER_WRITE):
+                        vectors = await self._vectors(group)
+                        await _leaving_room(fresh.upsert(org, group, vectors))
             await fresh.switch()
 
     async def _restore(self) -> None:
@@ -265,6 +282,13 @@ def _labels_of(day: CalendarDay) -> Iterator[str]:
     yield from (holiday.name for holiday in day.holidays)
     yield from day.retail_events
     yield from day.events
+
+
+async def _leaving_room(write: Awaitable[None]) -> None:
+    """Do a write, and leave the index to its readers for as long as that took."""
+    began = time.monotonic()
+    await write
+    await asyncio.sleep(min(time.monotonic() - began, _LONGEST_PAUSE_SECONDS))
 
 
 def _groups(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -5,10 +5,11 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date, timedelta
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ from liftos_kit.testing.server import SECRET
 from liftos_local.stack import Stack
 from liftos_local.testing import TestDatabase
 from liftos_memory.domain.documents import Document
-from liftos_memory.search_ports import SearchScope
+from liftos_memory.search_ports import DocumentIndex, SearchScope, Vectors
 from liftos_memory.settings import MemorySettings
 
 _ROOT = Path(__file__).parents[3]
@@ -383,6 +384,58 @@ async def test_a_round_takes_from_the_oldest_and_the_newest_commit(
     assert sorted(work.weeks.values()) == [1, 1, 1, 1, 3, 3, 3, 3]
     assert len((await pieces.store.take(org, limit=18)).weeks) == 18
     await pieces.catch_up()
+
+
+class SlowIndex:
+    """Takes a moment for each write, and keeps when what was written."""
+
+    def __init__(self, behind: DocumentIndex) -> None:
+        self._behind = behind
+        self.writes: list[tuple[str, float, float]] = []
+        self.sizes: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._behind, name)
+
+    async def upsert(self, org: str, documents: Sequence[Document], vectors: Vectors) -> None:
+        """Add or replace documents of an org."""
+        self.sizes.append(len(documents))
+        await self._slowly("upsert", self._behind.upsert(org, documents, vectors))
+
+    async def delete(self, org: str, document_ids: Collection[str]) -> None:
+        """Remove documents of an org."""
+        await self._slowly("delete", self._behind.delete(org, document_ids))
+
+    async def settle(self) -> None:
+        """Seal what was written."""
+        await self._slowly("settle", self._behind.settle())
+
+    async def _slowly(self, what: str, write: Awaitable[None]) -> None:
+        began = time.monotonic()
+        await asyncio.sleep(0.05)
+        await write
+        self.writes.append((what, began, time.monotonic()))
+
+
+async def test_a_bulk_load_leaves_the_index_to_its_readers(
+    pieces: Pieces, memory_client: ClientFactory, org: str
+) -> None:
+    """Between two writes there is as much time as the last one took, and none is large.
+
+    What was written is settled meanwhile, and nothing is deleted that was never there.
+    """
+    client = memory_client(org)
+    await write(client, org, [entry(monday(2), f"bulk-{place}") for place in range(600)])
+    index = SlowIndex(pieces.index)
+    await pieces.catch_up(index=index)
+    assert sum(index.sizes) >= 1_200
+    assert max(index.sizes) <= 128
+    for (_, began, ended), (_, next_began, _) in pairwise(index.writes):
+        assert next_began - ended >= 0.9 * (ended - began)
+    kinds = [what for what, _, _ in index.writes]
+    assert "delete" not in kinds
+    assert "settle" in kinds
+    await pieces.check(org, client)
 
 
 async def test_every_commit_is_seen_before_a_round(
