@@ -227,11 +227,11 @@ def test_plugins_are_found_and_bad_ones_left_out(package: Callable[..., ModuleTy
     package("good_ads")
     package("bad_ads", ('date_bases=("INTERACTION",)', "date_bases=()"))
     points = [
-        EntryPoint("good_ads", "good_ads:create", GROUP),
-        EntryPoint("good_ads", "good_ads:create", GROUP),
-        EntryPoint("bad_ads", "bad_ads:create", GROUP),
-        EntryPoint("other_name", "good_ads:create", GROUP),
-        EntryPoint("absent", "absent:create", GROUP),
+        EntryPoint("good_ads", "good_ads.source:create", GROUP),
+        EntryPoint("good_ads", "good_ads.source:create", GROUP),
+        EntryPoint("bad_ads", "bad_ads.source:create", GROUP),
+        EntryPoint("other_name", "good_ads.source:create", GROUP),
+        EntryPoint("absent", "absent.source:create", GROUP),
         EntryPoint("number", "math:pi", GROUP),
     ]
     assert list(load_plugins(["meta"], points)) == ["good_ads"]
