@@ -109,7 +109,7 @@ class FakePlatform:
             def do_GET(self) -> None:
                 platform._serve(self)
 
-            do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
+            do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
 
             def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
                 """Tell nothing: what was asked is in `calls`."""
@@ -165,4 +165,5 @@ def _send(
         handler.send_header(name, value)
     handler.send_header("Content-Length", str(len(body)))
     handler.end_headers()
-    handler.wfile.write(body)
+    if handler.command != "HEAD":
+        handler.wfile.write(body)

@@ -495,13 +495,17 @@ def _require_inside(path: Path, root: Path) -> None:
         raise damaged(path.name, "is a link that leads out of the folder")
 
 
+_REFUSED: Final = ("ACCESS_DENIED", "PERMISSION_DENIED")
+_UNKNOWN: Final = ("INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "UNAUTHENTICATED")
+
+
 def _store_failure(error: OSError, what: str) -> ReadingError:
     """Tell what a store said, without its words, which may hold names of keys."""
     told = str(error)
-    if isinstance(error, PermissionError) or "ACCESS_DENIED" in told or "AccessDenied" in told:
-        return _failure(ErrorClass.PERMISSION, f"{what} may not be read with this credential.")
-    if any(it in told for it in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "UNAUTHENTICATED")):
+    if any(word in told for word in _UNKNOWN):
         return _failure(ErrorClass.CREDENTIALS, "The store does not take the credential.")
+    if isinstance(error, PermissionError) or any(word in told for word in _REFUSED):
+        return _failure(ErrorClass.PERMISSION, f"{what} may not be read with this credential.")
     return _failure(ErrorClass.TRANSIENT, f"{what} cannot be read ({type(error).__name__}).")
 
 
