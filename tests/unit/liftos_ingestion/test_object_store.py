@@ -1,10 +1,11 @@
-"""Files in an object store: a real S3 client against a server that speaks the protocol."""
+"""Files in an object store: real clients of S3 and GCS against servers that speak like them."""
 
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
 import pytest
@@ -26,8 +27,8 @@ _TIME = datetime(2026, 11, 3, 12, tzinfo=UTC)
 _KEY = "AKIATESTTESTTEST"
 
 
-class ObjectStore:
-    """A bucket `exports` with some objects."""
+class S3Store:
+    """A bucket `exports` with some objects, as S3 has it."""
 
     def __init__(self) -> None:
         self.objects = dict(OBJECTS)
@@ -68,17 +69,20 @@ class ObjectStore:
 
 
 @contextmanager
-def store() -> Iterator[tuple[ObjectStore, PlatformSource]]:
+def store() -> Iterator[tuple[S3Store, PlatformSource]]:
     """A store, and a source of its files."""
-    objects = ObjectStore()
+    objects = S3Store()
     with FakePlatform(objects.answer) as platform:
-        place = {"kind": "s3", "bucket": "exports", "endpoint": platform.url}
-        files = [{"level": "OUTCOME", "pattern": "orders/{date}/*.csv", "format": "csv"}]
-        definition: dict[str, Any] = {"place": place, "files": files, "accounts": ACCOUNTS}
-        mapping = {"date_basis": "EVENT", "columns": {"orders": "n"}}
-        spec = NewSource("till", "Till", SourceKind.FILES, definition, mapping)
-        built = OwnSources(None, private_allowed=True, timeout_seconds=5)
-        yield objects, built.build(spec)
+        yield objects, source_of({"kind": "s3", "bucket": "exports", "endpoint": platform.url})
+
+
+def source_of(place: dict[str, str]) -> PlatformSource:
+    """A source of the orders of a place."""
+    files = [{"level": "OUTCOME", "pattern": "orders/{date}/*.csv", "format": "csv"}]
+    definition: dict[str, Any] = {"place": place, "files": files, "accounts": ACCOUNTS}
+    mapping = {"date_basis": "EVENT", "columns": {"orders": "n"}}
+    spec = NewSource("till", "Till", SourceKind.FILES, definition, mapping)
+    return OwnSources(None, private_allowed=True, timeout_seconds=5).build(spec)
 
 
 async def test_objects_are_read_by_their_paths() -> None:
@@ -118,3 +122,33 @@ async def test_refusals_have_a_class(code: str, status: int, error_class: ErrorC
             await pages(source, asked(), OpenGate(), **credential)
     assert caught.value.failure.error_class is error_class
     assert _KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("credential", [{}, {"access_token": "token-of-the-test"}])
+async def test_objects_of_gcs_are_read_by_their_paths(credential: dict[str, str]) -> None:
+    """The other store's protocol, anonymously or with a token."""
+    authorizations: set[str] = set()
+
+    def answer(request: FakeRequest) -> object:
+        authorizations.add(request.headers.get("authorization", ""))
+        key = unquote(request.path.removeprefix("/storage/v1/b/exports/o").lstrip("/"))
+        if key:
+            return FakeAnswer(200, OBJECTS[key])
+        items = [
+            {
+                "name": name,
+                "bucket": "exports",
+                "size": str(len(content)),
+                "updated": f"{_TIME:%FT%TZ}",
+            }
+            for name, content in OBJECTS.items()
+            if name.startswith(request.query["prefix"])
+        ]
+        return {"kind": "storage#objects", "items": items}
+
+    with FakePlatform(answer) as platform:
+        source = source_of({"kind": "gcs", "bucket": "exports", "endpoint": platform.url})
+        found = await pages(source, asked(), OpenGate(), **credential)
+    assert [it["n"] for it in rows_of(found)] == ["1", "2", "3"]
+    token = credential.get("access_token")
+    assert authorizations == {f"Bearer {token}" if token else ""}
