@@ -37,7 +37,9 @@ def _serve() -> int:
 
 def _work() -> int:
     from liftos_ingestion.worker import work  # noqa: PLC0415
+    from liftos_kit.allocator import return_large_blocks  # noqa: PLC0415
 
+    return_large_blocks()
     return work(load(IngestionSettings))
 
 

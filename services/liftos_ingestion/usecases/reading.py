@@ -59,6 +59,12 @@ _LOOK_SECONDS: Final = 1.5
 _RAW_BYTES: Final = 8 * 1024 * 1024
 """The largest raw answer that Memory keeps with a slice."""
 
+_PAGES_AT_ONCE: Final = 3
+"""Pages of all slices of a worker that are mapped and written at a time, to bound its memory."""
+
+_UNANSWERED_ROWS: Final = 10_000
+"""Rows of a slice that Memory may still have to answer for when the next page is taken."""
+
 _OUTAGE_SECONDS: Final = 10.0
 """When a slice is tried again that a store of ours kept from being read."""
 
@@ -125,6 +131,7 @@ class Reading:
         self._clock = clock
         self._worker = worker
         self._on_attempt = on_attempt
+        self._pages = asyncio.Semaphore(_PAGES_AT_ONCE)
 
     async def read(self, org: str, slice_id: UUID) -> None:
         """Read a slice, where it is due and its lane is free; otherwise do nothing."""
@@ -289,7 +296,8 @@ class Reading:
                     continue
                 # Only now: until a platform's job is done nothing is open in Memory.
                 writer = writer or await opened()
-                await intake.take(item, writer)
+                async with self._pages:
+                    await intake.take(item, writer)
             writer = writer or await opened()
             return await intake.commit(writer, final_through)
 
@@ -334,22 +342,25 @@ class _Intake:
         self._raw_bytes += len(page.raw)
         if self._raw_bytes <= _RAW_BYTES:
             self._raw.append(page.raw)
+        else:
+            # A part of the answer would look like the whole.
+            self._raw.clear()
         self._refuse_unmapped(page, result)
         rows = result.table.num_rows
         if rows:
             end = self._written_count + rows
             self._pending.append(_Pending(self._written_count, end, page, result.source_index))
             self._written_count = end
-            await writer.write(result.table)
+            await writer.write(_known_columns(result.table))
+            if self._written_count - writer.acknowledged_count >= _UNANSWERED_ROWS:
+                await writer.flush()
         self._collect_refused(writer)
 
     async def commit(self, writer: SliceWriter, final_through: date) -> SliceResult:
         """Commit the slice once Memory has answered for every row."""
         await writer.flush()
         self._collect_refused(writer)
-        # A part of the answer would look like the whole.
-        raw = b"\n".join(self._raw) if self._raw_bytes <= _RAW_BYTES else b""
-        written = await writer.commit(raw)
+        written = await writer.commit(b"\n".join(self._raw))
         return SliceResult(
             memory_slice=written.memory_slice,
             row_count=self._row_count,
@@ -418,6 +429,11 @@ class _Intake:
         row = page.rows[index]
         context = {k: v for k, v in asdict(self._context(page)).items() if v not in (None, (), "")}
         self._dead_letters.append(DeadLetter(row, context, None, errors, counted))
+
+
+def _known_columns(rows: pa.Table) -> pa.Table:
+    """Return the columns in which a row says anything; Memory takes the others for unset."""
+    return rows.select([it for it in rows.column_names if rows[it].null_count < rows.num_rows])
 
 
 class GovernedGate:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pyarrow as pa
-from liftos_memory.allocator import return_large_blocks
+from liftos_kit.allocator import return_large_blocks
 
 if sys.argv[1] == "return":
     return_large_blocks()
