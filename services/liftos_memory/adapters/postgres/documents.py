@@ -51,6 +51,7 @@ _MONEY: Final = {field.name for field in ENTRY_FIELDS if field.kind is FieldKind
 _KINDS: Final = tuple(DocumentKind)
 _ENTRIES_PER_OBJECT: Final = 10
 _DOCUMENTS_PER_PAGE: Final = 500
+_FEW_OBJECTS: Final = 16
 _LEADER_POLL_SECONDS: Final = 0.5
 _WEEK: Final = timedelta(days=7)
 _LEADER_LOCK: Final = "liftos memory index writer"
@@ -302,6 +303,10 @@ class PostgresDocumentStore:
                     columns=[*_KEY, "week"],
                 )
             await connection.execute("/* analyze_wanted */ analyze wanted")
+            if len(work.keys) > _FEW_OBJECTS:
+                # Before the first statistics of a bulk load, Postgres expects a single entry, and
+                # would compare each of them with each object.
+                await connection.execute("/* hash_joins */ set local enable_nestloop = off")
             months: dict[ObjectKey, dict[int, int]] = {}
             for row in await connection.fetch(_MONTHS, org):
                 months.setdefault(_key(row), {})[row["month"]] = row["activity"]
