@@ -25,7 +25,7 @@ MODEL_SHA256: Final = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab01
 VOCABULARY_SHA256: Final = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
 DIMENSION: Final = 384
 MAXIMUM_TOKENS: Final = 256
-BATCH_TEXTS: Final = 64
+BATCH_TEXTS: Final = 16
 
 _VOCABULARY_FILE: Final = Path(__file__).parent / "data" / "minilm_vocab.txt"
 
