@@ -15,8 +15,9 @@ from liftos_cli.lazy_group import command_app
 from liftos_cli.listing import page_size, print_list, take
 from liftos_cli.message_view import print_fields
 from liftos_cli.object_files import read_object, read_text
-from liftos_cli.options import FilterOption, LimitOption
+from liftos_cli.options import FilterOption, JsonOption, LimitOption
 from liftos_cli.output import Column, as_json, print_json, print_table, say
+from liftos_ingestion.templates import SkeletonNameError, write_skeleton
 
 app = command_app(summary="Keep the sources that Ingestion reads.")
 
@@ -224,3 +225,28 @@ def _read_rows(file: Path) -> list[dict[str, Any]]:
             f"{file} holds no JSON objects", advice="write one row a line, each as {…}"
         )
     return list(rows)
+
+
+@app.command("new", epilog="Example: liftos sources new acme_ads --folder ./acme_ads")
+def new_source(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The platform of its entries, such as acme_ads.")
+    ],
+    *,
+    folder: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where it goes; by default a folder of that name."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Write the Python package of a source, which passes the conformance suite as it is."""
+    try:
+        written = write_skeleton(name, folder or Path(name))
+    except (SkeletonNameError, FileExistsError) as error:
+        raise CommandError(str(error)) from None
+    if json:
+        print_json({"files": [str(path) for path in written]})
+        return
+    for path in written:
+        print(path)
+    say("Look at them in this order. `pytest` in that folder holds them to the conformance suite.")
