@@ -55,7 +55,7 @@ class IngestionSettings(SecretSettings, NotificationSettings):
     source_files_directory: Path | None = None
     """Folder with a folder for each org, of files that its sources may read; unset allows none."""
     allow_private_addresses: bool = False
-    """Whether alerts and sources may be sent to addresses of private networks."""
+    """Whether declarative sources and object stores may be at addresses of private networks."""
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, problem) for rules between fields."""

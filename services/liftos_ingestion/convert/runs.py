@@ -12,7 +12,7 @@ from liftos.ingestion.v1 import connection_pb2, run_pb2
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos.memory.v1.entry_pb2 import EntryLevel
 from liftos_ingestion.convert.structs import timestamp
-from liftos_ingestion.domain.failures import ErrorClass, outcome_of
+from liftos_ingestion.domain.failures import AccountOutcome, ErrorClass, outcome_of
 from liftos_ingestion.domain.windows import Days
 from liftos_ingestion.run_ports import RunKind, RunState
 from liftos_ingestion.run_view_ports import Row
@@ -165,7 +165,8 @@ def _account(row: Row) -> run_pb2.RunAccount:
         account_id=row["account_id"],
         outcome=connection_pb2.AccountOutcome.Value(f"ACCOUNT_OUTCOME_{outcome}"),
         progress=_progress(row),
-        error=error_message(row["error"]),
+        # What a later try has made good is no news.
+        error=None if outcome is AccountOutcome.OK else error_message(row["error"]),
     )
 
 

@@ -387,14 +387,11 @@ async def test_verifying_asks_for_one_page() -> None:
 
 async def test_giving_up_closes_the_connection() -> None:
     """A reading that is cancelled while it waits ends at once."""
-    began, ended = asyncio.Event(), asyncio.Event()
+    began, released = asyncio.Event(), asyncio.Event()
 
     async def handler(request: web.Request) -> web.StreamResponse:
         began.set()
-        try:
-            await asyncio.sleep(30)
-        finally:
-            ended.set()
+        await released.wait()
         return web.Response()
 
     async with served(handler) as url:
@@ -402,7 +399,8 @@ async def test_giving_up_closes_the_connection() -> None:
         await began.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await task
+            await asyncio.wait_for(task, 5)
+        released.set()
 
 
 # --- Private addresses ---

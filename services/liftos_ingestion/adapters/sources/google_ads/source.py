@@ -104,6 +104,7 @@ class GoogleAdsSource:
             retention_days=RETENTION_DAYS,
             days_per_read=DAYS_PER_READ,
             totals=True,
+            adding_up_levels=("CAMPAIGN",),
             api_version=API_VERSION,
             api_version_end_date=version_end_date,
             # All of them: a stream is one call.

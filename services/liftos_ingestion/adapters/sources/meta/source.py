@@ -89,6 +89,7 @@ class MetaSource:
             retention_days=RETENTION_DAYS,
             days_per_read=DAYS_PER_READ,
             totals=True,
+            adding_up_levels=("CAMPAIGN",),
             api_version=version,
             api_version_end_date=version_end_date,
         )
