@@ -76,7 +76,7 @@ def test_columns_become_the_entries_that_googles_own_json_becomes(given_rows: li
     context = TransformContext(
         account_id="1112223331", level="AD", date_basis="INTERACTION", date="2026-10-03"
     )
-    columns = columns_of(given_rows, column_readers(messages.Row.DESCRIPTOR, FIELDS))
+    columns = columns_of([given_rows], column_readers(messages.Row.DESCRIPTOR, FIELDS))
     as_json = [MessageToDict(row, preserving_proto_field_name=True) for row in given_rows]
     of_columns = evaluate(mapping, columns, context)
     of_json = evaluate(mapping, as_json, context)
@@ -87,14 +87,15 @@ def test_columns_become_the_entries_that_googles_own_json_becomes(given_rows: li
     }
 
 
-def test_more_rows_than_are_read_at_a_time() -> None:
-    """Columns go on where a batch ends, in the order of the rows."""
+def test_rows_that_come_in_runs() -> None:
+    """Columns go on where a run ends, in the order of the rows."""
     given_rows = []
     for clicks in range(1201):
         row = messages.Row()
         row.metrics.clicks = clicks
         given_rows.append(row)
-    columns = columns_of(given_rows, column_readers(messages.Row.DESCRIPTOR, FIELDS))
+    runs = [given_rows[:500], given_rows[500:1000], given_rows[1000:]]
+    columns = columns_of(runs, column_readers(messages.Row.DESCRIPTOR, FIELDS))
     assert columns.values("metrics.clicks") == list(range(1201))
     assert list(columns.names) == ["metrics.clicks"]
     assert columns[1200] == {"metrics.clicks": 1200}

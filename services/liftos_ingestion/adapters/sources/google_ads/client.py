@@ -1,7 +1,7 @@
 """Calls of the Google Ads API: governed, with an end, and by a way that leads to the customer."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from types import ModuleType
@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 import grpc
 
 from liftos_ingestion.adapters.sources.google_ads.columns import (
+    ROWS_AT_A_TIME,
     ColumnReader,
     column_readers,
     columns_of,
@@ -24,6 +25,7 @@ from liftos_ingestion.adapters.sources.google_ads.errors import (
     status_error,
     unreadable,
 )
+from liftos_ingestion.adapters.sources.google_ads.message_parts import parts_of
 from liftos_ingestion.adapters.sources.google_ads.queries import TREE, Query
 from liftos_ingestion.adapters.sources.google_ads.tokens import AccessToken
 from liftos_ingestion.adapters.sources.google_ads.ways import KnownWays
@@ -244,12 +246,21 @@ class GoogleAdsClient:
         return message if isinstance(message, bytes) else None
 
     def _chunk(self, message: bytes, readers: Sequence[ColumnReader]) -> Chunk:
+        request_id = ""
+
+        def runs_of_rows() -> Iterator[Sequence[Any]]:
+            nonlocal request_id
+            for part in parts_of(message, ROWS_AT_A_TIME):
+                answer = self._messages.StreamResponse.FromString(part)
+                request_id = answer.request_id or request_id
+                yield answer.results
+
         try:
-            answer = self._messages.StreamResponse.FromString(message)
+            rows = columns_of(runs_of_rows(), readers)
         except self._messages.DecodeError as error:
             raise unreadable() from error
         frame = b"\0" + len(message).to_bytes(4, "big") + message
-        return Chunk(columns_of(answer.results, readers), frame, answer.request_id)
+        return Chunk(rows, frame, request_id)
 
     async def _accessible_customers(self) -> Sequence[str]:
         await self._enter("")

@@ -1,6 +1,6 @@
 """Messages of rows as columns, read field by field and never made rows of."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
@@ -10,7 +10,7 @@ from liftos_mapping.source_columns import RawColumns
 _Message: TypeAlias = Any
 """A protobuf message, whose fields no type checker knows."""
 
-_ROWS_AT_A_TIME: Final = 500
+ROWS_AT_A_TIME: Final = 500
 """Python looks again and again at all objects that live, and a row's messages are such objects."""
 
 
@@ -79,14 +79,21 @@ def _names_of(enum: _Message) -> Mapping[int, str | None]:
     return {it.number: it.name if it.number else None for it in enum.values}
 
 
-def columns_of(rows: Sequence[_Message], readers: Sequence[ColumnReader]) -> RawColumns:
-    """Return rows as columns by the names of their fields."""
+def columns_of(runs: Iterable[Sequence[_Message]], readers: Sequence[ColumnReader]) -> RawColumns:
+    """Return rows as columns by the names of their fields.
+
+    Args:
+        runs: The rows, a few at a time (`ROWS_AT_A_TIME`).
+        readers: Read the fields.
+    """
     columns: dict[str, list[object]] = {reader.name: [] for reader in readers}
-    for start in range(0, len(rows), _ROWS_AT_A_TIME):
-        parents: dict[str, Sequence[_Message]] = {"": rows[start : start + _ROWS_AT_A_TIME]}
+    row_count = 0
+    for rows in runs:
+        row_count += len(rows)
+        parents: dict[str, Sequence[_Message]] = {"": rows}
         for reader in readers:
             columns[reader.name] += reader.read(_messages(reader.parent, parents))
-    return RawColumns(len(rows), columns)
+    return RawColumns(row_count, columns)
 
 
 def _messages(path: str, known: dict[str, Sequence[_Message]]) -> Sequence[_Message]:
