@@ -20,6 +20,7 @@ from liftos_ingestion.source_ports import (
     JsonObject,
     Page,
     PlatformAccount,
+    PlatformJob,
     PlatformSource,
     ReadRequest,
     SourceSession,
@@ -37,6 +38,7 @@ MAXIMUM_ROWS: Final = 100
 MAXIMUM_ENTRIES: Final = 5_000
 """Entries in an answer; a row that holds many days becomes many entries."""
 
+_PATIENCE_SECONDS: Final = 45.0
 _SAMPLED_DAYS: Final = 7
 
 
@@ -186,7 +188,7 @@ class Previews:
         )
         try:
             async with source.open(opened.credential, opened.settings, gate) as session:
-                page = await _first_page(session, wanted)
+                page = await _first_page(session, wanted, self._clock)
         except (ReadingError, NotReadyError) as error:
             raise platform_error(
                 error,
@@ -228,17 +230,35 @@ class Previews:
         )
 
 
-async def _first_page(session: SourceSession, wanted: ReadRequest) -> Page | None:
-    """Return the first page that has rows, and leave the others unread."""
-    answers = session.read(wanted, None)
-    try:
-        async for item in answers:
-            if isinstance(item, Page) and item.rows:
-                return item
-    finally:
-        if isinstance(answers, AsyncGenerator):
-            await answers.aclose()
-    return None
+async def _first_page(session: SourceSession, wanted: ReadRequest, clock: Clock) -> Page | None:
+    """Return the first page that has rows; a job of the platform's own is waited for."""
+    job: PlatformJob | None = None
+    patience_end = clock.monotonic_seconds() + _PATIENCE_SECONDS
+    while True:
+        answers = session.read(wanted, job)
+        try:
+            async for item in answers:
+                if isinstance(item, PlatformJob):
+                    job = item
+                elif item.rows:
+                    return item
+        except NotReadyError as wait:
+            if wait.quota or job is None:
+                raise
+            if clock.monotonic_seconds() + wait.seconds > patience_end:
+                # Asking again would only begin another job.
+                raise InvalidFieldsError.of(
+                    "connection",
+                    "its platform takes too long to prepare a sample; give rows instead",
+                    rule="sample",
+                ) from wait
+            await clock.sleep(wait.seconds)
+        else:
+            return None
+        finally:
+            # The other pages stay unread.
+            if isinstance(answers, AsyncGenerator):
+                await answers.aclose()
 
 
 def _account(opened: OpenConnection, account_id: str) -> PlatformAccount:
