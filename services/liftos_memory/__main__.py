@@ -29,8 +29,8 @@ def _migrate(through: str) -> int:
 
 def _serve() -> int:
     # Here and below: each program imports what it needs, since models and drivers take a second.
-    from liftos_kit.server import serve  # noqa: PLC0415
     from liftos_kit.allocator import return_large_blocks  # noqa: PLC0415
+    from liftos_kit.server import serve  # noqa: PLC0415
     from liftos_memory.server import application  # noqa: PLC0415
 
     return_large_blocks()
