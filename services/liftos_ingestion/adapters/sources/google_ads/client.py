@@ -142,7 +142,10 @@ class GoogleAdsClient:
         except GoogleAdsError as error:
             if has_begun or error.remedy is not Remedy.OTHER_WAY:
                 raise
-            found = await self._way_to(customer_id)
+            async with self._ways.search(self._caller.credential):
+                found = self._ways.get(self._caller.credential, customer_id)
+                if found is None or found == way:
+                    found = await self._way_to(customer_id)
             if found is None or found == way:
                 raise
             async with aclosing(self._answer(customer_id, query, found)) as chunks:

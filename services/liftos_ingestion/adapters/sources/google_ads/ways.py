@@ -1,7 +1,9 @@
 """By which customer others are reached: what `login-customer-id` has to name."""
 
+import asyncio
 from collections import OrderedDict
 from typing import Final
+from weakref import WeakValueDictionary
 
 from liftos_kit.secrets.secret import Secret
 
@@ -17,6 +19,11 @@ class KnownWays:
 
     def __init__(self) -> None:
         self._ways: OrderedDict[tuple[Secret, str], str] = OrderedDict()
+        self._searches: WeakValueDictionary[Secret, asyncio.Lock] = WeakValueDictionary()
+
+    def search(self, credential: Secret) -> asyncio.Lock:
+        """Return what lets one of a credential's readings search; the others learn from it."""
+        return self._searches.setdefault(credential, asyncio.Lock())
 
     def get(self, credential: Secret, customer_id: str) -> str | None:
         """Return the customer to log in to, empty for none; None where it is not known."""
