@@ -1,8 +1,10 @@
 """Calls to a platform over HTTP: governed, bounded, and with every transport fault classified."""
 
 import json
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Self
 
 import httpx
@@ -70,6 +72,7 @@ class PlatformHttp:
             limits=httpx.Limits(max_connections=_CONNECTIONS),
             follow_redirects=False,
             trust_env=False,
+            verify=_trusted_authorities(),
             transport=transport,
         )
 
@@ -167,3 +170,9 @@ def _parsed(content: bytes) -> object:
 def _transient(message: str, answer: Answer | None = None) -> ReadingError:
     code = "" if answer is None else str(answer.status)
     return ReadingError(Failure(ErrorClass.TRANSIENT, message, platform_code=code))
+
+
+@cache
+def _trusted_authorities() -> ssl.SSLContext:
+    # Once a process: loading them takes longer than most calls, and every slice has a client.
+    return httpx.create_ssl_context(trust_env=False)
