@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import asyncpg
 import pytest
 from tests.e2e.ingestion.klaviyo_worker import KlaviyoWorker, Workers, workers_of
+from tests.e2e.ingestion.platform_truth import KLAVIYO_LEVELS, klaviyo_figures
 from tests.e2e.ingestion.truth_comparison import (
     Comparison,
     Figures,
@@ -34,7 +35,6 @@ from liftos_platforms.simulation import Simulation
 from liftos_platforms.testing import Platforms, running_platforms
 from liftos_platforms.truth import (
     AccountState,
-    Channel,
     DateBasis,
     EntityState,
     Grant,
@@ -46,16 +46,11 @@ from liftos_platforms.worlds import KLAVIYO_ACCOUNTS, KLAVIYO_SCOPES, WorldPlan
 PARIS = "KLvEU1"
 NEW_YORK = "KLvUS2"
 ACCOUNTS = tuple(it.account_id for it in KLAVIYO_ACCOUNTS)
-LEVELS = (Level.CAMPAIGN, Level.FLOW, Level.MESSAGE)
 NOW = datetime(2026, 11, 15, 12, 0, 29, tzinfo=UTC)
 """Right behind the moment at which the day's growing numbers grow: the next is 86 s away."""
 
 FIRST = date(2026, 11, 9)
 WEEK = days_from(FIRST, 7)
-
-_NEVER_OF_TEXTS = frozenset({"opened", "unique_opened", "spam_complaints"})
-_NEVER_BY_EVENT = frozenset({"sent", "spend_micros"})
-_PEOPLE = frozenset({"unique_opened", "unique_clicked"})
 
 
 @pytest.fixture
@@ -83,38 +78,10 @@ def reported(
     account_ids: tuple[str, ...] = ACCOUNTS,
     days: tuple[date, ...] = WEEK,
 ) -> tuple[Comparison, dict[Key, Figures]]:
-    """What Klaviyo's API can tell of the truth, and the part of Memory to compare it with.
-
-    By event there are no sendings and no spend, nor what has no metric in a channel. Levels that
-    sum messages know how many people opened or clicked only where one message alone was.
-    """
-    comparison = Comparison(Platform.KLAVIYO, account_ids, LEVELS, days, date_basis=basis)
+    """What Klaviyo's API can tell of the truth, and the part of Memory to compare it with."""
+    comparison = Comparison(Platform.KLAVIYO, account_ids, KLAVIYO_LEVELS, days, date_basis=basis)
     true = true_figures(simulation, comparison)
-    channels = {
-        entity.entity_id: entity.channel
-        for account_id in account_ids
-        for entity in simulation.world.entities[(Platform.KLAVIYO, account_id)]
-    }
-    counts = Counter(
-        (key[2], key[3] or key[6], key[-1], name)
-        for key, figures in true.items()
-        for name in _PEOPLE
-        if key[0] == "MESSAGE" and figures.get(name)
-    )
-    found = {}
-    for key, figures in true.items():
-        level, _, account_id, campaign_id, *_, flow_id, message_id, day = key
-        owner = campaign_id or flow_id
-        hidden = {name for name in _PEOPLE if counts[account_id, owner, day, name] > 1}
-        hidden = set() if level == "MESSAGE" else hidden
-        if basis is DateBasis.EVENT:
-            hidden |= _NEVER_BY_EVENT
-            if channels[message_id or owner] is Channel.SMS:
-                hidden |= _NEVER_OF_TEXTS
-        kept = {name: value for name, value in figures.items() if name not in hidden}
-        if any(value for value in kept.values() if isinstance(value, int)):
-            found[key] = kept
-    return comparison, found
+    return comparison, klaviyo_figures(simulation, true, basis, account_ids)
 
 
 async def assert_reported(
@@ -182,7 +149,7 @@ async def test_calls_are_as_few_as_can_be(workers: Workers, basis: DateBasis) ->
         least = every_slice | {"metrics": 3, "metric-aggregates": 33, "campaigns": 2, "flows": 2}
     assert calls == least
     asked = Counter((entry.call.endpoint, str(entry.call.parameters)) for entry in entries)
-    assert max(asked.values()) <= len(LEVELS), "each slice asks each question once"
+    assert max(asked.values()) <= len(KLAVIYO_LEVELS), "each slice asks each question once"
 
 
 async def test_limits_are_kept_without_one_refusal(workers: Workers, memory: Client) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 from redis.asyncio import Redis
+from tests.e2e.ingestion.platform_truth import META_ACTIONS, meta_actions
 from tests.e2e.ingestion.platform_worker import (
     FixedConnection,
     PlatformWorker,
@@ -21,13 +22,11 @@ from tests.e2e.ingestion.platform_worker import (
 )
 from tests.e2e.ingestion.truth_comparison import (
     Comparison,
-    Figures,
     assert_truth_is_stored,
     days_from,
     stored_figures,
 )
 
-from liftos.memory.v1.entry_pb2 import Entry
 from liftos_client import Client
 from liftos_ingestion.adapters.sources.meta import MetaSource
 from liftos_ingestion.domain.failures import ErrorClass, ReadingError
@@ -43,7 +42,6 @@ from liftos_platforms.truth import (
     LEVELS,
     EntityState,
     Level,
-    Metric,
     Platform,
     at,
     entities_of,
@@ -56,34 +54,6 @@ FIRST = date(2026, 11, 9)
 WEEK = days_from(FIRST, 7)
 LAST = WEEK[-1]
 OPEN_ACCOUNTS = tuple(it.account_id for it in META_ACCOUNTS if it.account_id != "1006")
-AS_ACTIONS = {
-    Metric.VIDEO_25_PERCENT: ("video_p25_watched_actions.video_view", "default", "count_micros"),
-    Metric.VIDEO_50_PERCENT: ("video_p50_watched_actions.video_view", "default", "count_micros"),
-    Metric.VIDEO_75_PERCENT: ("video_p75_watched_actions.video_view", "default", "count_micros"),
-    Metric.VIDEO_THRUPLAYS: (
-        "video_thruplay_watched_actions.video_view",
-        "default",
-        "count_micros",
-    ),
-} | {
-    Metric(f"{stem}_{window}_micros"): ("omni_purchase", window, field)
-    for stem, field in (("conversions", "count_micros"), ("revenue", "value_micros"))
-    for window in ("1d_click", "7d_click", "28d_click", "1d_view", "1d_ev")
-}
-"""Figures that are no fields of an entry and stand among its actions."""
-
-
-def figures_of_actions(entry: Entry) -> Figures:
-    """The figures that an entry has among its actions."""
-    found: Figures = {}
-    actions = {(it.action_type, it.window): it for it in entry.actions}
-    for metric, (action_type, window, field) in AS_ACTIONS.items():
-        action = actions.get((action_type, window))
-        numbers = {} if action is None else {it.name: value for it, value in action.ListFields()}
-        if field in numbers:
-            scale = 1 if metric.value.endswith("_micros") else 1_000_000
-            found[metric.value] = int(str(numbers[field])) // scale
-    return found
 
 
 def comparison(
@@ -95,7 +65,7 @@ def comparison(
         account_ids,
         levels or LEVELS[Platform.META],
         WEEK,
-        actions=figures_of_actions,
+        actions=meta_actions,
     )
 
 
@@ -143,7 +113,7 @@ async def test_a_week_of_all_accounts(worker: PlatformWorker, memory: Client) ->
     """Every figure of every account and level is stored, archived and deleted ads included."""
     simulation = worker.simulation
     await worker.read_days(FIRST, LAST, account_ids=OPEN_ACCOUNTS)
-    rows = await assert_truth_is_stored(memory, simulation, comparison(), extra=AS_ACTIONS)
+    rows = await assert_truth_is_stored(memory, simulation, comparison(), extra=META_ACTIONS)
     assert rows > 500
     assert {it["state"] for it in await worker.rows("runs")} == {RunState.SUCCEEDED}
 
@@ -155,7 +125,7 @@ async def test_what_is_restated_and_what_vanishes(worker: PlatformWorker, memory
     for days in (0, 2, 30):
         simulation.clock.advance(timedelta(days=days))
         await worker.read_days(FIRST, LAST, account_ids=which.account_ids)
-        await assert_truth_is_stored(memory, simulation, which, extra=AS_ACTIONS)
+        await assert_truth_is_stored(memory, simulation, which, extra=META_ACTIONS)
     slices = await worker.rows("run_slices")
     assert sum(it["vanished_count"] for it in slices) > 0
     assert sum(it["restated_count"] for it in slices) > 100
@@ -170,7 +140,7 @@ LARGE = WorldPlan(campaigns=8, ad_groups=4, ads=5)
 """A week of an account's ads is three pages."""
 
 FAULTY = Comparison(
-    Platform.META, ("1001",), (Level.CAMPAIGN, Level.AD), SETTLED, actions=figures_of_actions
+    Platform.META, ("1001",), (Level.CAMPAIGN, Level.AD), SETTLED, actions=meta_actions
 )
 REPORT_ENDPOINTS = ("insights_submit", "report_run", "report_run_insights")
 KINDS = tuple(kind for kind, scope in SCOPES.items() if Platform.META in scope.platforms)
@@ -248,7 +218,7 @@ async def test_a_fault_passes(patient: PlatformWorker, memory: Client, kind: Fau
     await read_settled(patient)
     assert faults
     assert patient.simulation.faults.unstruck() == ()
-    await assert_truth_is_stored(memory, patient.simulation, FAULTY, extra=AS_ACTIONS)
+    await assert_truth_is_stored(memory, patient.simulation, FAULTY, extra=META_ACTIONS)
     assert [it["state"] for it in await patient.rows("runs")] == [RunState.SUCCEEDED]
     assert await patient.rows("dead_letters") == []
     if kind in LIMITS:
@@ -264,7 +234,7 @@ async def test_many_faults_pass(patient: PlatformWorker, memory: Client, seed: i
         *random_plan(seed, Platform.META, count=8, kinds=kinds, maximum_skip=12)
     )
     await read_settled(patient, minutes=60)
-    await assert_truth_is_stored(memory, patient.simulation, FAULTY, extra=AS_ACTIONS)
+    await assert_truth_is_stored(memory, patient.simulation, FAULTY, extra=META_ACTIONS)
 
 
 async def test_nothing_is_sent_while_an_account_is_limited(
@@ -283,7 +253,7 @@ async def test_nothing_is_sent_while_an_account_is_limited(
     assert await stored_figures(memory, replace(FAULTY, account_ids=("1003",)))
     await patient.read_all(minutes_between=5)
     which = replace(FAULTY, account_ids=("1001", "1003"), levels=(Level.CAMPAIGN,))
-    await assert_truth_is_stored(memory, patient.simulation, which, extra=AS_ACTIONS)
+    await assert_truth_is_stored(memory, patient.simulation, which, extra=META_ACTIONS)
 
 
 async def test_a_dead_token_ends_the_run(patient: PlatformWorker, memory: Client) -> None:
@@ -311,7 +281,7 @@ async def test_an_item_that_is_no_row(patient: PlatformWorker, memory: Client) -
     """It is kept for a person as it came, and every row beside it lands."""
     strike(patient, FaultKind.ITEM_IS_NO_ROW, times=None)
     await read_settled(patient)
-    await assert_truth_is_stored(memory, patient.simulation, FAULTY, extra=AS_ACTIONS)
+    await assert_truth_is_stored(memory, patient.simulation, FAULTY, extra=META_ACTIONS)
     letters = await patient.rows("dead_letters")
     assert {str(it["row"]) for it in letters} == {"{'unreadable_item': 'unavailable'}"}
     assert [it["state"] for it in await patient.rows("runs")] == [RunState.PARTIALLY_SUCCEEDED]
@@ -332,7 +302,7 @@ async def test_a_worker_that_dies_between_pages(patient: PlatformWorker, memory:
     assert await stored_figures(memory, FAULTY) == {}
     await patient.read_all(minutes_between=1)
     await assert_truth_is_stored(
-        memory, patient.simulation, replace(FAULTY, levels=(Level.AD,)), extra=AS_ACTIONS
+        memory, patient.simulation, replace(FAULTY, levels=(Level.AD,)), extra=META_ACTIONS
     )
     assert len(journal.calls(endpoint="insights_submit")) == 1
 
@@ -360,7 +330,7 @@ async def test_a_day_that_is_too_large(
     await patient.start(DAY, DAY, account_ids=("1001",), levels=("AD",))
     await patient.read_all(minutes_between=1)
     assert patient.simulation.faults.unstruck() == ()
-    assert await assert_truth_is_stored(memory, patient.simulation, ONE_DAY, extra=AS_ACTIONS)
+    assert await assert_truth_is_stored(memory, patient.simulation, ONE_DAY, extra=META_ACTIONS)
     (slice_,) = await patient.rows("run_slices")
     assert (slice_["state"], slice_["attempt"]) == (SliceState.COMMITTED, 1)
     operators = [
@@ -381,7 +351,7 @@ async def test_a_campaign_that_is_too_large(
     strike(worker, FaultKind.RUN_TOO_LARGE, times=3)
     await worker.start(DAY, DAY, account_ids=("1001",), levels=("AD",))
     await worker.read_all(minutes_between=1)
-    assert await assert_truth_is_stored(memory, worker.simulation, ONE_DAY, extra=AS_ACTIONS)
+    assert await assert_truth_is_stored(memory, worker.simulation, ONE_DAY, extra=META_ACTIONS)
     cut_by = {
         condition["field"]
         for call in worker.simulation.journal.calls(endpoint="insights_submit")
@@ -405,7 +375,7 @@ async def test_an_ad_that_cannot_be_reported(patient: PlatformWorker, memory: Cl
     await read_settled(patient)
     others = tuple(day for day in SETTLED if day != DAY)
     for which in (replace(FAULTY, days=others), replace(FAULTY, levels=(Level.CAMPAIGN,))):
-        await assert_truth_is_stored(memory, patient.simulation, which, extra=AS_ACTIONS)
+        await assert_truth_is_stored(memory, patient.simulation, which, extra=META_ACTIONS)
     assert await stored_figures(memory, ONE_DAY) == {}
     failed = [it for it in await patient.rows("run_slices") if it["state"] == SliceState.FAILED]
     assert [(it["start_date"], it["end_date"]) for it in failed] == [(DAY, DAY)]
@@ -611,7 +581,7 @@ async def test_accounts_that_cannot_be_read(worker: PlatformWorker, memory: Clie
     }
     assert errors == {("1002", "PERMISSION", "200"), ("1006", "ACCOUNT_CLOSED", "200")}
     which = replace(comparison(account_ids=("1001", "1003", "1004", "1005")), days=(LAST,))
-    assert await assert_truth_is_stored(memory, simulation, which, extra=AS_ACTIONS)
+    assert await assert_truth_is_stored(memory, simulation, which, extra=META_ACTIONS)
 
 
 async def test_a_version_that_has_ended(worker: PlatformWorker) -> None:
