@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-from benchmarks import memory
+from benchmarks import ingestion, memory
 from benchmarks.results import print_table, write_json
 
-PARTS = {"memory": memory.measure}
+PARTS = {"memory": memory.measure, "ingestion": ingestion.measure}
 
 
 def main() -> int:
