@@ -17,8 +17,11 @@ help: ## list the commands
 run: .venv/run.stamp ## start everything on this machine, load the public data set and prove it
 	@$(BIN)/liftos demo
 
+# Most tests wait for processes and not for a processor, so more of them run at once than there are cores.
+TEST_WORKERS := 4
+
 test: .venv/dev.stamp ## run the whole test suite against real Postgres, Redis and Milvus Lite
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
 bench: .venv/dev.stamp ## measure against bare baselines and peers; ONLY=memory for a part
 	@$(BIN)/python -m benchmarks $(ONLY)
