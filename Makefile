@@ -9,7 +9,7 @@ UV_VERSION := 0.13.9
 LOCK := $(UV) pip compile -q --generate-hashes --no-emit-index-url --no-annotate --universal --python-version 3.11
 RUN_EXTRAS := --extra cli --extra server --extra local --extra tools
 
-.PHONY: help run test bench gen lint format types imports protos lock clean
+.PHONY: help run test bench chaos gen lint format types imports protos lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ test: .venv/dev.stamp ## run the whole test suite against real Postgres, Redis a
 
 bench: .venv/dev.stamp ## measure against bare baselines and peers; ONLY=memory for a part
 	@$(BIN)/python -m benchmarks $(ONLY)
+
+chaos: .venv/dev.stamp ## long runs under faults and kill -9, compared to the micro; ONLY=ingestion for a part, whole
+	@$(BIN)/python -m chaos $(ONLY)
 
 gen: .venv/dev.stamp ## rewrite gen/ from protos/
 	@$(BIN)/python protos/generate.py
