@@ -386,7 +386,7 @@ def test_every_reason_names_its_code() -> None:
     assert {reason.name for reason in contract.reasons() if reason.code not in codes} == set()
 
 
-@pytest.mark.parametrize("name", [*METHODS, *{name.partition(".")[0] for name in METHODS}])
+@pytest.mark.parametrize("name", [*METHODS, *sorted({name.partition(".")[0] for name in METHODS})])
 def test_methods_name_reasons_with_their_codes(name: str) -> None:
     """A comment that says CODE (REASON) says it as the enum of reasons does."""
     codes = {reason.name: reason.code for reason in contract.reasons()}

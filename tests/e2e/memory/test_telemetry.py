@@ -270,7 +270,9 @@ MEASURED: list[tuple[str, str, dict[str, str], Callable[[float], bool]]] = [
 
 
 @pytest.mark.parametrize(
-    ("process", "name", "labels", "holds"), MEASURED, ids=lambda each: str(each)[:60]
+    ("process", "name", "labels", "holds"),
+    MEASURED,
+    ids=[f"{process} {name} {labels}" for process, name, labels, _ in MEASURED],
 )
 async def test_metrics_are_set(
     observed: Observed,
