@@ -380,6 +380,12 @@ declare
 begin
     -- Whoever suspends takes it alone, so that what was not suspended when a claim looked is claimed by then.
     perform pg_advisory_xact_lock_shared(hashtextextended('suspend ' || p_org, 0));
+    -- The lane before the slice, as whoever ends a slice takes them, so that no two wait for each other.
+    perform from run_slices w, lanes l
+    where w.org = p_org and w.slice = p_slice and l.org = w.org and l.platform = w.platform
+      and l.account_id = w.account_id and l.level = w.level and l.attribution_key = w.attribution_key
+      and l.date_basis = w.date_basis
+    for update of l;
     select * into s from run_slices where org = p_org and slice = p_slice for update;
     if not found or s.state not in (1, 2, 3) or s.next_attempt_time > clock_timestamp() then
         return;
