@@ -99,6 +99,8 @@ _LONG: Final = frozenset(
         FaultKind.CALLS_LIMITED,
         FaultKind.RUN_STUCK_AT_START,
         FaultKind.RUN_STUCK_AT_END,
+        # For two minutes it looks like one that is not yet visible.
+        FaultKind.RUN_EXPIRED,
         FaultKind.QUOTA_TEMPORARILY_EXHAUSTED,
         FaultKind.QUOTA_EXHAUSTED,
         FaultKind.QUERIES_TOO_HEAVY_SHORT_TERM,

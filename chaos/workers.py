@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from liftos_local.processes import inherited_environment
+from liftos_local.processes import guarded, inherited_environment
 
 _LONGEST_START_SECONDS: Final = 60.0
 _SHORTEST_LIFE_SECONDS: Final = 4.0
@@ -107,8 +107,7 @@ async def _start(
 ) -> asyncio.subprocess.Process:
     with log.open("ab") as output:
         return await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "liftos_ingestion", command),
+            *guarded((sys.executable, "-m", "liftos_ingestion", command)),
             env={**inherited_environment(), **environment},
             stdout=output,
             stderr=output,
