@@ -18,7 +18,7 @@ run: .venv/run.stamp ## start everything on this machine, load the public data s
 	@$(BIN)/liftos demo
 
 # Most tests wait for processes and not for a processor, so more of them run at once than there are cores.
-TEST_WORKERS := 4
+TEST_WORKERS := 3
 
 test: .venv/dev.stamp ## run the whole test suite against real Postgres, Redis and Milvus Lite
 	@$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile $(ARGS)

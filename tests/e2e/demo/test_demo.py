@@ -16,7 +16,7 @@ from liftos_local import stack
 from liftos_local.directory import DataDirectory, is_locked
 from liftos_local.state import StackState
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 LIFTOS = Path(sysconfig.get_path("scripts")) / "liftos"
 NEW_SHELL = {"HOME": os.environ.get("HOME", "/"), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
@@ -47,7 +47,7 @@ def run_demo(data_dir: Path, *options: str) -> Ended:
         cwd="/",
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=500,
         check=False,
     )
     return Ended(done.returncode, done.stdout, done.stderr, data_dir)
@@ -115,7 +115,7 @@ def test_the_printed_commands_run_as_printed(demo: Ended) -> None:
         cwd="/",
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=400,
         check=False,
     )
 

@@ -3,9 +3,10 @@
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import grpc
@@ -386,7 +387,8 @@ async def test_a_preview_takes_a_sample(caller: Caller, platform: PickyPlatform)
     assert entry.metrics.spend_micros == 1_500_000
     (request,) = platform.requests
     assert (request.end_date - request.start_date).days == 6
-    assert request.end_date < date.today()  # noqa: DTZ011
+    today = datetime.now(ZoneInfo(request.account.time_zone)).date()
+    assert request.end_date == today - timedelta(days=1), "as the account counts days"
     platform.rows = []
     refused: list[tuple[dict[str, Any], str]] = [
         ({"connection": caller.name()}, "has no rows"),

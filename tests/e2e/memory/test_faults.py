@@ -53,6 +53,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         tmp_path_factory.mktemp("faults"),
         ports=PortPlan.automatic(),
         settings=settings,
+        # The settings are Memory's own, which other services refuse.
+        services=("memory", "memory-worker"),
         durable=False,
     ) as running:
         yield running
