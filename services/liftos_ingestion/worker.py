@@ -1,12 +1,11 @@
 """The composition root of Ingestion's worker, which reads what is due."""
 
 import asyncio
-import signal
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 import structlog
-import uvloop
 from redis.asyncio import Redis
 
 from liftos_ingestion.adapters.credential_vault import KeyringVault
@@ -38,15 +37,12 @@ from liftos_ingestion.usecases.scheduling import Scheduling
 from liftos_ingestion.usecases.sources import Catalog
 from liftos_ingestion.usecases.waking import make_good, read_named, reconcile_named, watch_lags
 from liftos_ingestion.usecases.watching_over import WatchingOver
-from liftos_kit import postgres, telemetry
+from liftos_kit import postgres, telemetry, worker_process
 from liftos_kit.core.clock import SystemClock
 from liftos_kit.jobs.postgres_queue import PostgresJobQueue
 from liftos_kit.jobs.queue import Delivery
 from liftos_kit.jobs.worker import WorkerTimes
 from liftos_kit.notify.apprise_notifier import apprise_notifier
-from liftos_kit.ports import check_free
-
-START_FAILED: Final = 2
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.worker")
 
@@ -55,34 +51,11 @@ def work(settings: IngestionSettings) -> int:
     """Work until a signal.
 
     Returns:
-        The exit code: 0 after a clean end, 2 if the worker could not start.
+        The exit code: 0 after a clean end, 2 if the worker could not start or go on.
     """
-    return uvloop.run(_work(settings))
-
-
-async def _work(settings: IngestionSettings) -> int:
-    configured = telemetry.configure("liftos-ingestion-worker", telemetry.settings_of(settings))
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    metrics_server: telemetry.MetricsServer | None = None
-    try:
-        port = settings.effective_metrics_port
-        if port:
-            check_free(settings.host, port)
-        metrics_server = configured.start_metrics_server(port, settings.host)
-        await _read_what_is_due(settings, stop)
-    except Exception as error:
-        _log.error("worker_failed", error=str(error), exc_info=True)
-        return START_FAILED
-    else:
-        _log.info("stopped", service="liftos-ingestion-worker")
-        return 0
-    finally:
-        if metrics_server is not None:
-            metrics_server.close()
-        await asyncio.to_thread(configured.shutdown)
+    return worker_process.work(
+        "liftos-ingestion-worker", settings, partial(_read_what_is_due, settings)
+    )
 
 
 async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) -> None:

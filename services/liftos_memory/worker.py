@@ -1,16 +1,14 @@
 """The composition root of Memory's worker, which keeps the search index in step."""
 
 import asyncio
-import signal
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Final
 
 import structlog
-import uvloop
 
-from liftos_kit import postgres, telemetry
+from liftos_kit import postgres, telemetry, worker_process
 from liftos_kit.core.clock import SystemClock
-from liftos_kit.ports import check_free
 from liftos_memory.adapters.embedders import open_embedder
 from liftos_memory.adapters.measured_embedder import MeasuredEmbedder
 from liftos_memory.adapters.milvus import MilvusDocumentIndex
@@ -25,8 +23,6 @@ from liftos_memory.usecases.housekeeping import Housekeeping
 from liftos_memory.usecases.index_lag import watch_lag
 from liftos_memory.usecases.indexing import Indexing
 
-START_FAILED: Final = 2
-
 _CONNECTIONS: Final = 4
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.worker")
@@ -36,37 +32,9 @@ def work(settings: MemorySettings) -> int:
     """Work until a signal.
 
     Returns:
-        The exit code: 0 after a clean end, 2 if the worker could not start.
+        The exit code: 0 after a clean end, 2 if the worker could not start or go on.
     """
-    return uvloop.run(_work(settings))
-
-
-async def _work(settings: MemorySettings) -> int:
-    configured = telemetry.configure(
-        "liftos-memory-worker",
-        telemetry.settings_of(settings),
-    )
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    metrics_server: telemetry.MetricsServer | None = None
-    try:
-        port = settings.effective_metrics_port
-        if port:
-            check_free(settings.host, port)
-        metrics_server = configured.start_metrics_server(port, settings.host)
-        await _follow(settings, stop)
-    except Exception as error:
-        _log.error("worker_failed", error=str(error), exc_info=True)
-        return START_FAILED
-    else:
-        _log.info("stopped", service="liftos-memory-worker")
-        return 0
-    finally:
-        if metrics_server is not None:
-            metrics_server.close()
-        await asyncio.to_thread(configured.shutdown)
+    return worker_process.work("liftos-memory-worker", settings, partial(_follow, settings))
 
 
 async def _follow(settings: MemorySettings, stop: asyncio.Event) -> None:

@@ -7,12 +7,12 @@ from uuid import UUID
 from liftos.ingestion.v1 import alert_pb2
 from liftos_ingestion.alert_ports import RouteSpec, StoredRoute
 from liftos_ingestion.convert.runs import CONNECTION_NAME, RUN_NAME
-from liftos_ingestion.convert.structs import timestamp
 from liftos_ingestion.domain.alerts import AlertKind, AlertSeverity
 from liftos_ingestion.run_view_ports import Row
 from liftos_kit.core.errors import FieldViolation, InvalidFieldsError
 from liftos_kit.core.names import Pattern
 from liftos_kit.secrets.secret import Secret
+from liftos_kit.structs import timestamp
 
 ALERT_NAME: Final = Pattern("orgs/{org}/alerts/{alert}")
 ROUTE_NAME: Final = Pattern("orgs/{org}/alertRoutes/{alert_route}")

@@ -14,11 +14,11 @@ from liftos_ingestion.connection_ports import (
     StoredConnection,
     StoredCredential,
 )
-from liftos_ingestion.convert.structs import plain, revision_of, struct_of, timestamp
 from liftos_ingestion.domain.failures import AccountOutcome
 from liftos_kit.core.errors import FieldViolation, InvalidFieldsError
 from liftos_kit.core.names import Pattern
 from liftos_kit.secrets.secret import Secret
+from liftos_kit.structs import plain, revision_of, struct_of, timestamp
 
 CONNECTION_NAME: Final = Pattern("orgs/{org}/connections/{connection}")
 

@@ -9,13 +9,13 @@ from google.rpc.code_pb2 import INVALID_ARGUMENT
 from liftos.common.v1.marketing_pb2 import ItemError
 from liftos.ingestion.v1 import run_pb2
 from liftos_ingestion.convert.runs import RUN_NAME
-from liftos_ingestion.convert.structs import struct_of, timestamp
 from liftos_ingestion.dead_letter_ports import DeadLetterState, Selection
 from liftos_ingestion.domain.dead_letter_filters import DEAD_LETTER_FIELDS
 from liftos_ingestion.run_view_ports import Row
 from liftos_kit.core.errors import InvalidFieldsError
 from liftos_kit.core.filters import parse_filter
 from liftos_kit.core.names import Pattern
+from liftos_kit.structs import struct_of, timestamp
 
 DEAD_LETTER_NAME: Final = Pattern("orgs/{org}/runs/{run}/deadLetters/{dead_letter}")
 

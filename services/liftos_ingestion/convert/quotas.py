@@ -5,8 +5,8 @@ from datetime import timedelta
 from google.protobuf.duration_pb2 import Duration
 
 from liftos.ingestion.v1 import run_pb2
-from liftos_ingestion.convert.structs import timestamp
 from liftos_ingestion.quota_ports import QuotaState
+from liftos_kit.structs import timestamp
 
 
 def quota_message(state: QuotaState) -> run_pb2.Quota:

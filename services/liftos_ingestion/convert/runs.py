@@ -11,7 +11,6 @@ from liftos.common.v1.marketing_pb2 import DateRange, Progress
 from liftos.ingestion.v1 import connection_pb2, run_pb2
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos.memory.v1.entry_pb2 import EntryLevel
-from liftos_ingestion.convert.structs import timestamp
 from liftos_ingestion.domain.failures import AccountOutcome, ErrorClass, outcome_of
 from liftos_ingestion.domain.windows import Days
 from liftos_ingestion.run_ports import RunKind, RunState
@@ -19,6 +18,7 @@ from liftos_ingestion.run_view_ports import Row
 from liftos_ingestion.usecases.planning import RunRequest
 from liftos_kit.core.errors import InvalidFieldsError
 from liftos_kit.core.names import Pattern
+from liftos_kit.structs import timestamp
 
 CONNECTION_NAME: Final = Pattern("orgs/{org}/connections/{connection}")
 RUN_NAME: Final = Pattern("orgs/{org}/runs/{run}")

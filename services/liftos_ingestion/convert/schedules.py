@@ -10,11 +10,11 @@ from liftos.common.v1.marketing_pb2 import DateRange
 from liftos.ingestion.v1 import schedule_pb2
 from liftos.memory.v1.entry_pb2 import EntryLevel
 from liftos_ingestion.convert.runs import CONNECTION_NAME, RUN_NAME, SCHEDULE_NAME, level_words
-from liftos_ingestion.convert.structs import timestamp
 from liftos_ingestion.domain.schedules import CATCHUP
 from liftos_ingestion.schedule_ports import OverlapPolicy, ScheduleSpec, StoredSchedule
 from liftos_ingestion.usecases.backfills import BackfillPlan
 from liftos_kit.core.errors import FieldViolation, InvalidFieldsError
+from liftos_kit.structs import timestamp
 
 _SPEC_FIELDS: Final = {
     "display_name": "display_name",

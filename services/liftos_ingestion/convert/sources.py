@@ -9,12 +9,12 @@ from liftos.ingestion.v1 import source_pb2
 from liftos.memory.v1 import entry_pb2
 from liftos_ingestion.catalog_ports import NewSource, SourceKind
 from liftos_ingestion.convert.connections import connection_id
-from liftos_ingestion.convert.structs import plain, struct_of, timestamp
 from liftos_ingestion.run_ports import Refused
 from liftos_ingestion.source_ports import Capabilities
 from liftos_ingestion.usecases.previews import Preview, PreviewRequest
 from liftos_ingestion.usecases.sources import DescribedSource
 from liftos_kit.core.names import Pattern
+from liftos_kit.structs import plain, struct_of, timestamp
 from liftos_mapping.entry_fields import ADDITIVE_METRICS, DATE_BASES, GRAIN_METRICS, LEVELS
 
 SOURCE_NAME: Final = Pattern("orgs/{org}/sources/{source}")

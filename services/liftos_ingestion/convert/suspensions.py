@@ -5,10 +5,10 @@ from uuid import UUID
 
 from liftos.ingestion.v1 import alert_pb2
 from liftos_ingestion.convert.runs import CONNECTION_NAME
-from liftos_ingestion.convert.structs import timestamp
 from liftos_ingestion.run_view_ports import Row
 from liftos_ingestion.suspension_ports import SuspensionScope
 from liftos_kit.core.names import Pattern
+from liftos_kit.structs import timestamp
 
 SUSPENSION_NAME: Final = Pattern("orgs/{org}/suspensions/{suspension}")
 

@@ -19,7 +19,6 @@ from liftos_ingestion.convert.alerts import (
     spec_fields,
     target_of,
 )
-from liftos_ingestion.convert.structs import revision_of
 from liftos_ingestion.domain.alert_filters import ALERT_FIELDS
 from liftos_ingestion.run_view_ports import Row
 from liftos_ingestion.servicer.channel import require_private_channel
@@ -30,6 +29,7 @@ from liftos_kit.core.filters import parse_filter
 from liftos_kit.core.paging import PageTokens, effective_page_size
 from liftos_kit.core.repeatable import Repeatable
 from liftos_kit.requests import digest_for_paging, repeatable
+from liftos_kit.structs import revision_of
 
 _TARGET_FIELD: Final = "alert_route.target_url"
 _DEFAULT_PAGE: Final = 100

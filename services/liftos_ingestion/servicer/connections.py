@@ -18,7 +18,6 @@ from liftos_ingestion.convert.connections import (
     given_credential,
     new_connection,
 )
-from liftos_ingestion.convert.structs import revision_of
 from liftos_ingestion.domain.connection_filters import CONNECTION_FIELDS
 from liftos_ingestion.servicer.channel import require_private_channel
 from liftos_ingestion.usecases.connections import ConnectionAdministration
@@ -27,6 +26,7 @@ from liftos_kit.core.filters import parse_filter
 from liftos_kit.core.paging import PageTokens, effective_page_size
 from liftos_kit.core.repeatable import Repeatable
 from liftos_kit.requests import digest_for_paging, repeatable
+from liftos_kit.structs import revision_of
 
 _DEFAULT_PAGE: Final = 100
 _MAXIMUM_PAGE: Final = 1_000

@@ -14,7 +14,6 @@ from liftos_ingestion.convert.schedules import (
     schedule_spec,
     spec_fields,
 )
-from liftos_ingestion.convert.structs import revision_of
 from liftos_ingestion.domain.schedule_filters import SCHEDULE_FIELDS
 from liftos_ingestion.schedule_ports import StoredSchedule
 from liftos_ingestion.usecases.backfills import Backfills
@@ -24,6 +23,7 @@ from liftos_kit.auth import require_org
 from liftos_kit.core.filters import parse_filter
 from liftos_kit.core.paging import PageTokens, effective_page_size
 from liftos_kit.requests import digest_for_paging, repeatable
+from liftos_kit.structs import revision_of
 
 
 class SchedulesServicer:

@@ -12,7 +12,6 @@ from liftos_ingestion.convert.sources import (
     source_id,
     source_message,
 )
-from liftos_ingestion.convert.structs import revision_of
 from liftos_ingestion.domain.connection_filters import SOURCE_FIELDS
 from liftos_ingestion.usecases.previews import Previews
 from liftos_ingestion.usecases.sources import Catalog, DescribedSource, SourceAdministration
@@ -21,6 +20,7 @@ from liftos_kit.core.filters import parse_filter
 from liftos_kit.core.paging import PageTokens, effective_page_size
 from liftos_kit.core.repeatable import Repeatable
 from liftos_kit.requests import digest_for_paging, repeatable
+from liftos_kit.structs import revision_of
 
 _DEFAULT_PAGE: Final = 100
 _MAXIMUM_PAGE: Final = 1_000

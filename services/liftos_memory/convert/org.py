@@ -5,9 +5,9 @@ from typing import Final
 from liftos.memory.v1 import source_pb2
 from liftos_kit.core.errors import FieldViolation, InvalidFieldsError
 from liftos_kit.core.names import Pattern
+from liftos_kit.structs import struct_of
 from liftos_memory.convert.entries import timestamp
 from liftos_memory.convert.masks import check_mask
-from liftos_memory.convert.structs import struct_of
 from liftos_memory.domain.calendar import Hemisphere
 from liftos_memory.domain.sources import BUILT_IN_SOURCES
 from liftos_memory.org_ports import OrgSettings, SettingsChange, StoredSource

@@ -6,8 +6,8 @@ from typing import Final
 from liftos.memory.v1 import artifact_pb2
 from liftos_kit.core.errors import InvalidFieldsError
 from liftos_kit.core.names import Pattern
+from liftos_kit.structs import plain, struct_of
 from liftos_memory.convert.entries import timestamp
-from liftos_memory.convert.structs import plain, struct_of
 from liftos_memory.domain.records import (
     MAXIMUM_ATTRIBUTES_BYTES,
     MAXIMUM_BODY_BYTES,

@@ -7,10 +7,10 @@ from google.protobuf.struct_pb2 import Struct
 
 from liftos.memory.v1 import entry_pb2
 from liftos.memory.v1 import memory_service_pb2 as pb
+from liftos_kit.structs import plain
 from liftos_mapping.entry_fields import DATE_BASES, LEVELS
 from liftos_mapping.transform import TransformContext
 from liftos_memory.convert.entries import entry_of_content
-from liftos_memory.convert.structs import plain
 
 
 def raw_rows(structs: Sequence[Struct]) -> list[object]:

@@ -8,6 +8,7 @@ from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_kit.auth import require_org
 from liftos_kit.core.paging import PageTokens, effective_page_size
 from liftos_kit.requests import digest_for_paging
+from liftos_kit.structs import plain
 from liftos_memory.convert.org import (
     SOURCE_NAME,
     built_in_source_message,
@@ -15,7 +16,6 @@ from liftos_memory.convert.org import (
     settings_message,
     source_message,
 )
-from liftos_memory.convert.structs import plain
 from liftos_memory.usecases.org import OrgAdministration
 
 _MAXIMUM_PAGE: Final = 1_000

@@ -7,7 +7,7 @@ from google.protobuf.struct_pb2 import Struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liftos_memory.convert.structs import plain, struct_of
+from liftos_kit.structs import plain, struct_of
 
 _JSON = st.recursive(
     st.none()
