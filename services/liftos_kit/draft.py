@@ -12,8 +12,7 @@ import grpc
 
 from liftos_kit.server import Application, Services, serve
 from liftos_kit.settings import ServiceSettings, SettingsError, load
-
-_START_FAILED = 2
+from liftos_kit.supervisor import START_FAILED
 
 
 def run_draft(
@@ -40,7 +39,7 @@ def run_draft(
         settings = load(settings_type)
     except SettingsError as error:
         print(error, file=sys.stderr)
-        return _START_FAILED
+        return START_FAILED
     if arguments.command == "check-config":
         for key, value in settings.describe().items():
             print(f"{key}={value}")
