@@ -23,10 +23,10 @@ from tests.e2e.ingestion.fault_plans import (
     kinds_of,
     week_plans,
 )
-from tests.e2e.ingestion.klaviyo_worker import KlaviyoWorker
 from tests.e2e.ingestion.platform_truth import differences_of
 from tests.e2e.ingestion.platform_worker import FixedConnection, WorldClock, described
 from tests.e2e.ingestion.truth_comparison import days_from
+from tests.e2e.ingestion.world_time_worker import WorldTimeWorker
 
 from liftos.ingestion.v1.connection_pb2 import AccountOutcome as PbOutcome
 from liftos.ingestion.v1.run_pb2 import RunState as PbRunState
@@ -140,14 +140,14 @@ async def opened(pool: asyncpg.Pool, stores: Stack) -> AsyncIterator[Opened]:
 @asynccontextmanager
 async def working(
     platform: Platform, world: WorldPlan, memory: Client, org: str, opened: Opened
-) -> AsyncIterator[KlaviyoWorker]:
+) -> AsyncIterator[WorldTimeWorker]:
     """A worker that reads one account of a simulated platform, in whose time all waits pass."""
     simulation = Simulation.of(world, now=FRESH)
     face = face_of(platform, simulation)
     async with AsyncExitStack() as ending:
         await face.start(HOST, 0)
         ending.push_async_callback(face.stop)
-        yield KlaviyoWorker(
+        yield WorldTimeWorker(
             org=org,
             simulation=simulation,
             source=source_of(platform, face, simulation),
@@ -175,7 +175,7 @@ class Week:
         memory: The same Memory.
     """
 
-    def __init__(self, plan: WeekPlan, worker: KlaviyoWorker, memory: Client) -> None:
+    def __init__(self, plan: WeekPlan, worker: WorldTimeWorker, memory: Client) -> None:
         self.plan = plan
         self._worker = worker
         self._memory = memory

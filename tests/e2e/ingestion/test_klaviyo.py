@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 import asyncpg
 import pytest
-from tests.e2e.ingestion.klaviyo_worker import KlaviyoWorker, Workers, workers_of
+from redis.asyncio import Redis
 from tests.e2e.ingestion.platform_truth import KLAVIYO_LEVELS, klaviyo_figures
+from tests.e2e.ingestion.platform_worker import FixedConnection, described
 from tests.e2e.ingestion.truth_comparison import (
     Comparison,
     Figures,
@@ -19,8 +20,10 @@ from tests.e2e.ingestion.truth_comparison import (
     stored_figures,
     true_figures,
 )
+from tests.e2e.ingestion.world_time_worker import WorldTimeWorker
 
 from liftos_client import Client
+from liftos_ingestion.adapters.sources.klaviyo import KlaviyoSource
 from liftos_ingestion.domain.failures import ErrorClass
 from liftos_ingestion.domain.rate_limits import Priority
 from liftos_ingestion.run_ports import RunState, SliceState
@@ -51,6 +54,52 @@ NOW = datetime(2026, 11, 15, 12, 0, 29, tzinfo=UTC)
 
 FIRST = date(2026, 11, 9)
 WEEK = days_from(FIRST, 7)
+REVISION = "2026-10-15"
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Makes workers, one for each account, since a key opens one."""
+
+    platforms: Platforms
+    org: str
+    pool: asyncpg.Pool
+    memory: Client
+    redis: Redis
+
+    def of(
+        self,
+        account_id: str,
+        *,
+        credential: dict[str, str] | None = None,
+        settings: dict[str, object] | None = None,
+        revision: str = REVISION,
+    ) -> WorldTimeWorker:
+        """Return the worker of an account, with its key where no credential is given."""
+        simulation = self.platforms.simulation
+        account = simulation.account(Platform.KLAVIYO, account_id)
+        key = self.platforms.token(Platform.KLAVIYO, account_id)
+        return WorldTimeWorker(
+            org=self.org,
+            simulation=simulation,
+            source=KlaviyoSource(self.platforms.url(Platform.KLAVIYO), revision, None, 1.0),
+            connection=FixedConnection(
+                "klaviyo", [described(account)], credential or {"api_key": key}, settings or {}
+            ),
+            pool=self.pool,
+            memory=self.memory,
+            redis=self.redis,
+        )
+
+
+@asynccontextmanager
+async def workers_of(
+    platforms: Platforms, org: str, pool: asyncpg.Pool, memory: Client, stores: Stack
+) -> AsyncIterator[Workers]:
+    """Make workers over real stores."""
+    redis = Redis.from_url(stores.environment["LIFTOS_REDIS_URL"])
+    yield Workers(platforms, org, pool, memory, redis)
+    await redis.aclose()
 
 
 @pytest.fixture
@@ -99,7 +148,7 @@ async def assert_reported(
     return len(true)
 
 
-async def read(worker: KlaviyoWorker, basis: DateBasis, *, days: tuple[date, ...] = WEEK) -> None:
+async def read(worker: WorldTimeWorker, basis: DateBasis, *, days: tuple[date, ...] = WEEK) -> None:
     """Read all levels by one basis, to the end."""
     await worker.read_days(days[0], days[-1], date_bases=(basis.value,))
 
@@ -270,7 +319,7 @@ def places_of(kind: FaultKind, basis: DateBasis) -> tuple[str, ...]:
 
 
 async def read_under(
-    worker: KlaviyoWorker, basis: DateBasis, *, level: Level = Level.MESSAGE
+    worker: WorldTimeWorker, basis: DateBasis, *, level: Level = Level.MESSAGE
 ) -> None:
     """Read the settled days of one level to the end, however long it takes in the world."""
     await worker.start(SETTLED[0], SETTLED[-1], levels=(level.value,), date_bases=(basis.value,))
@@ -391,7 +440,7 @@ def grant(simulation: Simulation, token: str, scopes: frozenset[str] = KLAVIYO_S
 
 @asynccontextmanager
 async def session_of(
-    worker: KlaviyoWorker, credential: dict[str, str] | None = None
+    worker: WorldTimeWorker, credential: dict[str, str] | None = None
 ) -> AsyncIterator[SourceSession]:
     """A session behind the real gate."""
     gate = GovernedGate(worker.governor, org=worker.org, caller="session", priority=Priority.NEWEST)

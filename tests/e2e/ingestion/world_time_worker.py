@@ -1,35 +1,24 @@
-"""A worker that reads one account of a simulated Klaviyo, whose waits pass in the world's time."""
+"""A worker that reads a simulated platform and whose waits pass in the world's time."""
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-import asyncpg
 from redis.asyncio import Redis
 from tests.e2e.ingestion.platform_worker import (
-    FixedConnection,
     PlatformWorker,
     WorldClock,
-    described,
 )
 from tests.e2e.ingestion.readings import OneSource
 
-from liftos_client import Client
 from liftos_ingestion.adapters.memory import MemoryEntryWriter
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
-from liftos_ingestion.adapters.sources.klaviyo import KlaviyoSource
 from liftos_ingestion.domain.rate_limits import Limit, Observation, Priority
 from liftos_ingestion.quota_ports import Admitted, Parked
 from liftos_ingestion.usecases.reading import Reading
-from liftos_local.stack import Stack
 from liftos_platforms.clock import VirtualClock
-from liftos_platforms.testing import Platforms
-from liftos_platforms.truth import Platform
-
-REVISION = "2026-10-15"
 
 _PATIENCE_SECONDS = 90.0
 """Longer waits are left to the reading, which parks its slice."""
@@ -73,8 +62,8 @@ class WorldGovernor(RedisRateGovernor):
 
 
 @dataclass
-class KlaviyoWorker(PlatformWorker):
-    """A worker over one account."""
+class WorldTimeWorker(PlatformWorker):
+    """A worker that moves the world on where a call has to wait for a limit."""
 
     governor: WorldGovernor = field(init=False)
 
@@ -91,48 +80,3 @@ class KlaviyoWorker(PlatformWorker):
             clock=WorldClock(self.simulation.clock),
             worker="worker",
         )
-
-
-@dataclass(frozen=True)
-class Workers:
-    """Makes workers, one for each account, since a key opens one."""
-
-    platforms: Platforms
-    org: str
-    pool: asyncpg.Pool
-    memory: Client
-    redis: Redis
-
-    def of(
-        self,
-        account_id: str,
-        *,
-        credential: dict[str, str] | None = None,
-        settings: dict[str, object] | None = None,
-        revision: str = REVISION,
-    ) -> KlaviyoWorker:
-        """Return the worker of an account, with its key where no credential is given."""
-        simulation = self.platforms.simulation
-        account = simulation.account(Platform.KLAVIYO, account_id)
-        key = self.platforms.token(Platform.KLAVIYO, account_id)
-        return KlaviyoWorker(
-            org=self.org,
-            simulation=simulation,
-            source=KlaviyoSource(self.platforms.url(Platform.KLAVIYO), revision, None, 1.0),
-            connection=FixedConnection(
-                "klaviyo", [described(account)], credential or {"api_key": key}, settings or {}
-            ),
-            pool=self.pool,
-            memory=self.memory,
-            redis=self.redis,
-        )
-
-
-@asynccontextmanager
-async def workers_of(
-    platforms: Platforms, org: str, pool: asyncpg.Pool, memory: Client, stores: Stack
-) -> AsyncIterator[Workers]:
-    """Make workers over real stores."""
-    redis = Redis.from_url(stores.environment["LIFTOS_REDIS_URL"])
-    yield Workers(platforms, org, pool, memory, redis)
-    await redis.aclose()
