@@ -160,6 +160,10 @@ on conflict (org, platform, account_id, level, attribution_key, date_basis, row_
     set attempt_count = d.attempt_count + 1, errors = excluded.errors, context = excluded.context,
         run = excluded.run, counted = excluded.counted, read_time = excluded.read_time, update_time = now();
 
+-- name: lock_run!
+-- Whoever ends a slice looks alone whether it was the last: two at once would each see the other's still open.
+select 1 from runs where org = :org and run = :run for update;
+
 -- name: end_run^
 -- Ends a run with its last slice.
 update runs r

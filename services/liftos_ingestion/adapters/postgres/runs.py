@@ -309,9 +309,10 @@ class PostgresRunLedger:
         self, connection: asyncpg.Connection, org: str, run_id: UUID, reason: str
     ) -> bool:
         """Stop a run within a transaction of the caller's; see `cancel`."""
+        # Slices before their run, as whoever ends a slice takes them; a run that ended has none.
+        await _SQL.cancel_waiting_slices(connection, org=org, run=run_id)
         if await _SQL.cancel_run(connection, org=org, run=run_id, reason=reason) is None:
             return False
-        await _SQL.cancel_waiting_slices(connection, org=org, run=run_id)
         await _SQL.end_run(connection, org=org, run=run_id)
         return True
 
@@ -371,11 +372,12 @@ class PostgresRunLedger:
             ],
             connection=connection,
         )
+        await _SQL.lock_run(connection, org=org, run=held.run)
         accounts = [
             row["account_id"]
             async for row in _SQL.failed_accounts(connection, org=org, run=held.run)
         ]
-        for account_id in {held.lane.account_id, *accounts}:
+        for account_id in sorted({held.lane.account_id, *accounts}):
             await _store_outcome(
                 connection,
                 held,
