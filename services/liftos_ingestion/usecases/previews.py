@@ -123,11 +123,8 @@ class Previews:
             CredentialsRejectedError, PlatformRateLimitedError, StoreUnavailableError,
             VerificationFailedError: The platform gave no sample.
         """
-        source = await self._catalog.source(org, request.source)
-        mapping = source.mapping
-        if request.mapping is not None:
-            mapping = self._read_mapping(request.source, request.mapping)
-        rows, context = request.rows, TransformContext()
+        source, mapping = await self._tried(org, request)
+        rows, context = request.rows, _context_of(source)
         account: PlatformAccount | None = None
         if request.connection:
             opened = await self._open(org, request)
@@ -135,6 +132,9 @@ class Previews:
             if not rows:
                 page = await self._sample(org, request, source, opened, account)
                 rows, context = page.rows[:MAXIMUM_ROWS], page.context
+                if request.source not in self._catalog.built_in:
+                    # A session of an org's own source groups rows before it gives them.
+                    mapping = mapping.grouped()
         elif not rows:
             raise InvalidFieldsError.of(
                 "rows", "must be given where no connection is to be sampled", rule="rows"
@@ -144,6 +144,20 @@ class Previews:
             self._executor, _evaluate, mapping, rows, context
         )
         return await self._checked(org, rows, result)
+
+    async def _tried(
+        self, org: str, request: PreviewRequest
+    ) -> tuple[PlatformSource, PlatformMapping]:
+        """Return what would read the source, and the mapping of its raw rows."""
+        built_in = self._catalog.built_in.get(request.source)
+        if built_in is not None:
+            if request.mapping is None:
+                return built_in, built_in.mapping
+            return built_in, self._read_mapping(request.source, request.mapping)
+        spec = await self._catalog.own(org, request.source)
+        if request.mapping is not None:
+            spec = replace(spec, mapping=request.mapping)
+        return self._catalog.build(spec), self._read_mapping(spec.source, spec.mapping)
 
     async def _open(self, org: str, request: PreviewRequest) -> OpenConnection:
         try:
@@ -269,6 +283,15 @@ def _account(opened: OpenConnection, account_id: str) -> PlatformAccount:
             "account_id", f"is no account of the connection; there are {there}", rule="account"
         )
     return account
+
+
+def _context_of(source: PlatformSource) -> TransformContext:
+    """What a run would say of the rows of any reading of the source."""
+    can = source.capabilities
+    return TransformContext(
+        level=can.levels[0] if len(can.levels) == 1 else None,
+        date_basis=can.date_bases[0] if len(can.date_bases) == 1 else None,
+    )
 
 
 def _with_account(

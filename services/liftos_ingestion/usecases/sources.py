@@ -77,9 +77,9 @@ class Catalog:
         build: BuildSource,
     ) -> None:
         self.built_in: Final = built_in
+        self.build: Final = build
         self._plugins = frozenset(plugins)
         self._store = store
-        self._build = build
 
     async def source(self, org: str, platform: str) -> PlatformSource:
         """Return what reads a platform.
@@ -89,12 +89,18 @@ class Catalog:
             InvalidFieldsError: Its stored definition cannot be used any more.
         """
         found = self.built_in.get(platform)
-        if found is not None:
-            return found
+        return self.build(await self.own(org, platform)) if found is None else found
+
+    async def own(self, org: str, platform: str) -> NewSource:
+        """Return what the org defined.
+
+        Raises:
+            NotFoundError: It is not registered.
+        """
         stored = await self._store.find(org, platform)
         if stored is None:
             raise NotFoundError(f"orgs/{org}/sources/{platform}")
-        return self._build(stored.spec)
+        return stored.spec
 
     async def describe(self, org: str, source: str) -> DescribedSource:
         """Return a source as people see it.
@@ -119,7 +125,7 @@ class Catalog:
         """Return a source of an org's own as people see it."""
         spec = stored.spec
         try:
-            working = self._build(spec)
+            working = self.build(spec)
         except InvalidFieldsError as error:
             # Rules can become stricter; what breaks them must still be seen, to be mended.
             _log.warning("source_unusable", source=spec.source, problem=error.message)

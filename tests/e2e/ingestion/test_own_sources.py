@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,8 +14,11 @@ from redis.asyncio import Redis
 from tests.e2e.ingestion.readings import DAY, OneSource, SilentQueue
 
 from liftos_client import Client
+from liftos_ingestion.adapters.inmemory_rate_governor import InMemoryRateGovernor
 from liftos_ingestion.adapters.memory import MemoryEntryWriter
+from liftos_ingestion.adapters.memory_checks import MemoryEntryChecks
 from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
+from liftos_ingestion.adapters.postgres.sources import PostgresSources
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
 from liftos_ingestion.adapters.sources.own_sources import OwnSources
 from liftos_ingestion.catalog_ports import NewSource, SourceKind
@@ -22,11 +26,14 @@ from liftos_ingestion.connection_ports import OpenConnection
 from liftos_ingestion.run_ports import NewRun, RunKind, RunState, SlicePlan, SliceState
 from liftos_ingestion.source_ports import Credential, PlatformAccount, PlatformSource
 from liftos_ingestion.testing.fake_platform import FakeAnswer, FakePlatform, FakeRequest
+from liftos_ingestion.usecases.previews import Preview, PreviewRequest, Previews
 from liftos_ingestion.usecases.reading import Reading
+from liftos_ingestion.usecases.sources import Catalog
 from liftos_kit import postgres
 from liftos_kit.core.clock import SystemClock
 from liftos_kit.secrets.secret import Secret
 from liftos_local.stack import Stack
+from liftos_mapping.language import compile_mapping
 
 SHOP = PlatformAccount("shop", "Shop", "Europe/Berlin", "EUR")
 ACCOUNTS = [{"account_id": "shop", "time_zone": "Europe/Berlin", "currency_code": "EUR"}]
@@ -128,6 +135,41 @@ def built(kind: SourceKind, definition: dict[str, Any], folder: Path | None) -> 
     return sources.build(NewSource("till", "Till", kind, definition, MAPPING))
 
 
+async def previewed(worker: Worker, spec: NewSource, folder: Path, **asked: Any) -> Preview:
+    """What a preview of the source shows."""
+    store = PostgresSources(worker.pool)
+    async with store.write(worker.org) as write:
+        await write.upsert(spec)
+    sources = OwnSources(folder, private_allowed=True, timeout_seconds=5)
+    previews = Previews(
+        catalog=Catalog({}, store=store, build=sources.build),
+        opener=worker,
+        governor=InMemoryRateGovernor(),
+        read_mapping=compile_mapping,
+        memory=MemoryEntryChecks(lambda _: worker.memory),
+        executor=ThreadPoolExecutor(1),
+        clock=OnDay(),
+    )
+    given: dict[str, Any] = {"mapping": None, "rows": (), "connection": "till", "account_id": ""}
+    return await previews.preview(worker.org, PreviewRequest(source="till", **(given | asked)))
+
+
+class OnDay(SystemClock):
+    """A clock of the days that the tests read."""
+
+    def now(self) -> datetime:
+        """Return noon of the day behind those that are read."""
+        return datetime(2026, 3, 4, 12, tzinfo=UTC)
+
+
+def figures(preview: Preview) -> Figures:
+    """Return orders and revenue of a preview, by day and breakdown."""
+    return {
+        (it["date"].isoformat(), it["breakdown_key"]): (it["orders"], it["revenue_micros"])
+        for it in preview.entries.to_pylist()
+    }
+
+
 async def test_orders_from_files_replace_what_was_stored(worker: Worker, tmp_path: Path) -> None:
     """Orders are summed by day and country; another export of the days replaces the whole."""
     folder = tmp_path / worker.org
@@ -155,6 +197,38 @@ async def test_orders_from_files_replace_what_was_stored(worker: Worker, tmp_pat
         ("2026-03-02", "country=DE"): (1, 10_100_000),
         ("2026-03-03", "country=DE"): (1, 1_000_000),
     }
+
+
+async def test_a_preview_is_what_a_run_stores(worker: Worker, tmp_path: Path) -> None:
+    """Of given rows and of a sample, with the source's own mapping and with one that is tried."""
+    folder = tmp_path / worker.org
+    folder.mkdir()
+    files = [{"level": "OUTCOME", "pattern": "*.csv", "format": "csv"}]
+    definition = {"place": {"kind": "local"}, "files": files, "accounts": ACCOUNTS}
+    rows = [("2026-03-02T10:00:00Z", "DE", "10.10"), ("2026-03-02T23:30:00Z", "DE", "1")]
+    rows += [("2026-03-02", "FR", "7"), ("2026-03-02", "DE", "0.05")]
+    (folder / "a.csv").write_text(HEAD + "".join(f"{','.join(row)}\n" for row in rows))
+    spec = NewSource("till", "Till", SourceKind.FILES, definition, MAPPING)
+    given = [dict(zip(("at", "country", "total"), row, strict=True)) for row in rows]
+    of_rows = await previewed(worker, spec, tmp_path, rows=given)
+    sampled = await previewed(worker, spec, tmp_path)
+    await worker.read(built(SourceKind.FILES, definition, tmp_path))
+    stored = await worker.stored()
+    assert len(stored) == 3
+    assert figures(of_rows) == figures(sampled) == stored
+    assert list(of_rows.source_indexes) == [0, 1, 2], "the first row of each group"
+    assert not of_rows.errors
+    assert not of_rows.unmapped_fields
+    by_day = {
+        **MAPPING,
+        "aggregate": {"by": ["day"], "sum": ["one", "total"]},
+        "breakdowns": {},
+        "ignore": ["country"],
+    }
+    expected = {("2026-03-02", ""): (3, 17_150_000), ("2026-03-03", ""): (1, 1_000_000)}
+    for asked in ({"rows": given}, {}):
+        tried = await previewed(worker, spec, tmp_path, mapping=by_day, **asked)
+        assert figures(tried) == expected
 
 
 async def test_half_a_file_changes_nothing(worker: Worker, tmp_path: Path) -> None:
