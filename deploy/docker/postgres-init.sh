@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs once, on an empty data directory: the role that the services log in as, held by row-level security.
-# The schema and its grants come from `python -m liftos_memory migrate`.
+# The schema and its grants come from `migrate` of each service.
 set -eu
 psql --set ON_ERROR_STOP=1 --set password="$APP_PASSWORD" --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" <<'SQL'
 CREATE ROLE liftos_app LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS PASSWORD :'password';

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tests.deploy.chart import (
     CASES,
     CHART_DIRECTORY,
     Manifest,
+    PodOf,
     manifests,
     objects_of,
     of_kind,
@@ -21,8 +24,10 @@ from tests.deploy.chart import (
     selects,
     values_of,
 )
-from tests.deploy.environment_keys import ENVIRONMENT_KEYS, SECRET_KEYS
+from tests.deploy.environment_keys import SECRET_KEYS, keys_of, settings_of
 
+from liftos_ingestion.settings import IngestionSettings
+from liftos_kit.secrets.keyring import generate_key
 from liftos_kit.settings import ServiceSettings, load
 
 KUBERNETES_VERSIONS = ("1.29", "1.37")
@@ -42,6 +47,29 @@ def deployment(objects: tuple[Manifest, ...], component: str) -> Manifest:
         if item["metadata"]["labels"]["app.kubernetes.io/component"] == component
     )
     return found
+
+
+def given_to(pod: PodOf, objects: tuple[Manifest, ...], directory: Path) -> dict[str, str]:
+    """The variables of a pod's process, with something in the place of secrets and of mounts."""
+    (config,) = of_kind(objects, "ConfigMap")
+    given = dict(config["data"]) if "envFrom" in pod.container else {}
+    for name, variable in pod.environment.items():
+        given[name] = variable.get("value", "secret-of-at-least-32-characters-and-more")
+        if name.endswith(("_FILE", "_DIRECTORY")):
+            path = directory / given[name].removeprefix("/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if name.endswith("_DIRECTORY"):
+                path.mkdir(exist_ok=True)
+            else:
+                path.write_text(generate_key("test").reveal())
+            given[name] = str(path)
+    return given
+
+
+def process_settings(pod: PodOf) -> type[ServiceSettings]:
+    """The settings that the pod's process loads."""
+    module, command = pod.container["command"][2:]
+    return settings_of(module, command)
 
 
 def peers(rule: Manifest) -> list[Manifest]:
@@ -106,9 +134,13 @@ def test_default_values_are_refused_with_every_reason_at_once() -> None:
         ({"auth": {"algorithm": "HS256"}}, "auth.existingSecret"),
         ({"auth": {"algorithm": "RS256", "existingSecret": "auth"}}, "auth.jwksUrl"),
         ({"development": {"enabled": True}}, "auth.algorithm"),
+        ({"services": {"ingestion": {}}}, "services.ingestion.secretKeys.existingSecret"),
+        ({"services": {"ingestion": {}}}, "services.ingestion.serviceKey.existingSecret"),
+        ({"services": {"memory": {"enabled": False}}}, "services.memory.enabled"),
         ({"tls": {"enabled": True}}, "tls.existingSecret"),
         ({"tls": {"clientCa": {"enabled": True}}}, "tls.enabled"),
         ({"development": {"enabled": True}}, "development.postgresOwnerUrl"),
+        ({"development": {"enabled": True}}, "development.secretKeys"),
         (
             {"defaults": {"autoscaling": {"enabled": True, "minReplicas": 9, "maxReplicas": 3}}},
             "maxReplicas",
@@ -142,6 +174,21 @@ def test_impossible_combinations_are_refused(changes: Manifest, named: str) -> N
         ("/development/jwtSecret", {"development": {"enabled": True, "jwtSecret": "short"}}),
         ("'billing' not allowed", {"services": {"billing": {"enabled": True}}}),
         ("/services/memory/port", {"services": {"memory": {"port": 80}}}),
+        ("'port' not allowed", {"services": {"ingestion": {"settings": {"port": 1}}}}),
+        (
+            "/settings/workerConcurrency",
+            {"services": {"ingestion": {"settings": {"workerConcurrency": 0}}}},
+        ),
+        (
+            "/credentialFiles/0/org",
+            {
+                "services": {
+                    "ingestion": {"credentialFiles": [{"org": "..", "existingSecret": "x"}]}
+                }
+            },
+        ),
+        ("/connections/0", {"services": {"ingestion": {"connections": ["everything"]}}}),
+        ("/development/secretKeys", {"development": {"enabled": True, "secretKeys": "a:short"}}),
         ("/server/replicas", {"services": {"memory": {"server": {"replicas": 0}}}}),
         ("/server/replicas", {"services": {"memory": {"server": {"replicas": "2"}}}}),
         ("/resources/limits/memory", {"defaults": {"resources": {"limits": {"memory": "2 GB"}}}}),
@@ -176,7 +223,7 @@ def test_every_value_is_described() -> None:
 
     defaults = yaml.safe_load(text)
     expected = {name for key, value in defaults.items() for name in leaves(key, value)}
-    later = ("services.ingestion.", "services.migration.", "services.causal.")
+    later = ("services.migration.", "services.causal.")
     assert {name for name in expected if not name.startswith(later)} <= described
     assert described <= expected
 
@@ -197,7 +244,10 @@ def test_pods_meet_the_restricted_profile(case: str) -> None:
         assert container["readOnlyRootFilesystem"] is True
         assert container["capabilities"] == {"drop": ["ALL"]}
         assert not pod.spec.keys() & {"hostNetwork", "hostPID", "hostIPC"}
-        assert all(volume.keys() & {"emptyDir", "secret"} for volume in pod.spec["volumes"])
+        assert all(
+            volume.keys() & {"emptyDir", "secret", "persistentVolumeClaim"}
+            for volume in pod.spec["volumes"]
+        )
 
 
 @every_case
@@ -254,12 +304,37 @@ def test_service_accounts_exist(case: str) -> None:
 
 
 @every_case
-def test_environment_keys_are_known(case: str) -> None:
-    """Only keys that the settings accept are set: a process refuses any other at its start."""
+def test_environment_keys_are_known(case: str, tmp_path: Path) -> None:
+    """Each process gets only keys that its settings accept: it refuses any other at its start."""
     objects = objects_of(case)
-    (config,) = of_kind(objects, "ConfigMap")
-    used = set(config["data"]) | {name for pod in pods_of(objects) for name in pod.environment}
-    assert {name for name in used if name.startswith("LIFTOS_")} <= ENVIRONMENT_KEYS
+    for pod in pods_of(objects):
+        if pod.owner["kind"] != "Pod" and process_settings(pod) is not ServiceSettings:
+            given = given_to(pod, objects, tmp_path)
+            used = {name for name in given if name.startswith("LIFTOS_")}
+            assert used <= keys_of(process_settings(pod))
+
+
+def test_every_setting_of_ingestion_has_its_place() -> None:
+    """What the chart neither sets by itself nor has a value for is a short list, and known."""
+    schema = json.loads((CHART_DIRECTORY / "values.schema.json").read_text())
+    ingestion = schema["properties"]["services"]["properties"]["ingestion"]["properties"]
+    names = ingestion["settings"]["properties"]
+    by_value = {"LIFTOS_" + re.sub("[A-Z]", r"_\g<0>", name).upper() for name in names}
+    by_itself: set[str] = set()
+    for case in ("production", "tls"):
+        objects = objects_of(case)
+        (config,) = of_kind(objects, "ConfigMap")
+        by_itself |= config["data"].keys()
+        for pod in pods_of(objects):
+            by_itself |= pod.environment.keys()
+    assert by_value <= keys_of(IngestionSettings)
+    assert keys_of(IngestionSettings) - by_value - by_itself == {
+        "LIFTOS_JWT_JWKS_FILE",
+        "LIFTOS_SECRET_KEYS",
+        "LIFTOS_SECRET_ENVIRONMENT_PREFIXES",
+        "LIFTOS_SPAN_DIRECTORY",
+        "LIFTOS_WORKER_NAME",
+    }
 
 
 @every_case
@@ -275,35 +350,84 @@ def test_secrets_come_from_secrets(case: str) -> None:
 
 @every_case
 def test_processes_accept_their_environment(case: str, tmp_path: Path) -> None:
-    """The settings of the chassis load from what each pod is given, with nothing to complain of."""
+    """The settings of each process load from what its pod is given, with nothing to complain of."""
     objects = objects_of(case)
-    (config,) = of_kind(objects, "ConfigMap")
     for pod in pods_of(objects):
         if pod.owner["kind"] == "Pod":
             continue
-        given = dict(config["data"]) if "envFrom" in pod.container else {}
-        for name, variable in pod.environment.items():
-            given[name] = variable.get("value", "secret-of-at-least-32-characters-and-more")
-            if name.endswith("_FILE"):
-                file = tmp_path / Path(given[name]).name
-                file.touch()
-                given[name] = str(file)
-        settings = load(ServiceSettings, given)
+        settings = load(process_settings(pod), given_to(pod, objects, tmp_path))
         if pod.owner["kind"] == "Deployment":
             ports = {port["name"]: port["containerPort"] for port in pod.container["ports"]}
             assert settings.effective_metrics_port == ports["metrics"]
         assert settings.postgres_url is not None
         assert settings.redis_url is not None
-        assert settings.milvus_url is not None
+
+
+def test_settings_of_a_service_reach_it_by_their_names(tmp_path: Path) -> None:
+    """Values of `settings` are variables of the service's own pods, and of no others."""
+    objects = objects_of("production")
+    for role in ("server", "worker"):
+        (pod,) = pods_of((deployment(objects, f"ingestion-{role}"),))
+        settings = load(IngestionSettings, given_to(pod, objects, tmp_path))
+        assert settings.worker_concurrency == 16
+        assert str(settings.meta_version_end_date) == "2027-02-18"
+        assert settings.platform_timeout_seconds == 90
+        assert settings.memory_address == "lift-liftos-core-memory-headless.production:8003"
+        assert settings.keyring() is not None
+        assert settings.service_key_id == "ingestion-2026"
+    (memory,) = pods_of((deployment(objects, "memory-server"),))
+    assert not memory.environment.keys() & {"LIFTOS_WORKER_CONCURRENCY", "LIFTOS_MEMORY_ADDRESS"}
+
+
+@every_case
+def test_only_memory_is_told_of_milvus(case: str) -> None:
+    """A service has the addresses of the stores that it uses, and may connect to those alone."""
+    objects = objects_of(case)
+    (config,) = of_kind(objects, "ConfigMap")
+    assert "LIFTOS_MILVUS_URL" not in config["data"]
+    for pod in pods_of(objects):
+        of_memory = "liftos_memory" in pod.container["command"]
+        assert ("LIFTOS_MILVUS_URL" in pod.environment) == of_memory
+
+
+def test_credentials_are_mounted_as_files_of_their_secrets() -> None:
+    """Keys, the signing key and an org's credentials come read-only from a Secret of each."""
+    objects = objects_of("production")
+    for role in ("server", "worker"):
+        (pod,) = pods_of((deployment(objects, f"ingestion-{role}"),))
+        volumes = {volume["name"]: volume for volume in pod.spec["volumes"]}
+        mounted = {
+            mount["mountPath"]: volumes[mount["name"]] for mount in pod.container["volumeMounts"]
+        }
+        assert all(
+            mount["readOnly"]
+            for mount in pod.container["volumeMounts"]
+            if mount["name"] != "temporary"
+        )
+        secrets = {
+            path: volume["secret"]["secretName"]
+            for path, volume in mounted.items()
+            if "secret" in volume
+        }
+        assert secrets == {
+            "/etc/liftos/secret-keys": "liftos-ingestion-keys",
+            "/etc/liftos/service-key": "liftos-ingestion-signing",
+            "/etc/liftos/credentials/acme": "acme-platforms",
+        }
+        (claim,) = (
+            volume["persistentVolumeClaim"]
+            for volume in mounted.values()
+            if "persistentVolumeClaim" in volume
+        )
+        assert claim == {"claimName": "source-files", "readOnly": True}
 
 
 def test_milvus_with_credentials_comes_from_a_secret() -> None:
     """Where a Secret is named, the URL is taken from it and not written down."""
     objects = objects_of("production")
-    (config,) = of_kind(objects, "ConfigMap")
-    assert "LIFTOS_MILVUS_URL" not in config["data"]
-    for item in (*of_kind(objects, "Deployment"), *of_kind(objects, "Job")):
-        (pod,) = pods_of((item,))
+    for pod in pods_of(objects):
+        if "liftos_memory" not in pod.container["command"]:
+            continue
         reference = pod.environment["LIFTOS_MILVUS_URL"]["valueFrom"]["secretKeyRef"]
         assert reference == {"name": "liftos-milvus", "key": "milvus-url"}
 
@@ -317,6 +441,9 @@ def test_only_development_renders_secrets() -> None:
         for name in pod.environment.keys() & SECRET_KEYS:
             reference = pod.environment[name]["valueFrom"]["secretKeyRef"]
             assert stored[reference["name"]][reference["key"]]
+        for volume in pod.spec["volumes"]:
+            for item in volume.get("secret", {}).get("items", []):
+                assert stored[volume["secret"]["secretName"]][item["key"]]
 
 
 @every_case
@@ -374,12 +501,14 @@ def test_changed_settings_roll_the_pods() -> None:
 
 
 def test_services_of_later_versions_are_off() -> None:
-    """Only Memory is deployed unless a later service is switched on."""
+    """Memory and Ingestion are deployed, a later service only when it is switched on."""
     components = {
         item["metadata"]["labels"]["app.kubernetes.io/component"]
         for item in of_kind(objects_of("minimal"), "Deployment")
     }
-    assert components == {"memory-server", "memory-worker"}
+    assert components == {
+        f"{service}-{role}" for service in ("memory", "ingestion") for role in ("server", "worker")
+    }
 
 
 def test_every_service_comes_from_the_same_loop() -> None:
@@ -504,9 +633,11 @@ def test_autoscaled_deployments_fix_no_replicas(case: str) -> None:
 
 def test_workers_scale_by_queue_depth() -> None:
     """An external metric of the values reaches the worker's autoscaler beside CPU."""
-    (scaler,) = of_kind(objects_of("worker-scaling"), "HorizontalPodAutoscaler")
-    assert scaler["metadata"]["name"].endswith("memory-worker")
-    assert [metric["type"] for metric in scaler["spec"]["metrics"]] == ["Resource", "External"]
+    scalers = of_kind(objects_of("worker-scaling"), "HorizontalPodAutoscaler")
+    names = [scaler["metadata"]["name"] for scaler in scalers]
+    assert names == ["lift-liftos-core-ingestion-worker", "lift-liftos-core-memory-worker"]
+    for scaler in scalers:
+        assert [metric["type"] for metric in scaler["spec"]["metrics"]] == ["Resource", "External"]
 
 
 def test_a_workload_overrides_defaults_key_by_key() -> None:
@@ -588,28 +719,33 @@ def test_schema_migration_runs_before_the_rollout() -> None:
         weight = int(annotations["helm.sh/hook-weight"])
         assert weight == job_weight if item["kind"] == "Job" else weight < job_weight
         assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
-    (job,) = of_kind(objects_of("development"), "Job")
-    (pod,) = pods_of((job,))
-    assert pod.container["command"] == ["python", "-m", "liftos_memory", "migrate"]
+    jobs = [pod for pod in pods_of(objects_of("development")) if pod.owner["kind"] == "Job"]
+    assert sorted(pod.container["command"][2] for pod in jobs) == [
+        "liftos_ingestion",
+        "liftos_memory",
+    ]
     hooked = {
         (item["kind"], item["metadata"]["name"])
         for item in objects_of("development")
         if "helm.sh/hook" in item["metadata"].get("annotations", {})
     }
-    assert ("ServiceAccount", pod.spec["serviceAccountName"]) in hooked
-    secrets = {
-        variable["valueFrom"]["secretKeyRef"]["name"]
-        for variable in pod.environment.values()
-        if "secretKeyRef" in variable.get("valueFrom", {})
-    }
-    assert {("Secret", name) for name in secrets} <= hooked
-    assert "envFrom" not in pod.container
+    for pod in jobs:
+        assert pod.container["command"][:2] == ["python", "-m"]
+        assert pod.container["command"][3:] == ["migrate"]
+        assert ("ServiceAccount", pod.spec["serviceAccountName"]) in hooked
+        secrets = {
+            variable["valueFrom"]["secretKeyRef"]["name"]
+            for variable in pod.environment.values()
+            if "secretKeyRef" in variable.get("valueFrom", {})
+        }
+        assert {("Secret", name) for name in secrets} <= hooked
+        assert "envFrom" not in pod.container
 
 
 def test_without_hooks_the_job_is_named_after_its_content() -> None:
     """A tool that applies manifests meets a new Job when the Job changes, and else the same."""
 
-    def job_name(tag: str) -> str:
+    def job_names(tag: str) -> set[str]:
         values = with_minimal(schemaMigration={"useHelmHooks": False}, image={"tag": tag})
         objects = manifests(render(values))
         assert not [
@@ -617,10 +753,10 @@ def test_without_hooks_the_job_is_named_after_its_content() -> None:
             for item in objects
             if "pre-install" in item["metadata"].get("annotations", {}).get("helm.sh/hook", "")
         ]
-        (job,) = of_kind(objects, "Job")
-        return str(job["metadata"]["name"])
+        return {job["metadata"]["name"] for job in of_kind(objects, "Job")}
 
-    assert job_name("1.0.0") == job_name("1.0.0") != job_name("1.0.1")
+    assert job_names("1.0.0") == job_names("1.0.0")
+    assert job_names("1.0.0").isdisjoint(job_names("1.0.1"))
 
 
 def test_schema_migration_can_be_left_to_another_pipeline() -> None:
@@ -633,7 +769,7 @@ def test_schema_migration_can_be_left_to_another_pipeline() -> None:
 
 
 def test_tls_is_mounted_where_calls_arrive() -> None:
-    """Servers get the certificate, key and client authority; workers take no calls and get none."""
+    """Servers get certificate, key and client authority; a worker that takes no calls gets none."""
     objects = objects_of("tls")
     (server,) = pods_of((deployment(objects, "memory-server"),))
     (worker,) = pods_of((deployment(objects, "memory-worker"),))
@@ -644,6 +780,36 @@ def test_tls_is_mounted_where_calls_arrive() -> None:
         assert f"LIFTOS_TLS_{key}" not in worker.environment
     ports = [port for s in of_kind(objects, "Service") for port in s["spec"]["ports"]]
     assert not [port for port in ports if port.get("appProtocol") == "kubernetes.io/h2c"]
+
+
+def test_ingestion_calls_memory_over_tls(tmp_path: Path) -> None:
+    """It checks Memory's certificate, shows its own under mTLS, and is let in to Memory alone."""
+    objects = objects_of("tls")
+    policies = {item["metadata"]["name"]: item for item in of_kind(objects, "NetworkPolicy")}
+    for role in ("server", "worker"):
+        (pod,) = pods_of((deployment(objects, f"ingestion-{role}"),))
+        (mount,) = (m for m in pod.container["volumeMounts"] if m["name"] == "tls")
+        for key in ("CA_FILE", "CERTIFICATE_FILE", "KEY_FILE"):
+            path = pod.environment[f"LIFTOS_MEMORY_{key}"]["value"]
+            assert path.startswith(mount["mountPath"])
+        (memory,) = pods_of((deployment(objects, "memory-server"),))
+        reached = [
+            rule
+            for rule in policies[f"lift-liftos-core-ingestion-{role}"]["spec"]["egress"]
+            for peer in peers(rule)
+            if selects(peer.get("podSelector", {}).get("matchLabels", {}), memory.labels)
+        ]
+        assert [port["port"] for rule in reached for port in rule["ports"]] == [8003]
+        let_in = [
+            peer
+            for rule in policies["lift-liftos-core-memory-server"]["spec"]["ingress"]
+            for peer in peers(rule)
+            if selects(peer.get("podSelector", {}).get("matchLabels", {}), pod.labels)
+        ]
+        assert let_in
+    plain = objects_of("minimal")
+    (pod,) = pods_of((deployment(plain, "ingestion-worker"),))
+    assert "LIFTOS_MEMORY_CA_FILE" not in pod.environment
 
 
 @every_case

@@ -10,15 +10,19 @@ import jsonschema
 import pytest
 import yaml
 from tests.deploy.chart import REPOSITORY
-from tests.deploy.environment_keys import ENVIRONMENT_KEYS, SECRET_KEYS
+from tests.deploy.environment_keys import SECRET_KEYS, keys_of, settings_of
 
-from liftos_kit.settings import ServiceSettings, load
+from liftos_kit.secrets.keyring import generate_key
+from liftos_kit.settings import load
 
 DIRECTORY = REPOSITORY / "deploy" / "docker"
 TEXT = (DIRECTORY / "compose.yaml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = ("migrate", "memory", "memory-worker")
+PORTS = {"memory": 8003, "ingestion": 8006}
+MIGRATIONS = tuple(f"{name}-migrate" for name in PORTS)
+OURS = (*MIGRATIONS, *PORTS, *(f"{name}-worker" for name in PORTS))
+KEYS = generate_key("test").reveal()
 every_service = pytest.mark.parametrize("name", SERVICES)
 our_services = pytest.mark.parametrize("name", OURS)
 
@@ -51,7 +55,7 @@ def test_images_are_pinned(name: str) -> None:
 def test_every_running_service_is_watched(name: str) -> None:
     """Each service has a health check; the one that ends by itself has it turned off."""
     health = SERVICES[name]["healthcheck"]
-    if name == "migrate":
+    if name in MIGRATIONS:
         assert health == {"disable": True}
         assert SERVICES[name]["restart"] == "no"
     else:
@@ -86,44 +90,62 @@ def test_mounted_files_exist() -> None:
 
 def test_start_follows_the_dependencies() -> None:
     """Stores are healthy before the schema, and the schema is there before server and worker."""
-    assert SERVICES["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
-    for name in ("memory", "memory-worker"):
-        conditions = {
-            other: rule["condition"] for other, rule in SERVICES[name]["depends_on"].items()
-        }
-        assert conditions == {
-            "migrate": "service_completed_successfully",
-            "postgres": "service_healthy",
-            "valkey": "service_healthy",
-            "milvus": "service_healthy",
-        }
+    for name in MIGRATIONS:
+        assert SERVICES[name]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    for service, own in {"memory": "milvus", "ingestion": "memory"}.items():
+        for name in (service, f"{service}-worker"):
+            conditions = {
+                other: rule["condition"] for other, rule in SERVICES[name]["depends_on"].items()
+            }
+            assert conditions == {
+                f"{service}-migrate": "service_completed_successfully",
+                "postgres": "service_healthy",
+                "valkey": "service_healthy",
+                own: "service_healthy",
+            }
 
 
 @our_services
 def test_environment_keys_are_known(name: str) -> None:
     """Our processes get only keys that the settings accept, and no empty value."""
     environment = SERVICES[name]["environment"]
-    assert {key for key in environment if key.startswith("LIFTOS_")} <= ENVIRONMENT_KEYS
+    known = keys_of(settings_of(*SERVICES[name]["command"]))
+    assert {key for key in environment if key.startswith("LIFTOS_")} <= known
     assert all(environment.values())
 
 
 @our_services
 def test_processes_accept_their_environment(name: str) -> None:
-    """The settings of the chassis load from what each of our containers is given."""
+    """The settings of each of our processes load from what its container is given."""
     filled = {
-        key: re.sub(r"\$\{[A-Z_]+:\?[^}]+\}", "a" * 48, value)
+        key: re.sub(
+            r"\$\{([A-Z_]+):\?[^}]+\}",
+            lambda found: KEYS if found[1] == "SECRET_KEYS" else "a" * 48,
+            value,
+        )
         for key, value in SERVICES[name]["environment"].items()
     }
-    settings = load(ServiceSettings, filled)
-    assert (settings.port, settings.effective_metrics_port) == (8003, 9003)
-    assert settings.milvus_url is not None
+    settings = load(settings_of(*SERVICES[name]["command"]), filled)
+    port = PORTS[name.partition("-")[0]]
+    assert (settings.port, settings.effective_metrics_port) == (port, port + 1000)
+    published = SERVICES[name].get("ports", [])
+    listening = [f"127.0.0.1:{number}:{number}" for number in (port, port + 1000)]
+    assert published == (listening if name in PORTS else [])
+
+
+@our_services
+def test_containers_start_our_programs(name: str) -> None:
+    """Each command is a module and a word that the image's entry point, `python -m`, starts."""
+    service, _, role = name.partition("-")
+    word = {"": "serve", "worker": "worker", "migrate": "migrate"}[role]
+    assert SERVICES[name]["command"] == [f"liftos_{service}", word]
 
 
 @our_services
 def test_only_the_migration_is_the_owner(name: str) -> None:
     """The server and the worker cannot step around row-level security."""
     has_owner_url = "LIFTOS_POSTGRES_OWNER_URL" in SERVICES[name]["environment"]
-    assert has_owner_url == (name == "migrate")
+    assert has_owner_url == (name in MIGRATIONS)
 
 
 @our_services
@@ -171,4 +193,5 @@ def test_service_role_is_under_row_level_security() -> None:
     assert role is not None
     assert role[1] == "liftos_app"
     assert {"LOGIN", "NOSUPERUSER", "NOBYPASSRLS"} <= set(role[2].split())
-    assert "liftos_app:" in SERVICES["memory"]["environment"]["LIFTOS_POSTGRES_URL"]
+    for name in PORTS:
+        assert "liftos_app:" in SERVICES[name]["environment"]["LIFTOS_POSTGRES_URL"]

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from tests.deploy.chart import REPOSITORY
 
 DIRECTORY = REPOSITORY / "deploy" / "docker"
@@ -104,7 +109,25 @@ def test_process_is_started_without_a_shell() -> None:
         "python",
         "/app/healthcheck.py",
     ]
-    assert stage["EXPOSE"] == "8003 9003"
+    assert stage["EXPOSE"] == "8003 9003 8006 9006"
+
+
+@pytest.mark.parametrize("module", ["liftos_memory", "liftos_ingestion"])
+def test_programs_start_as_the_image_starts_them(module: str, tmp_path: Path) -> None:
+    """The image's entry point, with its import roots, knows the commands of every service."""
+    (entry_point,) = texts("ENTRYPOINT")
+    interpreter, *options = json.loads(entry_point)
+    assert interpreter == "python"
+    shown = subprocess.run(
+        [sys.executable, *options, module, "--help"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": f"{REPOSITORY}/services:{REPOSITORY}/gen"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "{serve,worker,migrate,check-config}" in shown.stdout
 
 
 def test_import_roots_are_those_of_the_repository() -> None:

@@ -1,8 +1,5 @@
 {{/* Settings without secrets, the same for every process, as a YAML map. */}}
 {{- define "liftos-core.settings" -}}
-{{- if not .Values.milvus.existingSecret }}
-LIFTOS_MILVUS_URL: {{ .Values.milvus.url | quote }}
-{{- end }}
 LIFTOS_JWT_ALGORITHM: {{ .Values.auth.algorithm | quote }}
 LIFTOS_JWT_ISSUER: {{ .Values.auth.issuer | quote }}
 LIFTOS_JWT_AUDIENCE: {{ .Values.auth.audience | quote }}
@@ -32,18 +29,27 @@ LIFTOS_OTLP_ENDPOINT: {{ . | quote }}
       key: {{ .key }}
 {{- end -}}
 
-{{/* Secrets that every process reads. Takes {root, developmentSecret}. */}}
+{{/* Stores and the secrets of tokens, of which a service gets its own. Takes {root, service, developmentSecret}. */}}
 {{- define "liftos-core.secretVariables" -}}
 {{- $values := .root.Values -}}
 {{- $development := $values.development.enabled -}}
+{{- if has "postgres" .service.connections }}
 {{ include "liftos-core.secretVariable" (dict "name" "LIFTOS_POSTGRES_URL"
   "secret" (ternary .developmentSecret $values.postgres.existingSecret $development)
   "key" (ternary "postgres-url" $values.postgres.urlKey $development)) }}
+{{- end }}
+{{- if has "redis" .service.connections }}
 {{ include "liftos-core.secretVariable" (dict "name" "LIFTOS_REDIS_URL"
   "secret" (ternary .developmentSecret $values.redis.existingSecret $development)
   "key" (ternary "redis-url" $values.redis.urlKey $development)) }}
-{{- with $values.milvus.existingSecret }}
-{{ include "liftos-core.secretVariable" (dict "name" "LIFTOS_MILVUS_URL" "secret" . "key" $values.milvus.urlKey) }}
+{{- end }}
+{{- if has "milvus" .service.connections }}
+{{- if $values.milvus.existingSecret }}
+{{ include "liftos-core.secretVariable" (dict "name" "LIFTOS_MILVUS_URL"
+  "secret" $values.milvus.existingSecret "key" $values.milvus.urlKey) }}
+{{- else }}
+- {name: LIFTOS_MILVUS_URL, value: {{ $values.milvus.url | quote }}}
+{{- end }}
 {{- end }}
 {{- if eq $values.auth.algorithm "HS256" }}
 {{ include "liftos-core.secretVariable" (dict "name" "LIFTOS_JWT_SECRET"
@@ -52,6 +58,44 @@ LIFTOS_OTLP_ENDPOINT: {{ . | quote }}
 {{- else }}
 {{ include "liftos-core.secretVariable" (dict "name" "LIFTOS_PAGE_TOKEN_SECRET"
   "secret" $values.auth.existingSecret "key" $values.auth.pageTokenSecretKey) }}
+{{- end }}
+{{- end -}}
+
+{{/*
+What a service is told beside the settings of all: its own settings by their names, where Memory answers, and the files that
+`liftos-core.volumeMounts` mounts. Takes {root, service}.
+*/}}
+{{- define "liftos-core.serviceVariables" -}}
+{{- $values := .root.Values -}}
+{{- range $name, $value := .service.settings }}
+- {name: LIFTOS_{{ $name | snakecase | upper }}, value: {{ $value | quote }}}
+{{- end }}
+{{- if has "memory" .service.connections }}
+- {name: LIFTOS_MEMORY_ADDRESS, value: "{{ include "liftos-core.fullname" .root }}-memory-headless.{{ .root.Release.Namespace }}:{{ int $values.services.memory.port }}"}
+{{- if $values.tls.enabled }}
+- {name: LIFTOS_MEMORY_CA_FILE, value: /etc/liftos/tls/{{ $values.tls.caKey }}}
+{{- if $values.tls.clientCa.enabled }}
+- {name: LIFTOS_MEMORY_CERTIFICATE_FILE, value: /etc/liftos/tls/{{ $values.tls.certificateKey }}}
+- {name: LIFTOS_MEMORY_KEY_FILE, value: /etc/liftos/tls/{{ $values.tls.privateKeyKey }}}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with .service.secretKeys }}
+- {name: LIFTOS_SECRET_KEYS_FILE, value: /etc/liftos/secret-keys/{{ .key }}}
+{{- end }}
+{{- if and .service.serviceKey (eq $values.auth.algorithm "RS256") }}
+- {name: LIFTOS_SERVICE_KEY_FILE, value: /etc/liftos/service-key/{{ .service.serviceKey.key }}}
+{{- with .service.serviceKey.id }}
+- {name: LIFTOS_SERVICE_KEY_ID, value: {{ . | quote }}}
+{{- end }}
+{{- end }}
+{{- if .service.credentialFiles }}
+- {name: LIFTOS_SECRETS_DIRECTORY, value: /etc/liftos/credentials}
+{{- end }}
+{{- with .service.sourceFiles }}
+{{- if .existingClaim }}
+- {name: LIFTOS_SOURCE_FILES_DIRECTORY, value: /etc/liftos/source-files}
+{{- end }}
 {{- end }}
 {{- end -}}
 

@@ -27,11 +27,25 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end -}}
 
-{{/* Where a container may write, and its certificate. Takes {root, tls}. */}}
+{{/* Where a container may write, its certificate, and the files of its service. Takes {root, tls, service}. */}}
 {{- define "liftos-core.volumeMounts" -}}
 - {name: temporary, mountPath: /tmp}
 {{- if .tls }}
 - {name: tls, mountPath: /etc/liftos/tls, readOnly: true}
+{{- end }}
+{{- if .service.secretKeys }}
+- {name: secret-keys, mountPath: /etc/liftos/secret-keys, readOnly: true}
+{{- end }}
+{{- if and .service.serviceKey (eq .root.Values.auth.algorithm "RS256") }}
+- {name: service-key, mountPath: /etc/liftos/service-key, readOnly: true}
+{{- end }}
+{{- range $index, $file := .service.credentialFiles }}
+- {name: credentials-{{ $index }}, mountPath: /etc/liftos/credentials/{{ $file.org }}, readOnly: true}
+{{- end }}
+{{- with .service.sourceFiles }}
+{{- if .existingClaim }}
+- {name: source-files, mountPath: /etc/liftos/source-files, readOnly: true}
+{{- end }}
 {{- end }}
 {{- end -}}
 
@@ -43,6 +57,34 @@ securityContext:
   secret:
     secretName: {{ .root.Values.tls.existingSecret }}
     defaultMode: 0440
+{{- end }}
+{{- with .service.secretKeys }}
+- name: secret-keys
+  secret:
+    secretName: {{ ternary (printf "%s-development" (include "liftos-core.fullname" $.root)) .existingSecret $.root.Values.development.enabled }}
+    defaultMode: 0440
+    items: [{key: {{ .key }}, path: {{ .key }}}]
+{{- end }}
+{{- if and .service.serviceKey (eq .root.Values.auth.algorithm "RS256") }}
+- name: service-key
+  secret:
+    secretName: {{ .service.serviceKey.existingSecret }}
+    defaultMode: 0440
+    items: [{key: {{ .service.serviceKey.key }}, path: {{ .service.serviceKey.key }}}]
+{{- end }}
+{{- range $index, $file := .service.credentialFiles }}
+- name: credentials-{{ $index }}
+  secret:
+    secretName: {{ $file.existingSecret }}
+    defaultMode: 0440
+{{- end }}
+{{- with .service.sourceFiles }}
+{{- if .existingClaim }}
+- name: source-files
+  persistentVolumeClaim:
+    claimName: {{ .existingClaim }}
+    readOnly: true
+{{- end }}
 {{- end }}
 {{- end -}}
 

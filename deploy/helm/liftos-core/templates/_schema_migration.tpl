@@ -1,4 +1,4 @@
-{{/* Pod of one service's schema migration. Takes {root, name, scope, support}. */}}
+{{/* Pod of one service's schema migration. Takes {root, name, service, scope, support}. */}}
 {{- define "liftos-core.schemaMigrationPod" -}}
 {{- $values := .root.Values -}}
 {{- $development := $values.development.enabled -}}
@@ -18,7 +18,7 @@ spec:
         {{- range $key, $value := include "liftos-core.settings" .root | fromYaml }}
         - {name: {{ $key }}, value: {{ $value | quote }}}
         {{- end }}
-        {{- include "liftos-core.secretVariables" (dict "root" .root "developmentSecret" .support) | nindent 8 }}
+        {{- include "liftos-core.secretVariables" (dict "root" .root "service" .service "developmentSecret" .support) | trim | nindent 8 }}
         {{- include "liftos-core.secretVariable" (dict "name" "LIFTOS_POSTGRES_OWNER_URL"
           "secret" (ternary .support (default $values.postgres.existingSecret $values.postgres.ownerExistingSecret) $development)
           "key" (ternary "postgres-owner-url" $values.postgres.ownerUrlKey $development)) | nindent 8 }}
@@ -26,7 +26,7 @@ spec:
       resources:
         {{- toYaml $values.schemaMigration.resources | nindent 8 }}
       volumeMounts:
-        {{- include "liftos-core.volumeMounts" (dict "root" .root "tls" false) | nindent 8 }}
+        {{- include "liftos-core.volumeMounts" (dict "root" .root "tls" false "service" dict) | nindent 8 }}
   volumes:
-    {{- include "liftos-core.volumes" (dict "root" .root "tls" false) | nindent 4 }}
+    {{- include "liftos-core.volumes" (dict "root" .root "tls" false "service" dict) | nindent 4 }}
 {{- end -}}

@@ -22,6 +22,25 @@
 {{- $problems = append $problems "auth.existingSecret is empty: name the Secret of the shared secret (HS256) or of the page tokens (RS256)" -}}
 {{- end -}}
 {{- end -}}
+{{- range $name, $service := $values.services -}}
+{{- if $service.enabled -}}
+{{- with $service.secretKeys -}}
+{{- if and $values.development.enabled (not $values.development.secretKeys) -}}
+{{- $problems = append $problems (printf "development.secretKeys is empty: services.%s seals credentials with it" $name) -}}
+{{- else if not (or $values.development.enabled .existingSecret) -}}
+{{- $problems = append $problems (printf "services.%s.secretKeys.existingSecret is empty: name the Secret with the keys that seal credentials" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- with $service.serviceKey -}}
+{{- if and (eq $values.auth.algorithm "RS256") (not .existingSecret) -}}
+{{- $problems = append $problems (printf "services.%s.serviceKey.existingSecret is empty: RS256 needs the key that signs its calls to Memory" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (has "memory" $service.connections) (not $values.services.memory.enabled) -}}
+{{- $problems = append $problems (printf "services.memory.enabled is false: services.%s writes to the Memory of this release" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and (eq $values.auth.algorithm "RS256") (not $values.auth.jwksUrl) -}}
 {{- $problems = append $problems "auth.jwksUrl is empty: RS256 needs the address of a key set" -}}
 {{- end -}}
