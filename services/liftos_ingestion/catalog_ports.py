@@ -113,8 +113,14 @@ class SourceStore(Protocol):
 class EntryChecks(Protocol):
     """Memory, as the one that knows the platforms of an org and the rules of entries."""
 
-    async def register(self, org: str, source: str, display_name: str) -> None:
-        """Let entries carry a source as their platform."""
+    async def register(self, org: str, spec: NewSource) -> None:
+        """Let entries carry a source as their platform, and have its rows mapped as here.
+
+        Raises:
+            InvalidFieldsError: The mapping breaks rules there.
+            FenceClosedError: All writes of the org are closed.
+            StoreUnavailableError: Memory is away.
+        """
 
     async def check(self, org: str, rows: pa.Table) -> Sequence[Refused]:
         """Return the rows that a write would refuse; nothing is written."""

@@ -179,6 +179,8 @@ class _Compiler:
             columns["level"] = _Column("text@1", Literal(level))
         breakdowns = self._breakdowns(self._object(document, "breakdowns"))
         ignored = self._names(document, "ignore", at="ignore")
+        if not self.violations:
+            self._refuse_nul(document, "")
         if self.violations:
             return None
         computed: list[CalculationRule] = []
@@ -229,6 +231,19 @@ class _Compiler:
         if value is not None or required:
             self._refuse(key, "must be an object with at least one field", "object")
         return {}
+
+    def _refuse_nul(self, value: object, at: str) -> None:
+        """Refuses the one character of JSON that no store of mappings can hold."""
+        if isinstance(value, str) and "\0" in value:
+            self._refuse(at, "has a NUL character", "text")
+        elif isinstance(value, Mapping):
+            for key, it in value.items():
+                step = _step(at, key)
+                self._refuse_nul(key, step)
+                self._refuse_nul(it, step)
+        elif isinstance(value, list):
+            for index, it in enumerate(value):
+                self._refuse_nul(it, f"{at}[{index}]")
 
     # --- calculate ---
 

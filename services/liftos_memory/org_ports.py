@@ -120,5 +120,8 @@ class OrgStore(Protocol):
     ) -> StoredSource:
         """Add or change a source."""
 
+    async def find_source(self, org: str, source: str) -> StoredSource | None:
+        """Return a source of the org's own; None where it has none of this id."""
+
     async def list_sources(self, org: str, *, after: str, limit: int) -> Sequence[StoredSource]:
         """Return the org's own sources by id, from behind `after` on."""

@@ -144,7 +144,9 @@ async def open_services(settings: MemorySettings) -> Services:
                 search=Search(documents, index, embedder, on_leg=_measure_leg),
                 page_tokens=page_tokens,
             ),
-            TransformServicer(transform=Transform(entry_store, executor, today=clock.today)),
+            TransformServicer(
+                transform=Transform(entry_store, org_store, executor, today=clock.today)
+            ),
             CalendarServicer(
                 calendar=Calendar(org_store, calendars, executor), page_tokens=page_tokens
             ),

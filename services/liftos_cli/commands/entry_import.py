@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from liftos_cli.errors import CommandError, ExitCode
+from liftos_cli.figures import short_name
 from liftos_cli.importing.entry_batches import ColumnPlan
 from liftos_cli.importing.importer import FileImport, ImportReport, ProgressReport
 from liftos_cli.importing.refusals import Refusals, collect_refusals
@@ -23,6 +24,7 @@ from liftos_cli.output import Column, print_json, print_table, say
 app = command_app()
 
 _ORIGIN_CHARACTERS: Final = 200
+_SOURCE_PAGE: Final = 1_000
 _CONTEXT: Final = (
     "account_id",
     "account_name",
@@ -73,7 +75,8 @@ async def import_entries(
         str | None,
         typer.Option(
             metavar="PLATFORM",
-            help="Rows as meta, google_ads or klaviyo answer; --set says what they do not.",
+            help="Rows as this platform answers, mapped as `liftos platforms` keeps it; --set says"
+            " what they do not.",
             show_default=False,
         ),
     ] = None,
@@ -98,6 +101,7 @@ async def import_entries(
     )
     if raw is not None:
         _check_raw(plan)
+        await _check_rows_stand_alone(call, raw)
     reports: list[ImportReport] = []
     with collect_refusals(errors) as refusals:
         for name in files:
@@ -145,6 +149,16 @@ def _check_raw(plan: ColumnPlan) -> None:
             f"--set {unknown[0]} does not go with --raw",
             advice=f"set one of {', '.join(_CONTEXT)}",
         )
+
+
+async def _check_rows_stand_alone(call: MemoryCall, platform: str) -> None:
+    """Refuse a mapping that adds rows up: a file goes out in parts, and sums would be of a part."""
+    async for source in call.memory.list_sources(page_size=_SOURCE_PAGE):
+        if short_name(source.name) == platform and source.mapping.fields.get("aggregate"):
+            raise CommandError(
+                f"the mapping of {platform} adds rows up, which an import cannot",
+                advice=f"let Ingestion read the files: `liftos sources get {platform}`",
+            )
 
 
 @contextmanager

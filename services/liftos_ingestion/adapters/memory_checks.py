@@ -10,12 +10,15 @@ from liftos_client import Client
 from liftos_client.errors import (
     AlreadyExistsError,
     DeadlineExceededError,
+    FenceClosedError,
+    FieldInvalidError,
     OverloadedError,
     UnavailableError,
 )
 from liftos_ingestion.adapters.memory import STORE
+from liftos_ingestion.catalog_ports import NewSource
 from liftos_ingestion.run_ports import Refused
-from liftos_kit.core.errors import StoreUnavailableError
+from liftos_kit.core import errors
 
 
 class MemoryEntryChecks:
@@ -28,11 +31,13 @@ class MemoryEntryChecks:
     def __init__(self, client_of: Callable[[str], Client]) -> None:
         self._client_of = client_of
 
-    async def register(self, org: str, source: str, display_name: str) -> None:
-        """Let entries carry a source as their platform."""
+    async def register(self, org: str, spec: NewSource) -> None:
+        """Let entries carry a source as their platform, and have its rows mapped as here."""
         with _translated():
             try:
-                await self._client_of(org).memory.upsert_source(source, display_name=display_name)
+                await self._client_of(org).memory.upsert_source(
+                    spec.source, display_name=spec.display_name, mapping=spec.mapping
+                )
             except AlreadyExistsError:
                 # Memory has it for every org, as it has `commerce`.
                 return
@@ -55,7 +60,16 @@ class MemoryEntryChecks:
 def _translated() -> Iterator[None]:
     try:
         yield
+    except FieldInvalidError as error:
+        raise errors.InvalidFieldsError(
+            errors.FieldViolation(it.field, it.description, it.rule)
+            for it in error.field_violations
+        ) from error
+    except FenceClosedError as error:
+        raise errors.FenceClosedError(
+            error.metadata["scope"], epoch=int(error.metadata["epoch"])
+        ) from error
     except (UnavailableError, DeadlineExceededError, OverloadedError) as error:
-        raise StoreUnavailableError(
+        raise errors.StoreUnavailableError(
             STORE, retry_after_seconds=error.retry_after_seconds or 1.0
         ) from error

@@ -150,7 +150,7 @@ class SourceAdministration:
         catalog: Finds them.
         store: Those of orgs' own.
         check: Says what is wrong with a definition and a mapping.
-        memory: Lets entries carry them.
+        memory: Lets entries carry them, and gets their mappings.
     """
 
     def __init__(
@@ -184,13 +184,12 @@ class SourceAdministration:
             AlreadyExistsError: The id is that of a built-in one.
             InvalidFieldsError: The definition or the mapping breaks rules; lists every one.
             EtagMismatchError: It was changed since it was read.
+            FenceClosedError, StoreUnavailableError: Memory takes no source now.
         """
         name = f"orgs/{org}/sources/{spec.source}"
         if spec.source in self._catalog.built_in:
             raise AlreadyExistsError(name)
         self._check_spec(spec)
-        # Before the source is there: its first entries must find it.
-        await self._memory.register(org, spec.source, spec.display_name)
         try:
             async with self._store.write(org) as write:
                 if repeatable is not None:
@@ -205,6 +204,9 @@ class SourceAdministration:
                         rule="immutable",
                     )
                 described = self._catalog.described_own(await write.upsert(spec))
+                # Before others see it, since its first entries must find it there, and behind
+                # the lock of its row, so that the last mapping here is the last one there.
+                await self._memory.register(org, spec)
                 if repeatable is not None:
                     await repeatable.remember(write, described)
         except AnsweredBeforeError as answered:

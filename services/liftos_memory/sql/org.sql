@@ -59,6 +59,10 @@ on conflict (org, source) do update
         update_time = excluded.update_time
 returning source, display_name, mapping, create_time, update_time;
 
+-- name: get_source^
+select source, display_name, mapping, create_time, update_time
+from sources where org = :org and source = :source;
+
 -- name: list_sources
 select source, display_name, mapping, create_time, update_time
 from sources where org = :org and source > :after order by source limit :limit;

@@ -9,9 +9,9 @@ from liftos_kit.core.errors import (
     EtagMismatchError,
     FieldViolation,
     InvalidFieldsError,
-    NotBuiltError,
 )
 from liftos_kit.core.paging import JsonValue
+from liftos_mapping.language import compile_mapping
 from liftos_memory.domain.calendar import check_region_codes
 from liftos_memory.domain.currencies import CURRENCY_CODES
 from liftos_memory.domain.sources import BUILT_IN_SOURCES
@@ -73,12 +73,12 @@ class OrgAdministration:
 
         Raises:
             AlreadyExistsError: The id is that of a built-in source.
-            NotBuiltError: The mapping is not empty.
+            InvalidFieldsError: The mapping breaks rules; lists every one.
         """
         if source in BUILT_IN_SOURCES:
             raise AlreadyExistsError(f"orgs/{org}/sources/{source}")
-        if mapping:
-            raise NotBuiltError("A mapping of an org's own source")
+        if mapping is not None:
+            _check_mapping(source, mapping)
         return await self._store.upsert_source(org, source, display_name, mapping)
 
     async def list_sources(self, org: str, *, cursor: JsonValue, limit: int) -> SourcePage:
@@ -96,6 +96,15 @@ class OrgAdministration:
         own = own[:room]
         following = own[-1].source if own else skipped + len(built_in)
         return SourcePage(built_in, own, None if ended else following)
+
+
+def _check_mapping(source: str, mapping: Mapping[str, object]) -> None:
+    try:
+        compile_mapping(source, mapping)
+    except InvalidFieldsError as error:
+        raise InvalidFieldsError(
+            FieldViolation(f"source.{it.field}", it.description, it.rule) for it in error.violations
+        ) from error
 
 
 def _check_change(change: SettingsChange) -> None:

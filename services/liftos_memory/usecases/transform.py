@@ -13,13 +13,17 @@ import pyarrow as pa
 from liftos_kit.core.errors import (
     BatchTooLargeError,
     InvalidFieldsError,
-    NotBuiltError,
     NotFoundError,
+    StateTransitionError,
 )
+from liftos_mapping.engine import TransformContext, TransformResult, evaluate
 from liftos_mapping.errors import RowError as RawRowError
-from liftos_mapping.errors import TransformContextError, UnknownPlatformError
-from liftos_mapping.transform import TransformContext, TransformResult, transform
+from liftos_mapping.errors import TransformContextError
+from liftos_mapping.language import compile_mapping
+from liftos_mapping.mapping import PlatformMapping
+from liftos_mapping.platforms import PLATFORM_MAPPINGS
 from liftos_memory.domain.entry_rules import RowError, RowErrorCode
+from liftos_memory.org_ports import OrgStore
 from liftos_memory.ports import EntryStore
 from liftos_memory.usecases.batches import prepare_batch
 
@@ -47,10 +51,25 @@ class TransformedRows:
 
 
 class Transform:
-    """Transforms raw rows in an executor, by the checks of a write."""
+    """Transforms raw rows in an executor, by the checks of a write.
 
-    def __init__(self, store: EntryStore, executor: Executor, *, today: Callable[[], date]) -> None:
+    Args:
+        store: Knows the platforms that entries may carry.
+        sources: Has the mappings of an org's own sources.
+        executor: Where rows are mapped.
+        today: The day of now.
+    """
+
+    def __init__(
+        self,
+        store: EntryStore,
+        sources: OrgStore,
+        executor: Executor,
+        *,
+        today: Callable[[], date],
+    ) -> None:
         self._store = store
+        self._sources = sources
         self._executor = executor
         self._today = today
 
@@ -74,28 +93,43 @@ class Transform:
 
         Raises:
             NotFoundError: The platform is no registered source.
-            NotBuiltError: It is one whose raw rows cannot be read.
-            InvalidFieldsError: The context holds a value that no entry can have.
+            StateTransitionError: It is one without a mapping.
+            InvalidFieldsError: The context holds a value that no entry can have, or the stored
+                mapping cannot be used any more.
             BatchTooLargeError: The rows hold more days than an answer takes.
         """
         known = await self._store.platforms(org)
         if platform not in known:
             raise NotFoundError(f"orgs/{org}/sources/{platform}")
+        mapping_of = await self._mapping_of(org, platform)
 
         def work() -> Rendered:
-            result = _transform(platform, read(), context)
+            result = _transform(mapping_of(), read(), context)
             return render(_check(result, today=self._today(), known_platforms=known))
 
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
+    async def _mapping_of(self, org: str, platform: str) -> Callable[[], PlatformMapping]:
+        """Return what gives the mapping; reading one of an org's own takes a while."""
+        built_in = PLATFORM_MAPPINGS.get(platform)
+        if built_in is not None:
+            return lambda: built_in
+        own = await self._sources.find_source(org, platform)
+        document = None if own is None else own.mapping
+        if document is None:
+            raise StateTransitionError(
+                f"orgs/{org}/sources/{platform}",
+                state="without a mapping",
+                allowed_states=["with a mapping"],
+            )
+        return lambda: compile_mapping(platform, document)
 
-def _transform(platform: str, rows: Sequence[object], context: TransformContext) -> TransformResult:
+
+def _transform(
+    mapping: PlatformMapping, rows: Sequence[object], context: TransformContext
+) -> TransformResult:
     try:
-        return transform(platform, rows, context)
-    except UnknownPlatformError as error:
-        raise NotBuiltError(
-            f"Reading raw rows of {platform} (only those of {', '.join(error.known)} are read)"
-        ) from error
+        return evaluate(mapping, rows, context)
     except TransformContextError as error:
         raise InvalidFieldsError.of(
             f"context.{error.field}", error.message, rule="transform_context"

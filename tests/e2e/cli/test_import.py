@@ -150,6 +150,42 @@ def test_an_import_that_was_cut_off_goes_on(stack: CommandLine, tmp_path: Path) 
     assert (row["entry_count"], row["metrics"]["spend_micros"]) == ("80000", "120000000000")
 
 
+def test_raw_rows_of_an_own_platform_go_in_by_its_mapping(
+    stack: CommandLine, tmp_path: Path
+) -> None:
+    """As the mapping says; one that adds rows up is refused, since a file goes in parts."""
+    org = ("--org", "own-raw")
+    mapping = tmp_path / "mapping.json"
+    register = ("platforms", "add", "till", "--name", "Till", "--mapping", str(mapping), *org)
+    columns = {"date": "day", "account_id": "till", "orders": "n", "revenue_micros": "sum"}
+    columns_of_cents = {**columns, "revenue_micros": {"from": "sum", "unit": "cents"}}
+    mapping.write_text(json.dumps({"level": "OUTCOME", "columns": columns_of_cents}))
+    assert stack.liftos(*register).exit_code == 0
+    rows = tmp_path / "rows.jsonl"
+    row = {"day": "2026-02-01", "till": "7", "n": 2, "sum": 1999}
+    rows.write_text(f"{json.dumps(row)}\n{json.dumps(row | {'day': 'x'})}\n")
+    arguments = ("entries", "import", str(rows), "--raw", "till", "--set", "currency_code=EUR")
+    outcome = stack.liftos(*arguments, *org)
+    assert (outcome.exit_code, "NOT_A_DATE" in outcome.stdout) == (1, True), outcome.stderr
+    (entry,) = entries(stack, "own-raw")
+    assert entry["metrics"] == {
+        "currency_code": "EUR",
+        "revenue_micros": "19990000",
+        "orders": "2",
+    }
+    summed = {"by": ["day", "till"], "sum": ["n", "sum"]}
+    document = {"level": "OUTCOME", "aggregate": summed, "columns": columns}
+    mapping.write_text(json.dumps(document))
+    assert stack.liftos(*register).exit_code == 0
+    refused = stack.liftos(*arguments, *org)
+    assert refused.exit_code == 2
+    assert "adds rows up" in refused.stderr
+    mapping.write_text(json.dumps({"columns": {"clicks": {"calculate": "hits +"}}}))
+    broken = stack.liftos(*register)
+    assert broken.exit_code == 4
+    assert "source.mapping.columns.clicks.calculate" in broken.stderr
+
+
 def test_columns_that_no_entry_has_stop_the_import(stack: CommandLine, tmp_path: Path) -> None:
     """An unknown column is an error of usage that says how to rename it; nothing is written."""
     path = tmp_path / "unknown.csv"

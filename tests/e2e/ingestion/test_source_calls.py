@@ -1,5 +1,6 @@
 """Sources over the wire: built-in ones, an org's own, and what rows become."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -44,24 +45,10 @@ from liftos_kit.secrets.credentials import SecretPlaces
 from liftos_kit.secrets.keyring import Keyring
 from liftos_kit.servicer_parts import combine
 from liftos_kit.testing.server import running_server
-from liftos_mapping.mapping import ColumnRule, PlatformMapping
+from liftos_mapping.language import compile_mapping
 
 _SERVICE = ingestion_service_pb2.DESCRIPTOR.services_by_name["IngestionService"]
-_CONVERSIONS = {"date": "date@1", "clicks": "integer@1", "campaign_id": "text_id@1"}
-_MAPPING = {"date": "day", "clicks": "hits"}
-
-
-def read_mapping(platform: str, mapping: JsonObject) -> PlatformMapping:
-    """Read a mapping that has a source field for each column."""
-    unknown = sorted(set(mapping) - set(_CONVERSIONS))
-    if unknown:
-        raise InvalidFieldsError.of(f"mapping.{unknown[0]}", "is no column", rule="column")
-    columns = [
-        ColumnRule(column, (str(path),), _CONVERSIONS[column]) for column, path in mapping.items()
-    ]
-    return PlatformMapping(
-        platform=platform, version=1, columns=tuple(columns), date_basis="EVENT", levels=()
-    )
+_MAPPING: JsonObject = {"date_basis": "EVENT", "columns": {"date": "day", "clicks": "hits"}}
 
 
 def check_source(
@@ -71,8 +58,8 @@ def check_source(
     found = []
     if "url" not in definition:
         found.append(FieldViolation("definition.url", "is required", "required"))
-    if "date" not in mapping:
-        found.append(FieldViolation("mapping.date", "is required", "required"))
+    if "columns" not in mapping:
+        found.append(FieldViolation("mapping.columns", "is required", "required"))
     return found
 
 
@@ -84,7 +71,7 @@ def build_source(spec: NewSource) -> PlatformSource:
         platform=spec.source,
         display_name=spec.display_name,
         settings_schema={"type": "object"},
-        mapping=read_mapping(spec.source, spec.mapping),
+        mapping=compile_mapping(spec.source, spec.mapping),
     )
 
 
@@ -130,7 +117,7 @@ async def caller(
                 catalog=catalog,
                 opener=opener,
                 governor=governor,
-                read_mapping=read_mapping,
+                read_mapping=compile_mapping,
                 memory=checks,
                 executor=ThreadPoolExecutor(1),
                 clock=SystemClock(),
@@ -227,6 +214,54 @@ async def test_a_source_of_the_orgs_own(caller: Caller, memory: Client) -> None:
     assert not (await memory.memory.batch_upsert_entries([entry])).item_errors
 
 
+async def test_memory_maps_raw_rows_as_the_source_does(caller: Caller, memory: Client) -> None:
+    """Each change of the mapping reaches Memory, and none that is refused here or there."""
+    row = {"day": "2026-03-02", "hits": 5, "visits": 7}
+
+    async def clicks() -> list[int]:
+        answer = await memory.memory.transform_entries("shop_orders", [row], account_id="1")
+        return [it.metrics.clicks for it in answer.entries]
+
+    made = await upsert(caller)
+    assert await clicks() == [5]
+    visits = {"columns": {"date": "day", "clicks": "visits"}}
+    changed = await upsert(caller, mapping=visits)
+    assert await clicks() == [7]
+    with pytest.raises(LiftosError) as caught:
+        await upsert(caller, etag=made.etag)
+    assert caught.value.reason == "ETAG_MISMATCH"
+    with pytest.raises(LiftosError) as caught:
+        await upsert(caller, mapping={"columns": {"date": "day", "colour": "hits"}})
+    assert list(told(caught.value)) == ["source.mapping.columns.colour"], "a rule of Memory alone"
+    await memory.memory.set_write_fence("*", epoch=1, closed=True)
+    with pytest.raises(LiftosError) as caught:
+        await upsert(caller)
+    assert caught.value.reason == "FENCE_CLOSED"
+    assert await get(caller, "shop_orders") == changed
+    assert await clicks() == [7]
+
+
+async def test_of_two_changes_at_once_the_last_one_holds_here_and_there(
+    caller: Caller, memory: Client
+) -> None:
+    """Also where both make the source: Memory never has the mapping of the one that came first."""
+    row = {"day": "2026-03-02", **{f"f{number}": number for number in range(6)}}
+    for round_ in range(3):
+        await asyncio.gather(
+            *(
+                upsert(
+                    caller,
+                    f"race_{round_}",
+                    mapping={"columns": {"date": "day", "clicks": f"f{number}"}},
+                )
+                for number in range(6)
+            )
+        )
+        kept = MessageToDict((await get(caller, f"race_{round_}")).mapping)["columns"]["clicks"]
+        answer = await memory.memory.transform_entries(f"race_{round_}", [row], account_id="1")
+        assert [f"f{it.metrics.clicks}" for it in answer.entries] == [kept]
+
+
 async def test_what_a_source_may_not_be(caller: Caller) -> None:
     """Built-in ids, built-in kinds and broken definitions are refused, each rule by its field."""
     with pytest.raises(LiftosError) as caught:
@@ -239,7 +274,7 @@ async def test_what_a_source_may_not_be(caller: Caller) -> None:
         await upsert(caller, definition={}, mapping={})
     assert told(caught.value) == {
         "source.definition.url": "is required",
-        "source.mapping.date": "is required",
+        "source.mapping.columns": "is required",
     }
     with pytest.raises(LiftosError) as caught:
         await get(caller, "shop_orders")
@@ -353,13 +388,13 @@ async def test_rows_are_previewed(caller: Caller) -> None:
         "shop_orders",
         rows[:1],
         account_id="1",
-        mapping=struct({"date": "day", "campaign_id": "colour"}),
+        mapping=struct({"columns": {"date": "day", "clicks": "hits", "campaign_id": "colour"}}),
     )
-    assert not tried.entries
-    assert tried.item_errors
+    assert [(it.campaign_id, it.metrics.clicks) for it in tried.entries] == [("red", 5)]
     with pytest.raises(LiftosError) as caught:
-        await preview(caller, "shop_orders", rows, mapping=struct({"color": "colour"}))
-    assert told(caught.value) == {"mapping.color": "is no column"}
+        await preview(caller, "shop_orders", rows, mapping=struct({"columns": {"color": "colour"}}))
+    (field,) = told(caught.value)
+    assert field == "mapping.columns.color"
 
 
 async def test_a_preview_takes_a_sample(caller: Caller, platform: PickyPlatform) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import json_format
 from tests.e2e.memory.conftest import ClientFactory
 from tests.inprocess.kit.statuses import Refusal, refusal_of
 
@@ -202,12 +203,15 @@ async def test_sources_are_listed_in_pages_built_in_ones_first(
 async def test_a_source_changes_its_name_and_keeps_its_creation(
     memory_client: ClientFactory, org: str
 ) -> None:
-    """The id is the key; an empty mapping is kept as it came."""
+    """The id is the key; a mapping is kept as it came, until a change leaves it away."""
     admin = memory_client(org, "admin")
     first = (await admin.UpsertSource(source(org, "tiktok"))).source
     assert not first.HasField("mapping")
-    again = (await admin.UpsertSource(source(org, "tiktok", display_name="TT", mapping={}))).source
-    assert again.HasField("mapping")
+    mapping = {"columns": {"date": "day", "clicks": "hits"}}
+    mapped = (await admin.UpsertSource(source(org, "tiktok", mapping=mapping))).source
+    assert json_format.MessageToDict(mapped.mapping) == mapping
+    again = (await admin.UpsertSource(source(org, "tiktok", display_name="TT"))).source
+    assert not again.HasField("mapping")
     assert again.display_name == "TT"
     assert again.create_time == first.create_time
     listed = await admin.ListSources(pb.ListSourcesRequest(parent=f"orgs/{org}"))
@@ -235,17 +239,17 @@ async def test_entries_may_name_a_new_source_at_once(
     assert (await admin.BatchUpsertEntries(request)).upserted_count == 1
 
 
-async def test_built_in_ids_and_mappings_are_refused(
+async def test_built_in_ids_and_broken_mappings_are_refused(
     memory_client: ClientFactory, org: str
 ) -> None:
-    """A built-in source cannot be changed, and a mapping that nothing runs is not stored."""
+    """A built-in source cannot be changed, and a mapping that breaks rules is not stored."""
     admin = memory_client(org, "admin")
     refusal = await refused(admin.UpsertSource(source(org, "meta")))
     assert refusal.code is grpc.StatusCode.ALREADY_EXISTS
     assert refusal.reason == "ERROR_REASON_RESOURCE_ALREADY_EXISTS"
     mapping = {"columns": [{"target": "clicks", "sources": ["hits"]}]}
     refusal = await refused(admin.UpsertSource(source(org, "own", mapping=mapping)))
-    assert refusal.code is grpc.StatusCode.UNIMPLEMENTED
-    assert refusal.reason == "ERROR_REASON_NOT_BUILT"
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert refusal.violations == (("source.mapping.columns", "mapping.object"),)
     listed = await admin.ListSources(pb.ListSourcesRequest(parent=f"orgs/{org}"))
     assert all(it.built_in for it in listed.sources)

@@ -245,7 +245,7 @@ async def test_an_answer_has_a_bound(memory_client: ClientFactory, org: str) -> 
 
 
 async def test_platforms_without_a_mapping_say_so(memory_client: ClientFactory, org: str) -> None:
-    """An unregistered platform is not found; a registered one is not readable yet."""
+    """An unregistered platform is not found; a registered one has to have a mapping first."""
     client = memory_client(org)
     refusal = await refused(client.TransformEntries(request(org, "radio", {"a": 1})))
     assert refusal.code is grpc.StatusCode.NOT_FOUND
@@ -254,8 +254,114 @@ async def test_platforms_without_a_mapping_say_so(memory_client: ClientFactory, 
     await client.UpsertSource(pb.UpsertSourceRequest(source=own))
     for platform in ("radio", "offline"):
         refusal = await refused(client.TransformEntries(request(org, platform, {"a": 1})))
-        assert refusal.code is grpc.StatusCode.UNIMPLEMENTED
-        assert refusal.reason == "ERROR_REASON_NOT_BUILT"
+        assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
+        assert refusal.reason == "ERROR_REASON_STATE_TRANSITION_INVALID"
+        assert refusal.metadata["state"] == "without a mapping"
+
+
+ORDERS = {
+    "level": "OUTCOME",
+    "date_basis": "EVENT",
+    "calculate": {"day": "date(at, 'iso', 'Europe/Berlin')", "one": "1"},
+    "aggregate": {"by": ["day", "country"], "sum": ["one", "total"]},
+    "columns": {
+        "date": "day",
+        "account_id": {"constant": "till"},
+        "currency_code": {"constant": "EUR"},
+        "orders": "one",
+        "revenue_micros": {"from": "total", "unit": "cents"},
+        "channel": {"from": "country", "values": {"DE": "home"}, "otherwise": "abroad"},
+    },
+    "breakdowns": {"country": "country"},
+}
+
+
+def own_source(org: str, mapping: object, id_: str = "till") -> pb.UpsertSourceRequest:
+    """A source of the org's own with a mapping."""
+    name = f"orgs/{org}/sources/{id_}"
+    source = {"name": name, "display_name": "Till", "mapping": mapping}
+    return json_format.ParseDict({"source": source}, pb.UpsertSourceRequest())
+
+
+async def test_rows_of_an_orgs_own_source_become_entries(
+    memory_client: ClientFactory, org: str
+) -> None:
+    """By the mapping that is stored with it: calculated, added up, normalised; and as written."""
+    client = memory_client(org)
+    kept = (await client.UpsertSource(own_source(org, ORDERS))).source
+    assert json_format.MessageToDict(kept.mapping) == ORDERS
+    rows: list[dict[str, object]] = [
+        {"at": "2026-01-05T12:00:00Z", "country": "DE", "total": "1050"},
+        {"at": "2026-01-05T23:30:00Z", "country": "DE", "total": 5, "note": "late"},
+        {"at": "2026-01-05", "country": "FR", "total": "many"},
+        {"at": "2026-01-05", "country": "DE", "total": 0.5},
+    ]
+    response = await client.TransformEntries(request(org, "till", *rows))
+    assert [
+        (it.date, it.breakdown_key, it.channel, it.metrics.orders, it.metrics.revenue_micros)
+        for it in response.entries
+    ] == [
+        ("2026-01-05", "country=DE", "home", 2, 10_505_000),
+        ("2026-01-06", "country=DE", "home", 1, 50_000),
+    ]
+    assert list(response.source_indexes) == [0, 1]
+    assert [(it.index, it.field, it.rule) for it in response.item_errors] == [
+        (2, "total", "NOT_A_NUMBER")
+    ]
+    assert list(response.unmapped_fields) == ["note"]
+    read = await stored(memory_client, org, list(response.entries))
+    assert [it.metrics for it in read] == [it.metrics for it in response.entries]
+    days_mapping = {**ORDERS, "aggregate": {"by": ["day"], "sum": ["one"]}}
+    days_mapping["columns"] = {"date": "day", "account_id": {"constant": "x"}, "orders": "one"}
+    del days_mapping["breakdowns"]
+    await client.UpsertSource(own_source(org, days_mapping))
+    response = await client.TransformEntries(request(org, "till", *rows))
+    assert [(it.date, it.metrics.orders) for it in response.entries] == [
+        ("2026-01-05", 3),
+        ("2026-01-06", 1),
+    ]
+    other = await refused(
+        memory_client("another").TransformEntries(request("another", "till", *rows))
+    )
+    assert other.code is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("change", "violations"),
+    [
+        ({"columns": {}}, {"source.mapping.columns": "mapping.object"}),
+        ({"colour": 1}, {"source.mapping.colour": "mapping.unknown"}),
+        (
+            {"columns": {"date": {"calculate": "date(at"}, "hits": "x"}},
+            {
+                "source.mapping.columns.date.calculate": "mapping.expression",
+                "source.mapping.columns.hits": "mapping.column",
+            },
+        ),
+        (
+            {"aggregate": {"by": ["day\0"], "sum": ["one"]}},
+            {"source.mapping.aggregate.by[0]": "mapping.path"},
+        ),
+        (
+            {"columns": {"channel": {"from": "country", "values": {"a": "\0"}}, "date": "day"}},
+            {"source.mapping.columns.channel.values.a": "mapping.text"},
+        ),
+    ],
+)
+async def test_a_mapping_that_breaks_rules_is_refused(
+    memory_client: ClientFactory,
+    org: str,
+    change: dict[str, object],
+    violations: dict[str, str],
+) -> None:
+    """Every rule by its path, and what was stored before stays."""
+    client = memory_client(org)
+    await client.UpsertSource(own_source(org, ORDERS))
+    refusal = await refused(client.UpsertSource(own_source(org, {**ORDERS, **change})))
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert violations.items() <= dict(refusal.violations).items()
+    listed = await client.ListSources(pb.ListSourcesRequest(parent=f"orgs/{org}"))
+    assert json_format.MessageToDict(listed.sources[-1].mapping) == ORDERS
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,9 @@ class TransformEntriesRequest(_message.Message):
     parent: _builtins.str
     """orgs/{org}."""
     platform: _builtins.str
-    """A registered source with a mapping."""
+    """A registered source with a mapping: meta, google_ads, klaviyo, or one of the org's own. A
+    mapping that aggregates adds up the rows of this call, and knows of no other.
+    """
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]:
         """Rows as the platform answered, 1 to 500. Give ids and large numbers as text: JSON numbers lose

@@ -287,8 +287,8 @@ class MemoryServiceServicer:
 
     def TransformEntries(self, request, context):
         """TransformEntries turns raw platform rows into entries without storing them, by the same checks
-        as a write. NOT_FOUND for an unregistered platform; UNIMPLEMENTED (NOT_BUILT) for a registered
-        one without a mapping.
+        as a write. NOT_FOUND for an unregistered platform; FAILED_PRECONDITION
+        (STATE_TRANSITION_INVALID) for a registered one without a mapping.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -460,7 +460,7 @@ class MemoryServiceServicer:
     def UpsertSource(self, request, context):
         """UpsertSource registers a source of the organisation's own, or changes it. ALREADY_EXISTS
         (RESOURCE_ALREADY_EXISTS) for the id of a built in one; FAILED_PRECONDITION (FENCE_CLOSED);
-        UNIMPLEMENTED (NOT_BUILT) for a mapping that is not empty.
+        INVALID_ARGUMENT names every rule that the mapping breaks, by its path.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

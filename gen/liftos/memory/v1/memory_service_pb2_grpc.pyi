@@ -43,8 +43,8 @@ class MemoryServiceStub:
     def __new__(cls, channel: _aio.Channel) -> MemoryServiceAsyncStub: ...
     TransformEntries: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.TransformEntriesRequest, _memory_service_pb2.TransformEntriesResponse]
     """TransformEntries turns raw platform rows into entries without storing them, by the same checks
-    as a write. NOT_FOUND for an unregistered platform; UNIMPLEMENTED (NOT_BUILT) for a registered
-    one without a mapping.
+    as a write. NOT_FOUND for an unregistered platform; FAILED_PRECONDITION
+    (STATE_TRANSITION_INVALID) for a registered one without a mapping.
     """
     BatchUpsertEntries: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.BatchUpsertEntriesRequest, _memory_service_pb2.BatchUpsertEntriesResponse]
     """BatchUpsertEntries writes one batch. Good rows land, bad rows come back as item errors.
@@ -119,7 +119,7 @@ class MemoryServiceStub:
     UpsertSource: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.UpsertSourceRequest, _memory_service_pb2.UpsertSourceResponse]
     """UpsertSource registers a source of the organisation's own, or changes it. ALREADY_EXISTS
     (RESOURCE_ALREADY_EXISTS) for the id of a built in one; FAILED_PRECONDITION (FENCE_CLOSED);
-    UNIMPLEMENTED (NOT_BUILT) for a mapping that is not empty.
+    INVALID_ARGUMENT names every rule that the mapping breaks, by its path.
     """
     ListSources: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListSourcesRequest, _memory_service_pb2.ListSourcesResponse]
     """ListSources pages through all sources, built in ones first."""
@@ -199,8 +199,8 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     TransformEntries: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.TransformEntriesRequest, _memory_service_pb2.TransformEntriesResponse]  # type: ignore[assignment]
     """TransformEntries turns raw platform rows into entries without storing them, by the same checks
-    as a write. NOT_FOUND for an unregistered platform; UNIMPLEMENTED (NOT_BUILT) for a registered
-    one without a mapping.
+    as a write. NOT_FOUND for an unregistered platform; FAILED_PRECONDITION
+    (STATE_TRANSITION_INVALID) for a registered one without a mapping.
     """
     BatchUpsertEntries: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.BatchUpsertEntriesRequest, _memory_service_pb2.BatchUpsertEntriesResponse]  # type: ignore[assignment]
     """BatchUpsertEntries writes one batch. Good rows land, bad rows come back as item errors.
@@ -275,7 +275,7 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     UpsertSource: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.UpsertSourceRequest, _memory_service_pb2.UpsertSourceResponse]  # type: ignore[assignment]
     """UpsertSource registers a source of the organisation's own, or changes it. ALREADY_EXISTS
     (RESOURCE_ALREADY_EXISTS) for the id of a built in one; FAILED_PRECONDITION (FENCE_CLOSED);
-    UNIMPLEMENTED (NOT_BUILT) for a mapping that is not empty.
+    INVALID_ARGUMENT names every rule that the mapping breaks, by its path.
     """
     ListSources: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListSourcesRequest, _memory_service_pb2.ListSourcesResponse]  # type: ignore[assignment]
     """ListSources pages through all sources, built in ones first."""
@@ -358,8 +358,8 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.TransformEntriesResponse, _abc.Awaitable[_memory_service_pb2.TransformEntriesResponse]]:
         """TransformEntries turns raw platform rows into entries without storing them, by the same checks
-        as a write. NOT_FOUND for an unregistered platform; UNIMPLEMENTED (NOT_BUILT) for a registered
-        one without a mapping.
+        as a write. NOT_FOUND for an unregistered platform; FAILED_PRECONDITION
+        (STATE_TRANSITION_INVALID) for a registered one without a mapping.
         """
 
     @_abc_1.abstractmethod
@@ -566,7 +566,7 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_memory_service_pb2.UpsertSourceResponse, _abc.Awaitable[_memory_service_pb2.UpsertSourceResponse]]:
         """UpsertSource registers a source of the organisation's own, or changes it. ALREADY_EXISTS
         (RESOURCE_ALREADY_EXISTS) for the id of a built in one; FAILED_PRECONDITION (FENCE_CLOSED);
-        UNIMPLEMENTED (NOT_BUILT) for a mapping that is not empty.
+        INVALID_ARGUMENT names every rule that the mapping breaks, by its path.
         """
 
     @_abc_1.abstractmethod

@@ -68,7 +68,8 @@ class Source(_message.Message):
     @_builtins.property
     def mapping(self) -> _struct_pb2.Struct:
         """How raw rows of the source become entries, in the mapping language; unset where entries are
-        written ready. One that is not empty answers UNIMPLEMENTED (NOT_BUILT) in this version.
+        written ready. A source that Ingestion reads is kept there: Ingestion writes its mapping here
+        with each change, over whatever was written here by others.
         """
 
     @_builtins.property

@@ -123,6 +123,12 @@ class PostgresOrgStore:
             )
         return StoredSource(**row)
 
+    async def find_source(self, org: str, source: str) -> StoredSource | None:
+        """Return a source of the org's own; None where it has none of this id."""
+        async with self._database.read(org) as connection:
+            row = await _SQL.get_source(connection, org=org, source=source)
+        return None if row is None else StoredSource(**row)
+
     async def list_sources(self, org: str, *, after: str, limit: int) -> Sequence[StoredSource]:
         """Return the org's own sources by id, from behind `after` on."""
         async with self._database.read(org) as connection:
