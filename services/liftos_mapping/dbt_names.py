@@ -1,9 +1,13 @@
 """Entries under the column names of dbt_ad_reporting, both ways.
 
-Tools that read that package's models read our tables, and its models can be loaded here. Beside
-its columns stand the ones that it lacks and that numbers need to be compared at all: currency,
-report_timezone, attribution_setting, conversion_date_basis, level, breakdown_key and is_final.
-Money and conversions are exact decimals in units, not floats.
+For what goes out and comes in as tables: the long format of an export, which tools that read that
+package's models read as it is, and warehouses that have its models. Beside its columns stand the
+ones that it lacks and that numbers need to be compared at all: currency, report_timezone,
+attribution_key, conversion_date_basis, level, breakdown_key and is_final. Money and conversions are
+exact decimals in units, not floats.
+
+An `attribution_setting` that a table may have describes an ad set of Meta, can change and does not
+tell two rows apart; it is no `attribution_key`, and is listed as unmapped.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +37,7 @@ _TEXT_NAMES: Final = {
 _ADDED_NAMES: Final = {
     "currency": "currency_code",
     "report_timezone": "time_zone",
-    "attribution_setting": "attribution_key",
+    "attribution_key": "attribution_key",
     "conversion_date_basis": "date_basis",
     "level": "level",
     "breakdown_key": "breakdown_key",

@@ -72,6 +72,15 @@ def test_rows_become_entries() -> None:
     assert result.unmapped_fields == ("source_relation",)
 
 
+def test_the_setting_of_an_ad_set_is_no_key() -> None:
+    """It describes the row; what credits conversions goes both ways under its own name."""
+    rows = [ROW | {"attribution_setting": "7d_click_1d_view"}, ROW | {"attribution_key": "28d"}]
+    result = from_dbt(rows, TransformContext(currency_code="USD"))
+    assert result.table["attribution_key"].to_pylist() == ["", "28d"]
+    assert result.unmapped_fields == ("attribution_setting", "source_relation")
+    assert to_dbt(result.table)["attribution_key"].to_pylist() == [None, "28d"]
+
+
 def test_finer_reports_stay_apart() -> None:
     """Keywords, searches, URLs and places split rows and are a part of the key."""
     row = ROW | {"keyword_text": "shoes", "keyword_match_type": "EXACT", "utm_source": "a&b"}
