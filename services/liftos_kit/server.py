@@ -28,6 +28,7 @@ from liftos_kit.auth import (
     jwks_from_file,
     jwks_from_url,
 )
+from liftos_kit.collector import collect_rarely
 from liftos_kit.draining import Draining
 from liftos_kit.health import HealthMonitor, StoreProbe
 from liftos_kit.interceptors import ordered_layers
@@ -222,6 +223,7 @@ async def _serve(application: Application, worker: Worker | None) -> int:
         await server.drain()
         return START_FAILED
     else:
+        collect_rarely()
         await stop.wait()
         _log.info("draining", service=application.name)
         await server.drain()

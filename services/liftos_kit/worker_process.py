@@ -9,6 +9,7 @@ import structlog
 import uvloop
 
 from liftos_kit import telemetry
+from liftos_kit.collector import collect_rarely
 from liftos_kit.ports import check_free
 from liftos_kit.settings import ServiceSettings
 from liftos_kit.supervisor import START_FAILED
@@ -46,6 +47,7 @@ async def _work(
         if port:
             check_free(settings.host, port)
         metrics_server = configured.start_metrics_server(port, settings.host)
+        collect_rarely()
         await until_stopped(stop)
     except Exception as error:
         _log.error("worker_failed", error=str(error), exc_info=True)
