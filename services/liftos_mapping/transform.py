@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 
 from liftos_mapping.engine import TransformContext, TransformResult, evaluate
+from liftos_mapping.language import Document, compile_mapping
 from liftos_mapping.platforms import platform_mapping
 
 __all__ = ["TransformContext", "TransformResult", "transform"]
 
 
 def transform(
-    platform: str, rows: Sequence[object], context: TransformContext | None = None
+    platform: str,
+    rows: Sequence[object],
+    context: TransformContext | None = None,
+    *,
+    document: Document | None = None,
 ) -> TransformResult:
     """Turns raw rows of a platform into entries.
 
@@ -17,12 +22,17 @@ def transform(
     still give their entries. A field that no rule reads is named in `unmapped_fields`.
 
     Args:
-        platform: `meta`, `google_ads` or `klaviyo`.
+        platform: `meta`, `google_ads` or `klaviyo`; any word with a mapping of its own.
         rows: Rows as the platform's API answers them, one object each.
         context: What the rows have in common and do not say themselves.
+        document: A mapping in the mapping language, in place of the platform's.
 
     Raises:
         UnknownPlatformError: There is no mapping for the platform.
+        InvalidFieldsError: The document is no mapping.
         TransformContextError: The context holds a value that no entry can have.
     """
-    return evaluate(platform_mapping(platform), rows, context or TransformContext())
+    mapping = (
+        platform_mapping(platform) if document is None else compile_mapping(platform, document)
+    )
+    return evaluate(mapping, rows, context or TransformContext())

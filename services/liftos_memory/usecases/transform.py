@@ -16,12 +16,11 @@ from liftos_kit.core.errors import (
     NotFoundError,
     StateTransitionError,
 )
-from liftos_mapping.engine import TransformContext, TransformResult, evaluate
 from liftos_mapping.errors import RowError as RawRowError
 from liftos_mapping.errors import TransformContextError
-from liftos_mapping.language import compile_mapping
-from liftos_mapping.mapping import PlatformMapping
+from liftos_mapping.language import Document
 from liftos_mapping.platforms import PLATFORM_MAPPINGS
+from liftos_mapping.transform import TransformContext, TransformResult, transform
 from liftos_memory.domain.entry_rules import RowError, RowErrorCode
 from liftos_memory.org_ports import OrgStore
 from liftos_memory.ports import EntryStore
@@ -101,35 +100,33 @@ class Transform:
         known = await self._store.platforms(org)
         if platform not in known:
             raise NotFoundError(f"orgs/{org}/sources/{platform}")
-        mapping_of = await self._mapping_of(org, platform)
+        document = await self._document_of(org, platform)
 
         def work() -> Rendered:
-            result = _transform(mapping_of(), read(), context)
+            result = _transform(platform, document, read(), context)
             return render(_check(result, today=self._today(), known_platforms=known))
 
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
-    async def _mapping_of(self, org: str, platform: str) -> Callable[[], PlatformMapping]:
-        """Return what gives the mapping; reading one of an org's own takes a while."""
-        built_in = PLATFORM_MAPPINGS.get(platform)
-        if built_in is not None:
-            return lambda: built_in
+    async def _document_of(self, org: str, platform: str) -> Document | None:
+        """Return the mapping of an org's own source; None where the platform's is meant."""
+        if platform in PLATFORM_MAPPINGS:
+            return None
         own = await self._sources.find_source(org, platform)
-        document = None if own is None else own.mapping
-        if document is None:
+        if own is None or own.mapping is None:
             raise StateTransitionError(
                 f"orgs/{org}/sources/{platform}",
                 state="without a mapping",
                 allowed_states=["with a mapping"],
             )
-        return lambda: compile_mapping(platform, document)
+        return own.mapping
 
 
 def _transform(
-    mapping: PlatformMapping, rows: Sequence[object], context: TransformContext
+    platform: str, document: Document | None, rows: Sequence[object], context: TransformContext
 ) -> TransformResult:
     try:
-        return evaluate(mapping, rows, context)
+        return transform(platform, rows, context, document=document)
     except TransformContextError as error:
         raise InvalidFieldsError.of(
             f"context.{error.field}", error.message, rule="transform_context"
