@@ -26,6 +26,7 @@ from tests.e2e.ingestion.truth_comparison import (
 from liftos.memory.v1.entry_pb2 import EntryLevel
 from liftos_client import Client
 from liftos_ingestion.adapters.sources.google_ads import GoogleAdsSource
+from liftos_ingestion.adapters.sources.google_ads.client import CHUNK_ROWS
 from liftos_ingestion.domain.failures import ErrorClass, ReadingError
 from liftos_ingestion.domain.rate_limits import Limit, Observation, RateScope
 from liftos_ingestion.run_ports import RunState, SliceState
@@ -54,7 +55,7 @@ from liftos_platforms.truth import (
     entities_of,
     local_day,
 )
-from liftos_platforms.worlds import GOOGLE_ADS_ACCOUNTS
+from liftos_platforms.worlds import GOOGLE_ADS_ACCOUNTS, WorldPlan
 
 FIRST = date(2026, 11, 9)
 WEEK = days_from(FIRST, 7)
@@ -644,6 +645,34 @@ async def test_what_a_quota_error_shuts(
     assert failure.retry_after_seconds == seconds
     assert not failure.disposition.costs_attempt
     assert failure.platform_request_id
+
+
+async def test_a_long_message_is_handed_on_in_pieces() -> None:
+    """So many rows as a message has are never looked at at once; its bytes are kept whole."""
+    simulation = Simulation.of(WorldPlan(campaigns=8, ad_groups=6, ads=24))
+    face = GoogleAdsFace(simulation)
+    await face.start(HOST, 0)
+    try:
+        platforms = Platforms(simulation, {Platform.GOOGLE_ADS: face})
+        async with opened(platforms, settings={"login_customer_id": MANAGER}) as session:
+            pages = [it async for it in session.read(REQUEST, None) if isinstance(it, Page)]
+    finally:
+        await face.stop()
+    first, *others = pages
+    sizes = [len(page.rows) for page in pages]
+    assert others
+    assert set(sizes[:-1]) == {CHUNK_ROWS}
+    assert 0 < sizes[-1] <= CHUNK_ROWS
+    assert len(first.raw) == 5 + int.from_bytes(first.raw[1:5], "big")
+    assert {page.raw for page in others} == {b""}
+    found = {(row["ad_group_ad.ad.id"], row["segments.date"]) for it in pages for row in it.rows}
+    true = {
+        (int(row.ad_id), str(day))
+        for day in SETTLED
+        for row in simulation.rows(Platform.GOOGLE_ADS, ACCOUNT, level=Level.AD, day=day)
+    }
+    assert found == true
+    assert sum(sizes) == len(true)
 
 
 async def test_a_session_that_is_left_lets_its_stream_go(chunked: Platforms) -> None:

@@ -30,6 +30,7 @@ def test_parts_are_messages_that_make_the_whole(
     message = _answer(clicks, request_id, fields)
     parts = list(parts_of(message, count))
     assert b"".join(parts) == message
+    assert list(parts_of(b"before" + message, count, start=6)) == parts
     merged = messages.StreamResponse()
     for part in parts:
         parsed = messages.StreamResponse.FromString(part)

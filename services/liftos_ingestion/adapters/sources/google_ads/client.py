@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import islice
 from types import ModuleType
 from typing import Any, Final, TypeAlias
 
@@ -42,8 +43,15 @@ from liftos_mapping.source_columns import RawColumns
 MAXIMUM_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 """What Google's own clients take in one message."""
 
+CHUNK_ROWS: Final = 2_500
+"""Rows that are handed on at a time: as values of Python they take four times the message's bytes,
+and whoever maps and sends them holds several chunks of several streams."""
+
 STREAM_SECONDS: Final = 60 * 60.0
 """The deadline of a stream; far longer than any that still moves."""
+
+_PREFIX_BYTES: Final = 5
+"""What gRPC puts before a message: a flag, and its length in four bytes."""
 
 _FAILURE_KEY: Final = "googleadsfailure-bin"
 _REQUEST_ID_KEY: Final = "request-id"
@@ -78,7 +86,7 @@ class Chunk:
     Attributes:
         rows: By the names of the fields that the query selects.
         raw: The message as it came, in the frame in which gRPC sends it, so that messages that are
-            put one behind the other can be told apart.
+            put one behind the other can be told apart; empty but for the first chunk of a message.
         request_id: Google's id of the call.
     """
 
@@ -231,29 +239,44 @@ class GoogleAdsClient:
         )
         has_begun = False
         try:
-            while (message := await self._next(call)) is not None:
+            while (frame := await self._next(call)) is not None:
                 has_begun = True
-                self._gate.received(len(message))
-                yield await asyncio.to_thread(self._chunk, message, readers)
+                self._gate.received(len(frame) - _PREFIX_BYTES)
+                chunks = self._chunks(frame, readers)
+                while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+                    yield chunk
         except grpc.aio.AioRpcError as error:
             raise await self._refused(error, customer_id, has_begun=has_begun) from error
         finally:
             call.cancel()
 
     async def _next(self, call: "grpc.aio.UnaryStreamCall[bytes, bytes]") -> bytes | None:
-        """Return the next message of a stream; None behind the last."""
+        """Return the next message of a stream in its frame; None behind the last."""
         try:
             message = await asyncio.wait_for(call.read(), self._timeout_seconds)
         except TimeoutError as error:
             raise silent(self._timeout_seconds) from error
-        return message if isinstance(message, bytes) else None
+        if not isinstance(message, bytes):
+            return None
+        return b"\0" + len(message).to_bytes(4, "big") + message
 
-    def _chunk(self, message: bytes, readers: Sequence[ColumnReader]) -> Chunk:
+    def _chunks(self, frame: bytes, readers: Sequence[ColumnReader]) -> Iterator[Chunk]:
+        """Yield the rows of a message a chunk at a time."""
+        parts = parts_of(frame, ROWS_AT_A_TIME, start=_PREFIX_BYTES)
+        raw = frame
+        while some := list(islice(parts, CHUNK_ROWS // ROWS_AT_A_TIME)):
+            chunk = self._chunk(some, readers, raw)
+            # What stands behind the rows of a message has a part, and no rows.
+            if chunk.rows or chunk.raw:
+                yield chunk
+            raw = b""
+
+    def _chunk(self, parts: Sequence[bytes], readers: Sequence[ColumnReader], raw: bytes) -> Chunk:
         request_id = ""
 
         def runs_of_rows() -> Iterator[Sequence[Any]]:
             nonlocal request_id
-            for part in parts_of(message, ROWS_AT_A_TIME):
+            for part in parts:
                 answer = self._messages.StreamResponse.FromString(part)
                 request_id = answer.request_id or request_id
                 yield answer.results
@@ -262,8 +285,7 @@ class GoogleAdsClient:
             rows = columns_of(runs_of_rows(), readers)
         except self._messages.DecodeError as error:
             raise unreadable() from error
-        frame = b"\0" + len(message).to_bytes(4, "big") + message
-        return Chunk(rows, frame, request_id)
+        return Chunk(rows, raw, request_id)
 
     async def _accessible_customers(self) -> Sequence[str]:
         await self._enter("")

@@ -24,6 +24,7 @@ class ColumnReader:
         value: Reads it from that message.
         has: Tells whether it is set, where a message can tell.
         enum_names: Names of the numbers of an enum; None for other fields.
+        is_text: Whether it is a text.
     """
 
     name: str
@@ -31,6 +32,7 @@ class ColumnReader:
     value: Callable[[_Message], object]
     has: Callable[[_Message], bool] | None
     enum_names: Mapping[int, str | None] | None
+    is_text: bool
 
     def read(self, messages: Sequence[_Message]) -> list[object]:
         """Return the field of each message, None where it is not set.
@@ -38,6 +40,9 @@ class ColumnReader:
         A number that an enum does not have yet is given as it is.
         """
         values: list[Any] = list(map(self.value, messages))
+        if self.is_text:
+            # One and the same name in many rows is one object.
+            values = list(map({}.setdefault, values, values))
         names, has = self.enum_names, self.has
         if names is not None:
             return [names.get(number, number) for number in values]
@@ -71,6 +76,7 @@ def _column_reader(row: _Message, name: str) -> ColumnReader:
         attrgetter(leaf),
         (lambda message: bool(message.HasField(leaf))) if field.has_presence else None,
         _names_of(field.enum_type) if field.enum_type else None,
+        field.type == field.TYPE_STRING,
     )
 
 

@@ -11,7 +11,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED_BYTES: Final = {_FIXED64: 8, _FIXED32: 4}
 
 
-def parts_of(message: bytes, field_count: int) -> Iterator[bytes]:
+def parts_of(message: bytes, field_count: int, *, start: int = 0) -> Iterator[bytes]:
     """Yield a message cut between its outermost fields; merged, the parts are the message.
 
     What is no message is not found out here: its parts are no messages either.
@@ -19,8 +19,10 @@ def parts_of(message: bytes, field_count: int) -> Iterator[bytes]:
     Args:
         message: As it is sent; see the encoding of protocol buffers.
         field_count: How many fields a part has, at most; an item of a list is a field.
+        start: Where the message begins.
     """
-    start = position = fields = 0
+    first = position = start
+    fields = 0
     size = len(message)
     while position < size:
         try:
@@ -31,7 +33,7 @@ def parts_of(message: bytes, field_count: int) -> Iterator[bytes]:
         if fields == field_count and position <= size:
             yield message[start:position]
             start, fields = position, 0
-    if start < size or not size:
+    if start < size or first == size:
         yield message[start:]
 
 
