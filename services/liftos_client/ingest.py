@@ -373,8 +373,10 @@ class SliceWriter:
         traceback: TracebackType | None,
     ) -> None:
         if error is None:
-            commit = pb.SliceCommit(raw=self.raw)
-            closed = await self._stream.send(pb.IngestEntriesRequest(commit_slice=commit))
+            commit = pb.IngestEntriesRequest()
+            # Set in its place and given up here, since each copy is as large as the answer.
+            commit.commit_slice.raw, self.raw = self.raw, b""
+            closed = await self._stream.send(commit)
             await self._stream.flush()
         else:
             abort = pb.SliceAbort(reason=f"its writer failed: {type(error).__name__}")
