@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from liftos.common.v1.marketing_pb2 import DateRange, Progress
-from liftos.ingestion.v1.run_pb2 import RunError
+from liftos.ingestion.v1.run_pb2 import RunError, Wait
 from liftos_cli.figures import cell, enum_word_of
 from liftos_cli.output import Column, as_json, print_table
 
@@ -84,6 +84,10 @@ def _message_text(message: Message) -> str:
             return progress_text(message)
         case RunError():
             return f"{enum_word_of(message, 'error_class')}: {message.message}"
+        case Wait():
+            until = time_text(message, "resume_time")
+            parts = (message.detail, f"until {until}" if until else "")
+            return f"{enum_word_of(message, 'reason')}: {', '.join(filter(None, parts))}"
         case Timestamp() | Duration():
             return message.ToJsonString()
         case _:

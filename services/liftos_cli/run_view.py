@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
@@ -25,8 +25,8 @@ _ENDED: Final = (
 )
 _SHOWN_CHARACTERS: Final = 60
 
-ShowRun: TypeAlias = Callable[[Run, Sequence[RunSlice]], None]
-"""Shows a run as it is now, with its slices that wait."""
+ShowRun: TypeAlias = Callable[[Run], None]
+"""Shows a run as it is now."""
 
 
 def has_ended(run: Run) -> bool:
@@ -34,22 +34,21 @@ def has_ended(run: Run) -> bool:
     return run.state in _ENDED
 
 
-def wait_reason(parked: Sequence[RunSlice], now: datetime) -> str:
-    """Return how many slices wait, for what and until when; empty where none does."""
-    if not parked:
+def wait_text(message: Run | RunSlice, now: datetime) -> str:
+    """Return what a run or a slice waits for, and how long; empty where it does not."""
+    if not message.HasField("wait"):
         return ""
-    reasons = sorted({each.error.message for each in parked if each.error.message})
-    reason = reasons[0] if reasons else "the platform's own job"
-    if len(reason) > _SHOWN_CHARACTERS:
-        reason = reason[: _SHOWN_CHARACTERS - 1] + "…"
-    times = [
-        each.next_attempt_time.ToDatetime(tzinfo=UTC)
-        for each in parked
-        if each.HasField("next_attempt_time")
-    ]
-    seconds = max(0, round((min(times) - now).total_seconds())) if times else 0
-    until = f", next in {seconds:,} s" if seconds else ""
-    return f"{len(parked):,} wait: {reason}{until}"
+    wait = message.wait
+    text = f"waits for {enum_word_of(wait, 'reason').lower().replace('_', ' ')}"
+    if wait.HasField("resume_time"):
+        seconds = round((wait.resume_time.ToDatetime(tzinfo=UTC) - now).total_seconds())
+        text += f", {max(0, seconds):,} s"
+    if not wait.detail:
+        return text
+    detail = wait.detail
+    if len(detail) > _SHOWN_CHARACTERS:
+        detail = detail[: _SHOWN_CHARACTERS - 1] + "…"
+    return f"{text}: {detail}"
 
 
 @contextmanager
@@ -71,7 +70,7 @@ def run_bar(name: str) -> Iterator[ShowRun]:
         began = time.monotonic()
         first_rows: int | None = None
 
-        def show(run: Run, parked: Sequence[RunSlice]) -> None:
+        def show(run: Run) -> None:
             nonlocal first_rows
             if first_rows is None:
                 first_rows = run.row_count
@@ -85,7 +84,7 @@ def run_bar(name: str) -> Iterator[ShowRun]:
                 rows=run.row_count,
                 rate=(run.row_count - first_rows) / seconds if seconds else 0.0,
                 failed=f"{failed:,} failed" if failed else "",
-                waits=wait_reason(parked, datetime.now(UTC)),
+                waits=wait_text(run, datetime.now(UTC)),
             )
 
         yield show

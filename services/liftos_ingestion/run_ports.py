@@ -5,13 +5,16 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import IntEnum
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 import pyarrow as pa
 
 from liftos_ingestion.domain.failures import Failure
 from liftos_ingestion.source_ports import JsonObject, PlatformJob, PlatformObject, ReadRequest
+
+OBJECTS: Final = "OBJECTS"
+"""In the place of a level: what is read are the objects of the account, and not their numbers."""
 
 
 class RunKind(IntEnum):
@@ -51,13 +54,24 @@ class SliceState(IntEnum):
     CANCELLED = 7
 
 
+class WaitReason(IntEnum):
+    """What a slice waits for; numbers as in the contract."""
+
+    QUOTA = 1
+    RETRY = 2
+    PLATFORM_JOB = 3
+    SUSPENSION = 4
+    STORE = 5
+
+
 @dataclass(frozen=True, slots=True)
 class Lane:
     """What replaces slices of one account, level, attribution and date basis, one after the other.
 
     Attributes:
         org: Whose.
-        platform, account_id, level, attribution_key, date_basis: As in its entries.
+        platform, account_id, level, attribution_key, date_basis: As in its entries. The objects of
+            an account are a lane of its own: of level `OBJECTS` and no date basis.
     """
 
     org: str
@@ -132,7 +146,6 @@ class HeldSlice:
         attempt: From 1.
         epoch: Above that of every holder of the lane before.
         platform_job: The platform's job of an earlier attempt.
-        force: Whether it is read although nothing may have changed.
     """
 
     lane: Lane
@@ -268,12 +281,22 @@ class RunLedger(Protocol):
             HoldLostError: Another worker has the lane.
         """
 
+    async def finish_objects(
+        self, held: HeldSlice, objects: Sequence[PlatformObject], usage: Usage
+    ) -> None:
+        """Store the objects of an account; those that are not among them stay as they were.
+
+        Raises:
+            HoldLostError: Another worker has the lane.
+        """
+
     async def park(
         self,
         held: HeldSlice,
         *,
         seconds: float,
-        quota: bool,
+        reason: WaitReason,
+        detail: str,
         counts: bool,
         failure: Failure | None,
         usage: Usage,
@@ -283,7 +306,8 @@ class RunLedger(Protocol):
         Args:
             held: The slice.
             seconds: When it is tried again.
-            quota: Whether a limit is waited for.
+            reason: What is waited for.
+            detail: The same for a person.
             counts: Whether the try counts as an attempt.
             failure: Why, where something went wrong.
             usage: What the try used.
@@ -308,11 +332,6 @@ class RunLedger(Protocol):
 
     async def let_go(self, held: HeldSlice, usage: Usage) -> None:
         """Give a slice back as it was: it was cancelled, suspended, or its worker ends."""
-
-    async def store_objects(
-        self, org: str, platform: str, account_id: str, objects: Sequence[PlatformObject]
-    ) -> None:
-        """Store the objects of an account; those that are not among them stay as they were."""
 
 
 @dataclass(frozen=True, slots=True)

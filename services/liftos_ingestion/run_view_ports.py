@@ -15,7 +15,7 @@ Page: TypeAlias = tuple[Sequence[Row], JsonValue]
 
 
 class RunViews(Protocol):
-    """Runs, their slices and what was compared, as rows; and runs as people start and stop them."""
+    """Runs, their slices and what they found, as rows; and runs as people start and stop them."""
 
     async def get(self, org: str, run: UUID) -> Row | None:
         """Return a run with `accounts`; None where there is none."""
@@ -32,6 +32,11 @@ class RunViews(Protocol):
         self, org: str, run: UUID, *, where: Filter | None, cursor: JsonValue, limit: int
     ) -> Page:
         """Return the slices of a run by account, level and first day."""
+
+    async def list_objects(
+        self, org: str, *, where: Filter | None, cursor: JsonValue, limit: int
+    ) -> Page:
+        """Return objects by platform, account, level and id."""
 
     async def list_reconciliations(
         self, org: str, *, where: Filter | None, cursor: JsonValue, limit: int

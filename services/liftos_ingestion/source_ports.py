@@ -34,6 +34,7 @@ class Capabilities:
         retention_days: How many days back it answers; 0 is without end.
         days_per_read: How many days one reading takes, at most.
         totals: Whether the level ACCOUNT is the platform's own total of the levels below.
+        object_levels: Levels whose objects it lists; runs ask for none where there are none.
         api_version: Version that is asked for; empty where there are none.
         api_version_end_date: First day on which that version may be gone; None where unknown.
         rows_per_call: Rows that one call answers, at most.
@@ -48,6 +49,7 @@ class Capabilities:
     retention_days: int
     days_per_read: int
     totals: bool
+    object_levels: tuple[str, ...] = ()
     api_version: str = ""
     api_version_end_date: date | None = None
     rows_per_call: int = 10_000

@@ -1,6 +1,7 @@
 """`liftos connections`."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,7 +15,8 @@ from liftos_cli.lazy_group import command_app
 from liftos_cli.listing import page_size, print_list, take
 from liftos_cli.message_view import print_fields, time_text
 from liftos_cli.object_files import read_object
-from liftos_cli.options import FilterOption, LimitOption
+from liftos_cli.options import AccountsOption as OnlyAccountsOption
+from liftos_cli.options import FilterOption, LevelsOption, LimitOption
 from liftos_cli.output import Column, print_json, print_table, say
 from liftos_cli.secret_input import (
     CredentialFileOption,
@@ -162,6 +164,56 @@ async def accounts(call: IngestionCall, connection_id: IdArgument) -> None:
     )
 
 
+@app.command(epilog="Example: liftos connections objects --platform meta --level campaign")
+@calls_ingestion
+async def objects(
+    call: IngestionCall,
+    *,
+    platform: Annotated[str, typer.Option(help="Only this platform.")] = "",
+    account_ids: OnlyAccountsOption = None,
+    levels: LevelsOption = None,
+    filter_: FilterOption = "",
+    limit: LimitOption = 100,
+) -> None:
+    """List campaigns, ads, flows and so on with names and states, deleted ones too."""
+    parts = [
+        f'platform = "{platform}"' if platform else "",
+        _any_of("account_id", account_ids or []),
+        _any_of("level", [level.upper() for level in levels or ()]),
+        f"({filter_})" if filter_ else "",
+    ]
+    pages = call.ingestion.list_objects(
+        filter=" AND ".join(filter(None, parts)), page_size=page_size(limit, 1_000)
+    )
+    found, more = await take(pages, limit)
+    print_list(
+        "objects",
+        found,
+        more=more,
+        json=call.json,
+        columns=[
+            Column("platform"),
+            Column("account"),
+            Column("level"),
+            Column("id"),
+            Column("name"),
+            Column("state"),
+            Column("of"),
+            Column("changed"),
+        ],
+        row=lambda each: [
+            each.platform,
+            each.account_id,
+            enum_word_of(each, "level"),
+            each.object_id,
+            each.display_name,
+            each.state,
+            each.parent_id,
+            time_text(each, "update_time"),
+        ],
+    )
+
+
 @app.command(
     epilog="Example: liftos connections update meta-main --name 'Meta, main' --account 1001"
 )
@@ -283,6 +335,12 @@ async def rotate_credential(
     """
     credential = read_credential(credential_file, credential_env, worker_env, worker_file)
     _tell_state(call, await call.ingestion.rotate_credential(connection_id, credential))
+
+
+def _any_of(field: str, values: Sequence[str]) -> str:
+    """Return a filter for rows whose field has one of some values; empty for none."""
+    alternatives = " OR ".join(f'{field} = "{value}"' for value in values)
+    return f"({alternatives})" if alternatives else ""
 
 
 def _tell(call: IngestionCall, connection: Connection) -> None:

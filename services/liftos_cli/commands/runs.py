@@ -1,8 +1,8 @@
 """`liftos runs`."""
 
 import shlex
-import time
-from typing import Annotated, Final
+from datetime import UTC, datetime
+from typing import Annotated
 
 import typer
 
@@ -22,7 +22,7 @@ from liftos_cli.options import (
     ToOption,
 )
 from liftos_cli.output import Column, print_json, print_json_line, print_table, say
-from liftos_cli.run_view import SUCCEEDED, has_ended, print_accounts, print_run, run_bar
+from liftos_cli.run_view import SUCCEEDED, print_accounts, print_run, run_bar, wait_text
 
 app = command_app(summary="Read platforms now, and follow what is read.")
 
@@ -32,9 +32,6 @@ RunArgument = Annotated[
 ConnectionArgument = Annotated[
     str, typer.Argument(metavar="CONNECTION", help="Name of the connection, or its id alone.")
 ]
-
-_LOOK_SECONDS: Final = 2.0
-_SHOWN_PARKED: Final = 100
 
 
 @app.command(
@@ -110,6 +107,7 @@ async def list_runs(
             Column("rows", number=True),
             Column("refused", number=True),
             Column("made"),
+            Column("waits"),
         ],
         row=_run_row,
     )
@@ -170,7 +168,7 @@ async def slices(
             Column("restated", number=True),
             Column("vanished", number=True),
             Column("calls", number=True),
-            Column("next try"),
+            Column("waits"),
             Column("last failure"),
         ],
         row=_slice_row,
@@ -319,21 +317,13 @@ async def _follow(call: IngestionCall, name: str) -> None:
         typer.Exit: It did not succeed.
     """
     run = Run()
-    looked_at = 0.0
-    parked: list[RunSlice] = []
     with run_bar(short_name(name)[:8]) as show:
         async for answer in call.ingestion.watch_run(name):
             run = answer.run
             if call.json:
                 print_json_line(run)
-                continue
-            if time.monotonic() - looked_at >= _LOOK_SECONDS or has_ended(run):
-                pages = call.ingestion.list_slices(
-                    name, filter='state = "PARKED"', page_size=_SHOWN_PARKED
-                )
-                parked, _ = await take(pages, _SHOWN_PARKED)
-                looked_at = time.monotonic()
-            show(run, parked)
+            else:
+                show(run)
     if not call.json:
         print_run(run)
     if run.state != SUCCEEDED:
@@ -351,22 +341,23 @@ def _run_row(run: Run) -> list[str]:
         f"{run.row_count:,}",
         f"{run.dead_letter_count:,}",
         time_text(run, "create_time"),
+        wait_text(run, datetime.now(UTC)),
     ]
 
 
 def _slice_row(each: RunSlice) -> list[str]:
     return [
         each.account_id,
-        enum_word_of(each, "level"),
+        enum_word_of(each, "level" if each.level else "kind"),
         days_text(each.date_range),
-        enum_word_of(each, "date_basis"),
+        enum_word_of(each, "date_basis") if each.date_basis else "",
         enum_word_of(each, "state"),
         str(each.attempt),
         f"{each.row_count:,}",
         f"{each.restated_count:,}",
         f"{each.vanished_count:,}",
         f"{each.call_count:,}",
-        time_text(each, "next_attempt_time"),
+        wait_text(each, datetime.now(UTC)),
         each.error.message,
     ]
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
+from liftos.ingestion.v1.object_pb2 import PlatformObject
 from liftos.ingestion.v1.run_pb2 import Quota, Reconciliation, Run, RunKind, RunSlice
 from liftos_client.arguments import Day, enum_value, optional_date_range, text_list
 from liftos_client.ingestion.base import IngestionCalls, Level, chosen_request_id, level_values
@@ -130,11 +131,32 @@ class RunMethods(IngestionCalls):
         page_token: str = "",
         timeout_seconds: float | None = None,
     ) -> Pages[RunSlice, pb.ListSlicesResponse]:
-        """List the slices of a run; filter over account_id, level, state."""
+        """List the slices of a run; filter over kind, account_id, level, state."""
         return self._pages(
             self._stub.ListSlices,
             pb.ListSlicesRequest(parent=self._run_name(run), filter=filter, page_size=page_size),
             lambda page: page.slices,
+            page_token=page_token,
+            timeout_seconds=timeout_seconds,
+        )
+
+    def list_objects(
+        self,
+        *,
+        filter: str = "",  # noqa: A002
+        page_size: int = 0,
+        page_token: str = "",
+        timeout_seconds: float | None = None,
+    ) -> Pages[PlatformObject, pb.ListObjectsResponse]:
+        """List campaigns, ad groups, ads, flows and messages with their names and states.
+
+        Archived and deleted ones too, by platform, account, level and id. The filter is over
+        platform, account_id, level, object_id, parent_id, display_name, state, update_time.
+        """
+        return self._pages(
+            self._stub.ListObjects,
+            pb.ListObjectsRequest(parent=self._parent, filter=filter, page_size=page_size),
+            lambda page: page.objects,
             page_token=page_token,
             timeout_seconds=timeout_seconds,
         )

@@ -8,7 +8,7 @@ from uuid import UUID
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from liftos.common.v1.marketing_pb2 import DateRange, Progress
-from liftos.ingestion.v1 import connection_pb2, run_pb2
+from liftos.ingestion.v1 import connection_pb2, object_pb2, run_pb2
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos.memory.v1.entry_pb2 import EntryLevel
 from liftos_ingestion.domain.failures import AccountOutcome, ErrorClass, outcome_of
@@ -92,13 +92,13 @@ def run_message(org: str, row: Row) -> run_pb2.Run:
         end_time=timestamp(row["end_time"]),
         create_time=timestamp(row["create_time"]),
         update_time=timestamp(row["update_time"]),
+        wait=_wait(row),
     )
 
 
 def slice_message(org: str, row: Row) -> run_pb2.RunSlice:
     """Return the message of a slice."""
     job = row["platform_job"]
-    waits = row["state"] in (1, 3)
     return run_pb2.RunSlice(
         name=SLICE_NAME.format(org=org, run=row["run"].hex, slice=row["slice"].hex),
         account_id=row["account_id"],
@@ -109,7 +109,7 @@ def slice_message(org: str, row: Row) -> run_pb2.RunSlice:
         state=row["state"],
         attempt=row["attempt"],
         platform_job_id="" if job is None else job["job_id"],
-        next_attempt_time=timestamp(row["next_attempt_time"]) if waits else None,
+        wait=_wait(row),
         memory_slice=row["memory_slice"],
         row_count=row["row_count"],
         restated_count=row["restated_count"],
@@ -118,6 +118,22 @@ def slice_message(org: str, row: Row) -> run_pb2.RunSlice:
         error=error_message(row["error"]),
         start_time=timestamp(row["start_time"]),
         end_time=timestamp(row["end_time"]),
+        kind=run_pb2.RUN_SLICE_KIND_ROWS if row["level"] else run_pb2.RUN_SLICE_KIND_OBJECTS,
+    )
+
+
+def object_message(row: Row) -> object_pb2.PlatformObject:
+    """Return the message of an object."""
+    return object_pb2.PlatformObject(
+        platform=row["platform"],
+        account_id=row["account_id"],
+        level=row["level"],
+        object_id=row["object_id"],
+        parent_id=row["parent_id"],
+        display_name=row["display_name"],
+        state=row["state"],
+        create_time=timestamp(row["create_time"]),
+        update_time=timestamp(row["update_time"]),
     )
 
 
@@ -158,8 +174,9 @@ def error_message(error: Mapping[str, Any] | None) -> run_pb2.RunError | None:
 def _account(row: Row) -> run_pb2.RunAccount:
     outcome = outcome_of(
         {ErrorClass(word) for word in row["failures"]},
+        objects_failed=row["objects_failed"],
         waits_for_quota=row["waits_for_quota"],
-        committed=row["succeeded_count"] + row["skipped_count"] > 0,
+        committed=row["committed"],
     )
     return run_pb2.RunAccount(
         account_id=row["account_id"],
@@ -167,6 +184,17 @@ def _account(row: Row) -> run_pb2.RunAccount:
         progress=_progress(row),
         # What a later try has made good is no news.
         error=None if outcome is AccountOutcome.OK else error_message(row["error"]),
+    )
+
+
+def _wait(row: Row) -> run_pb2.Wait | None:
+    """Return what a run or a slice waits for; None, which leaves the field unset, for nothing."""
+    if row["waits_for"] is None:
+        return None
+    return run_pb2.Wait(
+        reason=row["waits_for"],
+        detail=row["waits_for_detail"],
+        resume_time=timestamp(row["resume_time"]),
     )
 
 

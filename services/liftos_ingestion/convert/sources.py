@@ -89,7 +89,7 @@ def preview_response(preview: Preview) -> pb.PreviewMappingResponse:
 def _capabilities(can: Capabilities) -> source_pb2.SourceCapabilities:
     end = can.api_version_end_date
     return source_pb2.SourceCapabilities(
-        levels=[entry_pb2.EntryLevel.ValueType(LEVELS.index(it) + 1) for it in can.levels],
+        levels=[_level(it) for it in can.levels],
         date_bases=[
             entry_pb2.DateBasis.ValueType(DATE_BASES.index(it) + 1) for it in can.date_bases
         ],
@@ -98,7 +98,12 @@ def _capabilities(can: Capabilities) -> source_pb2.SourceCapabilities:
         totals=can.totals,
         api_version=can.api_version,
         api_version_end_date="" if end is None else end.isoformat(),
+        object_levels=[_level(it) for it in can.object_levels],
     )
+
+
+def _level(word: str) -> entry_pb2.EntryLevel.ValueType:
+    return entry_pb2.EntryLevel.ValueType(LEVELS.index(word) + 1)
 
 
 def _entry(row: Mapping[str, Any]) -> entry_pb2.Entry:

@@ -146,18 +146,25 @@ class NotReadyError(Exception):
 
 
 def outcome_of(
-    given_up: Collection[ErrorClass], *, waits_for_quota: bool, committed: bool
+    given_up: Collection[ErrorClass],
+    *,
+    objects_failed: bool,
+    waits_for_quota: bool,
+    committed: bool,
 ) -> AccountOutcome:
     """Return the outcome of an account from its slices.
 
     Args:
-        given_up: Classes of the failures of slices that were given up.
+        given_up: Classes of the failures of slices of numbers that were given up.
+        objects_failed: Whether its objects could not be listed.
         waits_for_quota: Whether a slice waits for a limit.
-        committed: Whether any slice was committed.
+        committed: Whether any slice of numbers was committed.
     """
     for error_class, disposition in DISPOSITIONS.items():
         if error_class in given_up and disposition.scope is not Scope.SLICE:
             return disposition.outcome
     if given_up:
         return AccountOutcome.PARTIAL if committed else AccountOutcome.PLATFORM_FAILED
+    if objects_failed:
+        return AccountOutcome.PARTIAL
     return AccountOutcome.QUOTA_PARKED if waits_for_quota else AccountOutcome.OK

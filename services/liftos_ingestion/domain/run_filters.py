@@ -24,6 +24,7 @@ SLICE_STATES: Final = (
     "FAILED",
     "CANCELLED",
 )
+SLICE_KINDS: Final = ("ROWS", "OBJECTS")
 RECONCILIATION_STATES: Final = ("MATCHED", "MISMATCHED", "NOT_COMPARABLE")
 
 _TEXT: Final = FilterField(FieldType.TEXT)
@@ -38,9 +39,20 @@ RUN_FIELDS: Final = {
     "create_time": _DATE,
 }
 SLICE_FIELDS: Final = {
+    "kind": FilterField(FieldType.ENUM, SLICE_KINDS),
     "account_id": _TEXT,
     "level": _LEVEL,
     "state": FilterField(FieldType.ENUM, SLICE_STATES),
+}
+OBJECT_FIELDS: Final = {
+    "platform": _TEXT,
+    "account_id": _TEXT,
+    "level": _LEVEL,
+    "object_id": _TEXT,
+    "parent_id": _TEXT,
+    "display_name": _TEXT,
+    "state": _TEXT,
+    "update_time": _DATE,
 }
 RECONCILIATION_FIELDS: Final = {
     "run": _TEXT,

@@ -8,13 +8,19 @@ from grpc.aio import ServicerContext
 
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos_ingestion.convert.runs import (
+    object_message,
     reconciliation_message,
     run_id,
     run_message,
     run_request,
     slice_message,
 )
-from liftos_ingestion.domain.run_filters import RECONCILIATION_FIELDS, RUN_FIELDS, SLICE_FIELDS
+from liftos_ingestion.domain.run_filters import (
+    OBJECT_FIELDS,
+    RECONCILIATION_FIELDS,
+    RUN_FIELDS,
+    SLICE_FIELDS,
+)
 from liftos_ingestion.run_view_ports import Row
 from liftos_ingestion.usecases.runs import Runs
 from liftos_kit.auth import current_principal, require_org
@@ -113,6 +119,22 @@ class RunsServicer:
         )
         return pb.ListSlicesResponse(
             slices=[slice_message(org, row) for row in rows],
+            next_page_token=self._next(cursor, org, digest),
+        )
+
+    async def ListObjects(
+        self, request: pb.ListObjectsRequest, context: ServicerContext[Any, Any]
+    ) -> pb.ListObjectsResponse:
+        org = require_org(request.parent)
+        digest = digest_for_paging("ListObjects", request)
+        rows, cursor = await self._runs.list_objects(
+            org,
+            where=parse_filter(request.filter, OBJECT_FIELDS),
+            cursor=self._page_tokens.decode(request.page_token, org=org, request_digest=digest),
+            limit=_limit(request.page_size),
+        )
+        return pb.ListObjectsResponse(
+            objects=map(object_message, rows),
             next_page_token=self._next(cursor, org, digest),
         )
 

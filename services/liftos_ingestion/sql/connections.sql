@@ -22,7 +22,7 @@ left join lateral (
           and d.attribution_key = l.attribution_key and d.date_basis = l.date_basis and d.final
         order by d.date desc limit 1
     ) f on true
-    where l.org = a.org and l.platform = c.platform and l.account_id = a.account_id
+    where l.org = a.org and l.platform = c.platform and l.account_id = a.account_id and l.level > 0
 ) d on true
 where a.org = :org and a.connection = any(:connections::text[])
 order by a.connection, a.account_id;

@@ -1,7 +1,7 @@
 -- name: read_lanes
 select platform, account_id, level, attribution_key, date_basis, min(start_date) as start_date,
        max(end_date) as end_date
-from run_slices where org = :org and run = :run and state in (4, 5)
+from run_slices where org = :org and run = :run and state in (4, 5) and level > 0
 group by platform, account_id, level, attribution_key, date_basis
 order by account_id, level;
 

@@ -70,7 +70,8 @@ update run_slices set platform_job = :platform_job where org = :org and slice = 
 -- name: park_slice!
 update run_slices
 set state = 3, next_attempt_time = clock_timestamp() + make_interval(secs => :seconds),
-    waits_for_quota = :quota, quota_since = case when :quota then coalesce(quota_since, clock_timestamp()) end,
+    wait_reason = :reason::smallint, wait_detail = :detail,
+    quota_since = case when :reason::smallint = 1 then coalesce(quota_since, clock_timestamp()) end,
     attempt = attempt - case when :counts then 0 else 1 end,
     error = coalesce(:error, error), call_count = call_count + :call_count, size_bytes = size_bytes + :size_bytes
 where org = :org and slice = :slice;
@@ -87,14 +88,14 @@ where s.org = :org and s.slice = :slice and r.org = s.org and r.run = s.run and 
 update run_slices
 set state = :state, memory_slice = :memory_slice, row_count = :row_count, upserted_count = :upserted_count,
     restated_count = :restated_count, vanished_count = :vanished_count, dead_letter_count = :dead_letter_count,
-    call_count = call_count + :call_count, size_bytes = size_bytes + :size_bytes, waits_for_quota = false,
-    end_time = clock_timestamp(), platform_job = null
+    call_count = call_count + :call_count, size_bytes = size_bytes + :size_bytes,
+    wait_reason = 0, wait_detail = '', end_time = clock_timestamp(), platform_job = null
 where org = :org and slice = :slice;
 
 -- name: fail_slices
 -- What failed, and what of the run fails with it; others hold their slices until they look.
 update run_slices
-set state = 6, error = :error, end_time = clock_timestamp(), waits_for_quota = false,
+set state = 6, error = :error, end_time = clock_timestamp(), wait_reason = 0, wait_detail = '',
     call_count = call_count + case when slice = :slice then :call_count else 0 end,
     size_bytes = size_bytes + case when slice = :slice then :size_bytes else 0 end
 where org = :org and run = :run and (slice = :slice or (
@@ -177,7 +178,7 @@ set state = case
     revision = r.revision + 1
 from (
     select count(*) filter (where s.state in (1, 2, 3)) as open, count(*) filter (where s.state = 6) as failed,
-           count(*) filter (where s.state = 7) as cancelled, count(*) filter (where s.state in (4, 5)) as committed,
+           count(*) filter (where s.state = 7) as cancelled, count(*) filter (where s.state in (4, 5) and s.level > 0) as committed,
            coalesce(sum(s.dead_letter_count), 0) as dead,
            (array_agg(s.error order by s.end_time desc nulls last) filter (where s.state = 6))[1] as error
     from run_slices s where s.org = :org and s.run = :run
@@ -192,7 +193,8 @@ update runs set update_time = clock_timestamp(), revision = revision + 1 where o
 select distinct account_id from run_slices where org = :org and run = :run and state = 6;
 
 -- name: account_slices
-select state, error ->> 'error_class' as error_class, waits_for_quota
+select state, level = 0 as of_objects, error ->> 'error_class' as error_class,
+       wait_reason = 1 as waits_for_quota
 from run_slices where org = :org and run = :run and account_id = :account_id;
 
 -- name: store_outcome!
@@ -205,19 +207,23 @@ where org = :org and run = :run and state in (1, 2)
 returning state;
 
 -- name: cancel_waiting_slices!
-update run_slices set state = 7, end_time = clock_timestamp(), waits_for_quota = false
+update run_slices set state = 7, end_time = clock_timestamp(), wait_reason = 0, wait_detail = ''
 where org = :org and run = :run and state in (1, 3);
 
--- name: store_objects!
-insert into objects as o (org, platform, account_id, level, object_id, parent_id, display_name, state)
-select :org, :platform, :account_id, p.level, p.object_id, p.parent_id, p.display_name, p.state
-from unnest(:levels::smallint[], :object_ids::text[], :parent_ids::text[], :display_names::text[], :states::text[])
-     as p(level, object_id, parent_id, display_name, state)
-on conflict (org, platform, account_id, level, object_id) do update
-    set parent_id = excluded.parent_id, display_name = excluded.display_name, state = excluded.state,
-        update_time = now()
-    where (o.parent_id, o.display_name, o.state) is distinct from
-          (excluded.parent_id, excluded.display_name, excluded.state);
+-- name: store_objects^
+with stored as (
+    insert into objects as o (org, platform, account_id, level, object_id, parent_id, display_name, state)
+    select :org, :platform, :account_id, p.level, p.object_id, p.parent_id, p.display_name, p.state
+    from unnest(:levels::smallint[], :object_ids::text[], :parent_ids::text[], :display_names::text[],
+                :states::text[]) as p(level, object_id, parent_id, display_name, state)
+    on conflict (org, platform, account_id, level, object_id) do update
+        set parent_id = excluded.parent_id, display_name = excluded.display_name, state = excluded.state,
+            update_time = now()
+        where (o.parent_id, o.display_name, o.state) is distinct from
+              (excluded.parent_id, excluded.display_name, excluded.state)
+    returning 1
+)
+select count(*) as changed_count from stored;
 
 -- name: account_lags
 select org, platform, account_id, days from account_lags();

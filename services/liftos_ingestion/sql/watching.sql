@@ -1,5 +1,5 @@
 -- name: watched_connections
--- With the newest run that ended by itself and had something to read.
+-- With the newest run that ended by itself and had numbers to read.
 select c.connection, c.platform, c.state = 3 as rejected, c.verify_time, c.credential_expire_time as expire_time,
        l.run, l.state as run_state, l.error, l.schedule,
        coalesce(l.error ->> 'error_class' = 'CREDENTIALS' and l.end_time > coalesce(
@@ -9,7 +9,7 @@ from connections c
 left join lateral (
     select r.run, r.state, r.error, r.schedule, r.end_time from runs r
     where r.org = c.org and r.connection = c.connection and r.state in (3, 4, 5) and r.kind in (1, 2)
-      and exists (select from run_slices s where s.org = r.org and s.run = r.run)
+      and exists (select from run_slices s where s.org = r.org and s.run = r.run and s.level > 0)
     order by r.end_time desc limit 1
 ) l on true
 where c.org = :org and not c.disabled
@@ -51,7 +51,7 @@ left join lateral (
           and d.attribution_key = l.attribution_key and d.date_basis = l.date_basis
         order by d.date desc limit 1
     ) n
-    where l.org = a.org and l.platform = c.platform and l.account_id = a.account_id
+    where l.org = a.org and l.platform = c.platform and l.account_id = a.account_id and l.level > 0
 ) d on true
 where h.org = :org and not h.paused
 order by h.schedule, a.account_id;

@@ -193,6 +193,9 @@ class SourceConformance:
             ]
         keys = [(it.level, it.object_id) for it in objects]
         assert len(keys) == len(set(keys)), "an object comes twice"
+        levels = subject.source.capabilities.object_levels
+        other = {it.level for it in objects} - set(levels)
+        assert not other, f"objects of {sorted(other)}; object_levels says {levels}"
 
     async def test_rows_become_entries_of_what_was_asked(self, subject: SourceUnderTest) -> None:
         """Every row maps without an error, once, to the level and the days of its request."""

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 
 from liftos_ingestion.connection_ports import ConnectionReader
 from liftos_ingestion.domain.windows import Days
-from liftos_ingestion.run_ports import RunKind, SlicePlan
+from liftos_ingestion.run_ports import OBJECTS, RunKind, SlicePlan
 from liftos_ingestion.run_view_ports import RunHistory
 from liftos_ingestion.source_ports import PlatformSource, SourceCatalog
 from liftos_ingestion.usecases.planning import Planning, RunRequest
@@ -110,7 +110,8 @@ class Backfills:
         )
         daily = await self._history.rows_a_day(org, whole.platform)
         windows = []
-        for plan in sorted(whole.slices, key=lambda it: it.end_date, reverse=True):
+        numbers = [plan for plan in whole.slices if plan.level != OBJECTS]
+        for plan in sorted(numbers, key=lambda it: it.end_date, reverse=True):
             lane = (plan.account_id, plan.level, plan.attribution_key, plan.date_basis)
             final = frozenset(committed[lane].final) if lane in committed else frozenset()
             expected = daily.get(lane, 0.0) * len(_days(plan))

@@ -14,7 +14,7 @@ from liftos_ingestion.connection_ports import (
 )
 from liftos_ingestion.domain.rate_limits import Priority
 from liftos_ingestion.domain.windows import Days, clamp_to_retention, windows, without
-from liftos_ingestion.run_ports import NewRun, RunKind, SlicePlan
+from liftos_ingestion.run_ports import OBJECTS, NewRun, RunKind, SlicePlan
 from liftos_ingestion.source_ports import PlatformAccount, PlatformSource, SourceCatalog
 from liftos_kit.core.clock import Clock
 from liftos_kit.core.errors import InvalidFieldsError, StateTransitionError
@@ -96,6 +96,11 @@ class Planning:
             for account in accounts
             for plan in self._slices(source, account, levels, request, committed)
         ]
+        objects = [
+            plan
+            for account in accounts
+            for plan in self._objects(source, account, request, committed)
+        ]
         days = self._range(source, accounts, request)
         return NewRun(
             kind=request.kind,
@@ -106,7 +111,7 @@ class Planning:
             levels=levels,
             account_ids=tuple(account.account_id for account in accounts),
             force=request.force,
-            slices=slices,
+            slices=[*slices, *objects],
             subject=request.subject,
             schedule=request.schedule,
             fire_time=request.fire_time,
@@ -153,6 +158,28 @@ class Planning:
                             end_date=window.end,
                             priority=_priority(request.kind, window, today),
                         )
+
+    def _objects(
+        self,
+        source: PlatformSource,
+        account: PlatformAccount,
+        request: RunRequest,
+        committed: _Committed,
+    ) -> Iterator[SlicePlan]:
+        """Yield the reading of an account's objects, where none has been done today."""
+        today = self.today(account)
+        before = committed.get((account.account_id, OBJECTS, "", ""), CommittedDays())
+        if source.capabilities.object_levels and (request.force or today not in before.final):
+            backfill = request.kind is RunKind.BACKFILL
+            yield SlicePlan(
+                account_id=account.account_id,
+                level=OBJECTS,
+                attribution_key="",
+                date_basis="",
+                start_date=today,
+                end_date=today,
+                priority=Priority.BACKFILL if backfill else Priority.RESTATED,
+            )
 
 
 def _window(source: PlatformSource, today: date, request: RunRequest) -> Days:

@@ -1,4 +1,7 @@
-"""Reading one slice: from a platform, through the mapping, into Memory, whole or not at all."""
+"""Reading one slice: from a platform, through the mapping, into Memory, whole or not at all.
+
+The objects of an account are a slice too, which is read into the ledger.
+"""
 
 import asyncio
 import random
@@ -8,7 +11,7 @@ from concurrent.futures import Executor
 from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -16,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
-from liftos_ingestion.connection_ports import ConnectionOpener
+from liftos_ingestion.connection_ports import ConnectionOpener, OpenConnection
 from liftos_ingestion.domain.day_sums import DaySums, last_of_each, row_keys
 from liftos_ingestion.domain.failures import (
     MAXIMUM_ATTEMPTS,
@@ -28,6 +31,7 @@ from liftos_ingestion.domain.failures import (
 from liftos_ingestion.domain.rate_limits import Limit, Observation, Priority, Renewal
 from liftos_ingestion.quota_ports import Admitted, Parked, RateGovernor
 from liftos_ingestion.run_ports import (
+    OBJECTS,
     DeadLetter,
     EntryWriter,
     HeldSlice,
@@ -37,10 +41,13 @@ from liftos_ingestion.run_ports import (
     SliceResult,
     SliceWriter,
     Usage,
+    WaitReason,
 )
 from liftos_ingestion.source_ports import (
     Page,
+    PlatformAccount,
     PlatformJob,
+    PlatformObject,
     PlatformSource,
     ReadRequest,
     SourceCatalog,
@@ -75,6 +82,8 @@ that gave up each time would begin anew, and never end where it needs more than 
 _BACKOFF: Final = Backoff(base_seconds=2.0, maximum_seconds=600.0)
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.ingestion")
+
+_Attempt: TypeAlias = "asyncio.Task[SliceResult | Sequence[PlatformObject]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +172,7 @@ class Reading:
             await gate.leave()
 
     async def _watch(
-        self, held: HeldSlice, attempt: "asyncio.Task[SliceResult]", gate: "GovernedGate"
+        self, held: HeldSlice, attempt: _Attempt, gate: "GovernedGate"
     ) -> bool:
         """Wait for the attempt while the slice is held; False where it had to be stopped."""
         while True:
@@ -181,7 +190,7 @@ class Reading:
                     return False
 
     async def _conclude(
-        self, held: HeldSlice, attempt: "asyncio.Task[SliceResult]", gate: "GovernedGate"
+        self, held: HeldSlice, attempt: _Attempt, gate: "GovernedGate"
     ) -> None:
         try:
             result = attempt.result()
@@ -189,7 +198,8 @@ class Reading:
             await self._ledger.park(
                 held,
                 seconds=wait.seconds,
-                quota=wait.quota,
+                reason=WaitReason.QUOTA if wait.quota else WaitReason.PLATFORM_JOB,
+                detail=wait.reason,
                 counts=False,
                 failure=None,
                 usage=gate.usage,
@@ -203,7 +213,8 @@ class Reading:
             await self._ledger.park(
                 held,
                 seconds=max(_OUTAGE_SECONDS, error.retry_after_seconds or 0.0),
-                quota=False,
+                reason=WaitReason.STORE,
+                detail=error.message,
                 counts=False,
                 failure=Failure(ErrorClass.TRANSIENT, error.message),
                 usage=gate.usage,
@@ -219,8 +230,12 @@ class Reading:
             )
             await self._fail(held, failure, gate.usage)
         else:
-            await self._ledger.finish(held, result, gate.usage)
-            self._measure(held, gate.usage, row_count=result.row_count)
+            if isinstance(result, SliceResult):
+                await self._ledger.finish(held, result, gate.usage)
+                self._measure(held, gate.usage, row_count=result.row_count)
+            else:
+                await self._ledger.finish_objects(held, result, gate.usage)
+                self._measure(held, gate.usage)
 
     def _measure(
         self,
@@ -247,13 +262,16 @@ class Reading:
         await self._ledger.park(
             held,
             seconds=max(wait, failure.retry_after_seconds or 0.0),
-            quota=not disposition.costs_attempt,
+            reason=WaitReason.RETRY if disposition.costs_attempt else WaitReason.QUOTA,
+            detail=failure.message,
             counts=disposition.costs_attempt,
             failure=failure,
             usage=usage,
         )
 
-    async def _attempt(self, held: HeldSlice, gate: "GovernedGate") -> SliceResult:
+    async def _attempt(
+        self, held: HeldSlice, gate: "GovernedGate"
+    ) -> SliceResult | Sequence[PlatformObject]:
         lane = held.lane
         connection = await self._connections.open(lane.org, held.connection)
         account = connection.account(lane.account_id)
@@ -262,6 +280,20 @@ class Reading:
             raise ReadingError(
                 Failure(ErrorClass.PERMANENT, "The account is gone; start another run.")
             )
+        if lane.level == OBJECTS:
+            async with source.open(connection.credential, connection.settings, gate) as session:
+                return [it async for it in session.objects(account)]
+        return await self._numbers(held, gate, connection, account, source)
+
+    async def _numbers(
+        self,
+        held: HeldSlice,
+        gate: "GovernedGate",
+        connection: OpenConnection,
+        account: PlatformAccount,
+        source: PlatformSource,
+    ) -> SliceResult:
+        lane = held.lane
         request = ReadRequest(
             account=account,
             level=lane.level,
@@ -504,6 +536,6 @@ class GovernedGate:
                 await self._governor.release(admitted)
 
 
-async def _end(task: "asyncio.Task[SliceResult]") -> None:
+async def _end(task: _Attempt) -> None:
     task.cancel()
     await asyncio.wait({task})

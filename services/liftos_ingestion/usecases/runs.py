@@ -117,6 +117,12 @@ class Runs:
             raise NotFoundError(f"orgs/{org}/runs/{run.hex}")
         return await self._views.list_slices(org, run, where=where, cursor=cursor, limit=limit)
 
+    async def list_objects(
+        self, org: str, *, where: Filter | None, cursor: JsonValue, limit: int
+    ) -> Page:
+        """Return a page of objects, by platform, account, level and id."""
+        return await self._views.list_objects(org, where=where, cursor=cursor, limit=limit)
+
     async def list_reconciliations(
         self, org: str, *, where: Filter | None, cursor: JsonValue, limit: int
     ) -> Page:

@@ -7,7 +7,7 @@ from uuid import UUID
 import structlog
 
 from liftos_ingestion.domain.failures import ReadingError
-from liftos_ingestion.run_ports import EntryWriter, HoldLostError, Lane
+from liftos_ingestion.run_ports import OBJECTS, EntryWriter, HoldLostError, Lane
 from liftos_ingestion.run_view_ports import Page, Row
 from liftos_ingestion.suspension_ports import HeldLane, SuspensionScope, SuspensionStore
 from liftos_kit.core.clock import Clock
@@ -121,6 +121,9 @@ class Suspensions:
         await self._store.take_away(held)
 
     async def _shut_out(self, lane: Lane, epoch: int) -> None:
+        if lane.level == OBJECTS:
+            # They are kept beside the lanes, where its epoch alone decides.
+            return
         # Where a higher epoch is known already, nothing is left to do.
         with suppress(HoldLostError):
             try:

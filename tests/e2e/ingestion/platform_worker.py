@@ -16,7 +16,7 @@ from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
 from liftos_ingestion.connection_ports import OpenConnection
 from liftos_ingestion.domain.windows import Days, windows
-from liftos_ingestion.run_ports import NewRun, RunKind, SlicePlan
+from liftos_ingestion.run_ports import OBJECTS, NewRun, RunKind, SlicePlan
 from liftos_ingestion.source_ports import (
     Credential,
     JsonObject,
@@ -140,16 +140,22 @@ class PlatformWorker:
         levels: Sequence[str] = (),
         date_bases: Sequence[str] = (),
     ) -> UUID:
-        """Start a run of these days; of all accounts, levels and bases where none is named."""
+        """Start a run of these days; of all accounts, levels and bases where none is named.
+
+        `OBJECTS` among the levels are the objects of the accounts.
+        """
         accounts = account_ids or [it.account_id for it in self.connection.accounts]
         capabilities = self.source.capabilities
         slices = [
             SlicePlan(account, level, "", basis, days.start, days.end, 0)
             for account in accounts
             for level in levels or capabilities.levels
+            if level != OBJECTS
             for basis in date_bases or capabilities.date_bases
             for days in windows(Days(first, last), days_per_read=capabilities.days_per_read)
         ]
+        if OBJECTS in levels:
+            slices += [SlicePlan(account, OBJECTS, "", "", last, last, 1) for account in accounts]
         run = await self.ledger.start(
             self.org,
             NewRun(
@@ -158,7 +164,7 @@ class PlatformWorker:
                 platform=self.source.platform,
                 start_date=first,
                 end_date=last,
-                levels=tuple(levels or capabilities.levels),
+                levels=tuple(it for it in levels or capabilities.levels if it != OBJECTS),
                 account_ids=tuple(accounts),
                 force=True,
                 slices=slices,

@@ -14,7 +14,7 @@ from liftos_ingestion.adapters.memory import MemoryEntryWriter
 from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
 from liftos_ingestion.connection_ports import OpenConnection
 from liftos_ingestion.quota_ports import RateGovernor
-from liftos_ingestion.run_ports import NewRun, RunKind, SlicePlan
+from liftos_ingestion.run_ports import OBJECTS, NewRun, RunKind, SlicePlan
 from liftos_ingestion.source_ports import (
     CallGate,
     Capabilities,
@@ -83,10 +83,14 @@ class ScriptedSource:
     Attributes:
         answers: What readings are given, in order.
         requests: What was asked.
+        listed: What lists of objects hold, or fail with.
+        list_count: How often objects were listed.
         jobs: The platform's jobs that readings were given back.
     """
 
     answers: list[Answer] = field(default_factory=list)
+    listed: Sequence[PlatformObject] | Exception = ()
+    list_count: int = 0
     requests: list[ReadRequest] = field(default_factory=list)
     jobs: list[PlatformJob | None] = field(default_factory=list)
     platform: str = "meta"
@@ -116,8 +120,12 @@ class ScriptedSource:
         return Verified([ACCOUNT])
 
     async def objects(self, account: PlatformAccount) -> AsyncIterator[PlatformObject]:
-        """Have one campaign."""
-        yield PlatformObject("CAMPAIGN", "1", "Campaign 1", "ACTIVE")
+        """List what the test says."""
+        self.list_count += 1
+        if isinstance(self.listed, Exception):
+            raise self.listed
+        for each in self.listed:
+            yield each
 
     async def read(
         self, request: ReadRequest, job: PlatformJob | None
@@ -193,8 +201,9 @@ class Harness:
         days: int = 1,
         accounts: Sequence[str] = ("7",),
         levels: Sequence[str] = ("CAMPAIGN",),
+        objects: bool = False,
     ) -> UUID:
-        """Start a run of the first days of March."""
+        """Start a run of the first days of March, of the objects of the accounts too if wanted."""
         end = DAY.replace(day=DAY.day + days - 1)
         run = await self.ledger.start(
             self.org,
@@ -211,6 +220,11 @@ class Harness:
                     SlicePlan(account, level, "", "INTERACTION", DAY, end, 0)
                     for account in accounts
                     for level in levels
+                ]
+                + [
+                    SlicePlan(account, OBJECTS, "", "", end, end, 1)
+                    for account in accounts
+                    if objects
                 ],
                 subject="test",
             ),

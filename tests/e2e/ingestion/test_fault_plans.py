@@ -24,21 +24,17 @@ from tests.e2e.ingestion.fault_plans import (
     week_plans,
 )
 from tests.e2e.ingestion.platform_truth import differences_of
-from tests.e2e.ingestion.platform_worker import FixedConnection, WorldClock, described
+from tests.e2e.ingestion.simulated_sources import ACCOUNTS, connection_of, face_of, source_of
 from tests.e2e.ingestion.truth_comparison import days_from
 from tests.e2e.ingestion.world_time_worker import WorldTimeWorker
 
 from liftos.ingestion.v1.connection_pb2 import AccountOutcome as PbOutcome
 from liftos.ingestion.v1.run_pb2 import RunState as PbRunState
 from liftos_client import Client, connect
-from liftos_ingestion.adapters.sources.google_ads import GoogleAdsSource
-from liftos_ingestion.adapters.sources.klaviyo import KlaviyoSource
-from liftos_ingestion.adapters.sources.meta import MetaSource
 from liftos_ingestion.domain.failures import ErrorClass
 from liftos_ingestion.run_ports import RunState, SliceState
 from liftos_ingestion.server import application as ingestion_application
 from liftos_ingestion.settings import IngestionSettings
-from liftos_ingestion.source_ports import JsonObject, PlatformSource
 from liftos_kit import postgres
 from liftos_kit.auth import issue_token
 from liftos_kit.secrets.keyring import generate_key
@@ -48,20 +44,12 @@ from liftos_kit.testing.server import SECRET, RunningServer
 from liftos_local.stack import Stack
 from liftos_platforms.clock import VirtualClock
 from liftos_platforms.faults import Fault, FaultKind, FaultPlan
-from liftos_platforms.google_ads.face import GoogleAdsFace
-from liftos_platforms.klaviyo import KlaviyoFace
-from liftos_platforms.meta import MetaFace
-from liftos_platforms.simulation import START, Face, Simulation
+from liftos_platforms.simulation import START, Simulation
 from liftos_platforms.testing import HOST, Platforms, running_platforms
 from liftos_platforms.truth import Account, Level, Platform, with_account, with_entity, with_grant
 from liftos_platforms.worlds import WorldPlan, build_world, entities_of_plan
 
 PLANS = week_plans()
-ACCOUNTS = {
-    Platform.META: "1001",
-    Platform.GOOGLE_ADS: "1112223331",
-    Platform.KLAVIYO: "KLvEU1",
-}
 WEEK = days_from(date(2026, 8, 3), 7)
 FRESH = datetime(2026, 8, 9, 18, tzinfo=UTC)
 """The week is read for the first time before it is over: most of it changes until `START`."""
@@ -71,55 +59,6 @@ SMALL = WorldPlan(campaigns=3, ad_groups=2, ads=3, flows=2)
 
 CROWDED = replace(SMALL, sends=130)
 """Just enough for a second page of Klaviyo's campaigns."""
-
-TIMEOUT_SECONDS = 0.5
-
-
-def face_of(platform: Platform, simulation: Simulation) -> Face:
-    """A platform whose streams have several messages."""
-    match platform:
-        case Platform.META:
-            return MetaFace(simulation)
-        case Platform.GOOGLE_ADS:
-            return GoogleAdsFace(simulation, page_rows=4)
-        case Platform.KLAVIYO:
-            return KlaviyoFace(simulation)
-
-
-def source_of(platform: Platform, face: Face, simulation: Simulation) -> PlatformSource:
-    """The connector, pointed at a simulated platform."""
-    address = f"{HOST}:{face.port}"
-    match platform:
-        case Platform.META:
-            clock = WorldClock(simulation.clock)
-            return MetaSource(f"http://{address}", "v26.0", None, TIMEOUT_SECONDS, clock=clock)
-        case Platform.GOOGLE_ADS:
-            assert isinstance(face, GoogleAdsFace)
-            token_url = f"http://{HOST}:{face.rest_port}/token"
-            return GoogleAdsSource(address, True, token_url, None, TIMEOUT_SECONDS)
-        case Platform.KLAVIYO:
-            return KlaviyoSource(f"http://{address}", "2026-10-15", None, TIMEOUT_SECONDS)
-
-
-def connection_of(platforms: Platforms, platform: Platform) -> FixedConnection:
-    """A connection with one account."""
-    account_id = ACCOUNTS[platform]
-    token = platforms.token(platform, "" if platform is Platform.GOOGLE_ADS else account_id)
-    settings: JsonObject = {}
-    match platform:
-        case Platform.META:
-            credential = {"access_token": token}
-        case Platform.GOOGLE_ADS:
-            credential = {
-                "client_id": "123456789012-web.apps.googleusercontent.com",
-                "client_secret": "GOCSPX-simulated",
-                "refresh_token": token,
-            }
-            settings = {"access_level": "basic", "login_customer_id": "900-000-0001"}
-        case Platform.KLAVIYO:
-            credential = {"api_key": token}
-    account = described(platforms.simulation.account(platform, account_id))
-    return FixedConnection(platform.value, [account], credential, settings)
 
 
 @dataclass(frozen=True)

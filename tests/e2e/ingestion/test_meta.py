@@ -31,7 +31,7 @@ from liftos_client import Client
 from liftos_ingestion.adapters.sources.meta import MetaSource
 from liftos_ingestion.domain.failures import ErrorClass, ReadingError
 from liftos_ingestion.domain.rate_limits import Limit, Observation
-from liftos_ingestion.run_ports import RunState, SliceState
+from liftos_ingestion.run_ports import RunState, SliceState, WaitReason
 from liftos_ingestion.source_ports import PlatformAccount, SourceSession
 from liftos_local.stack import Stack
 from liftos_platforms.faults import SCOPES, Fault, FaultKind, random_plan
@@ -248,7 +248,8 @@ async def test_nothing_is_sent_while_an_account_is_limited(
         await patient.read_due()
         patient.simulation.clock.advance(timedelta(minutes=1))
     assert len(journal.calls(account_id="1001", with_polls=True)) == 1
-    (waiting,) = [it for it in await patient.rows("run_slices") if it["waits_for_quota"]]
+    slices = await patient.rows("run_slices")
+    (waiting,) = [it for it in slices if it["wait_reason"] == WaitReason.QUOTA]
     assert (waiting["account_id"], waiting["attempt"]) == ("1001", 0)
     assert await stored_figures(memory, replace(FAULTY, account_ids=("1003",)))
     await patient.read_all(minutes_between=5)

@@ -33,7 +33,7 @@ from liftos_ingestion.domain.failures import (
     ReadingError,
 )
 from liftos_ingestion.domain.reconciliation import ReconciliationState
-from liftos_ingestion.run_ports import Hold, HoldLostError, RunState, SliceState, Usage
+from liftos_ingestion.run_ports import Hold, HoldLostError, RunState, SliceState, Usage, WaitReason
 from liftos_ingestion.source_ports import Page, PlatformJob, ReadRequest
 from liftos_ingestion.usecases.reconciling import Reconciling
 from liftos_local.stack import Stack
@@ -134,7 +134,7 @@ async def test_a_job_of_the_platform_is_taken_up_again(harness: Harness) -> None
     await harness.read_due()
     (slice_,) = await harness.rows("run_slices")
     assert (slice_["state"], slice_["attempt"]) == (SliceState.PARKED, 0)
-    assert not slice_["waits_for_quota"]
+    assert slice_["wait_reason"] != WaitReason.QUOTA
     await harness.read_due()
     assert harness.source.jobs == [None, job]
     (slice_,) = await harness.rows("run_slices")
@@ -185,7 +185,7 @@ async def test_a_limit_costs_no_attempt(harness: Harness) -> None:
         await harness.read_due()
     (slice_,) = await harness.rows("run_slices")
     assert (slice_["state"], slice_["attempt"]) == (SliceState.PARKED, 0)
-    assert slice_["waits_for_quota"]
+    assert slice_["wait_reason"] == WaitReason.QUOTA
 
 
 @pytest.mark.parametrize(

@@ -3,35 +3,49 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from liftos.common.v1.marketing_pb2 import DateRange, Progress
-from liftos.ingestion.v1.run_pb2 import ErrorClass, Run, RunAccount, RunError, RunSlice, RunState
+from liftos.ingestion.v1.run_pb2 import (
+    ErrorClass,
+    Run,
+    RunAccount,
+    RunError,
+    RunSlice,
+    RunState,
+    Wait,
+    WaitReason,
+)
 from liftos.memory.v1.entry_pb2 import EntryLevel
 from liftos_cli.message_view import print_fields
-from liftos_cli.run_view import has_ended, print_run, wait_reason
+from liftos_cli.run_view import has_ended, print_run, wait_text
 
 _NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
-def parked(message: str = "", *, seconds: int | None = None) -> RunSlice:
-    """Return a slice that waits."""
-    each = RunSlice(error=RunError(message=message) if message else None)
+def waiting(reason: "WaitReason.ValueType", detail: str, *, seconds: int | None = None) -> Run:
+    """Return a run that waits."""
+    run = Run(wait=Wait(reason=reason, detail=detail))
     if seconds is not None:
-        each.next_attempt_time.FromDatetime(_NOW + timedelta(seconds=seconds))
-    return each
+        run.wait.resume_time.FromDatetime(_NOW + timedelta(seconds=seconds))
+    return run
 
 
-def test_the_earliest_try_of_what_waits_is_told() -> None:
-    """With how many wait, and for what."""
-    waits = [parked("quota is used up", seconds=90), parked("quota is used up", seconds=30)]
-    assert wait_reason(waits, _NOW) == "2 wait: quota is used up, next in 30 s"
-    assert wait_reason([parked()], _NOW) == "1 wait: the platform's own job"
-    assert wait_reason([], _NOW) == ""
+def test_a_run_says_what_it_waits_for() -> None:
+    """For what, how long and why; what nobody can know is left out."""
+    quota = waiting(WaitReason.WAIT_REASON_QUOTA, "calls of the app", seconds=90)
+    assert wait_text(quota, _NOW) == "waits for quota, 90 s: calls of the app"
+    suspended = waiting(WaitReason.WAIT_REASON_SUSPENSION, "audit")
+    assert wait_text(suspended, _NOW) == "waits for suspension: audit"
+    report = waiting(WaitReason.WAIT_REASON_PLATFORM_JOB, "", seconds=-3)
+    assert wait_text(report, _NOW) == "waits for platform job, 0 s"
+    assert wait_text(Run(), _NOW) == ""
+    assert wait_text(RunSlice(wait=quota.wait), _NOW) == "waits for quota, 90 s: calls of the app"
 
 
 def test_a_long_reason_is_cut() -> None:
     """It stays beside the bar."""
-    assert len(wait_reason([parked("x" * 500)], _NOW)) < 80
+    assert len(wait_text(waiting(WaitReason.WAIT_REASON_RETRY, "x" * 500), _NOW)) < 80
 
 
 @pytest.mark.parametrize("state", RunState.values())
@@ -69,6 +83,11 @@ def test_a_message_is_shown_by_the_fields_that_are_set(capsys: pytest.CaptureFix
         error=RunError(
             error_class=ErrorClass.ERROR_CLASS_QUOTA_EXHAUSTED, message="wait for tomorrow"
         ),
+        wait=Wait(
+            reason=WaitReason.WAIT_REASON_QUOTA,
+            detail="calls",
+            resume_time=Timestamp(seconds=1_780_272_000),
+        ),
     )
     print_fields(run, without=("progress",))
     lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
@@ -77,4 +96,5 @@ def test_a_message_is_shown_by_the_fields_that_are_set(capsys: pytest.CaptureFix
         "date_range": "2026-06-01 to 2026-06-30",
         "levels": "CAMPAIGN, AD",
         "error": "QUOTA_EXHAUSTED: wait for tomorrow",
+        "wait": "QUOTA: calls, until 2026-06-01T00:00:00Z",
     }

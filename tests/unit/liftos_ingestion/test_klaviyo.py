@@ -604,6 +604,7 @@ def test_a_revision_lives_two_years(revision: str, told: date | None, end: date 
         retention_days=0,
         days_per_read=60,
         totals=False,
+        object_levels=("CAMPAIGN", "FLOW", "MESSAGE"),
         api_version=revision,
         api_version_end_date=end,
     )

@@ -12,6 +12,7 @@ from google.protobuf.internal import containers as _containers
 from liftos.common.v1 import marketing_pb2 as _marketing_pb2
 from liftos.ingestion.v1 import alert_pb2 as _alert_pb2
 from liftos.ingestion.v1 import connection_pb2 as _connection_pb2
+from liftos.ingestion.v1 import object_pb2 as _object_pb2
 from liftos.ingestion.v1 import run_pb2 as _run_pb2
 from liftos.ingestion.v1 import schedule_pb2 as _schedule_pb2
 from liftos.ingestion.v1 import source_pb2 as _source_pb2
@@ -1397,7 +1398,7 @@ class ListSlicesRequest(_message.Message):
     page_token: _builtins.str
     """From the answer before, with the same other fields."""
     filter: _builtins.str
-    """AIP-160 subset over account_id, level, state."""
+    """AIP-160 subset over kind, account_id, level, state."""
     def __init__(
         self,
         *,
@@ -1441,6 +1442,70 @@ class ListSlicesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListSlicesResponse: _TypeAlias = ListSlicesResponse  # noqa: Y015
+
+@_typing.final
+class ListObjectsRequest(_message.Message):
+    """ListObjectsRequest selects objects."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """orgs/{org}."""
+    page_size: _builtins.int
+    """Default 100, at most 1,000."""
+    page_token: _builtins.str
+    """From the answer before, with the same other fields."""
+    filter: _builtins.str
+    """AIP-160 subset over platform, account_id, level, object_id, parent_id, display_name, state,
+    update_time.
+    """
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListObjectsRequest: _TypeAlias = ListObjectsRequest  # noqa: Y015
+
+@_typing.final
+class ListObjectsResponse(_message.Message):
+    """ListObjectsResponse is one page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def objects(self) -> _containers.RepeatedCompositeFieldContainer[_object_pb2.PlatformObject]:
+        """By platform, account, level and id."""
+
+    def __init__(
+        self,
+        *,
+        objects: _abc.Iterable[_object_pb2.PlatformObject] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "objects", b"objects"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListObjectsResponse: _TypeAlias = ListObjectsResponse  # noqa: Y015
 
 @_typing.final
 class ListReconciliationsRequest(_message.Message):

@@ -171,6 +171,11 @@ class IngestionServiceStub:
                 request_serializer=liftos_dot_ingestion_dot_v1_dot_ingestion__service__pb2.ListSlicesRequest.SerializeToString,
                 response_deserializer=liftos_dot_ingestion_dot_v1_dot_ingestion__service__pb2.ListSlicesResponse.FromString,
                 _registered_method=True)
+        self.ListObjects = channel.unary_unary(
+                '/liftos.ingestion.v1.IngestionService/ListObjects',
+                request_serializer=liftos_dot_ingestion_dot_v1_dot_ingestion__service__pb2.ListObjectsRequest.SerializeToString,
+                response_deserializer=liftos_dot_ingestion_dot_v1_dot_ingestion__service__pb2.ListObjectsResponse.FromString,
+                _registered_method=True)
         self.ListReconciliations = channel.unary_unary(
                 '/liftos.ingestion.v1.IngestionService/ListReconciliations',
                 request_serializer=liftos_dot_ingestion_dot_v1_dot_ingestion__service__pb2.ListReconciliationsRequest.SerializeToString,
@@ -469,6 +474,14 @@ class IngestionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListObjects(self, request, context):
+        """ListObjects pages through campaigns, ad groups, ads, flows and messages with their names and
+        states, archived and deleted ones too. Runs read them once a day for each account.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListReconciliations(self, request, context):
         """ListReconciliations pages through our sums against the platforms' own, newest first.
         """
@@ -728,6 +741,11 @@ def add_IngestionServiceServicer_to_server(servicer, server):
                     servicer.ListSlices,
                     request_deserializer=liftos_dot_ingestion_dot_v1_dot_ingestion__service__pb2.ListSlicesRequest.FromString,
                     response_serializer=liftos_dot_ingestion_dot_v1_dot_ingestion__service__pb2.ListSlicesResponse.SerializeToString,
+            ),
+            'ListObjects': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListObjects,
+                    request_deserializer=liftos_dot_ingestion_dot_v1_dot_ingestion__service__pb2.ListObjectsRequest.FromString,
+                    response_serializer=liftos_dot_ingestion_dot_v1_dot_ingestion__service__pb2.ListObjectsResponse.SerializeToString,
             ),
             'ListReconciliations': grpc.unary_unary_rpc_method_handler(
                     servicer.ListReconciliations,
@@ -1507,6 +1525,33 @@ class IngestionService:
             '/liftos.ingestion.v1.IngestionService/ListSlices',
             liftos_dot_ingestion_dot_v1_dot_ingestion__service__pb2.ListSlicesRequest.SerializeToString,
             liftos_dot_ingestion_dot_v1_dot_ingestion__service__pb2.ListSlicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListObjects(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liftos.ingestion.v1.IngestionService/ListObjects',
+            liftos_dot_ingestion_dot_v1_dot_ingestion__service__pb2.ListObjectsRequest.SerializeToString,
+            liftos_dot_ingestion_dot_v1_dot_ingestion__service__pb2.ListObjectsResponse.FromString,
             options,
             channel_credentials,
             insecure,

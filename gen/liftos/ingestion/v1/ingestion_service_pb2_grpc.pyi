@@ -124,6 +124,10 @@ class IngestionServiceStub:
     """
     ListSlices: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.ListSlicesRequest, _ingestion_service_pb2.ListSlicesResponse]
     """ListSlices pages through the slices of a run. NOT_FOUND."""
+    ListObjects: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.ListObjectsRequest, _ingestion_service_pb2.ListObjectsResponse]
+    """ListObjects pages through campaigns, ad groups, ads, flows and messages with their names and
+    states, archived and deleted ones too. Runs read them once a day for each account.
+    """
     ListReconciliations: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.ListReconciliationsRequest, _ingestion_service_pb2.ListReconciliationsResponse]
     """ListReconciliations pages through our sums against the platforms' own, newest first."""
     GetQuota: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.GetQuotaRequest, _ingestion_service_pb2.GetQuotaResponse]
@@ -269,6 +273,10 @@ class IngestionServiceAsyncStub(IngestionServiceStub):
     """
     ListSlices: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.ListSlicesRequest, _ingestion_service_pb2.ListSlicesResponse]  # type: ignore[assignment]
     """ListSlices pages through the slices of a run. NOT_FOUND."""
+    ListObjects: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.ListObjectsRequest, _ingestion_service_pb2.ListObjectsResponse]  # type: ignore[assignment]
+    """ListObjects pages through campaigns, ad groups, ads, flows and messages with their names and
+    states, archived and deleted ones too. Runs read them once a day for each account.
+    """
     ListReconciliations: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.ListReconciliationsRequest, _ingestion_service_pb2.ListReconciliationsResponse]  # type: ignore[assignment]
     """ListReconciliations pages through our sums against the platforms' own, newest first."""
     GetQuota: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.GetQuotaRequest, _ingestion_service_pb2.GetQuotaResponse]  # type: ignore[assignment]
@@ -561,6 +569,16 @@ class IngestionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ingestion_service_pb2.ListSlicesResponse, _abc.Awaitable[_ingestion_service_pb2.ListSlicesResponse]]:
         """ListSlices pages through the slices of a run. NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListObjects(
+        self,
+        request: _ingestion_service_pb2.ListObjectsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ingestion_service_pb2.ListObjectsResponse, _abc.Awaitable[_ingestion_service_pb2.ListObjectsResponse]]:
+        """ListObjects pages through campaigns, ad groups, ads, flows and messages with their names and
+        states, archived and deleted ones too. Runs read them once a day for each account.
+        """
 
     @_abc_1.abstractmethod
     def ListReconciliations(

@@ -153,6 +153,72 @@ ERROR_CLASS_ACCOUNT_CLOSED: ErrorClass.ValueType  # 10
 """Not tried again; the platform says that the account is closed or cancelled."""
 Global___ErrorClass: _TypeAlias = ErrorClass  # noqa: Y015
 
+class _WaitReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WaitReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WaitReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WAIT_REASON_UNSPECIFIED: _WaitReason.ValueType  # 0
+    """Not a reason."""
+    WAIT_REASON_QUOTA: _WaitReason.ValueType  # 1
+    """A limit of the platform is reached; costs no attempt."""
+    WAIT_REASON_RETRY: _WaitReason.ValueType  # 2
+    """Something failed and is tried again."""
+    WAIT_REASON_PLATFORM_JOB: _WaitReason.ValueType  # 3
+    """The platform's own job, such as a report, is not done; costs no attempt."""
+    WAIT_REASON_SUSPENSION: _WaitReason.ValueType  # 4
+    """Ingestion is suspended; ResumeIngestion lets it go on."""
+    WAIT_REASON_STORE: _WaitReason.ValueType  # 5
+    """Something of LiftOS itself, such as Memory, does not answer; costs no attempt."""
+
+class WaitReason(_WaitReason, metaclass=_WaitReasonEnumTypeWrapper):
+    """WaitReason is what a run or a slice waits for."""
+
+WAIT_REASON_UNSPECIFIED: WaitReason.ValueType  # 0
+"""Not a reason."""
+WAIT_REASON_QUOTA: WaitReason.ValueType  # 1
+"""A limit of the platform is reached; costs no attempt."""
+WAIT_REASON_RETRY: WaitReason.ValueType  # 2
+"""Something failed and is tried again."""
+WAIT_REASON_PLATFORM_JOB: WaitReason.ValueType  # 3
+"""The platform's own job, such as a report, is not done; costs no attempt."""
+WAIT_REASON_SUSPENSION: WaitReason.ValueType  # 4
+"""Ingestion is suspended; ResumeIngestion lets it go on."""
+WAIT_REASON_STORE: WaitReason.ValueType  # 5
+"""Something of LiftOS itself, such as Memory, does not answer; costs no attempt."""
+Global___WaitReason: _TypeAlias = WaitReason  # noqa: Y015
+
+class _RunSliceKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RunSliceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunSliceKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RUN_SLICE_KIND_UNSPECIFIED: _RunSliceKind.ValueType  # 0
+    """Not a kind."""
+    RUN_SLICE_KIND_ROWS: _RunSliceKind.ValueType  # 1
+    """The numbers of a level and a range of days."""
+    RUN_SLICE_KIND_OBJECTS: _RunSliceKind.ValueType  # 2
+    """The objects of an account with their names and states, see ListObjects: once a day for each
+    account, however many runs there are, and again in a run that is forced. Where it fails the
+    numbers are read all the same, and the account is PARTIAL.
+    """
+
+class RunSliceKind(_RunSliceKind, metaclass=_RunSliceKindEnumTypeWrapper):
+    """RunSliceKind is what a slice reads."""
+
+RUN_SLICE_KIND_UNSPECIFIED: RunSliceKind.ValueType  # 0
+"""Not a kind."""
+RUN_SLICE_KIND_ROWS: RunSliceKind.ValueType  # 1
+"""The numbers of a level and a range of days."""
+RUN_SLICE_KIND_OBJECTS: RunSliceKind.ValueType  # 2
+"""The objects of an account with their names and states, see ListObjects: once a day for each
+account, however many runs there are, and again in a run that is forced. Where it fails the
+numbers are read all the same, and the account is PARTIAL.
+"""
+Global___RunSliceKind: _TypeAlias = RunSliceKind  # noqa: Y015
+
 class _RunSliceState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -166,11 +232,11 @@ class _RunSliceStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunSlic
     RUN_SLICE_STATE_RUNNING: _RunSliceState.ValueType  # 2
     """Being read."""
     RUN_SLICE_STATE_PARKED: _RunSliceState.ValueType  # 3
-    """Waits for quota or for the platform's own job."""
+    """Is tried again at a time; its wait says why."""
     RUN_SLICE_STATE_COMMITTED: _RunSliceState.ValueType  # 4
-    """Has replaced its scope in Memory as a whole."""
+    """Has replaced its scope in Memory as a whole; of kind OBJECTS, has changed some."""
     RUN_SLICE_STATE_UNCHANGED: _RunSliceState.ValueType  # 5
-    """Was read, and equals what Memory holds."""
+    """Was read, and equals what is held."""
     RUN_SLICE_STATE_FAILED: _RunSliceState.ValueType  # 6
     """Given up; nothing of it was written."""
     RUN_SLICE_STATE_CANCELLED: _RunSliceState.ValueType  # 7
@@ -186,11 +252,11 @@ RUN_SLICE_STATE_PENDING: RunSliceState.ValueType  # 1
 RUN_SLICE_STATE_RUNNING: RunSliceState.ValueType  # 2
 """Being read."""
 RUN_SLICE_STATE_PARKED: RunSliceState.ValueType  # 3
-"""Waits for quota or for the platform's own job."""
+"""Is tried again at a time; its wait says why."""
 RUN_SLICE_STATE_COMMITTED: RunSliceState.ValueType  # 4
-"""Has replaced its scope in Memory as a whole."""
+"""Has replaced its scope in Memory as a whole; of kind OBJECTS, has changed some."""
 RUN_SLICE_STATE_UNCHANGED: RunSliceState.ValueType  # 5
-"""Was read, and equals what Memory holds."""
+"""Was read, and equals what is held."""
 RUN_SLICE_STATE_FAILED: RunSliceState.ValueType  # 6
 """Given up; nothing of it was written."""
 RUN_SLICE_STATE_CANCELLED: RunSliceState.ValueType  # 7
@@ -252,6 +318,38 @@ RECONCILIATION_STATE_MISMATCHED: ReconciliationState.ValueType  # 2
 RECONCILIATION_STATE_NOT_COMPARABLE: ReconciliationState.ValueType  # 3
 """The platform gives no total that means the same."""
 Global___ReconciliationState: _TypeAlias = ReconciliationState  # noqa: Y015
+
+@_typing.final
+class Wait(_message.Message):
+    """Wait says why nothing is read just now, and when it goes on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    RESUME_TIME_FIELD_NUMBER: _builtins.int
+    reason: Global___WaitReason.ValueType
+    """What is waited for."""
+    detail: _builtins.str
+    """The same for a person: which limit, what failed, or why it was suspended."""
+    @_builtins.property
+    def resume_time(self) -> _timestamp_pb2.Timestamp:
+        """When it goes on by itself; unset where it does not, as with a suspension."""
+
+    def __init__(
+        self,
+        *,
+        reason: Global___WaitReason.ValueType = ...,
+        detail: _builtins.str = ...,
+        resume_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resume_time", b"resume_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "reason", b"reason", "resume_time", b"resume_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Wait: _TypeAlias = Wait  # noqa: Y015
 
 @_typing.final
 class RunError(_message.Message):
@@ -320,6 +418,7 @@ class Run(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """orgs/{org}/runs/{run}; the id is 32 hex digits and is the origin of all that the run writes."""
     kind: Global___RunKind.ValueType
@@ -382,6 +481,13 @@ class Run(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
 
+    @_builtins.property
+    def wait(self) -> Global___Wait:
+        """What it waits for: that of the slice which goes on first, where all that is left waits; unset
+        while a slice is read or is about to be, and once it has ended. Of kind REPLAY only suspensions
+        are told.
+        """
+
     def __init__(
         self,
         *,
@@ -406,10 +512,11 @@ class Run(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        wait: Global___Wait | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "date_range", b"date_range", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "progress", b"progress", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "date_range", b"date_range", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "progress", b"progress", "start_time", b"start_time", "update_time", b"update_time", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "call_count", b"call_count", "connection", b"connection", "create_time", b"create_time", "date_range", b"date_range", "dead_letter_count", b"dead_letter_count", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "kind", b"kind", "levels", b"levels", "name", b"name", "progress", b"progress", "row_count", b"row_count", "schedule", b"schedule", "size_bytes", b"size_bytes", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "upserted_count", b"upserted_count", "vanished_count", b"vanished_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "call_count", b"call_count", "connection", b"connection", "create_time", b"create_time", "date_range", b"date_range", "dead_letter_count", b"dead_letter_count", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "kind", b"kind", "levels", b"levels", "name", b"name", "progress", b"progress", "row_count", b"row_count", "schedule", b"schedule", "size_bytes", b"size_bytes", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "upserted_count", b"upserted_count", "vanished_count", b"vanished_count", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -455,8 +562,8 @@ Global___RunAccount: _TypeAlias = RunAccount  # noqa: Y015
 
 @_typing.final
 class RunSlice(_message.Message):
-    """RunSlice is one account, level and range of days of a run: what is read, committed and resumed as
-    a whole.
+    """RunSlice is one account, level and range of days of a run, or the objects of one account: what is
+    read, committed and resumed as a whole.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -470,7 +577,7 @@ class RunSlice(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     PLATFORM_JOB_ID_FIELD_NUMBER: _builtins.int
-    NEXT_ATTEMPT_TIME_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
     MEMORY_SLICE_FIELD_NUMBER: _builtins.int
     ROW_COUNT_FIELD_NUMBER: _builtins.int
     RESTATED_COUNT_FIELD_NUMBER: _builtins.int
@@ -479,16 +586,17 @@ class RunSlice(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """orgs/{org}/runs/{run}/slices/{slice}."""
     account_id: _builtins.str
     """Its account."""
     level: _entry_pb2.EntryLevel.ValueType
-    """Its level."""
+    """Its level; unspecified for OBJECTS, which are of all levels."""
     attribution_key: _builtins.str
     """How its conversions are credited; empty is the platform's default."""
     date_basis: _entry_pb2.DateBasis.ValueType
-    """What its dates stand for."""
+    """What its dates stand for; unspecified for OBJECTS."""
     state: Global___RunSliceState.ValueType
     """Where it is."""
     attempt: _builtins.int
@@ -496,22 +604,24 @@ class RunSlice(_message.Message):
     platform_job_id: _builtins.str
     """The platform's own job, which a restarted worker takes up again; empty where it has none."""
     memory_slice: _builtins.str
-    """orgs/{org}/slices/{slice} in Memory; empty until it is committed."""
+    """orgs/{org}/slices/{slice} in Memory; empty until it is committed, and for OBJECTS."""
     row_count: _builtins.int
-    """Rows that the platform answered."""
+    """Rows that the platform answered; for OBJECTS how many it listed."""
     restated_count: _builtins.int
     """Entries that the slice changed."""
     vanished_count: _builtins.int
     """Entries that vanished with it."""
     call_count: _builtins.int
     """Calls to the platform, pages and polls included."""
+    kind: Global___RunSliceKind.ValueType
+    """What it reads."""
     @_builtins.property
     def date_range(self) -> _marketing_pb2.DateRange:
-        """Its days."""
+        """Its days; for OBJECTS the day on which they are asked for."""
 
     @_builtins.property
-    def next_attempt_time(self) -> _timestamp_pb2.Timestamp:
-        """When it is tried next; unset where it is not waiting."""
+    def wait(self) -> Global___Wait:
+        """What it waits for; unset while it is read, once its time has come, and once it has ended."""
 
     @_builtins.property
     def error(self) -> Global___RunError:
@@ -537,7 +647,7 @@ class RunSlice(_message.Message):
         state: Global___RunSliceState.ValueType = ...,
         attempt: _builtins.int = ...,
         platform_job_id: _builtins.str = ...,
-        next_attempt_time: _timestamp_pb2.Timestamp | None = ...,
+        wait: Global___Wait | None = ...,
         memory_slice: _builtins.str = ...,
         row_count: _builtins.int = ...,
         restated_count: _builtins.int = ...,
@@ -546,10 +656,11 @@ class RunSlice(_message.Message):
         error: Global___RunError | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        kind: Global___RunSliceKind.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["date_range", b"date_range", "end_time", b"end_time", "error", b"error", "next_attempt_time", b"next_attempt_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["date_range", b"date_range", "end_time", b"end_time", "error", b"error", "start_time", b"start_time", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "attempt", b"attempt", "attribution_key", b"attribution_key", "call_count", b"call_count", "date_basis", b"date_basis", "date_range", b"date_range", "end_time", b"end_time", "error", b"error", "level", b"level", "memory_slice", b"memory_slice", "name", b"name", "next_attempt_time", b"next_attempt_time", "platform_job_id", b"platform_job_id", "restated_count", b"restated_count", "row_count", b"row_count", "start_time", b"start_time", "state", b"state", "vanished_count", b"vanished_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "attempt", b"attempt", "attribution_key", b"attribution_key", "call_count", b"call_count", "date_basis", b"date_basis", "date_range", b"date_range", "end_time", b"end_time", "error", b"error", "kind", b"kind", "level", b"level", "memory_slice", b"memory_slice", "name", b"name", "platform_job_id", b"platform_job_id", "restated_count", b"restated_count", "row_count", b"row_count", "start_time", b"start_time", "state", b"state", "vanished_count", b"vanished_count", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -153,6 +153,7 @@ class SourceCapabilities(_message.Message):
     TOTALS_FIELD_NUMBER: _builtins.int
     API_VERSION_FIELD_NUMBER: _builtins.int
     API_VERSION_END_DATE_FIELD_NUMBER: _builtins.int
+    OBJECT_LEVELS_FIELD_NUMBER: _builtins.int
     restatement_days: _builtins.int
     """How many days back the platform still changes its numbers; look-backs adapt to it."""
     retention_days: _builtins.int
@@ -173,6 +174,10 @@ class SourceCapabilities(_message.Message):
     def date_bases(self) -> _containers.RepeatedScalarFieldContainer[_entry_pb2.DateBasis.ValueType]:
         """What its dates can stand for."""
 
+    @_builtins.property
+    def object_levels(self) -> _containers.RepeatedScalarFieldContainer[_entry_pb2.EntryLevel.ValueType]:
+        """Levels whose objects it lists with names and states, see ListObjects; none where it lists none."""
+
     def __init__(
         self,
         *,
@@ -183,10 +188,11 @@ class SourceCapabilities(_message.Message):
         totals: _builtins.bool = ...,
         api_version: _builtins.str = ...,
         api_version_end_date: _builtins.str = ...,
+        object_levels: _abc.Iterable[_entry_pb2.EntryLevel.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_version", b"api_version", "api_version_end_date", b"api_version_end_date", "date_bases", b"date_bases", "levels", b"levels", "restatement_days", b"restatement_days", "retention_days", b"retention_days", "totals", b"totals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_version", b"api_version", "api_version_end_date", b"api_version_end_date", "date_bases", b"date_bases", "levels", b"levels", "object_levels", b"object_levels", "restatement_days", b"restatement_days", "retention_days", b"retention_days", "totals", b"totals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

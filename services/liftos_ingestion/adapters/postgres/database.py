@@ -4,11 +4,15 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
 
+from liftos_ingestion.run_ports import OBJECTS
 from liftos_mapping.entry_fields import DATE_BASES, LEVELS
 
 SCHEMA: Final = "ingestion"
 SCHEMA_VERSION: Final = 2
 """The schema that this code needs; servers and workers refuse to start on an older one."""
+
+_LEVELS: Final = (OBJECTS, *LEVELS)
+_BASES: Final = ("", *DATE_BASES)
 
 
 def schema_files() -> Traversable:
@@ -17,20 +21,20 @@ def schema_files() -> Traversable:
 
 
 def level_code(level: str) -> int:
-    """Return the number of a level in the contract."""
-    return LEVELS.index(level) + 1
+    """Return the number of a level in the contract; 0 for `OBJECTS`."""
+    return _LEVELS.index(level)
 
 
 def level_word(code: int) -> str:
     """Return the level of a number."""
-    return LEVELS[code - 1]
+    return _LEVELS[code]
 
 
 def basis_code(date_basis: str) -> int:
-    """Return the number of a date basis in the contract."""
-    return DATE_BASES.index(date_basis) + 1
+    """Return the number of a date basis in the contract; 0 for none."""
+    return _BASES.index(date_basis)
 
 
 def basis_word(code: int) -> str:
     """Return the date basis of a number."""
-    return DATE_BASES[code - 1]
+    return _BASES[code]

@@ -14,9 +14,10 @@ from liftos_ingestion.domain.run_filters import (
     RECONCILIATION_STATES,
     RUN_KINDS,
     RUN_STATES,
+    SLICE_KINDS,
     SLICE_STATES,
 )
-from liftos_ingestion.run_ports import NewRun, RunState
+from liftos_ingestion.run_ports import NewRun, RunState, WaitReason
 from liftos_ingestion.run_view_ports import Page, Row
 from liftos_kit import postgres
 from liftos_kit.core.errors import NotFoundError, StateTransitionError
@@ -25,24 +26,58 @@ from liftos_kit.core.paging import JsonValue
 from liftos_kit.core.repeatable import Repeatable
 from liftos_mapping.entry_fields import LEVELS
 
+_SUSPENDED: Final = """
+    left join lateral (
+        select u.reason from suspensions u
+        where u.org = s.org and u.end_time is null and u.platform in ('', s.platform)
+          and u.connection in ('', s.connection) and u.account_id in ('', s.account_id)
+        order by u.create_time limit 1
+    ) u on s.state in (1, 3)"""
+"""Why a slice `s` that could be taken is suspended; null where it is not."""
+
+_WAIT: Final = f"""
+       case when u.reason is not null then {WaitReason.SUSPENSION:d}
+            when s.state = 3 and s.next_attempt_time > clock_timestamp() then s.wait_reason
+       end as waits_for,
+       coalesce(u.reason, s.wait_detail) as waits_for_detail,
+       case when u.reason is null then s.next_attempt_time end as resume_time"""
+"""What a slice `s` waits for; `waits_for` is null where it does not."""
+
 _RUN: Final = f"""
 select r.run, r.kind, {word_of(RUN_KINDS, "r.kind")} as kind_word, r.connection, r.platform,
        r.schedule, r.start_date, r.end_date, r.levels, r.state,
        {word_of(RUN_STATES, "r.state")} as state_word, r.reason, r.error, r.revision,
-       r.create_time, r.start_time, r.end_time, r.update_time, s.*
+       r.create_time, r.start_time, r.end_time, r.update_time, s.*, w.*
 from runs r cross join lateral (
     select count(*) as total_count,
            count(*) filter (where state = 4) as succeeded_count,
            count(*) filter (where state in (6, 7)) as failed_count,
            count(*) filter (where state = 5) as skipped_count,
-           coalesce(sum(row_count), 0)::bigint as row_count,
-           coalesce(sum(upserted_count), 0)::bigint as upserted_count,
+           coalesce(sum(row_count) filter (where level > 0), 0)::bigint as row_count,
+           coalesce(sum(upserted_count) filter (where level > 0), 0)::bigint as upserted_count,
            coalesce(sum(vanished_count), 0)::bigint as vanished_count,
            coalesce(sum(dead_letter_count), 0)::bigint as dead_letter_count,
            coalesce(sum(call_count), 0)::bigint as call_count,
            coalesce(sum(size_bytes), 0)::bigint as size_bytes
     from run_slices where org = r.org and run = r.run
 ) s
+left join lateral (
+    -- All that is left waits: told is what goes on first.
+    select case when bool_and(o.waits_for is not null) then
+               (array_agg(o.waits_for order by o.resume_time))[1] end as waits_for,
+           (array_agg(o.waits_for_detail order by o.resume_time))[1] as waits_for_detail,
+           min(o.resume_time) as resume_time
+    from (
+        select{_WAIT}
+        from run_slices s{_SUSPENDED}
+        where s.org = r.org and s.run = r.run and s.state in (1, 2, 3)
+        union all
+        select {WaitReason.SUSPENSION:d}, u.reason, null from suspensions u
+        where r.kind = 3 and u.org = r.org and u.end_time is null
+          and u.platform in ('', r.platform) and u.connection in ('', r.connection)
+          and (u.account_id = '' or r.account_ids = array[u.account_id])
+    ) o
+) w on r.state in (1, 2)
 where r.org = $1"""  # noqa: S608 - words are ours
 
 _ACCOUNTS: Final = """/* run_accounts */
@@ -50,9 +85,11 @@ select account_id, count(*) as total_count,
        count(*) filter (where state = 4) as succeeded_count,
        count(*) filter (where state in (6, 7)) as failed_count,
        count(*) filter (where state = 5) as skipped_count,
-       bool_or(waits_for_quota) as waits_for_quota,
-       coalesce(array_agg(distinct error ->> 'error_class') filter (where state = 6), '{}')
-           as failures,
+       bool_or(wait_reason = 1) as waits_for_quota,
+       bool_or(state = 6 and level = 0) as objects_failed,
+       bool_or(state in (4, 5) and level > 0) as committed,
+       coalesce(array_agg(distinct error ->> 'error_class')
+           filter (where state = 6 and level > 0), '{}') as failures,
        (array_agg(error order by end_time desc nulls first)
            filter (where error is not null))[1] as error
 from run_slices where org = $1 and run = $2 group by account_id order by account_id
@@ -62,7 +99,8 @@ _ROWS_A_DAY: Final = """/* rows_a_day */
 select account_id, level, attribution_key, date_basis,
        (sum(row_count) / sum(end_date - start_date + 1))::float8 as rows_a_day
 from run_slices
-where org = $1 and platform = $2 and state in (4, 5) and end_time > now() - interval '30 days'
+where org = $1 and platform = $2 and state in (4, 5) and level > 0
+  and end_time > now() - interval '30 days'
 group by account_id, level, attribution_key, date_basis
 """
 
@@ -82,15 +120,44 @@ _SLICES: Final = Listing(
     name="list_slices",
     select=f"""
 select s.*, {word_of(SLICE_STATES, "s.state")} as state_word,
-       {word_of(LEVELS, "s.level")} as level_word
-from run_slices s where s.org = $1 and s.run = $2""",  # noqa: S608 - words are ours
+       {word_of(LEVELS, "s.level")} as level_word,
+       {word_of(SLICE_KINDS, "case when s.level > 0 then 1 else 2 end")} as kind_word,{_WAIT}
+from run_slices s{_SUSPENDED}
+where s.org = $1 and s.run = $2""",  # noqa: S608 - words are ours
     order=(
         Order("account_id", "text"),
         Order("level", "smallint"),
         Order("start_date", "date"),
         Order("slice", "uuid"),
     ),
-    fields={"account_id": "account_id", "level": "level_word", "state": "state_word"},
+    fields={
+        "kind": "kind_word",
+        "account_id": "account_id",
+        "level": "level_word",
+        "state": "state_word",
+    },
+)
+_OBJECTS: Final = Listing(
+    name="list_objects",
+    select=f"""
+select o.*, {word_of(LEVELS, "o.level")} as level_word
+from objects o where o.org = $1""",  # noqa: S608 - words are ours
+    order=(
+        Order("platform", "text"),
+        Order("account_id", "text"),
+        Order("level", "smallint"),
+        Order("object_id", "text"),
+    ),
+    fields={
+        "platform": "platform",
+        "account_id": "account_id",
+        "level": "level_word",
+        "object_id": "object_id",
+        "parent_id": "parent_id",
+        "display_name": "display_name",
+        "state": "state",
+        "update_time": "update_time::date",
+    },
 )
 _RECONCILIATIONS: Final = Listing(
     name="list_reconciliations",
@@ -153,6 +220,12 @@ class PostgresRunViews:
     ) -> Page:
         """Return the slices of a run."""
         return await self._page(_SLICES, [org, run], where, cursor, limit)
+
+    async def list_objects(
+        self, org: str, *, where: Filter | None, cursor: JsonValue, limit: int
+    ) -> Page:
+        """Return objects by platform, account, level and id."""
+        return await self._page(_OBJECTS, [org], where, cursor, limit)
 
     async def list_reconciliations(
         self, org: str, *, where: Filter | None, cursor: JsonValue, limit: int

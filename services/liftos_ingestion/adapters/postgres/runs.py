@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -17,10 +19,17 @@ from liftos_ingestion.adapters.postgres.database import (
     level_code,
     level_word,
 )
-from liftos_ingestion.domain.failures import AccountOutcome, ErrorClass, Failure, outcome_of
+from liftos_ingestion.domain.failures import (
+    AccountOutcome,
+    ErrorClass,
+    Failure,
+    Scope,
+    outcome_of,
+)
 from liftos_ingestion.domain.rate_limits import Priority
 from liftos_ingestion.domain.windows import Days, without
 from liftos_ingestion.run_ports import (
+    OBJECTS,
     AccountLag,
     HeldSlice,
     Hold,
@@ -31,6 +40,7 @@ from liftos_ingestion.run_ports import (
     SliceResult,
     SliceState,
     Usage,
+    WaitReason,
 )
 from liftos_ingestion.source_ports import PlatformJob, PlatformObject
 from liftos_kit import postgres
@@ -45,6 +55,8 @@ RECONCILE_RUN: Final = "reconcile_run"
 
 _SQL: Final = postgres.load_queries("liftos_ingestion", "sql/runs.sql")
 _OUTCOMES: Final = tuple(AccountOutcome)
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+"""Characters that JSON can hold and Postgres cannot."""
 
 
 def slice_job(org: str, slice_id: UUID, priority: int, *, delay_seconds: float = 0.0) -> Job:
@@ -222,12 +234,57 @@ class PostgresRunLedger:
             await _store_dead_letters(connection, held, result)
             await self._move_on(connection, held, committed=True)
 
+    async def finish_objects(
+        self, held: HeldSlice, objects: Sequence[PlatformObject], usage: Usage
+    ) -> None:
+        """Store the objects of an account."""
+        # A list that changes while it is read can name one twice; the later page is the newer one.
+        found = list({(it.level, it.object_id): it for it in objects}.values())
+        lane = {key: value for key, value in _lane(held).items() if key != "epoch"}
+        async with self._as_holder(held) as connection:
+            stored = await _SQL.store_objects(
+                connection,
+                org=held.lane.org,
+                platform=held.lane.platform,
+                account_id=held.lane.account_id,
+                levels=[level_code(it.level) for it in found],
+                object_ids=[storable(it.object_id) for it in found],
+                parent_ids=[storable(it.parent_id) for it in found],
+                display_names=[storable(it.display_name) for it in found],
+                states=[storable(it.state) for it in found],
+            )
+            changed = stored["changed_count"]
+            await _SQL.finish_slice(
+                connection,
+                org=held.lane.org,
+                slice=held.slice,
+                state=SliceState.COMMITTED if changed else SliceState.UNCHANGED,
+                memory_slice="",
+                row_count=len(found),
+                upserted_count=changed,
+                restated_count=0,
+                vanished_count=0,
+                dead_letter_count=0,
+                **asdict(usage),
+            )
+            # Its day is done with, so that no other run lists them again on it.
+            await _SQL.upsert_lane_days(
+                connection,
+                **lane,
+                start_date=held.start_date,
+                end_date=held.end_date,
+                final_through=held.end_date,
+                unchanged=[],
+            )
+            await self._move_on(connection, held)
+
     async def park(
         self,
         held: HeldSlice,
         *,
         seconds: float,
-        quota: bool,
+        reason: WaitReason,
+        detail: str,
         counts: bool,
         failure: Failure | None,
         usage: Usage,
@@ -239,7 +296,8 @@ class PostgresRunLedger:
                 org=held.lane.org,
                 slice=held.slice,
                 seconds=seconds,
-                quota=quota,
+                reason=reason,
+                detail=storable(detail),
                 counts=counts,
                 error=None if failure is None else _failure(failure),
                 **asdict(usage),
@@ -264,6 +322,10 @@ class PostgresRunLedger:
 
     async def give_up(self, held: HeldSlice, failure: Failure, usage: Usage) -> None:
         """Record that a slice failed, with all that fails with it."""
+        scope = failure.disposition.scope
+        if held.lane.level == OBJECTS and scope is Scope.ACCOUNT:
+            # What keeps objects from being listed need not keep numbers from being read.
+            scope = Scope.SLICE
         async with self._as_holder(held) as connection:
             failed = [
                 row["slice"]
@@ -273,7 +335,7 @@ class PostgresRunLedger:
                     run=held.run,
                     slice=held.slice,
                     account_id=held.lane.account_id,
-                    scope=failure.disposition.scope,
+                    scope=scope,
                     error=_failure(failure),
                     **asdict(usage),
                 )
@@ -315,23 +377,6 @@ class PostgresRunLedger:
             return False
         await _SQL.end_run(connection, org=org, run=run_id)
         return True
-
-    async def store_objects(
-        self, org: str, platform: str, account_id: str, objects: Sequence[PlatformObject]
-    ) -> None:
-        """Store the objects of an account."""
-        async with postgres.transaction(self._pool, org=org) as connection:
-            await _SQL.store_objects(
-                connection,
-                org=org,
-                platform=platform,
-                account_id=account_id,
-                levels=[level_code(it.level) for it in objects],
-                object_ids=[it.object_id for it in objects],
-                parent_ids=[it.parent_id for it in objects],
-                display_names=[it.display_name for it in objects],
-                states=[it.state for it in objects],
-            )
 
     async def line_up_due(self, *, limit: int) -> int:
         """Line up slices of all orgs that are due and whose wake-up may have been lost."""
@@ -399,11 +444,15 @@ async def _store_outcome(
             connection, org=held.lane.org, run=held.run, account_id=account_id
         )
     ]
+    numbers = [row for row in slices if not row["of_objects"]]
     outcome = outcome_of(
-        {ErrorClass(row["error_class"]) for row in slices if row["state"] == SliceState.FAILED},
+        {ErrorClass(row["error_class"]) for row in numbers if row["state"] == SliceState.FAILED},
+        objects_failed=any(
+            row["of_objects"] and row["state"] == SliceState.FAILED for row in slices
+        ),
         waits_for_quota=any(row["waits_for_quota"] for row in slices),
         committed=any(
-            row["state"] in (SliceState.COMMITTED, SliceState.UNCHANGED) for row in slices
+            row["state"] in (SliceState.COMMITTED, SliceState.UNCHANGED) for row in numbers
         ),
     )
     await _SQL.store_outcome(
@@ -519,6 +568,25 @@ async def _store_dead_letters(
     )
 
 
+def storable(text: str) -> str:
+    """Return a text with U+FFFD for what Postgres cannot hold."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
 def _json(value: Mapping[str, object] | Sequence[object]) -> str:
-    # NUL is the one character that a platform may send and jsonb cannot hold.
-    return json.dumps(value, sort_keys=True, default=str).replace("\\u0000", "\\ufffd")
+    return json.dumps(_storable(value), sort_keys=True, default=str)
+
+
+def _storable(value: object) -> object:
+    """Return a value that jsonb can hold: what it cannot is kept as text."""
+    match value:
+        case str():
+            return storable(value)
+        case float() if not math.isfinite(value):
+            return str(value)
+        case Mapping():
+            return {storable(str(key)): _storable(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_storable(each) for each in value]
+        case _:
+            return value

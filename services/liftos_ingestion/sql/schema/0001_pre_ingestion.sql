@@ -127,7 +127,8 @@ create index runs_ended on runs (org, connection, end_time) where state in (3, 4
 create unique index runs_fire_time on runs (org, schedule, fire_time) where fire_time is not null;
 
 -- What is read, committed and resumed as a whole: a lane's range of days. A lane is what replaces slices of one
--- account, level, attribution and date basis; its writes are in order.
+-- account, level, attribution and date basis; its writes are in order. Level 0 and date basis 0 are the objects of
+-- the account: their lane has a slice for each day on which they are listed.
 create table run_slices (
     org text collate "C" not null,
     slice uuid not null,
@@ -146,7 +147,9 @@ create table run_slices (
     attempt int not null default 0,
     platform_job jsonb,
     next_attempt_time timestamptz not null default now(),
-    waits_for_quota boolean not null default false,
+    -- Why it is parked, as in the contract, and the same for a person; 0 where it is not.
+    wait_reason smallint not null default 0,
+    wait_detail text not null default '',
     -- Since when it has been waiting for a limit, tries that met the limit again included.
     quota_since timestamptz,
     memory_slice text not null default '',
@@ -408,7 +411,7 @@ begin
         return;
     end if;
     update run_slices r
-    set state = 2, attempt = r.attempt + 1, waits_for_quota = false,
+    set state = 2, attempt = r.attempt + 1, wait_reason = 0, wait_detail = '',
         start_time = coalesce(r.start_time, clock_timestamp())
     where r.org = p_org and r.slice = p_slice
     returning r.attempt into s.attempt;
@@ -461,7 +464,7 @@ $$;
 create function account_lags() returns table (org text, platform text, account_id text, days int)
 language sql security definer set search_path from current as $$
     select d.org, d.platform, d.account_id, current_date - max(d.date)
-    from lane_days d group by d.org, d.platform, d.account_id
+    from lane_days d where d.level > 0 group by d.org, d.platform, d.account_id
 $$;
 
 create function forget_old_requests(p_keep interval) returns bigint

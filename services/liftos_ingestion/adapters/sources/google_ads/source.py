@@ -104,6 +104,7 @@ class GoogleAdsSource:
             retention_days=RETENTION_DAYS,
             days_per_read=DAYS_PER_READ,
             totals=True,
+            object_levels=tuple(listed.level for listed in OBJECT_LISTS),
             adding_up_levels=("CAMPAIGN",),
             api_version=API_VERSION,
             api_version_end_date=version_end_date,

@@ -64,6 +64,7 @@ class KlaviyoSource:
             retention_days=0,
             days_per_read=_DAYS_PER_READ,
             totals=False,
+            object_levels=("CAMPAIGN", "FLOW", "MESSAGE"),
             api_version=revision,
             api_version_end_date=revision_end_date or _end_of(revision),
         )

@@ -89,6 +89,7 @@ class MetaSource:
             retention_days=RETENTION_DAYS,
             days_per_read=DAYS_PER_READ,
             totals=True,
+            object_levels=tuple(level for level, *_ in _EDGES),
             adding_up_levels=("CAMPAIGN",),
             api_version=version,
             api_version_end_date=version_end_date,
