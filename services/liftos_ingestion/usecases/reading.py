@@ -6,7 +6,7 @@ The objects of an account are a slice too, which is read into the ledger.
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass, replace
@@ -44,6 +44,7 @@ from liftos_ingestion.run_ports import (
     WaitReason,
 )
 from liftos_ingestion.source_ports import (
+    JsonObject,
     Page,
     PlatformAccount,
     PlatformJob,
@@ -55,7 +56,7 @@ from liftos_ingestion.source_ports import (
 from liftos_kit.core.clock import Clock
 from liftos_kit.core.errors import DomainError, StoreUnavailableError
 from liftos_kit.core.retry import Backoff
-from liftos_mapping.engine import TransformContext, TransformResult, evaluate
+from liftos_mapping.engine import TransformContext, TransformResult, days_of, evaluate
 
 LEASE_SECONDS: Final = 15.0
 """How long a lane stays held by a worker that has fallen silent."""
@@ -82,6 +83,9 @@ that gave up each time would begin anew, and never end where it needs more than 
 _BACKOFF: Final = Backoff(base_seconds=2.0, maximum_seconds=600.0)
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.ingestion")
+
+_Problem: TypeAlias = tuple[str, str, str]
+"""Field, code and message of a rule that a row breaks."""
 
 _Attempt: TypeAlias = "asyncio.Task[SliceResult | Sequence[PlatformObject]]"
 
@@ -171,9 +175,7 @@ class Reading:
             await _end(attempt)
             await gate.leave()
 
-    async def _watch(
-        self, held: HeldSlice, attempt: _Attempt, gate: "GovernedGate"
-    ) -> bool:
+    async def _watch(self, held: HeldSlice, attempt: _Attempt, gate: "GovernedGate") -> bool:
         """Wait for the attempt while the slice is held; False where it had to be stopped."""
         while True:
             await asyncio.wait({attempt}, timeout=_LOOK_SECONDS)
@@ -189,9 +191,7 @@ class Reading:
                     await _end(attempt)
                     return False
 
-    async def _conclude(
-        self, held: HeldSlice, attempt: _Attempt, gate: "GovernedGate"
-    ) -> None:
+    async def _conclude(self, held: HeldSlice, attempt: _Attempt, gate: "GovernedGate") -> None:
         try:
             result = attempt.result()
         except NotReadyError as wait:
@@ -435,32 +435,48 @@ class _Intake:
         return replace(result, table=table)
 
     def _refuse_unmapped(self, page: Page, result: TransformResult) -> None:
-        errors: dict[int, list[tuple[str, str, str]]] = {}
+        errors: dict[int, list[_Problem]] = {}
         for error in result.errors:
             errors.setdefault(error.index, []).append((error.field, error.code, error.message))
-        for index, found in errors.items():
-            self._refuse(page, index, found, counted=False)
+        self._refuse(page, errors, counted=False)
 
     def _collect_refused(self, writer: SliceWriter) -> None:
         """Keep what Memory has refused, and forget the pages that it has answered for."""
-        errors: dict[int, list[tuple[str, str, str]]] = {}
+        errors: dict[int, list[_Problem]] = {}
         for refused in writer.refused():
             it = (refused.field, refused.code, refused.message)
             errors.setdefault(refused.index, []).append(it)
-        for pending in self._pending:
-            for row in range(pending.first_row, pending.end_row) if errors else ():
+        for pending in self._pending if errors else ():
+            of_page: dict[int, list[_Problem]] = {}
+            for row in range(pending.first_row, pending.end_row):
                 if row in errors:
                     index = pending.source_index[row - pending.first_row]
-                    self._refuse(pending.page, index, errors[row], counted=True)
+                    of_page.setdefault(index, []).extend(errors[row])
+            self._refuse(pending.page, of_page, counted=True)
         while self._pending and self._pending[0].end_row <= writer.acknowledged_count:
             self._pending.popleft()
 
     def _refuse(
-        self, page: Page, index: int, errors: Sequence[tuple[str, str, str]], *, counted: bool
+        self, page: Page, errors: Mapping[int, Sequence[_Problem]], *, counted: bool
     ) -> None:
-        row = page.rows[index]
+        """Keep rows of a page, by their positions, as dead letters."""
+        if not errors:
+            return
+        rows = [page.rows[index] for index in errors]
         context = {k: v for k, v in asdict(self._context(page)).items() if v not in (None, (), "")}
-        self._dead_letters.append(DeadLetter(row, context, None, errors, counted))
+        self._dead_letters += [
+            DeadLetter(row, context, day, found, counted)
+            for row, day, found in zip(rows, self._days(page, rows), errors.values(), strict=True)
+        ]
+
+    def _days(self, page: Page, rows: Sequence[JsonObject]) -> Sequence[date | None]:
+        """Return the day of each row, as far as it can be read."""
+        shared = page.context.date
+        day = date.fromisoformat(shared) if isinstance(shared, str) else shared
+        if self._source.mapping.grouping is not None:
+            # Its columns are made of several rows.
+            return [day] * len(rows)
+        return [own or day for own in days_of(self._source.mapping, rows)]
 
 
 def _known_columns(rows: pa.Table) -> pa.Table:

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import grpc
 import pytest
+from google.protobuf.json_format import MessageToDict
 from redis.asyncio import Redis
 from tests.e2e.ingestion.readings import (
     DAY,
@@ -201,6 +202,59 @@ async def test_a_mended_mapping_takes_rows_in(
     assert (await harness.rows("lanes"))[0]["slice"] is None
     await _read(harness, row("1", "5"), row("2", "many"))
     assert set(await stored(memory)) == {("1", day), ("2", day)}, "the next reading has the word"
+
+
+async def test_a_row_knows_its_day(harness: Harness, clients: ClientFactory) -> None:
+    """Whether the mapping or Memory refuses it, as long as its day can be read; filters see it."""
+    client = clients(harness.org)
+    second = DAY.replace(day=DAY.day + 1)
+    await _read(
+        harness,
+        row("1", "many"),
+        row("2", "many", day=second),
+        {**row("3", "5"), "date_start": "soon", "date_stop": "soon"},
+        # Memory takes no name of such a length.
+        {**row("4", "5", day=second), "campaign_name": "x" * 100_000},
+        days=2,
+    )
+    days = {name: it["date"] for name, it in (await _letters(harness)).items()}
+    assert days == {"1": DAY, "2": second, "3": None, "4": second}
+    request = pb.ListDeadLettersRequest(
+        parent=f"orgs/{harness.org}/runs/-", filter=f'date = "{second}"'
+    )
+    found = (await client.ListDeadLetters(request)).dead_letters
+    assert {(it.row["campaign_id"], it.date) for it in found} == {
+        ("2", second.isoformat()),
+        ("4", second.isoformat()),
+    }
+
+
+async def test_a_row_that_json_cannot_hold_is_kept(
+    harness: Harness, clients: ClientFactory
+) -> None:
+    """What is no number and what is no character become text, and the run goes on."""
+    client = clients(harness.org)
+    odd = {
+        **row("1", float("nan")),
+        "spend": float("-inf"),
+        "campaign_name": "a\x00b\ud800c",
+        "actions": [{"action_type": "x\x00", "value": float("inf")}],
+        "k\x00": 1,
+    }
+    run = await _read(harness, odd, row("2", "5"))
+    (ended,) = await harness.rows("runs")
+    assert (ended["run"], ended["state"]) == (run, RunState.PARTIALLY_SUCCEEDED)
+    request = pb.ListDeadLettersRequest(parent=f"orgs/{harness.org}/runs/-")
+    (letter,) = (await client.ListDeadLetters(request)).dead_letters
+    kept = MessageToDict(letter.row)
+    assert (kept["clicks"], kept["spend"]) == ("NaN", "-Infinity")
+    assert kept["campaign_name"] == "a\ufffdb\ufffdc"
+    assert kept["actions"] == [{"action_type": "x\ufffd", "value": "Infinity"}]
+    assert kept["k\ufffd"] == 1
+    started = await _replay(client, harness)
+    await _replaying(harness).replay(harness.org, _id(started.run))
+    (letter,) = (await client.ListDeadLetters(request)).dead_letters
+    assert letter.attempt_count == 2, "it can be tried again like any other"
 
 
 async def test_what_is_still_refused_stays(

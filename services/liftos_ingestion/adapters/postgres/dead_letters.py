@@ -19,6 +19,7 @@ from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page, 
 from liftos_ingestion.adapters.postgres.requests import once
 from liftos_ingestion.adapters.postgres.run_views import get_run
 from liftos_ingestion.adapters.postgres.runs import Jobs, reconcile_job, slice_job
+from liftos_ingestion.adapters.postgres.storable import json_text, storable_object
 from liftos_ingestion.dead_letter_ports import (
     CommittedDay,
     DeadLetterState,
@@ -253,7 +254,7 @@ class PostgresReplays:
                 org=org,
                 letters=list(result.refused),
                 errors=[
-                    json.dumps([{"field": f, "code": c, "message": m} for f, c, m in problems])
+                    json_text([{"field": f, "code": c, "message": m} for f, c, m in problems])
                     for problems in result.refused.values()
                 ],
             )
@@ -422,4 +423,4 @@ def _columns(lane: Lane) -> dict[str, object]:
 
 
 def _error(failure: Failure) -> dict[str, object]:
-    return {**asdict(failure), "occur_time": datetime.now(UTC).isoformat()}
+    return {**storable_object(asdict(failure)), "occur_time": datetime.now(UTC).isoformat()}

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import math
-import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
@@ -19,6 +17,7 @@ from liftos_ingestion.adapters.postgres.database import (
     level_code,
     level_word,
 )
+from liftos_ingestion.adapters.postgres.storable import json_text, storable_object, storable_text
 from liftos_ingestion.domain.failures import (
     AccountOutcome,
     ErrorClass,
@@ -55,8 +54,6 @@ RECONCILE_RUN: Final = "reconcile_run"
 
 _SQL: Final = postgres.load_queries("liftos_ingestion", "sql/runs.sql")
 _OUTCOMES: Final = tuple(AccountOutcome)
-_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
-"""Characters that JSON can hold and Postgres cannot."""
 
 
 def slice_job(org: str, slice_id: UUID, priority: int, *, delay_seconds: float = 0.0) -> Job:
@@ -248,10 +245,10 @@ class PostgresRunLedger:
                 platform=held.lane.platform,
                 account_id=held.lane.account_id,
                 levels=[level_code(it.level) for it in found],
-                object_ids=[storable(it.object_id) for it in found],
-                parent_ids=[storable(it.parent_id) for it in found],
-                display_names=[storable(it.display_name) for it in found],
-                states=[storable(it.state) for it in found],
+                object_ids=[storable_text(it.object_id) for it in found],
+                parent_ids=[storable_text(it.parent_id) for it in found],
+                display_names=[storable_text(it.display_name) for it in found],
+                states=[storable_text(it.state) for it in found],
             )
             changed = stored["changed_count"]
             await _SQL.finish_slice(
@@ -297,7 +294,7 @@ class PostgresRunLedger:
                 slice=held.slice,
                 seconds=seconds,
                 reason=reason,
-                detail=storable(detail),
+                detail=storable_text(detail),
                 counts=counts,
                 error=None if failure is None else _failure(failure),
                 **asdict(usage),
@@ -503,7 +500,7 @@ def _lane(held: HeldSlice) -> dict[str, object]:
 
 
 def _failure(failure: Failure) -> dict[str, object]:
-    return {**asdict(failure), "occur_time": datetime.now(UTC).isoformat()}
+    return {**storable_object(asdict(failure)), "occur_time": datetime.now(UTC).isoformat()}
 
 
 async def _store_sums(connection: asyncpg.Connection, held: HeldSlice, result: SliceResult) -> None:
@@ -542,7 +539,7 @@ async def _store_dead_letters(
     connection: asyncpg.Connection, held: HeldSlice, result: SliceResult
 ) -> None:
     # The same row twice in one answer is one dead letter.
-    by_row = {_json(letter.row): letter for letter in result.dead_letters}
+    by_row = {json_text(letter.row): letter for letter in result.dead_letters}
     if not by_row:
         return
     rows, letters = list(by_row), list(by_row.values())
@@ -559,34 +556,10 @@ async def _store_dead_letters(
         dates=[letter.day for letter in letters],
         rows=rows,
         row_digests=[hashlib.sha256(row.encode()).digest() for row in rows],
-        contexts=[_json(letter.context) for letter in letters],
+        contexts=[json_text(letter.context) for letter in letters],
         counted=[letter.counted for letter in letters],
         errors=[
-            _json([{"field": f, "code": c, "message": m} for f, c, m in letter.errors])
+            json_text([{"field": f, "code": c, "message": m} for f, c, m in letter.errors])
             for letter in letters
         ],
     )
-
-
-def storable(text: str) -> str:
-    """Return a text with U+FFFD for what Postgres cannot hold."""
-    return _UNSTORABLE.sub("\ufffd", text)
-
-
-def _json(value: Mapping[str, object] | Sequence[object]) -> str:
-    return json.dumps(_storable(value), sort_keys=True, default=str)
-
-
-def _storable(value: object) -> object:
-    """Return a value that jsonb can hold: what it cannot is kept as text."""
-    match value:
-        case str():
-            return storable(value)
-        case float() if not math.isfinite(value):
-            return str(value)
-        case Mapping():
-            return {storable(str(key)): _storable(each) for key, each in value.items()}
-        case list() | tuple():
-            return [_storable(each) for each in value]
-        case _:
-            return value
