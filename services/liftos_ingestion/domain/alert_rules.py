@@ -45,7 +45,8 @@ class EndedRun:
         run: Its id.
         failed: Whether nothing was committed.
         partly: Whether something failed or was refused, and other things were committed.
-        credential_refused: Whether it ended for its credential, and none was taken since.
+        for_credential: Whether it ended for its credential.
+        credential_refused: Whether it did, and no credential was taken since.
         error: Its last failure; empty where there was none.
         schedule: Its schedule; empty where it was started by hand.
     """
@@ -53,6 +54,7 @@ class EndedRun:
     run: UUID
     failed: bool
     partly: bool
+    for_credential: bool
     credential_refused: bool
     error: str
     schedule: str
@@ -227,15 +229,16 @@ def conditions(
 def _of_connection(facts: ConnectionFacts, now: datetime) -> Iterator[Condition]:
     where = {"connection": facts.connection, "platform": facts.platform}
     run = facts.last_run
-    if run is not None and (run.failed or run.partly):
+    # One that ended for its credential is told of as that, and as nothing else.
+    if run is not None and (run.failed or run.partly) and not run.for_credential:
         yield alerts.run_failed(
             **where, run=run.run, partly=run.partly, error=run.error, schedule=run.schedule
         )
-    if facts.rejected:
+    refused_run = run.run if run is not None and run.credential_refused else None
+    if facts.rejected or refused_run is not None:
         tried = "" if facts.verify_time is None else facts.verify_time.isoformat()
-        yield alerts.credentials_rejected(**where, run=None, evidence=tried)
-    elif run is not None and run.credential_refused:
-        yield alerts.credentials_rejected(**where, run=run.run, evidence=run.run.hex)
+        evidence = tried if refused_run is None else refused_run.hex
+        yield alerts.credentials_rejected(**where, run=refused_run, evidence=evidence)
     if facts.expire_time is not None and facts.expire_time <= now + EXPIRY_NOTICE:
         yield alerts.credentials_expiring(
             **where,

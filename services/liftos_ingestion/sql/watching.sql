@@ -2,6 +2,7 @@
 -- With the newest run that ended by itself and had numbers to read.
 select c.connection, c.platform, c.state = 3 as rejected, c.verify_time, c.credential_expire_time as expire_time,
        l.run, l.state as run_state, l.error, l.schedule,
+       coalesce(l.error ->> 'error_class' = 'CREDENTIALS', false) as for_credential,
        coalesce(l.error ->> 'error_class' = 'CREDENTIALS' and l.end_time > coalesce(
            greatest(c.credential_update_time, case when c.state = 2 then c.verify_time end), '-infinity'), false)
            as credential_refused

@@ -117,14 +117,15 @@ async def test_a_failed_run(harness: Harness) -> None:
 
 
 async def test_a_refused_credential(harness: Harness) -> None:
-    """Found by a run or by a try; another credential ends it."""
+    """Found by a run or by a try, it is one alert; another credential ends it."""
     await _run(harness, failing(_error(ErrorClass.CREDENTIALS)))
-    both = {AlertKind.RUN_FAILED, AlertKind.CREDENTIALS_REJECTED}
-    assert await _look(harness) == both
+    assert await _look(harness) == {AlertKind.CREDENTIALS_REJECTED}
+    (alert,) = await harness.rows("alerts")
+    assert alert["run"] is not None, "the run is named although it has no alert of its own"
     await _do(harness, "update connections set credential_update_time = now(), state = 1")
-    assert await _look(harness) == {AlertKind.RUN_FAILED}
+    assert await _look(harness) == set()
     await _do(harness, "update connections set state = 3, verify_time = now()")
-    assert await _look(harness) == both
+    assert await _look(harness) == {AlertKind.CREDENTIALS_REJECTED}
     await _do(harness, "update connections set disabled = true")
     assert await _look(harness) == set(), "nobody waits for what is switched off"
 

@@ -56,7 +56,7 @@ def _conditions(
 
 
 def _run(**fields: bool | str) -> EndedRun:
-    return replace(EndedRun(RUN, False, False, False, "", ""), **fields)  # type: ignore[arg-type]
+    return replace(EndedRun(RUN, False, False, False, False, "", ""), **fields)  # type: ignore[arg-type]
 
 
 def test_nothing_holds_where_nothing_is_wrong() -> None:
@@ -83,13 +83,15 @@ def test_a_run_that_failed(fields: dict[str, bool], severity: AlertSeverity) -> 
 
 
 def test_a_credential_that_is_refused() -> None:
-    """When it was tried or when it was used; both are one alert."""
+    """When it was tried or when it was used; both are one alert, and so is the run that ended."""
     tried = replace(QUIET, rejected=True, verify_time=NOW)
-    used = replace(QUIET, last_run=_run(credential_refused=True))
+    ended = _run(failed=True, for_credential=True, credential_refused=True)
+    used = replace(QUIET, last_run=ended)
     critical = (AlertKind.CREDENTIALS_REJECTED, AlertSeverity.CRITICAL)
     assert _held(tried) == [critical]
     assert _held(used) == [critical]
-    assert _held(replace(tried, last_run=used.last_run)) == [critical]
+    assert _held(replace(tried, last_run=ended)) == [critical]
+    assert _held(replace(QUIET, last_run=replace(ended, credential_refused=False))) == []
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,7 @@ def _ended_run(row: asyncpg.Record) -> EndedRun | None:
         run=row["run"],
         failed=state is RunState.FAILED,
         partly=state is RunState.PARTIALLY_SUCCEEDED,
+        for_credential=row["for_credential"],
         credential_refused=row["credential_refused"],
         error="" if error is None else error["message"],
         schedule=row["schedule"],
