@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator, Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -10,16 +10,25 @@ import asyncpg
 import grpc
 import pytest
 from redis.asyncio import Redis
-from tests.e2e.ingestion.readings import Harness, ScriptedSource, SilentQueue, pages, row
+from tests.e2e.ingestion.readings import (
+    Harness,
+    ScriptedSource,
+    SilentQueue,
+    failing,
+    pages,
+    row,
+)
 from tests.inprocess.kit.statuses import refusal_of
 
+from liftos.ingestion.v1 import alert_pb2, run_pb2
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
-from liftos.ingestion.v1 import run_pb2
 from liftos_client import Client
 from liftos_ingestion.adapters.memory import MemoryEntryWriter
 from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
+from liftos_ingestion.domain.failures import ErrorClass, Failure, NotReadyError, ReadingError
 from liftos_kit import postgres
+from liftos_kit.core.errors import StoreUnavailableError
 from liftos_local.stack import Stack
 
 ClientFactory = Callable[..., Any]
@@ -165,6 +174,103 @@ async def test_a_run_is_cancelled(
     refusal = refusal_of(caught.value)
     assert refusal.reason == "ERROR_REASON_STATE_TRANSITION_INVALID"
     assert refusal.metadata["state"] == "CANCELLED"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "detail"),
+    [
+        (
+            NotReadyError("calls of the app", seconds=90, quota=True),
+            run_pb2.WAIT_REASON_QUOTA,
+            "calls of the app",
+        ),
+        (
+            ReadingError(Failure(ErrorClass.RATE_LIMITED, "too many", retry_after_seconds=90)),
+            run_pb2.WAIT_REASON_QUOTA,
+            "too many",
+        ),
+        (
+            ReadingError(Failure(ErrorClass.TRANSIENT, "HTML", retry_after_seconds=90)),
+            run_pb2.WAIT_REASON_RETRY,
+            "HTML",
+        ),
+        (
+            NotReadyError("the report runs", seconds=90),
+            run_pb2.WAIT_REASON_PLATFORM_JOB,
+            "the report runs",
+        ),
+        (
+            StoreUnavailableError("memory", retry_after_seconds=90),
+            run_pb2.WAIT_REASON_STORE,
+            StoreUnavailableError("memory").message,
+        ),
+    ],
+)
+async def test_a_run_says_what_it_waits_for(  # noqa: PLR0917
+    ingestion_client: ClientFactory,
+    org: str,
+    worker: Harness,
+    error: Exception,
+    reason: "run_pb2.WaitReason.ValueType",
+    detail: str,
+) -> None:
+    """For what and until when, once all that is left of it waits; its slices say the same."""
+    client = ingestion_client(org)
+    worker.source.answers = [failing(error), pages([])]
+    run = await worker.start(levels=["ACCOUNT", "CAMPAIGN"])
+    request = pb.GetRunRequest(name=f"orgs/{org}/runs/{run.hex}")
+    assert not (await client.GetRun(request)).run.HasField("wait"), "a worker may take it"
+    first, second = await worker.rows("run_slices")
+    await worker.reading().read(org, first["slice"])
+    assert not (await client.GetRun(request)).run.HasField("wait"), "the other may be taken"
+    listed = await client.ListSlices(
+        pb.ListSlicesRequest(parent=request.name, filter="state = PARKED")
+    )
+    (parked,) = listed.slices
+    await worker.reading().read(org, second["slice"])
+    told = (await client.GetRun(request)).run
+    assert told.wait == parked.wait
+    assert (told.wait.reason, told.wait.detail) == (reason, detail)
+    seconds = told.wait.resume_time.ToDatetime(tzinfo=UTC) - datetime.now(UTC)
+    assert timedelta(seconds=60) < seconds < timedelta(seconds=120)
+    (row,) = (await client.ListRuns(pb.ListRunsRequest(parent=f"orgs/{org}"))).runs
+    assert row.wait == told.wait
+    await worker.read_due()
+    assert not (await client.GetRun(request)).run.HasField("wait"), "it has ended"
+
+
+async def test_a_suspended_run_says_so(
+    ingestion_client: ClientFactory, org: str, worker: Harness
+) -> None:
+    """With the reason that was given, and no time; what waits for something else comes first."""
+    client = ingestion_client(org)
+    run = await worker.start(accounts=["7", "8"])
+    request = pb.GetRunRequest(name=f"orgs/{org}/runs/{run.hex}")
+    suspended = await client.SuspendIngestion(
+        pb.SuspendIngestionRequest(
+            parent=f"orgs/{org}",
+            scope=alert_pb2.SuspensionScope(platform="meta", account_id="7"),
+            reason="audit",
+            request_id=str(uuid4()),
+        )
+    )
+    assert not (await client.GetRun(request)).run.HasField("wait"), "the other account is read"
+    worker.source.answers = [failing(NotReadyError("calls", seconds=90, quota=True)), pages([])]
+    await worker.read_due()
+    told = (await client.GetRun(request)).run
+    assert told.wait.reason == run_pb2.WAIT_REASON_QUOTA
+    slices = (await client.ListSlices(pb.ListSlicesRequest(parent=request.name))).slices
+    assert [(it.account_id, it.wait.reason) for it in slices] == [
+        ("7", run_pb2.WAIT_REASON_SUSPENSION),
+        ("8", run_pb2.WAIT_REASON_QUOTA),
+    ]
+    await worker.read_due()
+    told = (await client.GetRun(request)).run
+    assert told.wait == run_pb2.Wait(reason=run_pb2.WAIT_REASON_SUSPENSION, detail="audit")
+    await client.ResumeIngestion(
+        pb.ResumeIngestionRequest(name=suspended.suspension.name, request_id=str(uuid4()))
+    )
+    assert not (await client.GetRun(request)).run.HasField("wait")
 
 
 @pytest.mark.parametrize(
