@@ -150,6 +150,9 @@ async def update(
         bool | None,
         typer.Option("--disable/--enable", help="Send nothing, or send.", show_default=False),
     ] = None,
+    reseal: Annotated[
+        bool, typer.Option("--reseal", help="Encrypt the address again, with the newest key.")
+    ] = False,
 ) -> None:
     """Change what is named, and leave the rest."""
     route = await call.ingestion.get_alert_route(route_id)
@@ -160,6 +163,7 @@ async def update(
         changed.append("display_name")
     if target_url is not None:
         route.target_url = target_url
+    if target_url is not None or reseal:
         changed.append("target_url")
     if kinds:
         route.kinds[:] = [enum_value(AlertKind, kind, field="kinds") for kind in kinds]

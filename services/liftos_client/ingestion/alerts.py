@@ -152,7 +152,8 @@ class AlertMethods(IngestionCalls):
         """Change a route.
 
         Args:
-            alert_route: As read, with its etag, and changed; an empty target stays what it was.
+            alert_route: As read, with its etag, and changed; an empty target stays what it was,
+                and is encrypted again with the newest key where the mask names it.
             update_mask: Fields to change; none means all that a writer gives.
             request_id: UUID; by default a new one.
             timeout_seconds: Deadline.

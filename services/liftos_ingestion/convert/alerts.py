@@ -73,6 +73,11 @@ def target_of(
     return Secret(given) if given else None
 
 
+def keeps_target(message: alert_pb2.AlertRoute, mask_paths: Sequence[str]) -> bool:
+    """Return whether a mask names the target of a message that gives none."""
+    return "target_url" in mask_paths and not message.target_url
+
+
 def spec_fields(mask_paths: Sequence[str]) -> Sequence[str]:
     """Return the fields of the specification that a mask means; all where it names none.
 
@@ -108,4 +113,5 @@ def route_message(org: str, stored: StoredRoute) -> alert_pb2.AlertRoute:
         create_time=timestamp(stored.create_time),
         update_time=timestamp(stored.update_time),
         etag=str(stored.revision),
+        target_key_id=stored.target.key_id,
     )

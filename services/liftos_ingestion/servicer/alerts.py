@@ -13,6 +13,7 @@ from liftos_ingestion.alert_ports import StoredRoute
 from liftos_ingestion.convert.alerts import (
     alert_id,
     alert_message,
+    keeps_target,
     route_id,
     route_message,
     route_spec,
@@ -157,6 +158,7 @@ class AlertsServicer:
             route_id(request.alert_route.name, field="alert_route.name"),
             route_spec(request.alert_route),
             target_of(request.alert_route, request.update_mask.paths),
+            reseal=keeps_target(request.alert_route, request.update_mask.paths),
             fields=spec_fields(request.update_mask.paths),
             revision=revision_of(request.alert_route.etag, field="alert_route.etag"),
             repeatable=self._repeatable("UpdateAlertRoute", request, answer),

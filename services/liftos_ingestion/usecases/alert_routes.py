@@ -16,6 +16,7 @@ from liftos_kit.core.errors import (
     InvalidFieldsError,
     NotFoundError,
     StoreUnavailableError,
+    VerificationFailedError,
 )
 from liftos_kit.core.repeatable import AnsweredBeforeError, Repeatable
 from liftos_kit.notify.notifier import (
@@ -112,6 +113,7 @@ class AlertRoutes:
         spec: RouteSpec,
         target_url: Secret | None,
         *,
+        reseal: bool,
         fields: Collection[str],
         revision: int | None,
         repeatable: Repeatable[StoredRoute] | None,
@@ -123,6 +125,7 @@ class AlertRoutes:
             alert_route: Its id.
             spec: Holds the new values.
             target_url: Its new target; None keeps the one it has.
+            reseal: Whether the one it has is encrypted again with the newest key.
             fields: Fields of the specification that change.
             revision: The one that was read; None takes the newest.
             repeatable: Set where the request carries a request_id.
@@ -135,20 +138,25 @@ class AlertRoutes:
             EtagMismatchError: It was changed since it was read.
             InvalidFieldsError: Nothing can be sent to its target.
             StoreUnavailableError: Its target could not be checked.
+            VerificationFailedError: The target it has does not open.
         """
         answer = None if repeatable is None else await self._answer(org, repeatable)
         if answer is not None:
             return answer
         # Before a target is checked, which takes a second.
-        _check_revision(await self.get(org, alert_route), org, revision)
-        target = None
+        before = await self.get(org, alert_route)
+        _check_revision(before, org, revision)
+        target = await self._resealed(org, before) if reseal else None
         if target_url is not None:
             target = await self._checked(org, alert_route, target_url)
 
         def change(stored: StoredRoute) -> tuple[RouteSpec, SealedTarget]:
             _check_revision(stored, org, revision)
             changed = replace(stored.spec, **{name: getattr(spec, name) for name in fields})
-            return changed, target or stored.target
+            if target is None or (reseal and stored.target != before.target):
+                # Somebody has set another one meanwhile, which the newest key encrypts anyway.
+                return changed, stored.target
+            return changed, target
 
         try:
             return await self._store.change(org, alert_route, change, repeatable)
@@ -233,6 +241,17 @@ class AlertRoutes:
         return await self._store.find_answer(
             org, repeatable.method, repeatable.request_id, repeatable.payload_digest
         )
+
+    async def _resealed(self, org: str, stored: StoredRoute) -> SealedTarget:
+        name = stored.alert_route
+        try:
+            target_url = await reveal_target(self._vault, org, name, stored.target)
+            sealed = self._vault.seal({TARGET_URL: target_url}, resource_name=route_name(org, name))
+        except CredentialUnusableError as error:
+            raise VerificationFailedError(
+                TARGET_URL, measured=error.problem, threshold="one that can be read"
+            ) from error
+        return SealedTarget(stored.target.kind, sealed.sealed, sealed.key_id)
 
     async def _checked(self, org: str, alert_route: str, target_url: Secret) -> SealedTarget:
         try:

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -388,6 +389,54 @@ async def test_a_route_keeps_its_target_to_itself(
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await client.GetAlertRoute(pb.GetAlertRouteRequest(name=made.name))
     assert refusal_of(caught.value).reason == "ERROR_REASON_RESOURCE_NOT_FOUND"
+
+
+async def test_a_target_is_encrypted_again_with_the_newest_key(
+    environment: Mapping[str, str], pool: asyncpg.Pool, org: str, target: Webhook
+) -> None:
+    """After that the old key can be taken out; before it, nothing opens without it."""
+    old, new = generate_key("k1").reveal(), generate_key("k2").reveal()
+
+    def of(keys: str) -> tuple[IngestionSettings, AlertsServicer]:
+        settings = ingestion_settings(
+            environment,
+            LIFTOS_SECRET_KEYS=keys,
+            LIFTOS_NOTIFICATION_PRIVATE_TARGETS="true",
+        )
+        routes = AlertRoutes(
+            PostgresAlertRoutes(pool),
+            KeyringVault(settings.secret_places()),
+            apprise_notifier(settings),
+        )
+        page_tokens = PageTokens(settings.page_token_key)
+        return settings, AlertsServicer(
+            alerts=Alerts(PostgresAlerts(pool)), routes=routes, page_tokens=page_tokens
+        )
+
+    async with AsyncExitStack() as stack:
+
+        async def client_of(keys: str) -> Any:
+            settings, servicer = of(keys)
+            return (await stack.enter_async_context(clients_of(settings, [servicer])))(org)
+
+        before, during, after = [await client_of(it) for it in (old, f"{new},{old}", new)]
+        made = await _add_route(before, org, target)
+        assert made.target_key_id == "k1"
+        reseal = pb.UpdateAlertRouteRequest(
+            alert_route=alert_pb2.AlertRoute(name=made.name, display_name="not named"),
+            update_mask=FieldMask(paths=["target_url"]),
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await after.UpdateAlertRoute(reseal)
+        assert refusal_of(caught.value).reason == "ERROR_REASON_VERIFICATION_FAILED"
+        kept = alert_pb2.AlertRoute(name=made.name, display_name="Night")
+        changed = await during.UpdateAlertRoute(pb.UpdateAlertRouteRequest(alert_route=kept))
+        assert changed.alert_route.target_key_id == "k1", "only who asks for it gets it"
+        resealed = (await during.UpdateAlertRoute(reseal)).alert_route
+        assert (resealed.display_name, resealed.target_key_id) == ("Night", "k2")
+        test = pb.TestAlertRouteRequest(name=made.name, request_id=str(uuid4()))
+        assert await after.TestAlertRoute(test) == pb.TestAlertRouteResponse(sent=True)
+        assert len(target.messages) == 1
 
 
 @pytest.mark.parametrize(

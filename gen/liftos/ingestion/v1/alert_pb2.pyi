@@ -233,13 +233,15 @@ class AlertRoute(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    TARGET_KEY_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """orgs/{org}/alertRoutes/{alert_route}; the id is lower case letters, digits and hyphens."""
     display_name: _builtins.str
     """Shown to people, 1 to 200 characters."""
     target_url: _builtins.str
     """Input only: where to send, as a URL of the notification library, such as "slack://…"; holds
-    secrets and is never in an answer. Empty in an update keeps what was set.
+    secrets and is never in an answer. Empty in an update keeps what was set; where update_mask names
+    it, what was set is encrypted again with the newest key.
     """
     minimum_severity: Global___AlertSeverity.ValueType
     """Only alerts at least as severe; unspecified means all."""
@@ -251,6 +253,8 @@ class AlertRoute(_message.Message):
     """Output only: why the last message did not go out; empty where it did."""
     etag: _builtins.str
     """Given with an update: the etag that was read. Output otherwise."""
+    target_key_id: _builtins.str
+    """Output only: id of the key that encrypts the target."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___AlertKind.ValueType]:
         """Only these; none means all."""
@@ -287,10 +291,11 @@ class AlertRoute(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        target_key_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "send_time", b"send_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "disabled", b"disabled", "display_name", b"display_name", "etag", b"etag", "kinds", b"kinds", "minimum_severity", b"minimum_severity", "name", b"name", "platforms", b"platforms", "send_error", b"send_error", "send_time", b"send_time", "target_kind", b"target_kind", "target_url", b"target_url", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "disabled", b"disabled", "display_name", b"display_name", "etag", b"etag", "kinds", b"kinds", "minimum_severity", b"minimum_severity", "name", b"name", "platforms", b"platforms", "send_error", b"send_error", "send_time", b"send_time", "target_key_id", b"target_key_id", "target_kind", b"target_kind", "target_url", b"target_url", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
