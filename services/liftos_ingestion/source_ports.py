@@ -1,10 +1,11 @@
 """What a source is: something that can be read day by day.
 
-A source is stateless and says what it can do. `open` gives a session with a credential; a session
-lists accounts and objects and reads one scope. It never writes, never sleeps for a limit, and
-keeps nothing: what has to be waited for is raised as `NotReadyError`, what went wrong as
-`ReadingError` with a class (`liftos_ingestion.domain.failures`), and a platform's own job is
-yielded so that the caller keeps it and gives it back after a crash.
+A source says what it can do and is stateless, but for what it may forget at any moment: an access
+token until it ends, or by which way an account was reached. `open` gives a session with a
+credential; a session lists accounts and objects and reads one scope. It never writes, never sleeps
+for a limit, and keeps nothing: what has to be waited for is raised as `NotReadyError`, what went
+wrong as `ReadingError` with a class (`liftos_ingestion.domain.failures`), and a platform's own job
+is yielded so that the caller keeps it and gives it back after a crash.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -87,8 +88,8 @@ class Credential(Mapping[str, Secret]):
 
     Most sources only read it. One whose platform gives a credential in place of another (a
     long-lived token for a short-lived one, a refresh token that works once) gives it to `renew`
-    before it uses it. What only lives as long as the session, such as an access token that a
-    refresh token buys, is not renewed: the session holds it.
+    before it uses it. What lives for an hour, such as an access token that a refresh token buys, is
+    not renewed: the source holds it.
 
     Args:
         fields: Its fields.

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liftos_ingestion.adapters.sources.google_ads import messages
@@ -69,6 +69,7 @@ def rows(draw: st.DrawFn) -> Any:
     return row
 
 
+@settings(deadline=None)
 @given(given_rows=st.lists(rows(), max_size=4))
 def test_columns_become_the_entries_that_googles_own_json_becomes(given_rows: list[Any]) -> None:
     """What is unset stays unset, zeros stay zeros, and unknown numbers of enums are kept."""

@@ -74,7 +74,8 @@ def test_every_rule_can_be_reached() -> None:
         ("request_error", "UNSUPPORTED_VERSION", ErrorClass.VERSION, Remedy.NONE),
         ("", "UNIMPLEMENTED", ErrorClass.VERSION, Remedy.NONE),
         ("", "UNAUTHENTICATED", ErrorClass.CREDENTIALS, Remedy.NEW_TOKEN),
-        ("authentication_error", "OAUTH_TOKEN_EXPIRED", ErrorClass.CREDENTIALS, Remedy.NEW_TOKEN),
+        ("authentication_error", "OAUTH_TOKEN_EXPIRED", ErrorClass.TRANSIENT, Remedy.NEW_TOKEN),
+        ("authentication_error", "OAUTH_TOKEN_INVALID", ErrorClass.CREDENTIALS, Remedy.NEW_TOKEN),
         ("authentication_error", "OAUTH_TOKEN_REVOKED", ErrorClass.CREDENTIALS, Remedy.NONE),
         (
             "authentication_error",
@@ -101,6 +102,13 @@ def test_what_an_error_means(kind: str, code: str, error_class: ErrorClass, reme
     assert (error.failure.error_class, error.remedy) == (error_class, remedy)
     assert error.failure.platform_request_id == "r-1"
     assert error.failure.message.startswith("Google Ads: It said so")
+
+
+@pytest.mark.parametrize("code", ["OAUTH_TOKEN_EXPIRED", "OAUTH_TOKEN_INVALID"])
+def test_a_token_that_was_taken_and_no_longer_is(code: str) -> None:
+    """It has ended in the midst of an answer, which says nothing of the credential or the size."""
+    error = classified([ApiError("authentication_error", code, "")], has_begun=True)
+    assert (error.failure.error_class, error.remedy) == (ErrorClass.TRANSIENT, Remedy.NEW_TOKEN)
 
 
 def test_a_message_that_is_too_large_is_no_quota() -> None:

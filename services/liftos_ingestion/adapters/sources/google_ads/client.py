@@ -28,7 +28,7 @@ from liftos_ingestion.adapters.sources.google_ads.errors import (
 )
 from liftos_ingestion.adapters.sources.google_ads.message_parts import parts_of
 from liftos_ingestion.adapters.sources.google_ads.queries import TREE, Query
-from liftos_ingestion.adapters.sources.google_ads.tokens import AccessToken
+from liftos_ingestion.adapters.sources.google_ads.tokens import AccessToken, Token
 from liftos_ingestion.adapters.sources.google_ads.ways import KnownWays
 from liftos_ingestion.domain.failures import ErrorClass
 from liftos_ingestion.domain.platform_limits import (
@@ -133,7 +133,8 @@ class GoogleAdsClient:
     async def search(self, customer_id: str, query: Query) -> AsyncGenerator[Chunk, None]:
         """Yield the answer to a query about a customer, which is one operation however long it is.
 
-        Where Google says that the customer is not reached so, its managers are looked for once.
+        By whom the customer is reached is found out before, where it is not known, and once more
+        where Google says that it is not reached so.
 
         Raises:
             NotReadyError: A limit is reached.
@@ -141,6 +142,9 @@ class GoogleAdsClient:
         """
         known = self._ways.get(self._caller.credential, customer_id)
         way = self._caller.login_customer_id if known is None else known
+        is_found = known is None and not way
+        if is_found:
+            way = await self._found_way(customer_id) or ""
         has_begun = False
         try:
             async with aclosing(self._answer(customer_id, query, way)) as chunks:
@@ -148,12 +152,9 @@ class GoogleAdsClient:
                     has_begun = True
                     yield chunk
         except GoogleAdsError as error:
-            if has_begun or error.remedy is not Remedy.OTHER_WAY:
+            if has_begun or is_found or error.remedy is not Remedy.OTHER_WAY:
                 raise
-            async with self._ways.search(self._caller.credential):
-                found = self._ways.get(self._caller.credential, customer_id)
-                if found is None or found == way:
-                    found = await self._way_to(customer_id)
+            found = await self._found_way(customer_id, instead_of=way)
             if found is None or found == way:
                 raise
             async with aclosing(self._answer(customer_id, query, found)) as chunks:
@@ -172,7 +173,6 @@ class GoogleAdsClient:
         except GoogleAdsError as error:
             if error.remedy is not Remedy.NEW_TOKEN:
                 raise
-            self._token.forget()
             return await self._accessible_customers()
 
     async def tree(self, customer_id: str) -> Sequence[dict[str, object]]:
@@ -191,21 +191,30 @@ class GoogleAdsClient:
             self._ways.learn(self._caller.credential, below, customer_id)
         return found
 
+    async def _found_way(self, customer_id: str, *, instead_of: str | None = None) -> str | None:
+        """Return by which customer another one is reached, found out by one reading for all."""
+        async with self._ways.search(self._caller.credential):
+            found = self._ways.get(self._caller.credential, customer_id)
+            if found is None or found == instead_of:
+                found = await self._way_to(customer_id)
+        return found
+
     async def _way_to(self, customer_id: str) -> str | None:
-        """Return the customer by which another one is reached; None where there is none."""
-        for accessible in await self.accessible_customers():
-            if accessible == customer_id:
-                self._ways.learn(self._caller.credential, customer_id, "")
-                return ""
+        """Look for the customer by which another one is reached; None where there is none."""
+        accessible = await self.accessible_customers()
+        for opened in accessible:
+            self._ways.learn(self._caller.credential, opened, "")
+        if customer_id in accessible:
+            return ""
+        for manager in accessible:
             try:
-                await self.tree(accessible)
+                below = await self.tree(manager)
             except GoogleAdsError as error:
                 if error.failure.error_class not in _OF_ONE_CUSTOMER:
                     raise
                 continue
-            found = self._ways.get(self._caller.credential, customer_id)
-            if found == accessible:
-                return found
+            if any(str(row.get("customer_client.id")) == customer_id for row in below):
+                return manager
         return None
 
     async def _answer(
@@ -222,7 +231,6 @@ class GoogleAdsClient:
         except GoogleAdsError as error:
             if has_begun or error.remedy is not Remedy.NEW_TOKEN:
                 raise
-            self._token.forget()
             async with aclosing(self._stream(customer_id, query, readers, way)) as chunks:
                 async for chunk in chunks:
                     yield chunk
@@ -231,10 +239,11 @@ class GoogleAdsClient:
         self, customer_id: str, query: Query, readers: Sequence[ColumnReader], way: str
     ) -> AsyncGenerator[Chunk, None]:
         await self._enter(customer_id)
+        token = await self._token.get()
         request = self._messages.StreamRequest(customer_id=customer_id, query=query.text)
         call = self._search_stream(
             request.SerializeToString(),
-            metadata=await self._metadata(customer_id, way),
+            metadata=self._metadata(token, customer_id, way),
             timeout=STREAM_SECONDS,
         )
         has_begun = False
@@ -246,7 +255,7 @@ class GoogleAdsClient:
                 while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
                     yield chunk
         except grpc.aio.AioRpcError as error:
-            raise await self._refused(error, customer_id, has_begun=has_begun) from error
+            raise await self._refused(error, token, customer_id, has_begun=has_begun) from error
         finally:
             call.cancel()
 
@@ -289,15 +298,16 @@ class GoogleAdsClient:
 
     async def _accessible_customers(self) -> Sequence[str]:
         await self._enter("")
+        token = await self._token.get()
         request = self._messages.AccessibleCustomersRequest()
         try:
             message = await self._accessible(
                 request.SerializeToString(),
-                metadata=await self._metadata("", ""),
+                metadata=self._metadata(token),
                 timeout=self._timeout_seconds,
             )
         except grpc.aio.AioRpcError as error:
-            raise await self._refused(error, "") from error
+            raise await self._refused(error, token) from error
         self._gate.received(len(message))
         try:
             answer = self._messages.AccessibleCustomersResponse.FromString(message)
@@ -315,9 +325,8 @@ class GoogleAdsClient:
             )
         )
 
-    async def _metadata(self, customer_id: str, way: str) -> _Metadata:
-        token = await self._token.get()
-        metadata = [("authorization", f"Bearer {token.reveal()}")]
+    def _metadata(self, token: Token, customer_id: str = "", way: str = "") -> _Metadata:
+        metadata = [("authorization", f"Bearer {token.value.reveal()}")]
         if customer_id:
             metadata.append(("x-goog-request-params", f"customer_id={customer_id}"))
         if way:
@@ -327,9 +336,14 @@ class GoogleAdsClient:
         return tuple(metadata)
 
     async def _refused(
-        self, error: grpc.aio.AioRpcError, customer_id: str, *, has_begun: bool = False
+        self,
+        error: grpc.aio.AioRpcError,
+        token: Token,
+        customer_id: str = "",
+        *,
+        has_begun: bool = False,
     ) -> GoogleAdsError:
-        """Return what an error of a call means, once the limits that it tells of are known."""
+        """Return what an error of a call means, once what it tells of limits and token is known."""
         trailers = list(error.trailing_metadata())
         errors = [
             found
@@ -354,12 +368,15 @@ class GoogleAdsClient:
             )
         ]
         await self._gate.observe(blocks)
-        return classified(
+        refusal = classified(
             errors,
             request_id=next((str(v) for k, v in trailers if k == _REQUEST_ID_KEY), ""),
             regain_seconds=max((it.reset_seconds for it in blocks), default=None),
             has_begun=has_begun,
         )
+        if refusal.remedy is Remedy.NEW_TOKEN:
+            self._token.forget(token)
+        return refusal
 
     def _errors(self, failure: bytes) -> Sequence[ApiError]:
         try:

@@ -122,10 +122,17 @@ RULES: Final = (
     ),
     Rule(ErrorClass.PERMISSION, "quota_error", {"ACCESS_PROHIBITED"}, _PROJECT),
     Rule(ErrorClass.QUOTA_EXHAUSTED, "quota_error"),
+    # Every token ends; that it does says nothing of the credential that buys the next one.
+    Rule(
+        ErrorClass.TRANSIENT,
+        "authentication_error",
+        {"OAUTH_TOKEN_EXPIRED"},
+        remedy=Remedy.NEW_TOKEN,
+    ),
     Rule(
         ErrorClass.CREDENTIALS,
         "authentication_error",
-        {"OAUTH_TOKEN_EXPIRED", "OAUTH_TOKEN_INVALID"},
+        {"OAUTH_TOKEN_INVALID"},
         _RENEW,
         Remedy.NEW_TOKEN,
     ),
@@ -284,9 +291,11 @@ def classified(
     rule, error = _decisive(errors)
     said = redact_text(error.message.rstrip(". "))[:_LONGEST_MESSAGE] or error.name
     message = f"Google Ads: {said}" + (f"; {rule.advice}" if rule.advice else "") + "."
-    is_broken_off = has_begun and rule.error_class is ErrorClass.TRANSIENT
+    # A token that was taken at first has ended meanwhile, whatever Google calls that.
+    has_ended = has_begun and rule.remedy is Remedy.NEW_TOKEN
+    is_broken_off = has_begun and rule.error_class is ErrorClass.TRANSIENT and not has_ended
     failure = Failure(
-        rule.error_class,
+        ErrorClass.TRANSIENT if has_ended else rule.error_class,
         message,
         platform_code=error.name,
         platform_request_id=request_id,

@@ -26,7 +26,11 @@ from liftos_ingestion.adapters.sources.google_ads.queries import (
     OBJECT_LISTS,
     report,
 )
-from liftos_ingestion.adapters.sources.google_ads.tokens import AccessToken, OAuthClient
+from liftos_ingestion.adapters.sources.google_ads.tokens import (
+    AccessToken,
+    KnownTokens,
+    OAuthClient,
+)
 from liftos_ingestion.adapters.sources.google_ads.ways import KnownWays
 from liftos_ingestion.adapters.sources.platform_http import PlatformHttp
 from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
@@ -94,6 +98,7 @@ class GoogleAdsSource:
         self._token_url = token_url
         self._timeout_seconds = timeout_seconds
         self._ways = KnownWays()
+        self._tokens = KnownTokens()
         self.platform = GOOGLE_ADS
         self.display_name = "Google Ads"
         self.mapping = platform_mapping(GOOGLE_ADS)
@@ -110,8 +115,6 @@ class GoogleAdsSource:
             api_version_end_date=version_end_date,
             # All of them: a stream is one call.
             rows_per_call=1_000_000_000,
-            # An access token.
-            setup_calls=1,
         )
         self.credential_schema: JsonObject = _CREDENTIAL_SCHEMA
         self.settings_schema: JsonObject = _SETTINGS_SCHEMA
@@ -159,7 +162,8 @@ class GoogleAdsSource:
                 http,
                 self._token_url,
                 oauth,
-                gate_of(app_key(gate.org, GOOGLE_ADS, oauth.project)),
+                limit=gate_of(app_key(gate.org, GOOGLE_ADS, oauth.project)),
+                known=self._tokens,
             )
             client = GoogleAdsClient(
                 channel,
@@ -198,6 +202,7 @@ class GoogleAdsSession:
         Raises:
             ReadingError: Google did not answer, or refuses every customer.
         """
+        granted = (await self._token.buy()).scopes
         found: dict[str, PlatformAccount] = {}
         seen: set[str] = set()
         refused: list[GoogleAdsError] = []
@@ -222,7 +227,6 @@ class GoogleAdsSession:
                     found[account.account_id] = account
         if refused and not found:
             raise refused[0]
-        granted = self._token.scopes
         return Verified(
             list(found.values()),
             granted_scopes=granted,
