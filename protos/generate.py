@@ -145,12 +145,13 @@ def breaking() -> int:
 
 def freeze(packages: list[str]) -> int:
     """Write the baseline from these packages and whatever was frozen before."""
-    wanted = set(packages)
+    folders = {package.replace(".", "/") for package in packages}
+    frozen = descriptor_pb2.FileDescriptorSet()
     if BASELINE.exists():
-        frozen = descriptor_pb2.FileDescriptorSet.FromString(BASELINE.read_bytes())
-        wanted |= {file.package for file in frozen.file if file.package.startswith("liftos.")}
-    folders = {package.replace(".", "/") for package in wanted}
-    sources = [source for source in _sources() if str(Path(source).parent) in folders]
+        frozen.ParseFromString(BASELINE.read_bytes())
+    # By file: of a package that others import, only what they import is frozen with them.
+    before = {file.name for file in frozen.file}
+    sources = [it for it in _sources() if it in before or str(Path(it).parent) in folders]
     build_image(BASELINE, sources)
     return 0
 

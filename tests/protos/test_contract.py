@@ -224,6 +224,20 @@ def test_freezing_takes_a_package_with_its_imports(
     assert frozen_after("liftos.memory.v1") == {"liftos.common.v1", "liftos.memory.v1"}
 
 
+def test_of_an_imported_package_only_what_is_imported_is_frozen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often others are frozen after that."""
+    baseline = tmp_path / "baseline.binpb"
+    monkeypatch.setattr(generate, "BASELINE", baseline)
+    for package in ("liftos.ingestion.v1", "liftos.common.v1"):
+        generate.freeze([package])
+        found = FileDescriptorSet.FromString(baseline.read_bytes())
+        of_memory = {file.name for file in found.file if file.package == "liftos.memory.v1"}
+        assert of_memory == {"liftos/memory/v1/calendar.proto", "liftos/memory/v1/entry.proto"}
+        assert generate.breaking() == 0
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_names_its_role(name: str) -> None:
     """A method without a role would be open or closed by accident."""

@@ -193,8 +193,9 @@ async def reconciliations(
     limit: LimitOption = 100,
 ) -> None:
     """Hold our sums against the platforms' own totals, newest first."""
+    name = "" if run is None else (await call.ingestion.get_run(run)).name
     parts = [
-        f'run = "{short_name(run)}"' if run else "",
+        f'run = "{name}"' if name else "",
         'state = "MISMATCHED"' if mismatched else "",
         f"({filter_})" if filter_ else "",
     ]

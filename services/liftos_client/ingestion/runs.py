@@ -42,13 +42,13 @@ class RunMethods(IngestionCalls):
             end_date: Last day; given together with the first.
             account_ids: Only these accounts; none means all.
             levels: Only these; none means all that the source reports.
-            force: Read days again that are final or were committed by the same backfill.
+            force: Read days again that are final, and objects that were listed today.
             request_id: UUID; by default a new one.
             timeout_seconds: Deadline.
 
         Raises:
             NotFoundError: There is no such connection.
-            StateTransitionError: It is not active, or suspended.
+            StateTransitionError: It is not active.
         """
         request = pb.StartRunRequest(
             parent=self._connection_name(connection),
@@ -171,7 +171,7 @@ class RunMethods(IngestionCalls):
     ) -> Pages[Reconciliation, pb.ListReconciliationsResponse]:
         """List our sums beside the platforms' own, newest first.
 
-        The filter is over run, platform, account_id, level, date, metric, state.
+        The filter is over run (its name), platform, account_id, level, date, metric, state.
         """
         return self._pages(
             self._stub.ListReconciliations,

@@ -29,7 +29,7 @@ class _AlertKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AlertKind.V
     ALERT_KIND_UNSPECIFIED: _AlertKind.ValueType  # 0
     """Not a kind."""
     ALERT_KIND_RUN_FAILED: _AlertKind.ValueType  # 1
-    """A run failed as a whole or in part."""
+    """A run failed as a whole or in part, for another reason than its credential."""
     ALERT_KIND_CREDENTIALS_REJECTED: _AlertKind.ValueType  # 2
     """A platform refused a credential."""
     ALERT_KIND_CREDENTIALS_EXPIRING: _AlertKind.ValueType  # 3
@@ -51,7 +51,7 @@ class AlertKind(_AlertKind, metaclass=_AlertKindEnumTypeWrapper):
 ALERT_KIND_UNSPECIFIED: AlertKind.ValueType  # 0
 """Not a kind."""
 ALERT_KIND_RUN_FAILED: AlertKind.ValueType  # 1
-"""A run failed as a whole or in part."""
+"""A run failed as a whole or in part, for another reason than its credential."""
 ALERT_KIND_CREDENTIALS_REJECTED: AlertKind.ValueType  # 2
 """A platform refused a credential."""
 ALERT_KIND_CREDENTIALS_EXPIRING: AlertKind.ValueType  # 3

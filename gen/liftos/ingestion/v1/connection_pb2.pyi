@@ -248,7 +248,7 @@ class Account(_message.Message):
     """Output only: newest day that the platform no longer restates; empty where none is."""
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
-        """Output only: last time that a slice of it was committed."""
+        """Output only: last time that numbers of it were committed."""
 
     def __init__(
         self,

@@ -1115,7 +1115,7 @@ class StartRunRequest(_message.Message):
     kind: _run_pb2.RunKind.ValueType
     """INCREMENTAL or BACKFILL."""
     force: _builtins.bool
-    """Read days again that are final or were committed by the same backfill."""
+    """Read days again that are final, and objects that were listed today."""
     request_id: _builtins.str
     """UUID; the same id with the same payload answers the same for 24 h."""
     @_builtins.property
@@ -1236,7 +1236,9 @@ class ListRunsRequest(_message.Message):
     page_token: _builtins.str
     """From the answer before, with the same other fields."""
     filter: _builtins.str
-    """AIP-160 subset over kind, state, connection, schedule, create_time."""
+    """AIP-160 subset over kind, state, connection, schedule, create_time; connections and schedules by
+    their names.
+    """
     def __init__(
         self,
         *,
@@ -1524,7 +1526,7 @@ class ListReconciliationsRequest(_message.Message):
     page_token: _builtins.str
     """From the answer before, with the same other fields."""
     filter: _builtins.str
-    """AIP-160 subset over run, platform, account_id, level, date, metric, state."""
+    """AIP-160 subset over run, platform, account_id, level, date, metric, state; runs by their names."""
     def __init__(
         self,
         *,

@@ -36,8 +36,6 @@ class IngestionServiceStub:
     RESOURCE_EXHAUSTED (SERVER_OVERLOADED), UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN),
     DEADLINE_EXCEEDED, and with a request_id ALREADY_EXISTS (REQUEST_ID_REUSED); others are named
     below.
-
-    This package is a draft: it may change until its service is complete.
     """
 
     def __init__(self, channel):
@@ -279,8 +277,6 @@ class IngestionServiceServicer:
     RESOURCE_EXHAUSTED (SERVER_OVERLOADED), UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN),
     DEADLINE_EXCEEDED, and with a request_id ALREADY_EXISTS (REQUEST_ID_REUSED); others are named
     below.
-
-    This package is a draft: it may change until its service is complete.
     """
 
     def CreateConnection(self, request, context):
@@ -323,7 +319,8 @@ class IngestionServiceServicer:
 
     def VerifyConnection(self, request, context):
         """VerifyConnection signs in to the platform and says which accounts and permissions there are.
-        NOT_FOUND; RESOURCE_EXHAUSTED (PLATFORM_RATE_LIMITED).
+        NOT_FOUND; RESOURCE_EXHAUSTED (PLATFORM_RATE_LIMITED); FAILED_PRECONDITION
+        (VERIFICATION_FAILED) where the platform does not say, or the credential cannot be had.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -340,7 +337,8 @@ class IngestionServiceServicer:
     def RotateCredential(self, request, context):
         """RotateCredential replaces a credential that works by a new one that works: the old one stays
         until the platform has taken the new one. FAILED_PRECONDITION (CREDENTIALS_REJECTED,
-        CHANNEL_INSECURE); NOT_FOUND.
+        CHANNEL_INSECURE, and VERIFICATION_FAILED where the platform does not say, or the old one cannot
+        be decrypted); RESOURCE_EXHAUSTED (PLATFORM_RATE_LIMITED); NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -348,7 +346,8 @@ class IngestionServiceServicer:
 
     def UpsertSource(self, request, context):
         """UpsertSource registers a source of kind FILES or HTTP, or changes it. ABORTED (ETAG_MISMATCH);
-        ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS) for the id of a built in one.
+        ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS) for the id of a built in one; FAILED_PRECONDITION
+        (FENCE_CLOSED) where Memory takes none now.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -377,7 +376,9 @@ class IngestionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PreviewMapping(self, request, context):
-        """PreviewMapping shows what rows become with a mapping, without keeping anything. NOT_FOUND.
+        """PreviewMapping shows what rows become with a mapping, without keeping anything. NOT_FOUND;
+        FAILED_PRECONDITION (CREDENTIALS_REJECTED, VERIFICATION_FAILED) and RESOURCE_EXHAUSTED
+        (PLATFORM_RATE_LIMITED) where the platform gives no sample.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -422,16 +423,16 @@ class IngestionServiceServicer:
 
     def PlanBackfill(self, request, context):
         """PlanBackfill says what reading a long range would take; StartRun with kind BACKFILL does it.
-        NOT_FOUND.
+        FAILED_PRECONDITION (STATE_TRANSITION_INVALID) where the connection is not active; NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StartRun(self, request, context):
-        """StartRun reads a range of days now. Days that another run has in hand are not read twice.
-        FAILED_PRECONDITION (STATE_TRANSITION_INVALID) where the connection is not active or suspended;
-        NOT_FOUND.
+        """StartRun reads a range of days now. Days that another run has in hand are not read twice; a run
+        that is suspended waits. FAILED_PRECONDITION (STATE_TRANSITION_INVALID) where the connection is
+        not active; NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -572,7 +573,8 @@ class IngestionServiceServicer:
 
     def UpdateAlertRoute(self, request, context):
         """UpdateAlertRoute changes the fields in update_mask. ABORTED (ETAG_MISMATCH); NOT_FOUND;
-        FAILED_PRECONDITION (CHANNEL_INSECURE) where a target is given.
+        FAILED_PRECONDITION (CHANNEL_INSECURE) where a target is given, (VERIFICATION_FAILED) where the
+        one that is to be encrypted again cannot be decrypted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -593,8 +595,8 @@ class IngestionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SuspendIngestion(self, request, context):
-        """SuspendIngestion keeps runs of a scope from starting or going on; when the call returns, no
-        write of theirs is under way any more.
+        """SuspendIngestion keeps runs of a scope from going on; when the call returns, no write of theirs
+        is under way any more. NOT_FOUND for an unknown connection.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -856,8 +858,6 @@ class IngestionService:
     RESOURCE_EXHAUSTED (SERVER_OVERLOADED), UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN),
     DEADLINE_EXCEEDED, and with a request_id ALREADY_EXISTS (REQUEST_ID_REUSED); others are named
     below.
-
-    This package is a draft: it may change until its service is complete.
     """
 
     @staticmethod

@@ -37,8 +37,6 @@ class IngestionServiceStub:
     RESOURCE_EXHAUSTED (SERVER_OVERLOADED), UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN),
     DEADLINE_EXCEEDED, and with a request_id ALREADY_EXISTS (REQUEST_ID_REUSED); others are named
     below.
-
-    This package is a draft: it may change until its service is complete.
     """
 
     @_typing.overload
@@ -62,7 +60,8 @@ class IngestionServiceStub:
     """
     VerifyConnection: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.VerifyConnectionRequest, _ingestion_service_pb2.VerifyConnectionResponse]
     """VerifyConnection signs in to the platform and says which accounts and permissions there are.
-    NOT_FOUND; RESOURCE_EXHAUSTED (PLATFORM_RATE_LIMITED).
+    NOT_FOUND; RESOURCE_EXHAUSTED (PLATFORM_RATE_LIMITED); FAILED_PRECONDITION
+    (VERIFICATION_FAILED) where the platform does not say, or the credential cannot be had.
     """
     SetCredential: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.SetCredentialRequest, _ingestion_service_pb2.SetCredentialResponse]
     """SetCredential keeps a credential, whether the platform takes it or not; the state says which.
@@ -71,11 +70,13 @@ class IngestionServiceStub:
     RotateCredential: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.RotateCredentialRequest, _ingestion_service_pb2.RotateCredentialResponse]
     """RotateCredential replaces a credential that works by a new one that works: the old one stays
     until the platform has taken the new one. FAILED_PRECONDITION (CREDENTIALS_REJECTED,
-    CHANNEL_INSECURE); NOT_FOUND.
+    CHANNEL_INSECURE, and VERIFICATION_FAILED where the platform does not say, or the old one cannot
+    be decrypted); RESOURCE_EXHAUSTED (PLATFORM_RATE_LIMITED); NOT_FOUND.
     """
     UpsertSource: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.UpsertSourceRequest, _ingestion_service_pb2.UpsertSourceResponse]
     """UpsertSource registers a source of kind FILES or HTTP, or changes it. ABORTED (ETAG_MISMATCH);
-    ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS) for the id of a built in one.
+    ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS) for the id of a built in one; FAILED_PRECONDITION
+    (FENCE_CLOSED) where Memory takes none now.
     """
     GetSource: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.GetSourceRequest, _ingestion_service_pb2.GetSourceResponse]
     """GetSource reads one source. NOT_FOUND."""
@@ -86,7 +87,10 @@ class IngestionServiceStub:
     (STATE_TRANSITION_INVALID); NOT_FOUND.
     """
     PreviewMapping: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.PreviewMappingRequest, _ingestion_service_pb2.PreviewMappingResponse]
-    """PreviewMapping shows what rows become with a mapping, without keeping anything. NOT_FOUND."""
+    """PreviewMapping shows what rows become with a mapping, without keeping anything. NOT_FOUND;
+    FAILED_PRECONDITION (CREDENTIALS_REJECTED, VERIFICATION_FAILED) and RESOURCE_EXHAUSTED
+    (PLATFORM_RATE_LIMITED) where the platform gives no sample.
+    """
     CreateSchedule: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.CreateScheduleRequest, _ingestion_service_pb2.CreateScheduleResponse]
     """CreateSchedule starts runs by the clock. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS); NOT_FOUND
     for an unknown connection.
@@ -103,12 +107,12 @@ class IngestionServiceStub:
     """DeleteSchedule removes a schedule; its runs stay. NOT_FOUND."""
     PlanBackfill: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.PlanBackfillRequest, _ingestion_service_pb2.PlanBackfillResponse]
     """PlanBackfill says what reading a long range would take; StartRun with kind BACKFILL does it.
-    NOT_FOUND.
+    FAILED_PRECONDITION (STATE_TRANSITION_INVALID) where the connection is not active; NOT_FOUND.
     """
     StartRun: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.StartRunRequest, _ingestion_service_pb2.StartRunResponse]
-    """StartRun reads a range of days now. Days that another run has in hand are not read twice.
-    FAILED_PRECONDITION (STATE_TRANSITION_INVALID) where the connection is not active or suspended;
-    NOT_FOUND.
+    """StartRun reads a range of days now. Days that another run has in hand are not read twice; a run
+    that is suspended waits. FAILED_PRECONDITION (STATE_TRANSITION_INVALID) where the connection is
+    not active; NOT_FOUND.
     """
     GetRun: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.GetRunRequest, _ingestion_service_pb2.GetRunResponse]
     """GetRun reads one run. NOT_FOUND."""
@@ -162,15 +166,16 @@ class IngestionServiceStub:
     """ListAlertRoutes pages through routes, by name."""
     UpdateAlertRoute: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.UpdateAlertRouteRequest, _ingestion_service_pb2.UpdateAlertRouteResponse]
     """UpdateAlertRoute changes the fields in update_mask. ABORTED (ETAG_MISMATCH); NOT_FOUND;
-    FAILED_PRECONDITION (CHANNEL_INSECURE) where a target is given.
+    FAILED_PRECONDITION (CHANNEL_INSECURE) where a target is given, (VERIFICATION_FAILED) where the
+    one that is to be encrypted again cannot be decrypted.
     """
     DeleteAlertRoute: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.DeleteAlertRouteRequest, _ingestion_service_pb2.DeleteAlertRouteResponse]
     """DeleteAlertRoute removes a route. NOT_FOUND."""
     TestAlertRoute: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.TestAlertRouteRequest, _ingestion_service_pb2.TestAlertRouteResponse]
     """TestAlertRoute sends a message that says it is a test. NOT_FOUND."""
     SuspendIngestion: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.SuspendIngestionRequest, _ingestion_service_pb2.SuspendIngestionResponse]
-    """SuspendIngestion keeps runs of a scope from starting or going on; when the call returns, no
-    write of theirs is under way any more.
+    """SuspendIngestion keeps runs of a scope from going on; when the call returns, no write of theirs
+    is under way any more. NOT_FOUND for an unknown connection.
     """
     ResumeIngestion: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.ResumeIngestionRequest, _ingestion_service_pb2.ResumeIngestionResponse]
     """ResumeIngestion lifts a suspension; runs that waited go on. NOT_FOUND."""
@@ -189,8 +194,6 @@ class IngestionServiceAsyncStub(IngestionServiceStub):
     RESOURCE_EXHAUSTED (SERVER_OVERLOADED), UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN),
     DEADLINE_EXCEEDED, and with a request_id ALREADY_EXISTS (REQUEST_ID_REUSED); others are named
     below.
-
-    This package is a draft: it may change until its service is complete.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -211,7 +214,8 @@ class IngestionServiceAsyncStub(IngestionServiceStub):
     """
     VerifyConnection: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.VerifyConnectionRequest, _ingestion_service_pb2.VerifyConnectionResponse]  # type: ignore[assignment]
     """VerifyConnection signs in to the platform and says which accounts and permissions there are.
-    NOT_FOUND; RESOURCE_EXHAUSTED (PLATFORM_RATE_LIMITED).
+    NOT_FOUND; RESOURCE_EXHAUSTED (PLATFORM_RATE_LIMITED); FAILED_PRECONDITION
+    (VERIFICATION_FAILED) where the platform does not say, or the credential cannot be had.
     """
     SetCredential: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.SetCredentialRequest, _ingestion_service_pb2.SetCredentialResponse]  # type: ignore[assignment]
     """SetCredential keeps a credential, whether the platform takes it or not; the state says which.
@@ -220,11 +224,13 @@ class IngestionServiceAsyncStub(IngestionServiceStub):
     RotateCredential: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.RotateCredentialRequest, _ingestion_service_pb2.RotateCredentialResponse]  # type: ignore[assignment]
     """RotateCredential replaces a credential that works by a new one that works: the old one stays
     until the platform has taken the new one. FAILED_PRECONDITION (CREDENTIALS_REJECTED,
-    CHANNEL_INSECURE); NOT_FOUND.
+    CHANNEL_INSECURE, and VERIFICATION_FAILED where the platform does not say, or the old one cannot
+    be decrypted); RESOURCE_EXHAUSTED (PLATFORM_RATE_LIMITED); NOT_FOUND.
     """
     UpsertSource: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.UpsertSourceRequest, _ingestion_service_pb2.UpsertSourceResponse]  # type: ignore[assignment]
     """UpsertSource registers a source of kind FILES or HTTP, or changes it. ABORTED (ETAG_MISMATCH);
-    ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS) for the id of a built in one.
+    ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS) for the id of a built in one; FAILED_PRECONDITION
+    (FENCE_CLOSED) where Memory takes none now.
     """
     GetSource: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.GetSourceRequest, _ingestion_service_pb2.GetSourceResponse]  # type: ignore[assignment]
     """GetSource reads one source. NOT_FOUND."""
@@ -235,7 +241,10 @@ class IngestionServiceAsyncStub(IngestionServiceStub):
     (STATE_TRANSITION_INVALID); NOT_FOUND.
     """
     PreviewMapping: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.PreviewMappingRequest, _ingestion_service_pb2.PreviewMappingResponse]  # type: ignore[assignment]
-    """PreviewMapping shows what rows become with a mapping, without keeping anything. NOT_FOUND."""
+    """PreviewMapping shows what rows become with a mapping, without keeping anything. NOT_FOUND;
+    FAILED_PRECONDITION (CREDENTIALS_REJECTED, VERIFICATION_FAILED) and RESOURCE_EXHAUSTED
+    (PLATFORM_RATE_LIMITED) where the platform gives no sample.
+    """
     CreateSchedule: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.CreateScheduleRequest, _ingestion_service_pb2.CreateScheduleResponse]  # type: ignore[assignment]
     """CreateSchedule starts runs by the clock. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS); NOT_FOUND
     for an unknown connection.
@@ -252,12 +261,12 @@ class IngestionServiceAsyncStub(IngestionServiceStub):
     """DeleteSchedule removes a schedule; its runs stay. NOT_FOUND."""
     PlanBackfill: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.PlanBackfillRequest, _ingestion_service_pb2.PlanBackfillResponse]  # type: ignore[assignment]
     """PlanBackfill says what reading a long range would take; StartRun with kind BACKFILL does it.
-    NOT_FOUND.
+    FAILED_PRECONDITION (STATE_TRANSITION_INVALID) where the connection is not active; NOT_FOUND.
     """
     StartRun: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.StartRunRequest, _ingestion_service_pb2.StartRunResponse]  # type: ignore[assignment]
-    """StartRun reads a range of days now. Days that another run has in hand are not read twice.
-    FAILED_PRECONDITION (STATE_TRANSITION_INVALID) where the connection is not active or suspended;
-    NOT_FOUND.
+    """StartRun reads a range of days now. Days that another run has in hand are not read twice; a run
+    that is suspended waits. FAILED_PRECONDITION (STATE_TRANSITION_INVALID) where the connection is
+    not active; NOT_FOUND.
     """
     GetRun: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.GetRunRequest, _ingestion_service_pb2.GetRunResponse]  # type: ignore[assignment]
     """GetRun reads one run. NOT_FOUND."""
@@ -311,15 +320,16 @@ class IngestionServiceAsyncStub(IngestionServiceStub):
     """ListAlertRoutes pages through routes, by name."""
     UpdateAlertRoute: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.UpdateAlertRouteRequest, _ingestion_service_pb2.UpdateAlertRouteResponse]  # type: ignore[assignment]
     """UpdateAlertRoute changes the fields in update_mask. ABORTED (ETAG_MISMATCH); NOT_FOUND;
-    FAILED_PRECONDITION (CHANNEL_INSECURE) where a target is given.
+    FAILED_PRECONDITION (CHANNEL_INSECURE) where a target is given, (VERIFICATION_FAILED) where the
+    one that is to be encrypted again cannot be decrypted.
     """
     DeleteAlertRoute: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.DeleteAlertRouteRequest, _ingestion_service_pb2.DeleteAlertRouteResponse]  # type: ignore[assignment]
     """DeleteAlertRoute removes a route. NOT_FOUND."""
     TestAlertRoute: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.TestAlertRouteRequest, _ingestion_service_pb2.TestAlertRouteResponse]  # type: ignore[assignment]
     """TestAlertRoute sends a message that says it is a test. NOT_FOUND."""
     SuspendIngestion: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.SuspendIngestionRequest, _ingestion_service_pb2.SuspendIngestionResponse]  # type: ignore[assignment]
-    """SuspendIngestion keeps runs of a scope from starting or going on; when the call returns, no
-    write of theirs is under way any more.
+    """SuspendIngestion keeps runs of a scope from going on; when the call returns, no write of theirs
+    is under way any more. NOT_FOUND for an unknown connection.
     """
     ResumeIngestion: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.ResumeIngestionRequest, _ingestion_service_pb2.ResumeIngestionResponse]  # type: ignore[assignment]
     """ResumeIngestion lifts a suspension; runs that waited go on. NOT_FOUND."""
@@ -337,8 +347,6 @@ class IngestionServiceServicer(metaclass=_abc_1.ABCMeta):
     RESOURCE_EXHAUSTED (SERVER_OVERLOADED), UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN),
     DEADLINE_EXCEEDED, and with a request_id ALREADY_EXISTS (REQUEST_ID_REUSED); others are named
     below.
-
-    This package is a draft: it may change until its service is complete.
     """
 
     @_abc_1.abstractmethod
@@ -393,7 +401,8 @@ class IngestionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ingestion_service_pb2.VerifyConnectionResponse, _abc.Awaitable[_ingestion_service_pb2.VerifyConnectionResponse]]:
         """VerifyConnection signs in to the platform and says which accounts and permissions there are.
-        NOT_FOUND; RESOURCE_EXHAUSTED (PLATFORM_RATE_LIMITED).
+        NOT_FOUND; RESOURCE_EXHAUSTED (PLATFORM_RATE_LIMITED); FAILED_PRECONDITION
+        (VERIFICATION_FAILED) where the platform does not say, or the credential cannot be had.
         """
 
     @_abc_1.abstractmethod
@@ -414,7 +423,8 @@ class IngestionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_ingestion_service_pb2.RotateCredentialResponse, _abc.Awaitable[_ingestion_service_pb2.RotateCredentialResponse]]:
         """RotateCredential replaces a credential that works by a new one that works: the old one stays
         until the platform has taken the new one. FAILED_PRECONDITION (CREDENTIALS_REJECTED,
-        CHANNEL_INSECURE); NOT_FOUND.
+        CHANNEL_INSECURE, and VERIFICATION_FAILED where the platform does not say, or the old one cannot
+        be decrypted); RESOURCE_EXHAUSTED (PLATFORM_RATE_LIMITED); NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -424,7 +434,8 @@ class IngestionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ingestion_service_pb2.UpsertSourceResponse, _abc.Awaitable[_ingestion_service_pb2.UpsertSourceResponse]]:
         """UpsertSource registers a source of kind FILES or HTTP, or changes it. ABORTED (ETAG_MISMATCH);
-        ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS) for the id of a built in one.
+        ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS) for the id of a built in one; FAILED_PRECONDITION
+        (FENCE_CLOSED) where Memory takes none now.
         """
 
     @_abc_1.abstractmethod
@@ -459,7 +470,10 @@ class IngestionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ingestion_service_pb2.PreviewMappingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ingestion_service_pb2.PreviewMappingResponse, _abc.Awaitable[_ingestion_service_pb2.PreviewMappingResponse]]:
-        """PreviewMapping shows what rows become with a mapping, without keeping anything. NOT_FOUND."""
+        """PreviewMapping shows what rows become with a mapping, without keeping anything. NOT_FOUND;
+        FAILED_PRECONDITION (CREDENTIALS_REJECTED, VERIFICATION_FAILED) and RESOURCE_EXHAUSTED
+        (PLATFORM_RATE_LIMITED) where the platform gives no sample.
+        """
 
     @_abc_1.abstractmethod
     def CreateSchedule(
@@ -512,7 +526,7 @@ class IngestionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ingestion_service_pb2.PlanBackfillResponse, _abc.Awaitable[_ingestion_service_pb2.PlanBackfillResponse]]:
         """PlanBackfill says what reading a long range would take; StartRun with kind BACKFILL does it.
-        NOT_FOUND.
+        FAILED_PRECONDITION (STATE_TRANSITION_INVALID) where the connection is not active; NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -521,9 +535,9 @@ class IngestionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ingestion_service_pb2.StartRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ingestion_service_pb2.StartRunResponse, _abc.Awaitable[_ingestion_service_pb2.StartRunResponse]]:
-        """StartRun reads a range of days now. Days that another run has in hand are not read twice.
-        FAILED_PRECONDITION (STATE_TRANSITION_INVALID) where the connection is not active or suspended;
-        NOT_FOUND.
+        """StartRun reads a range of days now. Days that another run has in hand are not read twice; a run
+        that is suspended waits. FAILED_PRECONDITION (STATE_TRANSITION_INVALID) where the connection is
+        not active; NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -691,7 +705,8 @@ class IngestionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ingestion_service_pb2.UpdateAlertRouteResponse, _abc.Awaitable[_ingestion_service_pb2.UpdateAlertRouteResponse]]:
         """UpdateAlertRoute changes the fields in update_mask. ABORTED (ETAG_MISMATCH); NOT_FOUND;
-        FAILED_PRECONDITION (CHANNEL_INSECURE) where a target is given.
+        FAILED_PRECONDITION (CHANNEL_INSECURE) where a target is given, (VERIFICATION_FAILED) where the
+        one that is to be encrypted again cannot be decrypted.
         """
 
     @_abc_1.abstractmethod
@@ -716,8 +731,8 @@ class IngestionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ingestion_service_pb2.SuspendIngestionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ingestion_service_pb2.SuspendIngestionResponse, _abc.Awaitable[_ingestion_service_pb2.SuspendIngestionResponse]]:
-        """SuspendIngestion keeps runs of a scope from starting or going on; when the call returns, no
-        write of theirs is under way any more.
+        """SuspendIngestion keeps runs of a scope from going on; when the call returns, no write of theirs
+        is under way any more. NOT_FOUND for an unknown connection.
         """
 
     @_abc_1.abstractmethod

@@ -70,7 +70,7 @@ class _RunStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunState.Val
     RUN_STATE_PARTIALLY_SUCCEEDED: _RunState.ValueType  # 4
     """Some slices failed or some rows were refused; everything else was committed."""
     RUN_STATE_FAILED: _RunState.ValueType  # 5
-    """Nothing was committed."""
+    """No numbers were committed."""
     RUN_STATE_CANCELLING: _RunState.ValueType  # 6
     """Ends with the slices in hand, within 5 s."""
     RUN_STATE_CANCELLED: _RunState.ValueType  # 7
@@ -90,7 +90,7 @@ RUN_STATE_SUCCEEDED: RunState.ValueType  # 3
 RUN_STATE_PARTIALLY_SUCCEEDED: RunState.ValueType  # 4
 """Some slices failed or some rows were refused; everything else was committed."""
 RUN_STATE_FAILED: RunState.ValueType  # 5
-"""Nothing was committed."""
+"""No numbers were committed."""
 RUN_STATE_CANCELLING: RunState.ValueType  # 6
 """Ends with the slices in hand, within 5 s."""
 RUN_STATE_CANCELLED: RunState.ValueType  # 7
@@ -120,7 +120,9 @@ class _ErrorClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorClass
     ERROR_CLASS_VERSION: _ErrorClass.ValueType  # 7
     """Not tried again; needs another API version."""
     ERROR_CLASS_INVALID_DATA: _ErrorClass.ValueType  # 8
-    """Not tried again; the rows are kept as dead letters."""
+    """Not tried again; the answer as a whole cannot be read. Single rows that cannot be are dead
+    letters, and no failure of a slice.
+    """
     ERROR_CLASS_PERMANENT: _ErrorClass.ValueType  # 9
     """Not tried again; the platform refuses the question itself."""
     ERROR_CLASS_ACCOUNT_CLOSED: _ErrorClass.ValueType  # 10
@@ -146,7 +148,9 @@ ERROR_CLASS_PERMISSION: ErrorClass.ValueType  # 6
 ERROR_CLASS_VERSION: ErrorClass.ValueType  # 7
 """Not tried again; needs another API version."""
 ERROR_CLASS_INVALID_DATA: ErrorClass.ValueType  # 8
-"""Not tried again; the rows are kept as dead letters."""
+"""Not tried again; the answer as a whole cannot be read. Single rows that cannot be are dead
+letters, and no failure of a slice.
+"""
 ERROR_CLASS_PERMANENT: ErrorClass.ValueType  # 9
 """Not tried again; the platform refuses the question itself."""
 ERROR_CLASS_ACCOUNT_CLOSED: ErrorClass.ValueType  # 10
@@ -455,7 +459,7 @@ class Run(_message.Message):
 
     @_builtins.property
     def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunAccount]:
-        """How each account went; in GetRun and WatchRun only."""
+        """How each account went; none in ListRuns."""
 
     @_builtins.property
     def error(self) -> Global___RunError:
@@ -600,7 +604,7 @@ class RunSlice(_message.Message):
     state: Global___RunSliceState.ValueType
     """Where it is."""
     attempt: _builtins.int
-    """Attempts so far, from 1."""
+    """Attempts so far, those that only met a limit or waited apart."""
     platform_job_id: _builtins.str
     """The platform's own job, which a restarted worker takes up again; empty where it has none."""
     memory_slice: _builtins.str
@@ -696,7 +700,7 @@ class DeadLetter(_message.Message):
     level: _entry_pb2.EntryLevel.ValueType
     """Its level."""
     date: _builtins.str
-    """Its day, "YYYY-MM-DD"; empty where the row does not say."""
+    """Its day, "YYYY-MM-DD"; empty where the row has none that can be read."""
     attempt_count: _builtins.int
     """Attempts so far."""
     replay_run: _builtins.str
@@ -705,7 +709,7 @@ class DeadLetter(_message.Message):
     """Why it was given up; empty where it was not."""
     @_builtins.property
     def row(self) -> _struct_pb2.Struct:
-        """The row as the platform gave it."""
+        """The row as the platform gave it; what JSON cannot hold is text, such as "NaN"."""
 
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[_marketing_pb2.ItemError]:
@@ -779,7 +783,7 @@ class Reconciliation(_message.Message):
     platform_value: _builtins.int
     """The platform's total in the same unit; unset where it gives none."""
     difference: _builtins.int
-    """stored_value less platform_value."""
+    """stored_value less platform_value, in the same unit; what is unset counts as 0."""
     state: Global___ReconciliationState.ValueType
     """What was found."""
     detail: _builtins.str

@@ -163,7 +163,7 @@ class BackfillPlan(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     CAVEATS_FIELD_NUMBER: _builtins.int
     call_count: _builtins.int
-    """Calls to the platform."""
+    """Calls to the platform; polls of its jobs and lists of objects apart."""
     @_builtins.property
     def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___BackfillWindow]:
         """In the order in which they would be read: newest days first."""
@@ -214,11 +214,11 @@ class BackfillWindow(_message.Message):
     level: _entry_pb2.EntryLevel.ValueType
     """Its level."""
     call_count: _builtins.int
-    """Calls to the platform."""
+    """Calls to the platform, polls of its jobs apart."""
     row_count: _builtins.int
     """Rows that are expected, from what the account reported lately; 0 where unknown."""
     committed: _builtins.bool
-    """True where all its days have been committed already; a run leaves them out unless it is forced."""
+    """True where all its days have been committed as final; a run leaves them out unless it is forced."""
     @_builtins.property
     def date_range(self) -> _marketing_pb2.DateRange:
         """Its days."""

@@ -164,7 +164,7 @@ _RECONCILIATIONS: Final = Listing(
     select=f"""
 select c.*, {word_of(RECONCILIATION_STATES, "c.state")} as state_word,
        {word_of(LEVELS, "c.level")} as level_word,
-       replace(c.run::text, '-', '') as run_id
+       'orgs/' || c.org || '/runs/' || replace(c.run::text, '-', '') as run_name
 from reconciliations c where c.org = $1""",  # noqa: S608 - words are ours
     order=(
         Order("check_time", "timestamptz", descends=True),
@@ -176,7 +176,7 @@ from reconciliations c where c.org = $1""",  # noqa: S608 - words are ours
         Order("metric", "text"),
     ),
     fields={
-        "run": "run_id",
+        "run": "run_name",
         "platform": "platform",
         "account_id": "account_id",
         "level": "level_word",
