@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liftos_ingestion.adapters.sources.google_ads import messages
-from liftos_ingestion.adapters.sources.google_ads.columns import column_readers, columns_of
+from liftos_ingestion.adapters.sources.google_ads.columns import AnswerReader, answer_reader
 from liftos_ingestion.adapters.sources.google_ads.queries import (
     DATE_BASES,
     LEVELS,
@@ -77,7 +78,8 @@ def test_columns_become_the_entries_that_googles_own_json_becomes(given_rows: li
     context = TransformContext(
         account_id="1112223331", level="AD", date_basis="INTERACTION", date="2026-10-03"
     )
-    columns = columns_of([given_rows], column_readers(messages.Row.DESCRIPTOR, FIELDS))
+    reader = _reader(FIELDS)
+    columns = reader.columns(reader.parse(_answer(given_rows)).results)
     as_json = [MessageToDict(row, preserving_proto_field_name=True) for row in given_rows]
     of_columns = evaluate(mapping, columns, context)
     of_json = evaluate(mapping, as_json, context)
@@ -88,18 +90,50 @@ def test_columns_become_the_entries_that_googles_own_json_becomes(given_rows: li
     }
 
 
-def test_rows_that_come_in_runs() -> None:
-    """Columns go on where a run ends, in the order of the rows."""
+def test_rows_that_share_parts() -> None:
+    """Each row has its own numbers and what it shares with others, in the order of the rows."""
     given_rows = []
-    for clicks in range(1201):
+    for number in range(100):
         row = messages.Row()
-        row.metrics.clicks = clicks
+        row.ad_group_ad.ad.id = number % 7
+        row.metrics.clicks = number
         given_rows.append(row)
-    runs = [given_rows[:500], given_rows[500:1000], given_rows[1000:]]
-    columns = columns_of(runs, column_readers(messages.Row.DESCRIPTOR, FIELDS))
-    assert columns.values("metrics.clicks") == list(range(1201))
-    assert list(columns.names) == ["metrics.clicks"]
-    assert columns[1200] == {"metrics.clicks": 1200}
+    reader = _reader(FIELDS)
+    columns = reader.columns(reader.parse(_answer(given_rows)).results)
+    assert columns.values("metrics.clicks") == list(range(100))
+    assert columns.values("ad_group_ad.ad.id") == [number % 7 for number in range(100)]
+    assert set(columns.names) == {"metrics.clicks", "ad_group_ad.ad.id"}
+
+
+@settings(deadline=None)
+@given(st.lists(rows(), min_size=1, max_size=3), st.data())
+def test_an_answer_that_breaks_off_is_unreadable(
+    given_rows: list[Any], data: st.DataObject
+) -> None:
+    """No row is made of a part of a message, unless the cut is between two of its fields."""
+    message = _answer(given_rows)
+    cut = message[: data.draw(st.integers(0, len(message)))]
+    try:
+        whole = [list(it.ListFields()) for it in messages.StreamResponse.FromString(cut).results]
+    except DecodeError:
+        whole = []
+    reader = _reader(FIELDS)
+    try:
+        columns = reader.columns(reader.parse(cut).results)
+    except DecodeError:
+        assert not whole
+    else:
+        assert len(columns) == len(whole)
+
+
+def _reader(fields: tuple[str, ...]) -> AnswerReader:
+    return answer_reader(messages.StreamResponse.DESCRIPTOR, fields)
+
+
+def _answer(given_rows: list[Any]) -> bytes:
+    answer = messages.StreamResponse(request_id="a")
+    answer.results.extend(given_rows)
+    return bytes(answer.SerializeToString())
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -111,14 +145,14 @@ def test_the_mapping_reads_all_that_is_asked_for(level: str, date_basis: str) ->
     assert set(query.fields) <= mapping.source_paths()
     assert "segments.date BETWEEN '2026-10-01' AND '2026-10-07'" in query.text
     assert "status" not in query.text, "removed objects have numbers too"
-    column_readers(messages.Row.DESCRIPTOR, query.fields)
+    _reader(query.fields)
 
 
 def test_fields_of_lists_exist() -> None:
     """Objects and customers are read by fields that Google has."""
     for query in (TREE, *(it.query for it in OBJECT_LISTS)):
-        readers = column_readers(messages.Row.DESCRIPTOR, query.fields)
-        assert [it.name for it in readers] == list(query.fields)
+        read = [field.name for part in _reader(query.fields).parts for field in part.fields]
+        assert sorted(read) == sorted(query.fields)
         assert "" not in query.fields
 
 

@@ -4,18 +4,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from itertools import islice
 from types import ModuleType
 from typing import Any, Final, TypeAlias
 
 import grpc
 
-from liftos_ingestion.adapters.sources.google_ads.columns import (
-    ROWS_AT_A_TIME,
-    ColumnReader,
-    column_readers,
-    columns_of,
-)
+from liftos_ingestion.adapters.sources.google_ads.columns import AnswerReader, answer_reader
 from liftos_ingestion.adapters.sources.google_ads.errors import (
     ApiError,
     GoogleAdsError,
@@ -26,7 +20,6 @@ from liftos_ingestion.adapters.sources.google_ads.errors import (
     status_error,
     unreadable,
 )
-from liftos_ingestion.adapters.sources.google_ads.message_parts import parts_of
 from liftos_ingestion.adapters.sources.google_ads.queries import TREE, Query
 from liftos_ingestion.adapters.sources.google_ads.tokens import AccessToken, Token
 from liftos_ingestion.adapters.sources.google_ads.ways import KnownWays
@@ -43,9 +36,8 @@ from liftos_mapping.source_columns import RawColumns
 MAXIMUM_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 """What Google's own clients take in one message."""
 
-CHUNK_ROWS: Final = 2_500
-"""Rows that are handed on at a time: as values of Python they take four times the message's bytes,
-and whoever maps and sends them holds several chunks of several streams."""
+CHUNK_ROWS: Final = 5_000
+"""Rows that are handed on at a time; whoever maps and sends them holds some of several streams."""
 
 STREAM_SECONDS: Final = 60 * 60.0
 """The deadline of a stream; far longer than any that still moves."""
@@ -221,22 +213,22 @@ class GoogleAdsClient:
         self, customer_id: str, query: Query, way: str
     ) -> AsyncGenerator[Chunk, None]:
         """Yield an answer by one way; a token that is no longer taken is bought anew once."""
-        readers = column_readers(self._messages.Row.DESCRIPTOR, query.fields)
+        reader = answer_reader(self._messages.StreamResponse.DESCRIPTOR, query.fields)
         has_begun = False
         try:
-            async with aclosing(self._stream(customer_id, query, readers, way)) as chunks:
+            async with aclosing(self._stream(customer_id, query, reader, way)) as chunks:
                 async for chunk in chunks:
                     has_begun = True
                     yield chunk
         except GoogleAdsError as error:
             if has_begun or error.remedy is not Remedy.NEW_TOKEN:
                 raise
-            async with aclosing(self._stream(customer_id, query, readers, way)) as chunks:
+            async with aclosing(self._stream(customer_id, query, reader, way)) as chunks:
                 async for chunk in chunks:
                     yield chunk
 
     async def _stream(
-        self, customer_id: str, query: Query, readers: Sequence[ColumnReader], way: str
+        self, customer_id: str, query: Query, reader: AnswerReader, way: str
     ) -> AsyncGenerator[Chunk, None]:
         await self._enter(customer_id)
         token = await self._token.get()
@@ -251,7 +243,7 @@ class GoogleAdsClient:
             while (frame := await self._next(call)) is not None:
                 has_begun = True
                 self._gate.received(len(frame) - _PREFIX_BYTES)
-                chunks = self._chunks(frame, readers)
+                chunks = self._chunks(frame, reader)
                 while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
                     yield chunk
         except grpc.aio.AioRpcError as error:
@@ -269,32 +261,18 @@ class GoogleAdsClient:
             return None
         return b"\0" + len(message).to_bytes(4, "big") + message
 
-    def _chunks(self, frame: bytes, readers: Sequence[ColumnReader]) -> Iterator[Chunk]:
+    def _chunks(self, frame: bytes, reader: AnswerReader) -> Iterator[Chunk]:
         """Yield the rows of a message a chunk at a time."""
-        parts = parts_of(frame, ROWS_AT_A_TIME, start=_PREFIX_BYTES)
         raw = frame
-        while some := list(islice(parts, CHUNK_ROWS // ROWS_AT_A_TIME)):
-            chunk = self._chunk(some, readers, raw)
-            # What stands behind the rows of a message has a part, and no rows.
-            if chunk.rows or chunk.raw:
-                yield chunk
-            raw = b""
-
-    def _chunk(self, parts: Sequence[bytes], readers: Sequence[ColumnReader], raw: bytes) -> Chunk:
-        request_id = ""
-
-        def runs_of_rows() -> Iterator[Sequence[Any]]:
-            nonlocal request_id
-            for part in parts:
-                answer = self._messages.StreamResponse.FromString(part)
-                request_id = answer.request_id or request_id
-                yield answer.results
-
         try:
-            rows = columns_of(runs_of_rows(), readers)
+            answer = reader.parse(memoryview(frame)[_PREFIX_BYTES:])
+            rows = answer.results
+            for start in range(0, max(len(rows), 1), CHUNK_ROWS):
+                columns = reader.columns(rows[start : start + CHUNK_ROWS])
+                yield Chunk(columns, raw, answer.request_id)
+                raw = b""
         except self._messages.DecodeError as error:
             raise unreadable() from error
-        return Chunk(rows, raw, request_id)
 
     async def _accessible_customers(self) -> Sequence[str]:
         await self._enter("")
