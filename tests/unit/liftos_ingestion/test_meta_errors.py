@@ -60,6 +60,7 @@ def refused(code: int, subcode: int = 0, message: str = "it said so", **more: An
             Remedy.WAIT,
         ),
         (100, 33, "Object with ID '1' does not exist", ErrorClass.PERMISSION, Remedy.LOOK_AGAIN),
+        (803, 0, "Some of the aliases do not exist: 1", ErrorClass.PERMISSION, Remedy.LOOK_AGAIN),
         (
             100,
             0,

@@ -1,6 +1,7 @@
 """Reports of Meta: what is asked for, how long is waited, and that cutting loses nothing."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 
@@ -173,13 +174,20 @@ async def test_reports_that_do_not_end(status: str, percent: int, age: float, en
     assert [it.job_id for it in found if isinstance(it, PlatformJob)] == [""]
 
 
-async def test_a_report_that_is_not_there() -> None:
-    """A new one is waited for; one that was there has been lost and is made again."""
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": 100, "error_subcode": 33, "message": "does not exist"},
+        {"code": 803, "message": "Some of the aliases you requested do not exist: 6023"},
+    ],
+)
+async def test_a_report_that_is_not_there(error: Mapping[str, object]) -> None:
+    """For a moment after its birth it is waited for; later it has been lost and is made again."""
 
     def script(_: httpx.Request) -> httpx.Response:
-        error = {"code": 100, "error_subcode": 33, "message": "does not exist"}
         return httpx.Response(400, json={"error": error})
 
+    assert VISIBLE_SECONDS <= 10
     _, end = await steps(script, *job_aged(VISIBLE_SECONDS - 1))
     assert isinstance(end, NotReadyError)
     (forgotten,), end = await steps(script, *job_aged(VISIBLE_SECONDS))

@@ -147,6 +147,7 @@ RULES: Final = (
         subcodes=frozenset({33}),
         remedy=Remedy.LOOK_AGAIN,
     ),
+    _Rule(ErrorClass.PERMISSION, _ASK_OWNER, codes=frozenset({803}), remedy=Remedy.LOOK_AGAIN),
     _Rule(ErrorClass.TRANSIENT, codes=frozenset({100}), words="cursor", remedy=Remedy.START_OVER),
     _Rule(
         ErrorClass.ACCOUNT_CLOSED,

@@ -27,8 +27,8 @@ from liftos_kit.core.clock import Clock
 FIRST_WAIT_SECONDS: Final = 2.0
 LONGEST_WAIT_SECONDS: Final = 60.0
 
-VISIBLE_SECONDS: Final = 120.0
-"""How long a new run may be unknown to Meta's other servers."""
+VISIBLE_SECONDS: Final = 10.0
+"""How long a new run may be unknown to Meta's other servers; an older one that is, is lost."""
 
 START_SECONDS: Final = 30 * 60.0
 """How long a run may be at 0 %."""
