@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 import pyarrow as pa
 
 from liftos_ingestion.run_ports import Refused
-from liftos_ingestion.source_ports import JsonObject, PlatformSource
+from liftos_ingestion.source_ports import JsonObject, PlatformAccount, PlatformSource
 from liftos_kit.core.errors import FieldViolation
 from liftos_kit.core.filters import Filter
 from liftos_kit.core.repeatable import RequestMemory
@@ -69,7 +69,20 @@ CheckSource: TypeAlias = Callable[[SourceKind, JsonObject, JsonObject], Sequence
 """Returns what is wrong with a definition and a mapping; fields begin with `definition` or
 `mapping`."""
 
-BuildSource: TypeAlias = Callable[[NewSource], PlatformSource]
+
+class OwnSource(PlatformSource, Protocol):
+    """A source that an org defines; its `mapping` is that of rows which a session has grouped."""
+
+    @property
+    def raw_mapping(self) -> PlatformMapping:
+        """How rows become entries before they are grouped."""
+
+    @property
+    def accounts(self) -> Sequence[PlatformAccount]:
+        """Whose numbers it has."""
+
+
+BuildSource: TypeAlias = Callable[[NewSource], OwnSource]
 """Returns the source that a checked definition and mapping stand for."""
 
 ReadMapping: TypeAlias = Callable[[str, JsonObject], PlatformMapping]

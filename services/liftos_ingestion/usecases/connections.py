@@ -145,7 +145,8 @@ class ConnectionAdministration:
         """Register a connection and try its credential, where one is given.
 
         Where the platform does not say whether it takes it, the connection is registered all the
-        same, as one whose credential was never verified.
+        same, as one whose credential was never verified. A source that needs no credential is tried
+        without one.
 
         Args:
             org: The org.
@@ -177,6 +178,10 @@ class ConnectionAdministration:
             )
             if attempt.verification.state is ConnectionState.REJECTED:
                 _raise_failed(org, new.connection, new.platform, attempt)
+        elif not schema_violations(source.credential_schema, {}, field="credential"):
+            without = await self._try(org, new.connection, source, new.settings, Credential({}))
+            # It may take one all the same, which is then set later.
+            attempt = without if without.verification.state is ConnectionState.ACTIVE else None
         made: list[StoredConnection] = []
 
         async def work(write: ConnectionWrite) -> StoredConnection:
@@ -184,8 +189,9 @@ class ConnectionAdministration:
             if not held and new.platform not in self._catalog.built_in:
                 raise NotFoundError(f"orgs/{org}/sources/{new.platform}")
             await write.insert(new)
-            if candidate is not None and attempt is not None:
+            if candidate is not None:
                 await write.set_credential(new.connection, candidate.stored)
+            if attempt is not None:
                 await write.record(new.connection, attempt.verification)
             stored = await write.get(new.connection)
             if validate_only:
@@ -283,9 +289,14 @@ class ConnectionAdministration:
         return await self._write(org, repeatable, work)
 
     async def verify(
-        self, org: str, connection: str, *, repeatable: Repeatable[StoredConnection]
+        self, org: str, connection: str, *, repeatable: Repeatable[StoredConnection] | None
     ) -> StoredConnection | bytes:
         """Try the credential of a connection, and store what the platform says.
+
+        Args:
+            org: The org.
+            connection: Its id.
+            repeatable: The request; None where nobody asked.
 
         Returns:
             The connection, ACTIVE or REJECTED, or the answer that the same request was given
@@ -297,7 +308,7 @@ class ConnectionAdministration:
             StoreUnavailableError: The platform does not answer.
             VerificationFailedError: The platform does not say, or the credential cannot be had.
         """
-        answer = await self._answer(org, repeatable)
+        answer = None if repeatable is None else await self._answer(org, repeatable)
         if answer is not None:
             return answer
         stored = await self._store.get(org, connection)

@@ -123,9 +123,8 @@ class Previews:
             CredentialsRejectedError, PlatformRateLimitedError, StoreUnavailableError,
             VerificationFailedError: The platform gave no sample.
         """
-        source, mapping = await self._tried(org, request)
+        source, mapping, account = await self._tried(org, request)
         rows, context = request.rows, _context_of(source)
-        account: PlatformAccount | None = None
         if request.connection:
             opened = await self._open(org, request)
             account = _account(opened, request.account_id)
@@ -147,17 +146,19 @@ class Previews:
 
     async def _tried(
         self, org: str, request: PreviewRequest
-    ) -> tuple[PlatformSource, PlatformMapping]:
-        """Return what would read the source, and the mapping of its raw rows."""
+    ) -> tuple[PlatformSource, PlatformMapping, PlatformAccount | None]:
+        """Return what would read the source, the mapping of its raw rows, and whose they are."""
         built_in = self._catalog.built_in.get(request.source)
         if built_in is not None:
             if request.mapping is None:
-                return built_in, built_in.mapping
-            return built_in, self._read_mapping(request.source, request.mapping)
+                return built_in, built_in.mapping, None
+            return built_in, self._read_mapping(request.source, request.mapping), None
         spec = await self._catalog.own(org, request.source)
         if request.mapping is not None:
             spec = replace(spec, mapping=request.mapping)
-        return self._catalog.build(spec), self._read_mapping(spec.source, spec.mapping)
+        source = self._catalog.build(spec)
+        named = [it for it in source.accounts if request.account_id in ("", it.account_id)]
+        return source, source.raw_mapping, named[0] if len(named) == 1 else None
 
     async def _open(self, org: str, request: PreviewRequest) -> OpenConnection:
         try:

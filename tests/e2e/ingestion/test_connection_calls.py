@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from uuid import uuid4
 
 import asyncpg
@@ -50,7 +50,7 @@ from liftos_ingestion.connection_ports import (
 )
 from liftos_ingestion.domain.failures import ErrorClass
 from liftos_ingestion.servicer.connections import ConnectionsServicer
-from liftos_ingestion.source_ports import PlatformAccount, PlatformSource, Verified
+from liftos_ingestion.source_ports import PlatformAccount, Verified
 from liftos_ingestion.usecases.connections import ConnectionAdministration
 from liftos_ingestion.usecases.sources import Catalog
 from liftos_kit import postgres
@@ -108,7 +108,7 @@ class Harness:
         return opened.credential["access_token"].reveal()
 
 
-def _build(spec: NewSource) -> PlatformSource:
+def _build(spec: NewSource) -> NoReturn:
     raise AssertionError("no test here has a source of its own")
 
 
@@ -363,6 +363,16 @@ async def test_nothing_is_stored_where_only_validation_is_asked(
     with pytest.raises(LiftosError) as caught:
         await caller.create(validate_only=True)
     assert caught.value.reason == "RESOURCE_ALREADY_EXISTS"
+
+
+async def test_a_credential_that_may_be_left_away_can_be_set_later(
+    harness: Harness, caller: Caller
+) -> None:
+    """A platform that answers nobody without one does not keep the connection from being there."""
+    harness.platform.credential_schema = {"type": "object"}
+    made = await caller.create(token=None)
+    assert made.state == connection_pb2.CONNECTION_STATE_UNVERIFIED
+    assert (await caller.set(GOOD)).state == connection_pb2.CONNECTION_STATE_ACTIVE
 
 
 async def test_a_refused_credential_that_is_set_is_kept(

@@ -211,11 +211,12 @@ async def test_a_preview_is_what_a_run_stores(worker: Worker, tmp_path: Path) ->
     spec = NewSource("till", "Till", SourceKind.FILES, definition, MAPPING)
     given = [dict(zip(("at", "country", "total"), row, strict=True)) for row in rows]
     of_rows = await previewed(worker, spec, tmp_path, rows=given)
+    alone = await previewed(worker, spec, tmp_path, rows=given, connection="")
     sampled = await previewed(worker, spec, tmp_path)
     await worker.read(built(SourceKind.FILES, definition, tmp_path))
     stored = await worker.stored()
     assert len(stored) == 3
-    assert figures(of_rows) == figures(sampled) == stored
+    assert figures(of_rows) == figures(alone) == figures(sampled) == stored
     assert list(of_rows.source_indexes) == [0, 1, 2], "the first row of each group"
     assert not of_rows.errors
     assert not of_rows.unmapped_fields

@@ -30,11 +30,11 @@ from liftos_ingestion.adapters.postgres.connections import (
     PostgresConnections,
 )
 from liftos_ingestion.adapters.postgres.sources import PostgresSources
-from liftos_ingestion.catalog_ports import NewSource, SourceKind
+from liftos_ingestion.catalog_ports import NewSource, OwnSource, SourceKind
 from liftos_ingestion.domain.failures import ErrorClass
 from liftos_ingestion.servicer.connections import ConnectionsServicer
 from liftos_ingestion.servicer.sources import SourcesServicer
-from liftos_ingestion.source_ports import JsonObject, PlatformSource
+from liftos_ingestion.source_ports import JsonObject, PlatformAccount
 from liftos_ingestion.usecases.connections import ConnectionAdministration
 from liftos_ingestion.usecases.previews import Previews
 from liftos_ingestion.usecases.sources import Catalog, SourceAdministration
@@ -46,6 +46,7 @@ from liftos_kit.secrets.keyring import Keyring
 from liftos_kit.servicer_parts import combine
 from liftos_kit.testing.server import running_server
 from liftos_mapping.language import compile_mapping
+from liftos_mapping.mapping import PlatformMapping
 
 _SERVICE = ingestion_service_pb2.DESCRIPTOR.services_by_name["IngestionService"]
 _MAPPING: JsonObject = {"date_basis": "EVENT", "columns": {"date": "day", "clicks": "hits"}}
@@ -63,11 +64,22 @@ def check_source(
     return found
 
 
-def build_source(spec: NewSource) -> PlatformSource:
+class OwnPlatform(PickyPlatform):
+    """A source of an org's own, with one account."""
+
+    accounts = (PlatformAccount("1", "Shop", "Europe/Berlin", "EUR"),)
+
+    @property
+    def raw_mapping(self) -> PlatformMapping:
+        """As it is: nothing is grouped."""
+        return self.mapping
+
+
+def build_source(spec: NewSource) -> OwnSource:
     """Return a source that takes any credential."""
     if spec.definition.get("url") == "retired":
         raise InvalidFieldsError.of("definition.url", "is not taken any more", rule="url")
-    return PickyPlatform(
+    return OwnPlatform(
         platform=spec.source,
         display_name=spec.display_name,
         settings_schema={"type": "object"},

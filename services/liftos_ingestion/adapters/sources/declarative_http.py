@@ -426,6 +426,7 @@ class DeclarativeHttpSource:
         self.platform = platform
         self.display_name = display_name
         self.definition: Final = definition
+        self.accounts: Final = definition.accounts
         self.raw_mapping: Final = mapping
         # Rows are grouped here, over all pages, before anybody maps them page by page.
         self.mapping = mapping.grouped()

@@ -267,6 +267,7 @@ class FileSource:
         self.platform = platform
         self.display_name = display_name
         self.definition: Final = definition
+        self.accounts: Final = definition.accounts
         self.raw_mapping: Final = mapping
         # Rows are grouped here, over all files, before anybody maps them page by page.
         self.mapping = mapping.grouped()

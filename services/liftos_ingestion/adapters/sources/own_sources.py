@@ -14,9 +14,9 @@ from liftos_ingestion.adapters.sources.files import (
     FileSource,
     read_files_definition,
 )
-from liftos_ingestion.catalog_ports import NewSource, SourceKind
+from liftos_ingestion.catalog_ports import NewSource, OwnSource, SourceKind
 from liftos_ingestion.domain.json_schemas import schema_violations
-from liftos_ingestion.source_ports import JsonObject, PlatformSource
+from liftos_ingestion.source_ports import JsonObject
 from liftos_kit.core.errors import FieldViolation, InvalidFieldsError
 from liftos_mapping.language import compile_mapping
 from liftos_mapping.mapping import PlatformMapping
@@ -56,7 +56,7 @@ class OwnSources:
         self._private_allowed = private_allowed
         self._timeout_seconds = timeout_seconds
 
-    def build(self, spec: NewSource) -> PlatformSource:
+    def build(self, spec: NewSource) -> OwnSource:
         """Return the source that a definition and a mapping stand for; see `BuildSource`.
 
         Raises:
