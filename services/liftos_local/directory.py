@@ -61,6 +61,11 @@ class DataDirectory:
         return self.root / "spans"
 
     @property
+    def files(self) -> Path:
+        """What file sources read, below it a folder for each organisation."""
+        return self.root / "files"
+
+    @property
     def run(self) -> Path:
         """What only matters while, or about how, the stack runs."""
         return self.root / "run"
@@ -118,7 +123,13 @@ def prepare(data_dir: Path) -> DataDirectory:
             _check_ours(directory)
         # Postgres runs under another account when we are root, and has to pass through.
         directory.root.chmod(0o711 if os.geteuid() == 0 else 0o700)
-        for folder in (directory.run, directory.log, directory.spans, directory.redis):
+        for folder in (
+            directory.run,
+            directory.log,
+            directory.spans,
+            directory.files,
+            directory.redis,
+        ):
             folder.mkdir(mode=0o700, exist_ok=True)
         directory.milvus.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:

@@ -172,7 +172,9 @@ def owner_environment(plan: Plan, secrets: Secrets) -> dict[str, str]:
     return {"LIFTOS_POSTGRES_OWNER_URL": url}
 
 
-def process_environment(spec: ServiceSpec, plan: Plan, secrets: Secrets) -> dict[str, str]:
+def process_environment(
+    spec: ServiceSpec, plan: Plan, directory: DataDirectory, secrets: Secrets
+) -> dict[str, str]:
     """Return the variables of one process: the settings of the plan and what is its own."""
     variables = dict(plan.settings)
     if f"{spec.name}-metrics" in plan.ports:
@@ -180,12 +182,19 @@ def process_environment(spec: ServiceSpec, plan: Plan, secrets: Secrets) -> dict
     if spec.listens:
         variables["LIFTOS_PORT"] = str(plan.ports[spec.name])
     if spec.module == "liftos_ingestion":
-        variables |= _ingestion_environment(plan, secrets)
+        variables |= _ingestion_environment(plan, directory, secrets)
     return variables
 
 
-def _ingestion_environment(plan: Plan, secrets: Secrets) -> dict[str, str]:
-    variables = {"LIFTOS_SECRET_KEYS": secrets.ingestion_key}
+def _ingestion_environment(
+    plan: Plan, directory: DataDirectory, secrets: Secrets
+) -> dict[str, str]:
+    variables = {
+        "LIFTOS_SECRET_KEYS": secrets.ingestion_key,
+        "LIFTOS_SOURCE_FILES_DIRECTORY": str(directory.files),
+        # Whoever tries a source on one machine has its API there, or at home.
+        "LIFTOS_ALLOW_PRIVATE_ADDRESSES": "true",
+    }
     if "memory" in plan.ports:
         variables["LIFTOS_MEMORY_ADDRESS"] = plan.address("memory")
     if PLATFORMS.ports[0] in plan.ports:

@@ -175,7 +175,8 @@ class Supervisor:
 
     def _service_environment(self, spec: ServiceSpec) -> dict[str, str]:
         shared = stack_environment(self._plan, self._directory, self._secrets)
-        return _python_environment() | process_environment(spec, self._plan, self._secrets) | shared
+        own = process_environment(spec, self._plan, self._directory, self._secrets)
+        return _python_environment() | own | shared
 
     def _one_shot(
         self, name: str, command: tuple[str, ...], environment: dict[str, str]

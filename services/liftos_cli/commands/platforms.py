@@ -1,5 +1,6 @@
 """`liftos platforms`."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from liftos_cli.figures import short_name
 from liftos_cli.lazy_group import command_app
 from liftos_cli.listing import page_size, print_list, take
 from liftos_cli.memory_call import MemoryCall, calls_memory
-from liftos_cli.object_files import read_object
+from liftos_cli.object_files import read_object_file, told_in_file
 from liftos_cli.options import LimitOption
 from liftos_cli.output import Column, print_json
 
@@ -29,7 +30,7 @@ async def add(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="How raw rows become entries, in the mapping language (JSON).",
+            help="How raw rows become entries: a mapping in YAML or JSON.",
             show_default=False,
         ),
     ] = None,
@@ -38,11 +39,13 @@ async def add(
 
     Sources of Ingestion bring theirs with them: see `liftos sources`.
     """
-    source = await call.memory.upsert_source(
-        source_id,
-        display_name=display_name,
-        mapping=None if mapping is None else read_object(mapping),
-    )
+    given = None if mapping is None else read_object_file(mapping)
+    with told_in_file(given, field="source.mapping") if given else nullcontext():
+        source = await call.memory.upsert_source(
+            source_id,
+            display_name=display_name,
+            mapping=None if given is None else given.value,
+        )
     if call.json:
         print_json(source)
     else:

@@ -1,6 +1,7 @@
 """`liftos sources`."""
 
 import json as json_format
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -14,9 +15,11 @@ from liftos_cli.ingestion_call import IngestionCall, calls_ingestion
 from liftos_cli.lazy_group import command_app
 from liftos_cli.listing import page_size, print_list, take
 from liftos_cli.message_view import print_fields
-from liftos_cli.object_files import read_object, read_text
+from liftos_cli.object_files import read_text, told_in_file
 from liftos_cli.options import FilterOption, JsonOption, LimitOption
 from liftos_cli.output import Column, as_json, print_json, print_table, say
+from liftos_cli.source_files import read_mapping_file, read_source_file, source_document
+from liftos_cli.yaml_objects import yaml_text
 from liftos_ingestion.templates import SkeletonNameError, write_skeleton
 
 app = command_app(summary="Keep the sources that Ingestion reads.")
@@ -28,7 +31,7 @@ MappingOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="How raw rows become entries, in the mapping language (JSON).",
+        help="How raw rows become entries: a mapping in YAML or JSON, or a source's file.",
         show_default=False,
     ),
 ]
@@ -64,9 +67,20 @@ async def list_sources(
 
 @app.command(epilog="Example: liftos sources get meta")
 @calls_ingestion
-async def get(call: IngestionCall, source_id: IdArgument) -> None:
+async def get(
+    call: IngestionCall,
+    source_id: IdArgument,
+    *,
+    yaml: Annotated[
+        bool,
+        typer.Option("--yaml", help="Print the file with which `liftos sources upsert` makes it."),
+    ] = False,
+) -> None:
     """Show a source: what it can do, and which credential and settings it takes."""
     source = await call.ingestion.get_source(source_id)
+    if yaml:
+        print(yaml_text(source_document(source)), end="")
+        return
     if call.json:
         print_json(source)
         return
@@ -80,37 +94,28 @@ async def get(call: IngestionCall, source_id: IdArgument) -> None:
             print_json(getattr(source, name))
 
 
-@app.command(
-    epilog="Example: liftos sources upsert weather --name Weather --kind http"
-    " --definition weather.json --mapping mapping.json"
-)
+@app.command(epilog="Example: liftos sources upsert acme_ads.yaml")
 @calls_ingestion
 async def upsert(
     call: IngestionCall,
-    source_id: Annotated[
-        str, typer.Argument(metavar="ID", help="The word that entries carry as platform.")
-    ],
-    *,
-    display_name: Annotated[str, typer.Option("--name", help="Shown to people.")],
-    kind: Annotated[str, typer.Option(metavar="KIND", help="files or http.")],
-    definition: Annotated[
-        Path | None,
-        typer.Option(
+    file: Annotated[
+        Path,
+        typer.Argument(
             metavar="FILE",
-            help="What to request and how to page, or where files are (JSON).",
-            show_default=False,
+            help="YAML or JSON with name, display_name, kind, definition and mapping; - is stdin.",
         ),
-    ] = None,
-    mapping: MappingOption = None,
+    ],
 ) -> None:
-    """Register a source of the organisation's own, or change it."""
-    source = await call.ingestion.upsert_source(
-        source_id,
-        display_name=display_name,
-        kind=kind,
-        definition=None if definition is None else read_object(definition),
-        mapping=None if mapping is None else read_object(mapping),
-    )
+    """Register the source that a file describes, or change it."""
+    given = read_source_file(file)
+    with told_in_file(given.file, field="source"):
+        source = await call.ingestion.upsert_source(
+            given.name,
+            display_name=given.display_name,
+            kind=given.kind,
+            definition=given.definition,
+            mapping=given.mapping,
+        )
     if call.json:
         print_json(source)
     else:
@@ -165,13 +170,15 @@ async def preview(
     """
     names = [name.strip() for name in columns.split(",") if name.strip()]
     titles = entry_columns(names)
-    answer = await call.ingestion.preview_mapping(
-        source_id,
-        mapping=None if mapping is None else read_object(mapping),
-        rows=[] if rows is None else _read_rows(rows),
-        connection=connection,
-        account_id=account_id,
-    )
+    given = None if mapping is None else read_mapping_file(mapping)
+    with told_in_file(given.file, field="mapping", part=given.part) if given else nullcontext():
+        answer = await call.ingestion.preview_mapping(
+            source_id,
+            mapping=None if given is None else given.value,
+            rows=[] if rows is None else _read_rows(rows),
+            connection=connection,
+            account_id=account_id,
+        )
     if call.json:
         print_json(answer)
     else:

@@ -13,6 +13,7 @@ from liftos.ingestion.v1 import alert_pb2, connection_pb2, run_pb2, source_pb2
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos.memory.v1.entry_pb2 import Entry, EntryLevel, Metrics
 from liftos_cli.main import app
+from liftos_cli.yaml_objects import parse_yaml
 
 _ID = "0123456789abcdef" * 2
 _OTHER_ID = "fedcba9876543210" * 2
@@ -203,12 +204,96 @@ def test_a_source_shows_the_fields_of_its_credential(
     ]
 
 
+_SOURCE_FILE = """\
+# Written by hand.
+name: acme_ads
+display_name: Acme Ads
+kind: http
+definition:
+  base_url: https://api.acme.example
+  accounts:
+    - {account_id: "007", time_zone: Europe/Berlin, currency_code: EUR}
+  reads:
+    - level: CAMPAIGN
+      path: /daily
+      params: {day: "{start_date}"}
+  restatement_days: 3
+mapping:
+  columns:
+    date: day
+    campaign_id: campaign
+    spend_micros: {from: cost, unit: cents}
+    channel: {from: country, values: {NO: home, "1": "0.50"}}
+"""
+
+
+def test_a_source_is_one_file_both_ways(
+    liftos: Run, ingestion: RecordingIngestion, tmp_path: Path
+) -> None:
+    """What `get --yaml` prints is sent by `upsert` as it was; JSON does as well, and stdin."""
+    file = tmp_path / "acme_ads.yaml"
+    file.write_text(_SOURCE_FILE)
+    assert liftos("sources", "upsert", str(file)).exit_code == 0
+    sent = ingestion.seen["UpsertSource"].source
+    assert (sent.name, sent.display_name) == ("orgs/demo/sources/acme_ads", "Acme Ads")
+    assert sent.kind == source_pb2.SOURCE_KIND_HTTP
+    assert sent.definition["accounts"][0]["account_id"] == "007"
+    assert dict(sent.mapping["columns"]["channel"]["values"]) == {"NO": "home", "1": "0.50"}
+    ingestion.answers["GetSource"] = pb.GetSourceResponse(source=sent)
+    printed = liftos("sources", "get", "acme_ads", "--yaml").stdout
+    assert "restatement_days: 3\n" in printed
+    as_json = json.dumps(parse_yaml(printed).value)
+    for place, text in (("-", printed), ("-", as_json), (str(tmp_path / "x.json"), as_json)):
+        if place != "-":
+            Path(place).write_text(text)
+        ingestion.seen.clear()
+        assert liftos("sources", "upsert", place, stdin=text).exit_code == 0
+        assert ingestion.seen["UpsertSource"].source == sent
+    sent.built_in = True
+    ingestion.answers["GetSource"] = pb.GetSourceResponse(source=sent)
+    refused = liftos("sources", "get", "meta", "--yaml")
+    assert (refused.exit_code, "is built in" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("kind: http\n", ""), ["{file}: kind: is required."]),
+        (("kind: http", "kind: [http]"), ["{file}:4: kind: must be a text."]),
+        (("kind: http", "kind: ftp"), ["{file}:4: kind: 'ftp' is none of PLATFORM, FILES,"]),
+        (("kind: http", "kind: http\nkind: files"), ["{file} is no YAML: line 5: kind stands"]),
+        (
+            ("mapping:", "maping: {}\ncolour: red\nmapping:"),
+            ["{file}:14: maping: is not known; there are name,", "  {file}:15: colour: is not"],
+        ),
+        (("    date:", "   date:"), ["{file} is no YAML: line 17: "]),
+        (("mapping:", "mapping: x #"), ["{file} is no YAML: line 15: "]),
+    ],
+)
+def test_a_file_that_is_no_source_is_told_by_line(
+    liftos: Run,
+    ingestion: RecordingIngestion,
+    tmp_path: Path,
+    change: tuple[str, str],
+    told: list[str],
+) -> None:
+    """Everything that is wrong, where it stands; nothing is sent."""
+    file = tmp_path / "acme_ads.yaml"
+    file.write_text(_SOURCE_FILE.replace(*change, 1))
+    outcome = liftos("sources", "upsert", str(file))
+    assert "UpsertSource" not in ingestion.seen
+    lines = outcome.stderr.removeprefix("Error: ").splitlines()
+    for line, beginning in zip(lines, told, strict=False):
+        assert line.startswith(beginning.format(file=file))
+    assert outcome.exit_code != 0
+
+
 def test_a_preview_ends_with_1_where_rows_would_be_refused(
     liftos: Run, ingestion: RecordingIngestion, tmp_path: Path
 ) -> None:
     """Rows go out as they are; entries come back beside the row that they came from."""
-    mapping = tmp_path / "mapping.json"
-    mapping.write_text('{"fields": {}}')
+    mapping = tmp_path / "weather.yaml"
+    mapping.write_text("name: weather\nmapping:\n  fields: {}\n")
     ingestion.answers["PreviewMapping"] = pb.PreviewMappingResponse(
         entries=[Entry(date="2026-01-05", platform="weather", metrics=Metrics(clicks=3))],
         source_indexes=[1],

@@ -110,39 +110,46 @@ def test_a_service_sees_its_own_ports_and_not_the_owner(tmp_path: Path) -> None:
     assert "LIFTOS_POSTGRES_OWNER_URL" not in shared
     owner_url = owner_environment(PLAN, secrets)["LIFTOS_POSTGRES_OWNER_URL"]
     assert owner_url.startswith("postgresql://liftos_owner:")
-    assert process_environment(SERVICES["memory"], PLAN, secrets) == {
+    assert process_environment(SERVICES["memory"], PLAN, directory, secrets) == {
         "LIFTOS_LOG_LEVEL": "DEBUG",
         "LIFTOS_PORT": "8003",
         "LIFTOS_METRICS_PORT": "9003",
     }
-    worker = process_environment(SERVICES["memory-worker"], PLAN, secrets)
+    worker = process_environment(SERVICES["memory-worker"], PLAN, directory, secrets)
     assert worker == {"LIFTOS_LOG_LEVEL": "DEBUG", "LIFTOS_METRICS_PORT": "9103"}
 
 
 def test_ingestion_reads_from_the_platforms_of_the_stack(tmp_path: Path) -> None:
     """It finds Memory and its key; the simulated platforms only where the stack has them."""
-    secrets = load_secrets(prepare(tmp_path / "data"))
-    given = process_environment(SERVICES["ingestion-worker"], PLAN, secrets)
+    directory = prepare(tmp_path / "data")
+    secrets = load_secrets(directory)
+    given = process_environment(SERVICES["ingestion-worker"], PLAN, directory, secrets)
     assert given["LIFTOS_MEMORY_ADDRESS"] == "127.0.0.1:8003"
     assert given["LIFTOS_SECRET_KEYS"] == secrets.ingestion_key
+    assert given["LIFTOS_SOURCE_FILES_DIRECTORY"] == str(directory.files)
     assert given["LIFTOS_META_URL"] == "http://127.0.0.1:8020"
     assert given["LIFTOS_GOOGLE_ADS_TOKEN_URL"] == "http://127.0.0.1:8022/token"
     real = {name: port for name, port in DEFAULT_PORTS.items() if name not in PLATFORMS.ports}
-    alone = process_environment(SERVICES["ingestion"], replace(PLAN, ports=real), secrets)
+    alone = process_environment(
+        SERVICES["ingestion"], replace(PLAN, ports=real), directory, secrets
+    )
     assert set(alone) == {
         "LIFTOS_LOG_LEVEL",
         "LIFTOS_PORT",
         "LIFTOS_METRICS_PORT",
         "LIFTOS_MEMORY_ADDRESS",
         "LIFTOS_SECRET_KEYS",
+        "LIFTOS_SOURCE_FILES_DIRECTORY",
+        "LIFTOS_ALLOW_PRIVATE_ADDRESSES",
     }
 
 
 def test_settings_never_replace_a_port(tmp_path: Path) -> None:
     """A port given as a setting is overruled by the one that was found free."""
     plan = replace(PLAN, settings={"LIFTOS_PORT": "1", "LIFTOS_METRICS_PORT": "2"})
-    secrets = load_secrets(prepare(tmp_path / "data"))
-    assert process_environment(SERVICES["memory"], plan, secrets) == {
+    directory = prepare(tmp_path / "data")
+    secrets = load_secrets(directory)
+    assert process_environment(SERVICES["memory"], plan, directory, secrets) == {
         "LIFTOS_PORT": "8003",
         "LIFTOS_METRICS_PORT": "9003",
     }
