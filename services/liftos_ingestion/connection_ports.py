@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import IntEnum
 from typing import Protocol
 from uuid import UUID
@@ -227,6 +227,26 @@ class ConnectionReader(Protocol):
         self, org: str, platform: str, account_ids: Sequence[str]
     ) -> Mapping[tuple[str, str, str, str], CommittedDays]:
         """Return what was committed, by account, level, attribution and date basis."""
+
+
+class VerificationDue(Protocol):
+    """Connections that workers verify by themselves, on the clock of the store.
+
+    Those that are switched off or suspended, or have no credential, are never due.
+    """
+
+    async def due_verifications(
+        self, *, every: timedelta, again: timedelta
+    ) -> Sequence[tuple[str, str]]:
+        """Return orgs and ids of connections that are due, those that wait longest first.
+
+        Args:
+            every: How long a verification holds; for some a little less, so that they are spread.
+            again: How long a try keeps others from trying.
+        """
+
+    async def claim_verification(self, org: str, connection: str, *, again: timedelta) -> bool:
+        """Begin a try; False where another worker did so first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -29,12 +30,14 @@ from liftos_ingestion.adapters.sources.registry import built_in_sources, own_sou
 from liftos_ingestion.run_ports import AccountLag
 from liftos_ingestion.settings import IngestionSettings
 from liftos_ingestion.usecases.alert_sending import AlertSender
+from liftos_ingestion.usecases.connections import ConnectionAdministration
 from liftos_ingestion.usecases.planning import Planning
 from liftos_ingestion.usecases.reading import AttemptMeasure, Reading
 from liftos_ingestion.usecases.reconciling import Reconciling
 from liftos_ingestion.usecases.replaying import Replaying, replay_named
 from liftos_ingestion.usecases.scheduling import Scheduling
 from liftos_ingestion.usecases.sources import Catalog
+from liftos_ingestion.usecases.verifying import Verifying
 from liftos_ingestion.usecases.waking import make_good, read_named, reconcile_named, watch_lags
 from liftos_ingestion.usecases.watching_over import WatchingOver
 from liftos_kit import postgres, telemetry, worker_process
@@ -90,11 +93,14 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
             build=own_sources(settings).build,
         )
         vault = KeyringVault(settings.secret_places())
+        connections = PostgresConnections(pool)
+        opener = PostgresConnectionOpener(pool, vault)
+        governor = RedisRateGovernor(redis)
         reading = Reading(
             ledger=ledger,
-            connections=PostgresConnectionOpener(pool, vault),
+            connections=opener,
             catalog=catalog,
-            governor=RedisRateGovernor(redis),
+            governor=governor,
             writer=MemoryEntryWriter(clients.of),
             executor=executor,
             clock=clock,
@@ -103,8 +109,15 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
         )
         scheduling = Scheduling(
             PostgresScheduleClock(pool, ledger),
-            Planning(PostgresConnections(pool), catalog, clock),
+            Planning(connections, catalog, clock),
             clock,
+        )
+        verifying = Verifying(
+            connections,
+            ConnectionAdministration(
+                store=connections, catalog=catalog, opener=opener, vault=vault, governor=governor
+            ),
+            every=timedelta(hours=settings.verification_hours),
         )
 
         notifier = apprise_notifier(settings)
@@ -149,6 +162,7 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
             programs.create_task(watch_lags(ledger, _measure_lag, stop), name="lags")
             programs.create_task(scheduling.run(stop), name="schedules")
             programs.create_task(sender.run(stop), name="alerts")
+            programs.create_task(verifying.run(stop), name="verifications")
             programs.create_task(
                 WatchingOver(PostgresWatchedOrgs(pool), sources, clock).run(stop),
                 name="watch over",

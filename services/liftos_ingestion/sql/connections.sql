@@ -96,6 +96,16 @@ set state = :state, granted_scopes = :granted_scopes, missing_scopes = :missing_
     update_time = now()
 where org = :org and connection = :connection;
 
+-- name: due_verifications
+select org, connection from due_verifications(:every, :again);
+
+-- name: claim_verification^
+-- No row where another worker was faster.
+update connections set verify_attempt_time = clock_timestamp()
+where org = :org and connection = :connection
+  and coalesce(verify_attempt_time, '-infinity') < clock_timestamp() - :again::interval
+returning 1;
+
 -- name: describe_accounts!
 -- An account that could not be read and now can has no outcome until it is read.
 insert into accounts as a (org, connection, account_id, named, disabled, display_name, time_zone, currency_code,

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -219,6 +219,23 @@ class PostgresConnections:
                     reading, org=org, platform=platform, account_ids=list(account_ids)
                 )
             }
+
+    async def due_verifications(
+        self, *, every: timedelta, again: timedelta
+    ) -> Sequence[tuple[str, str]]:
+        """Return connections that are due to be verified."""
+        with postgres.translate_errors():
+            async with self._pool.acquire() as reading:
+                rows = _SQL.due_verifications(reading, every=every, again=again)
+                return [(row["org"], row["connection"]) async for row in rows]
+
+    async def claim_verification(self, org: str, connection: str, *, again: timedelta) -> bool:
+        """Begin a try to verify a connection."""
+        async with postgres.transaction(self._pool, org=org) as writing:
+            claimed = await _SQL.claim_verification(
+                writing, org=org, connection=connection, again=again
+            )
+        return claimed is not None
 
     async def keep_renewed(
         self,

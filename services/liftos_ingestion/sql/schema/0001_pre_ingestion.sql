@@ -11,6 +11,8 @@ create table connections (
     state smallint not null,
     missing_scopes text[] not null default '{}',
     verify_time timestamptz,
+    -- When a worker last began to verify it by itself.
+    verify_attempt_time timestamptz,
     -- Where the credential is: 0 none, 1 here and encrypted, 2 in the environment, 3 in a file.
     credential_kind smallint not null default 0,
     credential_fields text[] not null default '{}',
@@ -460,6 +462,21 @@ language sql security definer set search_path from current as $$
     select c.org from connections c union select a.org from alerts a where a.state in (1, 2) order by 1
 $$;
 
+-- Connections that nobody has verified for so long, give or take a quarter so that they are spread, and that no
+-- worker is verifying or has tried to verify lately.
+create function due_verifications(p_every interval, p_again interval) returns table (org text, connection text)
+language sql security definer set search_path from current as $$
+    select c.org, c.connection from connections c
+    where not c.disabled and c.credential_kind <> 0
+      and coalesce(c.verify_time, '-infinity') < clock_timestamp() - p_every
+          * (0.75 + 0.25 * (hashtextextended(c.org || ' ' || c.connection, 0) & 1023) / 1024)
+      and coalesce(c.verify_attempt_time, '-infinity') < clock_timestamp() - p_again
+      and not exists (
+          select from suspensions u where u.org = c.org and u.end_time is null
+          and u.platform in ('', c.platform) and u.connection in ('', c.connection) and u.account_id = '')
+    order by c.verify_time nulls first
+$$;
+
 -- How old the newest committed day of each account is.
 create function account_lags() returns table (org text, platform text, account_id text, days int)
 language sql security definer set search_path from current as $$
@@ -495,7 +512,7 @@ end $$;
 do $$ begin execute format('grant usage on schema %I to liftos_app', current_schema()); end $$;
 revoke execute on function
     account_lags,
-    due_slices, due_schedules, due_alert_messages, orgs_with_connections, watched_orgs, forget_old_requests from public;
+    due_slices, due_schedules, due_alert_messages, due_verifications, orgs_with_connections, watched_orgs, forget_old_requests from public;
 grant execute on function
     account_lags,
-    due_slices, due_schedules, due_alert_messages, orgs_with_connections, watched_orgs, forget_old_requests to liftos_app;
+    due_slices, due_schedules, due_alert_messages, due_verifications, orgs_with_connections, watched_orgs, forget_old_requests to liftos_app;
