@@ -129,7 +129,8 @@ def _arithmetic(operator_: Operator) -> Callable[[Value, Value], Value]:
             return error
         except (DivisionByZero, InvalidOperation):
             return ConversionError(
-                RowErrorCode.OUT_OF_RANGE, f"{show(left)} cannot be divided by {show(right)}"
+                RowErrorCode.OUT_OF_RANGE,
+                f"{plain_text(left)} cannot be divided by {plain_text(right)}",
             )
         except DecimalException:
             return too_many_digits()
