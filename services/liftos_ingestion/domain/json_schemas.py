@@ -38,6 +38,8 @@ def schema_violations(
 ) -> Sequence[FieldViolation]:
     """Return every rule of a schema that an object breaks, by path.
 
+    Besides, no text of it may hold a NUL: of all that JSON has, Postgres takes that alone not.
+
     Args:
         schema: The schema; an empty one takes everything. References lead nowhere but into it.
         value: The object.
@@ -51,8 +53,21 @@ def schema_violations(
         (violation.field, violation.rule, violation.description): violation
         for error in validator.iter_errors(dict(value))
         for violation in _violations(error, field)
-    }
+    } | {(it.field, it.rule, it.description): it for it in _nul_violations(value, field)}
     return [found[key] for key in sorted(found)]
+
+
+def _nul_violations(value: object, at: str) -> Iterator[FieldViolation]:
+    match value:
+        case str() if "\0" in value:
+            yield FieldViolation(at.replace("\0", ""), "has a NUL character", "schema.text")
+        case Mapping():
+            for name, part in value.items():
+                yield from _nul_violations(name, f"{at}.{name}")
+                yield from _nul_violations(part, f"{at}.{name}")
+        case list():
+            for index, part in enumerate(value):
+                yield from _nul_violations(part, f"{at}[{index}]")
 
 
 def _violations(error: ValidationError, field: str) -> Iterator[FieldViolation]:

@@ -50,6 +50,14 @@ SCHEMA: Mapping[str, object] = {
             ],
         ),
         (
+            {"access_token": "x" * 19 + "\0", "limits": [{"rate": 1, "a\0b": ["\0"]}]},
+            [
+                ("f.access_token", "has a NUL character", "schema.text"),
+                ("f.limits[0].ab", "has a NUL character", "schema.text"),
+                ("f.limits[0].ab[0]", "has a NUL character", "schema.text"),
+            ],
+        ),
+        (
             {"access_token": 7, "mode": "other"},
             [
                 ("f.access_token", "is not of the type string", "schema.type"),
