@@ -46,7 +46,8 @@ def run_id(stack: CommandLine, connection: Outcome, day: str) -> str:
     assert outcome.exit_code == 0, outcome.stdout + outcome.stderr
     answers = [json.loads(line) for line in outcome.stdout.splitlines()]
     assert answers[-1]["state"] == "RUN_STATE_SUCCEEDED"
-    assert answers[-1]["progress"] == {"total_count": "2", "succeeded_count": "2"}
+    # Two levels, and the objects of the account.
+    assert answers[-1]["progress"] == {"total_count": "3", "succeeded_count": "3"}
     name: str = answers[-1]["name"]
     return name.rpartition("/")[2]
 
@@ -71,7 +72,8 @@ def test_a_run_is_listed_with_its_slices_and_sums(
     """Each slice was committed, and each sum equals the platform's own."""
     runs = stack.liftos("runs", "list", "--filter", 'state = "SUCCEEDED"', *_ORG)
     assert f"{run_id}  INCREMENTAL  {_CONNECTION}" in runs.stdout
-    slices = json.loads(stack.liftos("runs", "slices", run_id, "--json", *_ORG).stdout)["slices"]
+    told = stack.liftos("runs", "slices", run_id, "--filter", "kind = ROWS", "--json", *_ORG)
+    slices = json.loads(told.stdout)["slices"]
     assert [(each["level"], each["state"]) for each in slices] == [
         ("ENTRY_LEVEL_ACCOUNT", "RUN_SLICE_STATE_COMMITTED"),
         ("ENTRY_LEVEL_CAMPAIGN", "RUN_SLICE_STATE_COMMITTED"),
@@ -89,12 +91,30 @@ def test_a_run_is_listed_with_its_slices_and_sums(
     assert len(campaigns) == int(slices[1]["row_count"])
 
 
+def test_the_objects_of_an_account_are_listed(stack: CommandLine, run_id: str) -> None:
+    """With names and states, narrowed by level and by filter."""
+    slices = stack.liftos("runs", "slices", run_id, "--filter", "kind = OBJECTS", *_ORG)
+    assert "1001     OBJECTS" in slices.stdout
+    which = ("connections", "objects", "--platform", "meta", "--account", "1001", *_ORG, "--limit")
+    objects = json.loads(stack.liftos(*which, "5000", "--json").stdout)["objects"]
+    assert all(it["display_name"] and it["state"] for it in objects)
+    told = stack.liftos(*which, "5000", "--level", "campaign", "--level", "ad", "--json")
+    chosen = json.loads(told.stdout)["objects"]
+    assert {it["level"] for it in chosen} == {"ENTRY_LEVEL_CAMPAIGN", "ENTRY_LEVEL_AD"}
+    assert 0 < len(chosen) < len(objects)
+    table = stack.liftos(*which, "1", "--filter", 'state = "ACTIVE"')
+    assert table.stdout.splitlines()[0].split() == [
+        *("platform", "account", "level", "id", "name", "state", "of", "changed"),
+    ]
+    assert "ACTIVE" in table.stdout.splitlines()[1]
+
+
 def test_a_run_that_has_ended_says_how_each_account_went(stack: CommandLine, run_id: str) -> None:
     """A watch of it ends at once, and cancelling it is refused with its state."""
     watched = stack.liftos("runs", "watch", run_id, *_ORG)
     assert watched.exit_code == 0
-    assert watched.stdout.startswith(f"{run_id}: SUCCEEDED, 2 of 2 slices, ")
-    assert "1001     OK       2 of 2" in watched.stdout
+    assert watched.stdout.startswith(f"{run_id}: SUCCEEDED, 3 of 3 slices, ")
+    assert "1001     OK       3 of 3" in watched.stdout
     cancelled = stack.liftos("runs", "cancel", run_id, *_ORG)
     assert cancelled.exit_code == 4
     assert "is SUCCEEDED" in cancelled.stderr

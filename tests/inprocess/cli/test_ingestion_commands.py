@@ -9,7 +9,7 @@ from tests.inprocess.cli.recording_ingestion import RecordingIngestion, serving
 from typer.testing import CliRunner, Result
 
 from liftos.common.v1.marketing_pb2 import ItemError
-from liftos.ingestion.v1 import alert_pb2, connection_pb2, run_pb2, source_pb2
+from liftos.ingestion.v1 import alert_pb2, connection_pb2, object_pb2, run_pb2, source_pb2
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos.memory.v1.entry_pb2 import Entry, EntryLevel, Metrics
 from liftos_cli.main import app
@@ -91,6 +91,53 @@ def test_an_update_sends_what_was_named_only(liftos: Run, ingestion: RecordingIn
     assert list(request.update_mask.paths) == ["disabled"]
     assert (request.alert_route.disabled, request.alert_route.etag) == (True, "7")
     assert list(request.alert_route.platforms) == ["meta"]
+
+
+def test_an_address_is_encrypted_again_without_being_given(
+    liftos: Run, ingestion: RecordingIngestion
+) -> None:
+    """The mask names it, and the message has none."""
+    stored = alert_pb2.AlertRoute(name="orgs/demo/alertRoutes/on-call", etag="7")
+    ingestion.answers["GetAlertRoute"] = pb.GetAlertRouteResponse(alert_route=stored)
+    ingestion.answers["UpdateAlertRoute"] = pb.UpdateAlertRouteResponse(alert_route=stored)
+    assert liftos("alerts", "routes", "update", "on-call", "--reseal").exit_code == 0
+    request = ingestion.seen["UpdateAlertRoute"]
+    assert list(request.update_mask.paths) == ["target_url"]
+    assert (request.alert_route.target_url, request.alert_route.etag) == ("", "7")
+
+
+def test_objects_are_narrowed_by_options(liftos: Run, ingestion: RecordingIngestion) -> None:
+    """Each option is a part of the filter, and all of them hold."""
+    ingestion.answers["ListObjects"] = pb.ListObjectsResponse(
+        objects=[
+            object_pb2.PlatformObject(
+                platform="meta",
+                account_id="1001",
+                level=EntryLevel.ENTRY_LEVEL_AD,
+                object_id="9",
+                display_name="Hat",
+                state="ARCHIVED",
+                parent_id="5",
+            )
+        ]
+    )
+    outcome = liftos(
+        *("connections", "objects", "--platform", "meta", "--account", "1001", "--account", "7"),
+        *("--level", "ad", "--filter", 'state = "ARCHIVED"'),
+    )
+    assert outcome.stdout.splitlines()[1].split() == [
+        "meta",
+        "1001",
+        "AD",
+        "9",
+        "Hat",
+        "ARCHIVED",
+        "5",
+    ]
+    assert ingestion.seen["ListObjects"].filter == (
+        'platform = "meta" AND (account_id = "1001" OR account_id = "7") AND (level = "AD")'
+        ' AND (state = "ARCHIVED")'
+    )
 
 
 def test_a_test_message_that_does_not_go_out_ends_with_1(
