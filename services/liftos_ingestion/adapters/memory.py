@@ -46,6 +46,9 @@ STORE: Final = "memory"
 _RESUME_SECONDS: Final = 60.0
 """How long a slice waits for a Memory that is away; after that it is tried again from the start."""
 
+_COMMITS_AT_ONCE: Final = 2
+"""Slices of a worker that are committed at a time: each holds its raw answer three times then."""
+
 
 def lane_id(lane: Lane) -> str:
     """Return the name of a lane's stream and fence in Memory."""
@@ -62,6 +65,7 @@ class MemoryEntryWriter:
 
     def __init__(self, client_of: Callable[[str], Client]) -> None:
         self._client_of = client_of
+        self._commits = asyncio.Semaphore(_COMMITS_AT_ONCE)
 
     @asynccontextmanager
     async def slice(
@@ -108,7 +112,8 @@ class MemoryEntryWriter:
                     self._client_of(lane.org),
                     stream,
                     await stack.enter_async_context(opened),
-                    stack,
+                    stack=stack,
+                    commits=self._commits,
                 )
                 yield writer
                 if not writer.committed:
@@ -146,12 +151,19 @@ class _MemorySlice:
     """An open slice; see `liftos_ingestion.run_ports.SliceWriter`."""
 
     def __init__(
-        self, client: Client, stream: IngestStream, opened: ClientSlice, stack: AsyncExitStack
+        self,
+        client: Client,
+        stream: IngestStream,
+        opened: ClientSlice,
+        *,
+        stack: AsyncExitStack,
+        commits: asyncio.Semaphore,
     ) -> None:
         self._client = client
         self._stream = stream
         self._opened = opened
         self._stack = stack
+        self._commits = commits
         self.committed = False
 
     @property
@@ -181,9 +193,10 @@ class _MemorySlice:
 
     async def commit(self, raw: bytes) -> Written:
         """Replace the scope of the slice."""
-        self._opened.raw = raw
         with _translated():
-            await self._stack.aclose()
+            async with self._commits:
+                self._opened.raw = raw
+                await self._stack.aclose()
             self.committed = True
             stored = (await self._client.memory.get_slice(self._opened.name)).slice
         return Written(
