@@ -183,7 +183,7 @@ def test_raw_rows_of_an_own_platform_go_in_by_its_mapping(
     mapping.write_text(json.dumps({"columns": {"clicks": {"calculate": "hits +"}}}))
     broken = stack.liftos(*register)
     assert broken.exit_code == 4
-    assert "source.mapping.columns.clicks.calculate" in broken.stderr
+    assert f"{mapping}: columns.clicks.calculate: " in broken.stderr
 
 
 def test_columns_that_no_entry_has_stop_the_import(stack: CommandLine, tmp_path: Path) -> None:
