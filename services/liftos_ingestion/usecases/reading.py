@@ -392,7 +392,9 @@ class _Intake:
         """Commit the slice once Memory has answered for every row."""
         await writer.flush()
         self._collect_refused(writer)
-        written = await writer.commit(b"\n".join(self._raw))
+        raw = b"\n".join(self._raw)
+        self._raw.clear()
+        written = await writer.commit(raw)
         return SliceResult(
             memory_slice=written.memory_slice,
             row_count=self._row_count,
