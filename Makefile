@@ -17,11 +17,12 @@ help: ## list the commands
 run: .venv/run.stamp ## start everything on this machine, load the public data set and prove it
 	@$(BIN)/liftos demo
 
-# Most tests wait for processes and not for a processor, so more of them run at once than there are cores.
+# Most tests wait for processes and not for a processor, so more of them run at once than there are cores. Files run in the
+# order in which they are collected (tests/conftest.py): by default those with the fewest tests, which take longest, come last.
 TEST_WORKERS := 3
 
 test: .venv/dev.stamp ## run the whole test suite against real Postgres, Redis and Milvus Lite
-	@$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: .venv/dev.stamp ## measure against bare baselines and peers; ONLY=memory for a part
 	@$(BIN)/python -m benchmarks $(ONLY)
