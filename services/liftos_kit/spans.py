@@ -30,6 +30,8 @@ _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _STORE: Final = "db.system.name"
 _KEY_ATTRIBUTES: Final = (
     "rpc.response.status_code",
+    "http.response.status_code",
+    "url.path",
     "db.collection.name",
     "error.type",
 )

@@ -65,6 +65,9 @@ RPC_STATUS: Final = "rpc.response.status_code"
 ERROR_TYPE: Final = "error.type"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
+HTTP_METHOD: Final = "http.request.method"
+HTTP_STATUS: Final = "http.response.status_code"
+URL_PATH: Final = "url.path"
 DB_SYSTEM: Final = "db.system.name"
 DB_OPERATION: Final = "db.operation.name"
 DB_COLLECTION: Final = "db.collection.name"
@@ -421,6 +424,22 @@ def step_span(name: str) -> Iterator[Span]:
 
 
 @contextmanager
+def http_span(method: str, host: str, path: str) -> Iterator[Span]:
+    """Run a block as one call over HTTP of the present trace; set `HTTP_STATUS` once it is known.
+
+    Queries are left out, since they may hold what is secret.
+    """
+    parent = trace.get_current_span()
+    if not parent.is_recording():
+        yield parent
+        return
+    attributes = {HTTP_METHOD: method, SERVER_ADDRESS: host, URL_PATH: path}
+    span = _tracer.start_span(method, kind=SpanKind.CLIENT, attributes=attributes)
+    with _current(span, otel_context.get_current()):
+        yield span
+
+
+@contextmanager
 def milvus_span(operation: str, collection: str) -> Iterator[Span]:
     """Run a block as one operation on Milvus, measured and, within a recorded trace, traced."""
     with _store_span("milvus", operation, collection) as span:
@@ -586,6 +605,8 @@ def _configure_logging(level: str, log_format: Literal["json", "console"]) -> No
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+    # A line for each call, with its query, would drown what is ours: spans tell of calls.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def add_trace_ids(_: WrappedLogger, __: str, event: EventDict) -> MutableMapping[str, Any]:

@@ -43,8 +43,11 @@ with telemetry.background_span("outbox.index", {}) as span:
     carrier = telemetry.inject_carrier()
     log.info("inside", dsn="postgresql://app:hunter2@db/liftos", rows=3, page_token_count=4)
     logging.getLogger("library").warning("connects with %s", "redis://:hunter2@cache:6379/0")
+    logging.getLogger("httpx").info("HTTP Request: GET https://graph.test/act_1?proof=abc")
     with telemetry.milvus_span("search", "documents"):
         pass
+    with telemetry.http_span("GET", "graph.test", "/act_1/insights") as call:
+        call.set_attribute(telemetry.HTTP_STATUS, 200)
 log.debug("not shown")
 try:
     with telemetry.background_span("outbox.again", carrier):
@@ -179,7 +182,7 @@ def test_no_secret_gets_out(observed: Observed) -> None:
 def test_background_work_joins_the_stored_trace(observed: Observed) -> None:
     """Work that was ordered inside a trace appears in it, with its failure."""
     spans = {s.name: s for s in read_trace(observed.span_directory, observed.traceparent[3:35])}
-    assert set(spans) == {"outbox.index", "search documents", "outbox.again", "embed"}
+    assert set(spans) == {"outbox.index", "search documents", "GET", "outbox.again", "embed"}
     assert spans["outbox.again"].parent_id == spans["outbox.index"].span_id
     assert spans["embed"].parent_id == spans["outbox.again"].span_id
     assert (spans["outbox.again"].kind, spans["outbox.again"].status) == ("CONSUMER", "ERROR")
@@ -191,6 +194,25 @@ def test_background_work_joins_the_stored_trace(observed: Observed) -> None:
         "db.operation.name": "search",
         "db.collection.name": "documents",
     }
+
+
+def test_calls_over_http_are_spans_and_no_lines(observed: Observed) -> None:
+    """A call is told of by its span alone, which says where it went and what came of it."""
+    [call] = [
+        it
+        for it in read_trace(observed.span_directory, observed.traceparent[3:35])
+        if it.name == "GET"
+    ]
+    assert (call.kind, call.attributes) == (
+        "CLIENT",
+        {
+            "http.request.method": "GET",
+            "server.address": "graph.test",
+            "url.path": "/act_1/insights",
+            "http.response.status_code": 200,
+        },
+    )
+    assert "HTTP Request" not in observed.everything
 
 
 def test_prometheus_can_scrape(observed: Observed) -> None:
@@ -211,7 +233,8 @@ def test_prometheus_can_scrape(observed: Observed) -> None:
 def test_otlp_receives_traces_and_metrics(observed: Observed) -> None:
     """Shutting down sends what is left to the collector."""
     assert set(observed.sink.spans) == {
-        ("memory", name) for name in ("outbox.index", "search documents", "outbox.again", "embed")
+        ("memory", name)
+        for name in ("outbox.index", "search documents", "GET", "outbox.again", "embed")
     }
     assert {"liftos.ingest.rows", "liftos.cache.requests", "db.client.operation.duration"} <= (
         observed.sink.metrics

@@ -12,6 +12,7 @@ import httpx
 from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
 from liftos_ingestion.domain.rate_limits import Limit, Observation
 from liftos_ingestion.source_ports import CallGate
+from liftos_kit import telemetry
 
 MAXIMUM_ANSWER_BYTES: Final = 64 * 1024 * 1024
 """More than any page of the platforms; what is larger is asked for in smaller pieces."""
@@ -122,14 +123,16 @@ class PlatformHttp:
             content=None if body is None else json.dumps(body).encode(),
             headers=headers,
         )
-        try:
-            response = await self._client.send(request, stream=True)
+        with telemetry.http_span(method, request.url.host, request.url.path) as span:
             try:
-                content = await self._read(response)
-            finally:
-                await response.aclose()
-        except httpx.HTTPError as error:
-            raise _transient(f"No whole answer came ({type(error).__name__}).") from error
+                response = await self._client.send(request, stream=True)
+                span.set_attribute(telemetry.HTTP_STATUS, response.status_code)
+                try:
+                    content = await self._read(response)
+                finally:
+                    await response.aclose()
+            except httpx.HTTPError as error:
+                raise _transient(f"No whole answer came ({type(error).__name__}).") from error
         answer = Answer(
             response.status_code,
             {name.lower(): value for name, value in response.headers.items()},
