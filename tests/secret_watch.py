@@ -31,8 +31,8 @@ class SecretWatch:
 
     Args:
         config: Of this process.
-        watched: Beginnings of the ids of tests whose secrets are noted. Unit tests make them up by
-            the thousand, and start nothing.
+        watched: Beginnings of the ids of tests whose secrets are noted, and what they print. Unit
+            tests make them up by the thousand, and start nothing that redacts what it prints.
     """
 
     def __init__(self, config: pytest.Config, *, watched: tuple[str, ...]) -> None:
@@ -60,7 +60,8 @@ class SecretWatch:
         # Records that pytest itself collects are as they were before the process redacts them.
         written = (content for name, content in report.sections if "log" not in name.split())
         text = "".join(f"{content}\n" for content in written)
-        if text and not hasattr(report, "node"):
+        is_watched = report.nodeid.startswith(self._watched)
+        if text and is_watched and not hasattr(report, "node"):
             path = self._directory / CAPTURED
             with path.open("a", encoding="utf-8", errors="replace") as file:
                 file.write(f"== {report.nodeid.partition('[')[0]}\n{text}")
