@@ -198,6 +198,9 @@ class _MemorySlice:
                 self._opened.raw = raw
                 await self._stack.aclose()
             self.committed = True
+            if not self._opened.name:
+                # It is committed, and its name was lost on the way: read again it is unchanged.
+                raise StoreUnavailableError(STORE, retry_after_seconds=1.0)
             stored = (await self._client.memory.get_slice(self._opened.name)).slice
         return Written(
             memory_slice=stored.name,
