@@ -23,6 +23,7 @@ from liftos_client.errors import (
     FrameError,
     LiftosError,
     NotFoundError,
+    ServiceFaultError,
     UnavailableError,
     decode_error,
 )
@@ -141,17 +142,20 @@ class IngestStream:
             checkpoint: Kept in the same transaction as the last of the rows, at most 64 KiB.
 
         Raises:
-            FrameError: The columns do not fit; nothing of the rows was sent.
+            FrameError: The columns or values of a frame do not fit, and nothing of the rows was
+                sent; or a row is too large for a message, and those before it may have been.
             LiftosError: The stream has failed; rows before may be committed or not.
         """
         held: tuple[int, pb.IngestEntriesRequest] | None = None
         async for batch in _batches(rows):
             if held is not None:
-                await self.send(held[1], rows=held[0])
+                row_count, message = held
+                await self.send(message, rows=row_count)
             held = batch
         if held is not None:
-            held[1].checkpoint = checkpoint
-            await self.send(held[1], rows=held[0])
+            row_count, message = held
+            message.checkpoint = checkpoint
+            await self.send(message, rows=row_count)
         elif checkpoint:
             raise FrameError("there are no rows to keep the checkpoint with")
 
@@ -299,16 +303,23 @@ class IngestStream:
             answer = await call.read()
             if not isinstance(answer, pb.IngestEntriesResponse):
                 return
+            if not self._sent or self._pending[0].message.sequence != answer.sequence:
+                raise ServiceFaultError(
+                    f"the service acknowledged message {answer.sequence} out of order",
+                    code=grpc.StatusCode.INTERNAL,
+                )
             pending = self._pending.popleft()
-            assert pending.message.sequence == answer.sequence, "acknowledged in order"
             self._sent -= 1
             self._window = MAXIMUM_UNACKNOWLEDGED
             pending.answer = answer
             self._count(pending, answer)
-            if self._on_progress is not None:
-                self._on_progress(self.result)
-            async with self._changed:
-                self._changed.notify_all()
+            await self._tell_progress()
+
+    async def _tell_progress(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self.result)
+        async with self._changed:
+            self._changed.notify_all()
 
     def _count(self, pending: PendingMessage, answer: pb.IngestEntriesResponse) -> None:
         result = self.result
@@ -333,8 +344,7 @@ class IngestStream:
             self.result.unreported_count += pending.rows
             self.result.last_sequence = pending.message.sequence
             self.result.write_token = position.write_token
-        async with self._changed:
-            self._changed.notify_all()
+            await self._tell_progress()
 
     async def _fail(self, failure: Exception) -> None:
         self._failure = failure
@@ -383,7 +393,7 @@ class SliceWriter:
             # The error of the body is the one to tell; the next writer aborts what stays open.
             with suppress(LiftosError, TimeoutError):
                 async with asyncio.timeout(_ABORT_SECONDS):
-                    closed = await self._stream.send(pb.IngestEntriesRequest(abort_slice=abort))
+                    await self._stream.send(pb.IngestEntriesRequest(abort_slice=abort))
                     await self._stream.flush()
             return
         answers = (self._opened.answer, closed.answer)

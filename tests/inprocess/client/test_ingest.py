@@ -2,7 +2,8 @@
 """Ingest streams over a real channel: order, resumption, slices, results."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import grpc
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.inprocess.client.fake_memory import (
+    Context,
     Failure,
     FakeMemory,
     entries,
@@ -23,7 +25,12 @@ from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos.memory.v1.entry_pb2 import Entry, EntryLevel
 from liftos.memory.v1.slice_pb2 import SliceScope
 from liftos_client import Client, connect
-from liftos_client.errors import EpochFencedError, FrameError, UnavailableError
+from liftos_client.errors import (
+    EpochFencedError,
+    FrameError,
+    ServiceFaultError,
+    UnavailableError,
+)
 from liftos_client.write_result import WriteResult
 
 _LOST = Failure(grpc.StatusCode.UNAVAILABLE, "connection lost")
@@ -278,6 +285,44 @@ async def test_a_checkpoint_needs_rows(client: Client) -> None:
     async with client.memory.ingest("s", origin="run/1") as stream:
         with pytest.raises(FrameError, match="checkpoint"):
             await stream.write([], checkpoint=b"page 3")
+
+
+class ConfusedMemory(FakeMemory):
+    """A Memory that acknowledges what it was not sent."""
+
+    async def IngestEntries(  # noqa: N802 - named by the contract
+        self, request_iterator: AsyncIterator[pb.IngestEntriesRequest], context: Context[Any, Any]
+    ) -> AsyncIterator[pb.IngestEntriesResponse]:
+        """Answer with the number of another message."""
+        async for answer in super().IngestEntries(request_iterator, context):
+            answer.sequence += 1
+            yield answer
+
+
+async def test_an_acknowledgement_out_of_order_is_a_fault_of_the_service() -> None:
+    """It ends the stream, as nobody knows what is committed."""
+    async with (
+        serving(ConfusedMemory()) as target,  # type: ignore[abstract]
+        connect(target, token=unsigned_token()) as client,
+    ):
+        with pytest.raises(ServiceFaultError, match="message 2 out of order"):
+            async with client.memory.ingest("s", origin="run/1") as stream:
+                await stream.write(entries(1))
+
+
+async def test_progress_is_told_where_an_acknowledgement_was_lost(
+    client: Client, memory: FakeMemory
+) -> None:
+    """What turns out to be committed counts, also where nothing comes after it."""
+    failures = iter([_LOST])
+    memory.fail_after = lambda message: next(failures, None) if message.sequence == 2 else None
+    progress: list[int] = []
+    async with client.memory.ingest(
+        "s", origin="run/1", on_progress=lambda result: progress.append(result.row_count)
+    ) as stream:
+        await stream.write(entries(3))
+        await stream.write(entries(2))
+    assert progress == [3, 5]
 
 
 async def test_a_stream_goes_on_after_the_other_side_cancelled_it(
