@@ -13,6 +13,7 @@ from liftos_ingestion.alert_ports import DueNotice, Outbox, TakenNotice
 from liftos_ingestion.connection_ports import CredentialUnusableError, CredentialVault
 from liftos_ingestion.domain.alerts import AlertKind, AlertSeverity, one_line
 from liftos_ingestion.usecases.alert_routes import reveal_target
+from liftos_kit.core.clock import pause
 from liftos_kit.core.errors import StoreUnavailableError
 from liftos_kit.core.retry import Backoff
 from liftos_kit.notify.notifier import (
@@ -78,11 +79,7 @@ class AlertSender:
                 await self.send_due(stop)
             except StoreUnavailableError as error:
                 _log.warning("alerts_unsent", error=error.message)
-            try:
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await pause(stop, _LOOK_SECONDS)
 
     async def send_due(self, stop: asyncio.Event) -> int:
         """Send what is due now; return how many messages were looked at."""

@@ -11,7 +11,7 @@ from liftos_ingestion.domain.schedules import due_fire_time
 from liftos_ingestion.run_ports import RunKind
 from liftos_ingestion.schedule_ports import OverlapPolicy, ScheduleClock, StoredSchedule, Tick
 from liftos_ingestion.usecases.planning import Planning, RunRequest
-from liftos_kit.core.clock import Clock
+from liftos_kit.core.clock import Clock, pause
 from liftos_kit.core.errors import DomainError, StoreUnavailableError
 
 _LOOK_SECONDS: Final = 1.0
@@ -41,11 +41,7 @@ class Scheduling:
                     await self.look(org, schedule)
             except StoreUnavailableError as error:
                 _log.warning("schedules_unread", error=error.message)
-            try:
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await pause(stop, _LOOK_SECONDS)
 
     async def look(self, org: str, schedule: str) -> None:
         """Start the run of a schedule that is due."""

@@ -9,7 +9,7 @@ import structlog
 from liftos_ingestion.alert_ports import WatchedOrgs
 from liftos_ingestion.domain.alert_rules import KINDS, VersionEnd, conditions
 from liftos_ingestion.source_ports import PlatformSource
-from liftos_kit.core.clock import Clock
+from liftos_kit.core.clock import Clock, pause
 from liftos_kit.core.errors import StoreUnavailableError
 
 _LOOK_SECONDS: Final = 30.0
@@ -47,11 +47,7 @@ class WatchingOver:
                     await self._look_safely(org)
             except StoreUnavailableError as error:
                 _log.warning("orgs_unwatched", error=error.message)
-            try:
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await pause(stop, _LOOK_SECONDS)
 
     async def look(self, org: str) -> None:
         """Make the alerts of an org true, unless another worker is at it."""

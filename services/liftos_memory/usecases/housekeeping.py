@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from liftos_kit.core.clock import pause
 from liftos_kit.core.errors import StoreUnavailableError
 from liftos_kit.core.repeatable import KEPT_HOURS
 
@@ -45,8 +46,4 @@ class Housekeeping:
                     _log.info("housekeeping", request_ids=requests, open_slices=slices)
             except StoreUnavailableError as error:
                 _log.warning("housekeeping_waits", store=error.metadata.get("store", ""))
-            try:
-                async with asyncio.timeout(_ROUND_SECONDS):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await pause(stop, _ROUND_SECONDS)

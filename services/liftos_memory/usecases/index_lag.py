@@ -6,6 +6,7 @@ from typing import Final
 
 import structlog
 
+from liftos_kit.core.clock import pause
 from liftos_kit.core.errors import StoreUnavailableError
 from liftos_memory.document_ports import DocumentStore, IndexLag
 
@@ -25,8 +26,4 @@ async def watch_lag(
             on_lag(await store.lag())
         except StoreUnavailableError:
             _log.debug("lag_unknown", store="postgres")
-        try:
-            async with asyncio.timeout(interval_seconds):
-                await stop.wait()
-        except TimeoutError:
-            continue
+        await pause(stop, interval_seconds)

@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 import numpy as np
 import structlog
 
+from liftos_kit.core.clock import pause
 from liftos_kit.core.errors import StoreUnavailableError
 from liftos_memory.document_ports import DocumentStore, PendingOrg, Work
 from liftos_memory.domain.calendar import CalendarDay
@@ -113,7 +114,7 @@ class Indexing:
                         raise end
             except StoreUnavailableError:
                 _log.warning("worker_waits", store="postgres")
-                await _sleep(stop, 1.0)
+                await pause(stop, 1.0)
 
     async def run(self, stop: asyncio.Event, *, idle_seconds: float = 0.25) -> None:
         """Follow all orgs until told to stop; an outage of a store is waited for."""
@@ -139,10 +140,10 @@ class Indexing:
                 _log.warning("indexing_waits", store=error.metadata.get("store", ""))
                 # Whatever came back may have come back empty.
                 ready = False
-                await _sleep(stop, 1.0)
+                await pause(stop, 1.0)
             else:
                 if not worked:
-                    await _sleep(stop, idle_seconds)
+                    await pause(stop, idle_seconds)
 
     async def _enqueue_ended_weeks(self) -> None:
         """Once a day, have the digests of weeks that are over written anew."""
@@ -294,11 +295,3 @@ async def _leaving_room(write: Awaitable[None]) -> None:
 def _groups(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-async def _sleep(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
