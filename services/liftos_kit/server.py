@@ -28,8 +28,8 @@ from liftos_kit.auth import (
     jwks_from_file,
     jwks_from_url,
 )
-from liftos_kit.collector import collect_rarely
 from liftos_kit.draining import Draining
+from liftos_kit.garbage_collection import collect_rarely
 from liftos_kit.health import HealthMonitor, StoreProbe
 from liftos_kit.interceptors import ordered_layers
 from liftos_kit.interceptors.around import LayeredInterceptor

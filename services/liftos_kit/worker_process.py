@@ -9,7 +9,7 @@ import structlog
 import uvloop
 
 from liftos_kit import telemetry
-from liftos_kit.collector import collect_rarely
+from liftos_kit.garbage_collection import collect_rarely
 from liftos_kit.ports import check_free
 from liftos_kit.settings import ServiceSettings
 from liftos_kit.supervisor import START_FAILED

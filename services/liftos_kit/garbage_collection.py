@@ -12,7 +12,7 @@ def collect_rarely() -> None:
 
     Messages and rows are many small objects that live for a moment and never make circles, and by
     default Python looks at those that live after every 700 more. To be called once a process has
-    loaded and opened what stays.
+    loaded its modules, which stay.
     """
     gc.collect()
     gc.freeze()
