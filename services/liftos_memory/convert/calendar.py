@@ -6,7 +6,7 @@ from typing import Final
 from liftos.common.v1 import marketing_pb2
 from liftos.memory.v1 import calendar_pb2
 from liftos_kit.core.names import Pattern
-from liftos_memory.convert.entries import timestamp
+from liftos_kit.structs import timestamp
 from liftos_memory.convert.slices import date_range, days_of
 from liftos_memory.domain.calendar import CalendarDay, CalendarEvent, Season
 from liftos_memory.org_ports import StoredEvent

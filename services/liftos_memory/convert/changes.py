@@ -10,8 +10,9 @@ from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_kit.core.errors import InvalidFieldsError, PageTokenError
 from liftos_kit.core.paging import JsonValue, PageTokens
 from liftos_kit.requests import digest_request
+from liftos_kit.structs import timestamp
 from liftos_mapping.entry_fields import ENTRY_FIELDS, FieldKind
-from liftos_memory.convert.entries import ENTRY_NAME, SLICE_NAME, entry_of_row, timestamp
+from liftos_memory.convert.entries import ENTRY_NAME, SLICE_NAME, entry_of_row
 from liftos_memory.convert.records import artifact_of_row, note_of_row, record_name
 from liftos_memory.domain.records import Collection
 from liftos_memory.domain.write_token import encode_write_token

@@ -184,13 +184,6 @@ def quality_message(issues: str | None) -> entry_pb2.Quality:
     )
 
 
-def timestamp(time: datetime) -> timestamp_pb2.Timestamp:
-    """Return the message of a point in time."""
-    message = timestamp_pb2.Timestamp()
-    _fill_timestamp(message, time)
-    return message
-
-
 def _fill_timestamp(message: timestamp_pb2.Timestamp, time: datetime) -> None:
     since = time - _EPOCH
     message.seconds = since.days * 86_400 + since.seconds

@@ -5,8 +5,7 @@ from typing import Final
 from liftos.memory.v1 import source_pb2
 from liftos_kit.core.errors import FieldViolation, InvalidFieldsError
 from liftos_kit.core.names import Pattern
-from liftos_kit.structs import struct_of
-from liftos_memory.convert.entries import timestamp
+from liftos_kit.structs import struct_of, timestamp
 from liftos_memory.convert.masks import check_mask
 from liftos_memory.domain.calendar import Hemisphere
 from liftos_memory.domain.sources import BUILT_IN_SOURCES
@@ -27,7 +26,7 @@ def settings_message(org: str, settings: OrgSettings) -> source_pb2.OrgSettings:
         base_currency_code=settings.base_currency_code,
         region_codes=settings.region_codes,
         etag=f"{settings.revision:x}",
-        update_time=None if settings.update_time is None else timestamp(settings.update_time),
+        update_time=timestamp(settings.update_time),
     )
 
 

@@ -6,8 +6,7 @@ from typing import Final
 from liftos.memory.v1 import artifact_pb2
 from liftos_kit.core.errors import InvalidFieldsError
 from liftos_kit.core.names import Pattern
-from liftos_kit.structs import plain, struct_of
-from liftos_memory.convert.entries import timestamp
+from liftos_kit.structs import plain, struct_of, timestamp
 from liftos_memory.domain.records import (
     MAXIMUM_ATTRIBUTES_BYTES,
     MAXIMUM_BODY_BYTES,
@@ -49,13 +48,7 @@ def records_of_artifacts(artifacts: Sequence[artifact_pb2.Artifact]) -> Sequence
         )
         for artifact in artifacts
     ]
-    violations = check_unique([record.record_id for record in records], field="artifacts")
-    for index, record in enumerate(records):
-        violations += check_body(
-            record.body, field=f"artifacts[{index}].body", maximum_bytes=MAXIMUM_BODY_BYTES
-        )
-    if violations:
-        raise InvalidFieldsError(violations)
+    _check(records, field="artifacts", body="body", maximum_bytes=MAXIMUM_BODY_BYTES)
     return records
 
 
@@ -76,16 +69,18 @@ def records_of_notes(notes: Sequence[artifact_pb2.Note]) -> Sequence[Record]:
         )
         for note in notes
     ]
-    violations = check_unique([record.record_id for record in records], field="notes")
+    _check(records, field="notes", body="attributes", maximum_bytes=MAXIMUM_ATTRIBUTES_BYTES)
+    return records
+
+
+def _check(records: Sequence[Record], *, field: str, body: str, maximum_bytes: int) -> None:
+    violations = check_unique([record.record_id for record in records], field=field)
     for index, record in enumerate(records):
         violations += check_body(
-            record.body,
-            field=f"notes[{index}].attributes",
-            maximum_bytes=MAXIMUM_ATTRIBUTES_BYTES,
+            record.body, field=f"{field}[{index}].{body}", maximum_bytes=maximum_bytes
         )
     if violations:
         raise InvalidFieldsError(violations)
-    return records
 
 
 def artifact_of_row(org: str, row: Row) -> artifact_pb2.Artifact:

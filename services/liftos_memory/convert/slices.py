@@ -6,7 +6,7 @@ from typing import Final
 from liftos.common.v1 import marketing_pb2
 from liftos.memory.v1 import entry_pb2, slice_pb2
 from liftos_kit.core.errors import InvalidFieldsError
-from liftos_memory.convert.entries import timestamp
+from liftos_kit.structs import timestamp
 from liftos_memory.domain.slices import Lineage, SliceScope, default_date_basis
 from liftos_memory.ports import StoredSlice
 
@@ -96,7 +96,7 @@ def slice_message(org: str, stored: StoredSlice) -> slice_pb2.Slice:
             api_version=lineage.api_version,
             request_id=lineage.request_id,
             query_hash=lineage.query_hash,
-            fetch_time=None if lineage.fetch_time is None else timestamp(lineage.fetch_time),
+            fetch_time=timestamp(lineage.fetch_time),
         ),
         state=slice_pb2.SliceState.ValueType(stored.state),
         row_count=stored.counts.rows,
@@ -107,5 +107,5 @@ def slice_message(org: str, stored: StoredSlice) -> slice_pb2.Slice:
         raw_size_bytes=stored.raw_size_bytes,
         origin=stored.origin,
         create_time=timestamp(stored.create_time),
-        end_time=None if stored.end_time is None else timestamp(stored.end_time),
+        end_time=timestamp(stored.end_time),
     )

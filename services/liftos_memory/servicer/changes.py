@@ -12,6 +12,7 @@ from liftos_kit.core.errors import InvalidFieldsError
 from liftos_kit.core.filters import parse_filter
 from liftos_kit.core.paging import JsonValue, PageTokens, effective_page_size
 from liftos_kit.requests import digest_for_paging
+from liftos_kit.structs import timestamp
 from liftos_memory.convert.changes import (
     ResumeTokens,
     bucket_message,
@@ -22,7 +23,7 @@ from liftos_memory.convert.changes import (
     row_digest_message,
     write_position,
 )
-from liftos_memory.convert.entries import ENTRY_NAME, SLICE_NAME, timestamp
+from liftos_memory.convert.entries import ENTRY_NAME, SLICE_NAME
 from liftos_memory.convert.records import record_name
 from liftos_memory.convert.slices import days_of
 from liftos_memory.domain.entry_filter import ENTRY_FILTER_FIELDS

@@ -12,12 +12,12 @@ from liftos_kit.core.errors import InvalidFieldsError
 from liftos_kit.core.filters import parse_filter
 from liftos_kit.core.paging import PageTokens, effective_page_size
 from liftos_kit.requests import digest_for_paging, repeatable
+from liftos_kit.structs import timestamp
 from liftos_memory.convert.entries import (
     ENTRY_NAME,
     SLICE_NAME,
     add_item_errors,
     batch_of_entries,
-    timestamp,
 )
 from liftos_memory.convert.masks import apply_mask
 from liftos_memory.convert.slices import lineage_of, scope_of, slice_message
