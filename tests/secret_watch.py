@@ -6,6 +6,7 @@ at the end and searches what the run has left.
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,10 @@ _NOTED: Final = "noted_secrets"
 # Shorter or plainer values stand in texts by chance.
 _SHORTEST: Final = 12
 _FEWEST_CHARACTERS: Final = 6
+_SEPARATOR: Final = re.compile(r"[,\s]+")
+_KEY: Final = re.compile(r"(?:[\w-]+:)?([\w+/=.-]+)")
+# Names of settings that hold where a secret is, not the secret.
+_PLACES: Final = ("_FILE", "_DIRECTORY", "_PREFIXES", "_URL")
 
 
 class SecretWatch:
@@ -117,9 +122,19 @@ def _secrets_of_environment(environment: Mapping[Any, Any]) -> Iterator[tuple[st
         name, value = os.fsdecode(key), os.fsdecode(text)
         if os.environ.get(name) == value:
             continue  # The machine's own, not a test's.
-        if "://" in value:
-            password = urlsplit(value).password
-            if password:
-                yield name, unquote(password)
-        elif is_secret_key(name) and not name.endswith(("_FILE", "_DIRECTORY", "_PREFIXES")):
+        password = _password_of(value)
+        if password:
+            yield name, unquote(password)
+        if is_secret_key(name) and not name.endswith(_PLACES):
             yield name, value
+            # Several keys may stand in one variable, each behind its id.
+            for found in map(_KEY.fullmatch, _SEPARATOR.split(value)):
+                if found is not None:
+                    yield name, found[1]
+
+
+def _password_of(text: str) -> str | None:
+    try:
+        return urlsplit(text).password
+    except ValueError:
+        return None  # No URL, which is for the process to say.

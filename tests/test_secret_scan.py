@@ -99,35 +99,52 @@ def test_a_process_that_keeps_its_secret():
     subprocess.run([sys.executable, "-c", "pass"], env=environment, check=True)
 """,
     "test_two.py": """
-import subprocess, sys
+import json, os, subprocess, sys
+from liftos_kit.redaction import KnownSecrets
 
 def test_a_process_that_tells_its_secret(tmp_path):
-    code = "import os; secret = os.environ['LIFTOS_JWT_SECRET']; TELL"
-    environment = {"LIFTOS_JWT_SECRET": "told-to-everybody-3", "LOG": str(tmp_path / "worker.log")}
+    environment = {
+        "LIFTOS_JWT_SECRET": "told-to-everybody-1",
+        "LIFTOS_SECRET_KEYS": "k1:told-to-everybody-2,k2:told-to-everybody-3",
+        "LIFTOS_REDIS_URL": "redis://:told-to-everybody-4@host/0",
+        "ALERT_TOKEN": "https://hooks.test/told-to-everybody-5",
+        "LIFTOS_POSTGRES_URL": "postgresql://[not-a-host/",
+        "LIFTOS_GOOGLE_ADS_TOKEN_URL": "https://tokens.test/nothing-to-hide",
+    }
+    KnownSecrets().remember("told-to-everybody-6")
+    folder = tmp_path / "stack"
+    folder.mkdir()
+    (folder / "secrets.json").write_text(json.dumps({"encryption": "k1:told-to-everybody-7"}))
+    environment["TOLD"] = TOLD
+    environment["LOG"] = str(tmp_path / "worker.log")
+    code = "import os; secret = os.environ['TOLD']; TELL"
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
 """,
+}
+_TOLD = {
+    "told-to-everybody-1": "LIFTOS_JWT_SECRET",
+    "told-to-everybody-3": "LIFTOS_SECRET_KEYS",
+    "told-to-everybody-4": "LIFTOS_REDIS_URL",
+    "https://hooks.test/told-to-everybody-5": "ALERT_TOKEN",
+    "told-to-everybody-6": "a secret of a server",
+    "told-to-everybody-7": "encryption",
 }
 _WRITTEN = {
     "worker.log": "print(secret, file=open(os.environ['LOG'], 'w'))",
     "captured-output.txt": "print(secret)",
-    "nowhere": "pass",
 }
 
 
-@pytest.mark.parametrize("processes", [(), ("-n2", "--dist=loadfile")], ids=["one", "many"])
-@pytest.mark.parametrize("where", _WRITTEN)
-def test_a_planted_leak_fails_the_run(
-    planted: Path, where: str, processes: tuple[str, ...]
-) -> None:
-    """All tests pass, and yet the run fails and says where, but not what, the secret is."""
+def _run(planted: Path, told: str, tell: str, *options: str) -> "subprocess.CompletedProcess[str]":
+    """Run the tests, one of which tells a value."""
     project = planted / "project"
     project.mkdir()
     for name, text in _TESTS.items():
-        (project / name).write_text(text.replace("TELL", _WRITTEN[where]))
+        (project / name).write_text(text.replace("TOLD\n", f"{told!r}\n").replace("TELL", tell))
     roots = f"pythonpath={REPOSITORY} {REPOSITORY}/services {REPOSITORY}/gen"
-    options = ("-q", "-p", "no:cacheprovider", "-o", roots, f"--basetemp={planted / 'run'}")
+    always = ("-q", "-p", "no:cacheprovider", "-o", roots, f"--basetemp={planted / 'run'}")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *processes],
+        [sys.executable, "-m", "pytest", *always, *options],
         cwd=project,
         capture_output=True,
         text=True,
@@ -136,9 +153,30 @@ def test_a_planted_leak_fails_the_run(
     )
     assert "2 passed" in done.stdout, done.stdout + done.stderr
     assert "told-to-everybody" not in done.stdout + done.stderr
-    if where == "nowhere":
-        assert (done.returncode, "0 secrets in " in done.stdout) == (0, True)
-    else:
-        assert done.returncode == 1
-        assert "SECRET WRITTEN DOWN: LIFTOS_JWT_SECRET in " in done.stdout
-        assert f"{where}:" in done.stdout
+    return done
+
+
+@pytest.mark.parametrize("processes", [(), ("-n2", "--dist=loadfile")], ids=["one", "many"])
+@pytest.mark.parametrize("where", _WRITTEN)
+def test_a_planted_leak_fails_the_run(
+    planted: Path, where: str, processes: tuple[str, ...]
+) -> None:
+    """All tests pass, and yet the run fails and says where, but not what, the secret is."""
+    done = _run(planted, "told-to-everybody-1", _WRITTEN[where], *processes)
+    assert done.returncode == 1
+    assert "SECRET WRITTEN DOWN: LIFTOS_JWT_SECRET in " in done.stdout
+    assert f"{where}:" in done.stdout
+
+
+def test_every_source_of_secrets_is_known(planted: Path) -> None:
+    """Environments, keys and URLs in them, servers within tests, and stacks."""
+    done = _run(planted, "\n".join(_TOLD), _WRITTEN["worker.log"])
+    found = {line.split(" in ")[0] for line in done.stdout.splitlines() if "WRITTEN" in line}
+    assert found == {f"SECRET WRITTEN DOWN: {kind}" for kind in _TOLD.values()}
+    assert done.returncode == 1
+
+
+def test_an_address_is_no_secret(planted: Path) -> None:
+    """A run that writes down where tokens are had, and no token, is fine."""
+    done = _run(planted, "https://tokens.test/nothing-to-hide", _WRITTEN["worker.log"])
+    assert (done.returncode, "0 secrets in " in done.stdout) == (0, True)
