@@ -125,7 +125,8 @@ class AlertRoutes:
             alert_route: Its id.
             spec: Holds the new values.
             target_url: Its new target; None keeps the one it has.
-            reseal: Whether the one it has is encrypted again with the newest key.
+            reseal: Whether the one it has is encrypted again with the newest key; a new one is
+                in any case.
             fields: Fields of the specification that change.
             revision: The one that was read; None takes the newest.
             repeatable: Set where the request carries a request_id.
@@ -146,14 +147,16 @@ class AlertRoutes:
         # Before a target is checked, which takes a second.
         before = await self.get(org, alert_route)
         _check_revision(before, org, revision)
-        target = await self._resealed(org, before) if reseal else None
+        target: SealedTarget | None = None
         if target_url is not None:
             target = await self._checked(org, alert_route, target_url)
+        elif reseal:
+            target = await self._resealed(org, before)
 
         def change(stored: StoredRoute) -> tuple[RouteSpec, SealedTarget]:
             _check_revision(stored, org, revision)
             changed = replace(stored.spec, **{name: getattr(spec, name) for name in fields})
-            if target is None or (reseal and stored.target != before.target):
+            if target is None or (target_url is None and stored.target != before.target):
                 # Somebody has set another one meanwhile, which the newest key encrypts anyway.
                 return changed, stored.target
             return changed, target
