@@ -8,7 +8,14 @@ import asyncpg
 from tests.e2e.ingestion.readings import SilentQueue
 
 from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
-from liftos_ingestion.run_ports import NewRun, RunKind, SlicePlan, SliceResult, Usage
+from liftos_ingestion.run_ports import (
+    NewRun,
+    RunKind,
+    SlicePlan,
+    SliceResult,
+    SliceState,
+    Usage,
+)
 from liftos_kit import postgres
 
 DAY = date(2026, 3, 2)
@@ -49,7 +56,9 @@ async def test_a_claim_never_waits_with_the_slice_in_its_hand(pool: asyncpg.Pool
         claim = asyncio.create_task(ledger.claim(org, slice_id, worker="second", lease_seconds=15))
         await _until_waiting(pool, org, 1)
         await holder.execute("set local lock_timeout = '2s'")
-        await holder.execute("update run_slices set state = 3 where slice = $1", slice_id)
+        await holder.execute(
+            "update run_slices set state = $2 where slice = $1", slice_id, SliceState.PARKED
+        )
     assert await claim is None, "the lane is held by the first"
 
 
@@ -57,14 +66,14 @@ async def test_a_run_ends_though_its_last_slices_end_at_once(pool: asyncpg.Pool,
     """Of two who each end a slice while the other's is still open, the second ends the run."""
     ledger = PostgresRunLedger(pool, SilentQueue())
     slices = await _slices_of_a_new_run(ledger, pool, org, "7", "8")
-    held = [await ledger.claim(org, it, worker="one", lease_seconds=15) for it in slices]
+    held = []
+    for each in slices:
+        claimed = await ledger.claim(org, each, worker="one", lease_seconds=15)
+        assert claimed is not None
+        held.append(claimed)
     async with postgres.transaction(pool, org=org) as holder:
         await holder.execute("select from runs for update")
-        ends = [
-            asyncio.create_task(ledger.finish(it, _NOTHING, Usage(1, 1)))
-            for it in held
-            if it is not None
-        ]
+        ends = [asyncio.create_task(ledger.finish(it, _NOTHING, Usage(1, 1))) for it in held]
         await _until_waiting(pool, org, 2)
     await asyncio.gather(*ends)
 
