@@ -1,11 +1,16 @@
 """Google's messages as columns, and the queries that they answer."""
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
 import pytest
+from google.protobuf import text_format
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClassesForFiles
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -124,6 +129,49 @@ def test_an_answer_that_breaks_off_is_unreadable(
         assert not whole
     else:
         assert len(columns) == len(whole)
+
+
+def test_a_repeated_field_is_refused() -> None:
+    """A query that asks for one is wrong before anything is asked."""
+    for name in ("campaign.excluded_parent_asset_field_types", "campaign.frequency_caps.cap"):
+        with pytest.raises(ValueError, match="is repeated"):
+            _reader((name,))
+
+
+def test_fields_whose_names_run_together_stay_apart() -> None:
+    """What is below `a.b` and what is below `a.b_c` are read each from its own message."""
+    file = text_format.Parse(_CONFUSABLE, FileDescriptorProto())
+    pool = DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    classes: Mapping[str, Any] = GetMessageClassesForFiles([file.name], pool)
+    answer = classes["confusable.Answer"]()
+    row = answer.results.add()
+    row.a.b.c.x, row.a.b_c.y = 1, 2
+    reader = answer_reader(answer.DESCRIPTOR, ("a.b.c.x", "a.b_c.y"))
+    columns = reader.columns(reader.parse(answer.SerializeToString()).results)
+    assert (columns.values("a.b.c.x"), columns.values("a.b_c.y")) == ([1], [2])
+
+
+_CONFUSABLE = """
+    name: "confusable.proto" package: "confusable" syntax: "proto3"
+    message_type { name: "Answer"
+      field { name: "results" number: 1 type: TYPE_MESSAGE label: LABEL_REPEATED
+        type_name: ".confusable.Row" }
+      field { name: "request_id" number: 2 type: TYPE_STRING label: LABEL_OPTIONAL } }
+    message_type { name: "Row" field { name: "a" number: 1 type: TYPE_MESSAGE
+        label: LABEL_OPTIONAL type_name: ".confusable.A" } }
+    message_type { name: "A"
+      field { name: "b" number: 1 type: TYPE_MESSAGE label: LABEL_OPTIONAL
+        type_name: ".confusable.B" }
+      field { name: "b_c" number: 2 type: TYPE_MESSAGE label: LABEL_OPTIONAL
+        type_name: ".confusable.BC" } }
+    message_type { name: "B" field { name: "c" number: 1 type: TYPE_MESSAGE
+        label: LABEL_OPTIONAL type_name: ".confusable.C" } }
+    message_type { name: "C"
+      field { name: "x" number: 1 type: TYPE_INT32 label: LABEL_OPTIONAL } }
+    message_type { name: "BC"
+      field { name: "y" number: 1 type: TYPE_INT32 label: LABEL_OPTIONAL } }
+"""
 
 
 def _reader(fields: tuple[str, ...]) -> AnswerReader:

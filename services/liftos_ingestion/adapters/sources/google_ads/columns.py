@@ -127,6 +127,9 @@ def answer_reader(answer: _Message, names: tuple[str, ...]) -> AnswerReader:
     Args:
         answer: The descriptor of an answer.
         names: Dotted names of the fields of its rows.
+
+    Raises:
+        ValueError: A field is repeated, or within one that is.
     """
     row = answer.fields_by_name["results"].message_type
     tree: _Tree = {}
@@ -147,22 +150,29 @@ def answer_reader(answer: _Message, names: tuple[str, ...]) -> AnswerReader:
 
 
 def _field_reader(row: _Message, name: str) -> FieldReader:
-    *parents, leaf = name.split(".")
+    part, *parents, leaf = name.split(".")
     descriptor = row
-    for parent in parents:
-        descriptor = descriptor.fields_by_name[parent].message_type
-    field = descriptor.fields_by_name[leaf]
-    holder = attrgetter(".".join(parents[1:])) if parents[1:] else None
+    for parent in (part, *parents):
+        descriptor = _single_field(descriptor, parent).message_type
+    field = _single_field(descriptor, leaf)
+    holder = attrgetter(".".join(parents)) if parents else None
 
     def has(part: _Message) -> bool:
         return bool((holder(part) if holder else part).HasField(leaf))
 
     return FieldReader(
         name,
-        attrgetter(name.partition(".")[2]),
+        attrgetter(".".join((*parents, leaf))),
         has if field.has_presence else None,
         _names_of(field.enum_type) if field.enum_type else None,
     )
+
+
+def _single_field(holder: _Message, name: str) -> _Message:
+    field = holder.fields_by_name[name]
+    if field.is_repeated:
+        raise ValueError(f"{field.full_name} is repeated; a row has one value in a column")
+    return field
 
 
 def _names_of(enum: _Message) -> Mapping[int, str | None]:
@@ -178,7 +188,7 @@ def _narrow_classes(answer: _Message, row: _Message, tree: _Tree) -> Mapping[str
     """
     file = FileDescriptorProto(name=f"{_PACKAGE}.proto", package=_PACKAGE, syntax="proto3")
     narrow = file.message_type.add(name="Answer")
-    _add_field(narrow, answer.fields_by_name["results"], type_name="Row")
+    _add_field(narrow, answer.fields_by_name["results"], type_name=f".{_PACKAGE}.Row")
     _add_field(narrow, answer.fields_by_name["request_id"])
     narrow = file.message_type.add(name="Row")
     for part, below in tree.items():
@@ -189,20 +199,24 @@ def _narrow_classes(answer: _Message, row: _Message, tree: _Tree) -> Mapping[str
             type=FieldDescriptorProto.TYPE_BYTES,
             label=FieldDescriptorProto.LABEL_OPTIONAL,
         )
-        _add_message(file, part, field.message_type, below)
+        _add_fields(
+            file.message_type.add(name=part), f".{_PACKAGE}.{part}", field.message_type, below
+        )
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
     classes: Mapping[str, type[Any]] = message_factory.GetMessageClassesForFiles([file.name], pool)
     return classes
 
 
-def _add_message(file: FileDescriptorProto, name: str, whole: _Message, tree: _Tree) -> None:
-    narrow = file.message_type.add(name=name)
+def _add_fields(narrow: DescriptorProto, full_name: str, whole: _Message, tree: _Tree) -> None:
     for leaf, below in tree.items():
         field = whole.fields_by_name[leaf]
         if below:
-            _add_message(file, f"{name}_{leaf}", field.message_type, below)
-            _add_field(narrow, field, type_name=f"{name}_{leaf}")
+            # In capitals, since no field is: a message and a field of it cannot have one name.
+            nested = narrow.nested_type.add(name=leaf.upper())
+            nested_name = f"{full_name}.{nested.name}"
+            _add_fields(nested, nested_name, field.message_type, below)
+            _add_field(narrow, field, type_name=nested_name)
         else:
             _add_field(narrow, field)
 
@@ -218,7 +232,7 @@ def _add_field(narrow: DescriptorProto, field: _Message, *, type_name: str = "")
         else FieldDescriptorProto.LABEL_OPTIONAL,
     )
     if type_name:
-        added.type_name = f".{_PACKAGE}.{type_name}"
+        added.type_name = type_name
     elif field.has_presence:
         added.proto3_optional = True
         added.oneof_index = len(narrow.oneof_decl)
