@@ -236,17 +236,20 @@ class VerificationDue(Protocol):
     """
 
     async def due_verifications(
-        self, *, every: timedelta, again: timedelta
+        self, *, every: timedelta, again: timedelta, limit: int
     ) -> Sequence[tuple[str, str]]:
         """Return orgs and ids of connections that are due, those that wait longest first.
 
         Args:
             every: How long a verification holds; for some a little less, so that they are spread.
             again: How long a try keeps others from trying.
+            limit: How many, at most.
         """
 
-    async def claim_verification(self, org: str, connection: str, *, again: timedelta) -> bool:
-        """Begin a try; False where another worker did so first."""
+    async def claim_verification(
+        self, org: str, connection: str, *, every: timedelta, again: timedelta
+    ) -> bool:
+        """Begin a try; False where it is no longer due: claimed, disabled or suspended."""
 
 
 @dataclass(frozen=True, slots=True)

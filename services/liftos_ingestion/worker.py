@@ -118,6 +118,7 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
                 store=connections, catalog=catalog, opener=opener, vault=vault, governor=governor
             ),
             every=timedelta(hours=settings.verification_hours),
+            grace_seconds=settings.drain_seconds,
         )
 
         notifier = apprise_notifier(settings)

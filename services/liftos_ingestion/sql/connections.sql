@@ -97,13 +97,12 @@ set state = :state, granted_scopes = :granted_scopes, missing_scopes = :missing_
 where org = :org and connection = :connection;
 
 -- name: due_verifications
-select org, connection from due_verifications(:every, :again);
+select org, connection from due_verifications(:every, :again, :limit);
 
 -- name: claim_verification^
--- No row where another worker was faster.
-update connections set verify_attempt_time = clock_timestamp()
-where org = :org and connection = :connection
-  and coalesce(verify_attempt_time, '-infinity') < clock_timestamp() - :again::interval
+-- No row where another worker was faster, or a person has stopped it meanwhile.
+update connections c set verify_attempt_time = clock_timestamp()
+where org = :org and connection = :connection and verification_is_due(c, :every, :again)
 returning 1;
 
 -- name: describe_accounts!

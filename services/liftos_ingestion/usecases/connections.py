@@ -22,7 +22,7 @@ from liftos_ingestion.connection_ports import (
     StoredCredential,
     Verification,
 )
-from liftos_ingestion.domain.failures import NotReadyError, ReadingError
+from liftos_ingestion.domain.failures import Failure, NotReadyError, ReadingError
 from liftos_ingestion.domain.json_schemas import schema_violations
 from liftos_ingestion.domain.rate_limits import Priority
 from liftos_ingestion.quota_ports import RateGovernor
@@ -316,6 +316,7 @@ class ConnectionAdministration:
         try:
             credential = await self._opener.credential(org, stored)
         except ReadingError as error:
+            _warn_of(org, connection, stored.platform, error.failure)
             raise _unverifiable("credential", error.failure.message) from error
         attempt = await self._try(org, connection, source, stored.settings, credential)
         if not attempt.answered:
@@ -325,7 +326,7 @@ class ConnectionAdministration:
             now = await write.lock(connection)
             # Whoever has changed it meanwhile has tried, or will try, another credential.
             if now.revision == stored.revision:
-                await _record(write, now, attempt)
+                await _record(org, write, now, attempt)
             return await write.get(connection)
 
         return await self._write(org, repeatable, work)
@@ -433,7 +434,7 @@ class ConnectionAdministration:
         async def work(write: ConnectionWrite) -> StoredConnection:
             before = await write.lock(connection)
             await write.set_credential(connection, candidate.stored)
-            await _record(write, before, attempt)
+            await _record(org, write, before, attempt)
             return await write.get(connection)
 
         return await self._write(org, repeatable, work)
@@ -491,16 +492,8 @@ class ConnectionAdministration:
         except NotReadyError as wait:
             return _Attempt(Verification(ConnectionState.UNVERIFIED), wait)
         except ReadingError as error:
-            failure = error.failure
-            _log.warning(
-                "credential_not_verified",
-                connection=connection,
-                platform=source.platform,
-                error_class=failure.error_class.value,
-                platform_code=failure.platform_code,
-                problem=failure.message,
-            )
-            refused = failure.error_class in REFUSALS
+            _warn_of(org, connection, source.platform, error.failure)
+            refused = error.failure.error_class in REFUSALS
             state = ConnectionState.REJECTED if refused else ConnectionState.UNVERIFIED
             return _Attempt(Verification(state), error)
         finally:
@@ -577,12 +570,26 @@ def _raise_failed(org: str, connection: str, platform: str, attempt: _Attempt) -
     raise platform_error(error, platform=platform, resource_name=resource_name) from error
 
 
-async def _record(write: ConnectionWrite, before: StoredConnection, attempt: _Attempt) -> None:
-    _log_changes(before, attempt.verification)
+def _warn_of(org: str, connection: str, platform: str, failure: Failure) -> None:
+    _log.warning(
+        "credential_not_verified",
+        org=org,
+        connection=connection,
+        platform=platform,
+        error_class=failure.error_class.value,
+        platform_code=failure.platform_code,
+        problem=failure.message,
+    )
+
+
+async def _record(
+    org: str, write: ConnectionWrite, before: StoredConnection, attempt: _Attempt
+) -> None:
+    _log_changes(org, before, attempt.verification)
     await write.record(before.connection, attempt.verification)
 
 
-def _log_changes(before: StoredConnection, verification: Verification) -> None:
+def _log_changes(org: str, before: StoredConnection, verification: Verification) -> None:
     """Tell what a platform changed that changes what stored numbers mean."""
     if verification.accounts is None:
         return
@@ -596,6 +603,7 @@ def _log_changes(before: StoredConnection, verification: Verification) -> None:
             if was != now:
                 _log.warning(
                     "account_changed",
+                    org=org,
                     connection=before.connection,
                     account_id=account.account_id,
                     field=name,
@@ -606,5 +614,8 @@ def _log_changes(before: StoredConnection, verification: Verification) -> None:
     for left in before.accounts:
         if left.named and left.account_id not in readable:
             _log.warning(
-                "account_unreadable", connection=before.connection, account_id=left.account_id
+                "account_unreadable",
+                org=org,
+                connection=before.connection,
+                account_id=left.account_id,
             )

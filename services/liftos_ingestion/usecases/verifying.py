@@ -5,7 +5,7 @@ a time zone that a platform has changed is known to the next run.
 """
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -13,9 +13,12 @@ import structlog
 
 from liftos_ingestion.connection_ports import VerificationDue
 from liftos_ingestion.usecases.connections import ConnectionAdministration
+from liftos_kit.core.clock import pause
 from liftos_kit.core.errors import DomainError, StoreUnavailableError
 
 _LOOK_SECONDS: Final = 60.0
+_LIMIT: Final = 500
+_AT_ONCE: Final = 4
 _AGAIN: Final = timedelta(hours=1)
 """When a connection is tried again whose platform did not say whether it takes the credential."""
 
@@ -29,14 +32,21 @@ class Verifying:
         due: Tells which.
         administration: Tries their credentials.
         every: How long a verification holds.
+        grace_seconds: Time that verifications have to end after a stop.
     """
 
     def __init__(
-        self, due: VerificationDue, administration: ConnectionAdministration, *, every: timedelta
+        self,
+        due: VerificationDue,
+        administration: ConnectionAdministration,
+        *,
+        every: timedelta,
+        grace_seconds: float,
     ) -> None:
         self._due = due
         self._administration = administration
         self._every = every
+        self._grace_seconds = grace_seconds
 
     async def run(self, stop: asyncio.Event) -> None:
         """Verify what is due, every minute, until `stop`."""
@@ -45,30 +55,48 @@ class Verifying:
                 await self.look(stop)
             except StoreUnavailableError as error:
                 _log.warning("connections_unverified", error=error.message)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await stop.wait()
+            await pause(stop, _LOOK_SECONDS)
 
     async def look(self, stop: asyncio.Event) -> None:
-        """Verify what is due, one after the other, as long as `stop` is not set.
+        """Verify what is due, a few at a time, as long as `stop` is not set.
 
         Raises:
             StoreUnavailableError: Connections cannot be looked at.
         """
-        for org, connection in await self._due.due_verifications(every=self._every, again=_AGAIN):
+        due = iter(await self._due.due_verifications(every=self._every, again=_AGAIN, limit=_LIMIT))
+        # Several, so that a platform which hangs does not hold up tokens that are to be renewed.
+        async with asyncio.TaskGroup() as group:
+            tries = [group.create_task(self._verify_all(due, stop)) for _ in range(_AT_ONCE)]
+            leaving = group.create_task(self._leave(tries, stop))
+            await asyncio.wait(tries)
+            leaving.cancel()
+
+    async def _leave(self, tries: Sequence[asyncio.Task[None]], stop: asyncio.Event) -> None:
+        await stop.wait()
+        await asyncio.sleep(self._grace_seconds)
+        for each in tries:
+            each.cancel()
+
+    async def _verify_all(self, due: Iterator[tuple[str, str]], stop: asyncio.Event) -> None:
+        for org, connection in due:
             if stop.is_set():
                 return
-            if await self._due.claim_verification(org, connection, again=_AGAIN):
-                await self._verify(org, connection)
+            await self._verify(org, connection)
 
     async def _verify(self, org: str, connection: str) -> None:
         names = {"org": org, "connection": connection}
         try:
-            await self._administration.verify(org, connection, repeatable=None)
+            if not await self._due.claim_verification(
+                org, connection, every=self._every, again=_AGAIN
+            ):
+                return
+            stored = await self._administration.verify(org, connection, repeatable=None)
         except DomainError as error:
-            _log.warning("connection_not_verified", **names, error=error.message)
+            # What needs a person was warned of where it was found.
+            _log.info("connection_not_verified", **names, error=error.message)
         except Exception:
             # What is wrong with one source must not keep other connections from being verified.
             _log.error("connection_not_verified", **names, exc_info=True)
         else:
-            _log.info("connection_verified", **names)
+            assert not isinstance(stored, bytes), "nobody asked, so nobody was answered before"
+            _log.info("connection_tried", **names, state=stored.state.name)

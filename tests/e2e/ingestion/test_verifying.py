@@ -2,14 +2,15 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 import asyncpg
 import pytest
-from tests.e2e.ingestion.connecting import BAD, GOOD, OUTLET, SHOP, PickyPlatform, refusal
+import structlog
+from tests.e2e.ingestion.connecting import BAD, GOOD, OUTLET, SHOP, Delay, PickyPlatform, refusal
 from tests.e2e.ingestion.platform_worker import WorldClock
 
 from liftos_ingestion.adapters.credential_vault import KeyringVault
@@ -102,10 +103,19 @@ class Desk:
         async with postgres.transaction(self.pool, org=self.org) as connection:
             await connection.execute(statement, *values)
 
-    async def look(self) -> None:
-        """Verify what is due, as one worker of several."""
+    def verifying(self, *, grace_seconds: float = 5.0) -> Verifying:
+        """Return the verifications of one worker of several."""
         due = OfOneOrg(self.connections, self.org)
-        await Verifying(due, self.administration, every=DAY).look(asyncio.Event())
+        return Verifying(due, self.administration, every=DAY, grace_seconds=grace_seconds)
+
+    async def look(self) -> None:
+        """Verify what is due."""
+        await self.verifying().look(asyncio.Event())
+
+    async def leave(self) -> None:
+        """Remove all connections, and what suspends them."""
+        await self.do("delete from connections")
+        await self.do("delete from suspensions")
 
     async def get(self, connection: str = "shop") -> StoredConnection:
         """Return a connection as it is kept."""
@@ -127,15 +137,26 @@ class OfOneOrg:
     org: str
 
     async def due_verifications(
-        self, *, every: timedelta, again: timedelta
+        self, *, every: timedelta, again: timedelta, limit: int
     ) -> list[tuple[str, str]]:
         """Return what is due."""
-        due = await self.connections.due_verifications(every=every, again=again)
+        due = await self.connections.due_verifications(every=every, again=again, limit=limit)
         return [it for it in due if it[0] == self.org]
 
-    async def claim_verification(self, org: str, connection: str, *, again: timedelta) -> bool:
+    async def claim_verification(
+        self, org: str, connection: str, *, every: timedelta, again: timedelta
+    ) -> bool:
         """Begin a try."""
-        return await self.connections.claim_verification(org, connection, again=again)
+        return await self.connections.claim_verification(org, connection, every=every, again=again)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    async with asyncio.timeout(10):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.01)
 
 
 def suspending(what: str) -> str:
@@ -145,6 +166,13 @@ def suspending(what: str) -> str:
         "insert into suspensions (org, suspension, platform, connection, account_id, reason,"
         f" subject) select org, gen_random_uuid(), {chosen}, '', 'test', 'test' from connections"
     )
+
+
+STOPPING = {
+    "disabled": "update connections set disabled = true",
+    "suspended": suspending("connection"),
+    "platform-suspended": suspending("platform"),
+}
 
 
 @pytest.fixture
@@ -158,7 +186,23 @@ async def desk(pool: asyncpg.Pool, org: str, platform: PickyPlatform) -> AsyncIt
     """Verifications over that platform; its connections are gone afterwards."""
     made = Desk(org, pool, {"meta": platform})
     yield made
-    await made.do("delete from connections")
+    await made.leave()
+
+
+@pytest.fixture
+async def own_desk(
+    pool: asyncpg.Pool, org: str
+) -> AsyncIterator[Callable[[Mapping[str, PlatformSource]], Desk]]:
+    """Makes verifications over the sources of a test; their connections are gone afterwards."""
+    made: list[Desk] = []
+
+    def make(sources: Mapping[str, PlatformSource]) -> Desk:
+        made.append(Desk(org, pool, sources))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.leave()
 
 
 async def test_once_a_day_by_one_worker(desk: Desk, platform: PickyPlatform) -> None:
@@ -180,17 +224,22 @@ async def test_once_a_day_by_one_worker(desk: Desk, platform: PickyPlatform) -> 
     assert platform.shown == [GOOD, GOOD]
 
 
-async def test_they_are_spread(desk: Desk, platform: PickyPlatform) -> None:
+async def test_they_are_spread(pool: asyncpg.Pool, platform: PickyPlatform) -> None:
     """Connections that were made together are not verified together for ever."""
+    # When each is due hangs on the names.
+    desk = Desk("spread", pool, {"meta": platform})
     names = [f"shop-{number}" for number in range(12)]
-    for name in names:
-        await desk.register(name, access_token=GOOD)
-    await desk.do("update connections set verify_time = now() - interval '21 hours'")
-    await desk.look()
-    assert 0 < len(platform.shown) < len(names)
-    await desk.age(timedelta(hours=3))
-    await desk.look()
-    assert len(platform.shown) >= len(names)
+    try:
+        for name in names:
+            await desk.register(name, access_token=GOOD)
+        await desk.do("update connections set verify_time = now() - interval '21 hours'")
+        await desk.look()
+        assert 0 < len(platform.shown) < len(names)
+        await desk.age(timedelta(hours=3))
+        await desk.look()
+        assert len(platform.shown) == len(names)
+    finally:
+        await desk.leave()
 
 
 async def test_a_refused_credential_is_told_and_taken_back(
@@ -208,6 +257,93 @@ async def test_a_refused_credential_is_told_and_taken_back(
     assert await desk.open_alerts() == set()
 
 
+async def test_what_became_of_it_is_told_once(desk: Desk, platform: PickyPlatform) -> None:
+    """A refused credential is none that was verified, and one warning says whose it is."""
+    platform.answers["EAAB-token-of-one-that-is-away"] = refusal(ErrorClass.TRANSIENT)
+    await desk.register("refused", access_token=BAD)
+    await desk.register("taken", access_token=GOOD)
+    await desk.register("away", access_token="EAAB-token-of-one-that-is-away")
+    with structlog.testing.capture_logs() as logged:
+        await desk.look()
+    assert {it["org"] for it in logged} == {desk.org}
+    tried = {it["connection"]: it["state"] for it in logged if it["event"] == "connection_tried"}
+    assert tried == {"refused": "REJECTED", "taken": "ACTIVE"}
+    warned = [it["connection"] for it in logged if it["log_level"] == "warning"]
+    assert sorted(warned) == ["away", "refused"]
+
+
+async def test_a_credential_that_does_not_open_is_warned_of(desk: Desk) -> None:
+    """Whether the platform takes it, nobody could ask."""
+    await desk.register(access_token=GOOD)
+    await desk.do("update connections set credential_key_id = 'gone'")
+    with structlog.testing.capture_logs() as logged:
+        await desk.look()
+    (warned,) = [it for it in logged if it["log_level"] == "warning"]
+    assert (warned["event"], warned["org"], warned["connection"]) == (
+        "credential_not_verified",
+        desk.org,
+        "shop",
+    )
+
+
+async def test_a_fault_of_one_source_stops_nothing(desk: Desk, platform: PickyPlatform) -> None:
+    """Others are verified, the fault is told, and the worker goes on until it is stopped."""
+    fault: Exception = KeyError("id")
+    platform.answers[BAD] = fault
+    await desk.register("broken", access_token=BAD)
+    await desk.register("sound", access_token=GOOD)
+    stop = asyncio.Event()
+    with structlog.testing.capture_logs() as logged:
+        running = asyncio.create_task(desk.verifying().run(stop))
+        await until(lambda: len(logged) >= 2)
+        assert not running.done()
+        stop.set()
+        async with asyncio.timeout(5):
+            await running
+    told = {it["connection"]: (it["event"], it["log_level"]) for it in logged}
+    assert told == {
+        "broken": ("connection_not_verified", "error"),
+        "sound": ("connection_tried", "info"),
+    }
+    assert [it.account_id for it in (await desk.get("sound")).accounts] == ["7", "8"]
+
+
+async def test_a_platform_that_hangs_holds_up_no_other(desk: Desk, platform: PickyPlatform) -> None:
+    """What is due behind it is verified meanwhile."""
+    platform.delays[BAD] = Delay()
+    await desk.register("hangs", access_token=BAD)
+    await desk.do("update connections set verify_time = null")
+    for number in range(6):
+        await desk.register(f"shop-{number}", access_token=GOOD)
+    look = asyncio.create_task(desk.look())
+    await until(lambda: platform.shown.count(GOOD) >= 6)
+    assert not look.done()
+    platform.delays[BAD].over.set()
+    await look
+
+
+@pytest.mark.parametrize("patient", [True, False])
+async def test_a_worker_leaves_in_time(
+    desk: Desk, platform: PickyPlatform, *, patient: bool
+) -> None:
+    """What is under way may end within the grace; nothing is begun any more."""
+    platform.delays[GOOD] = Delay()
+    for number in range(6):
+        await desk.register(f"shop-{number}", access_token=GOOD)
+    stop = asyncio.Event()
+    grace_seconds = 60.0 if patient else 0.05
+    running = asyncio.create_task(desk.verifying(grace_seconds=grace_seconds).run(stop))
+    await until(lambda: len(platform.shown) >= 4)
+    stop.set()
+    if patient:
+        platform.delays[GOOD].over.set()
+    async with asyncio.timeout(10):
+        await running
+    assert len(platform.shown) == 4
+    described = [bool((await desk.get(f"shop-{number}")).accounts) for number in range(6)]
+    assert described.count(True) == (4 if patient else 0)
+
+
 async def test_accounts_are_brought_up_to_date(desk: Desk, platform: PickyPlatform) -> None:
     """What the platform has changed of them is known to the next run."""
     await desk.register(access_token=GOOD)
@@ -220,19 +356,30 @@ async def test_accounts_are_brought_up_to_date(desk: Desk, platform: PickyPlatfo
     assert (shop.time_zone, shop.currency_code) == ("Europe/Paris", "CHF")
 
 
-@pytest.mark.parametrize(
-    "left_alone",
-    ["update connections set disabled = true", suspending("connection"), suspending("platform")],
-    ids=["disabled", "suspended", "platform-suspended"],
-)
-async def test_what_is_left_alone(desk: Desk, platform: PickyPlatform, left_alone: str) -> None:
+@pytest.mark.parametrize("stopping", STOPPING.values(), ids=STOPPING)
+async def test_what_is_left_alone(desk: Desk, platform: PickyPlatform, stopping: str) -> None:
     """No call is made for what a person has stopped, and none without a credential."""
     await desk.register(access_token=GOOD)
-    await desk.do(left_alone)
+    await desk.do(stopping)
     await desk.register("without")
     await desk.look()
     assert platform.shown == []
-    await desk.do("delete from suspensions")
+
+
+@pytest.mark.parametrize("stopping", STOPPING.values(), ids=STOPPING)
+async def test_what_is_stopped_once_it_is_listed(
+    desk: Desk, platform: PickyPlatform, stopping: str
+) -> None:
+    """A worker that waits for its turn makes no call for what a person has stopped meanwhile."""
+    platform.delays[GOOD] = Delay()
+    for number in range(5):
+        await desk.register(f"shop-{number}", access_token=GOOD)
+    look = asyncio.create_task(desk.look())
+    await until(lambda: len(platform.shown) >= 4)
+    await desk.do(stopping)
+    platform.delays[GOOD].over.set()
+    await look
+    assert len(platform.shown) == 4
 
 
 async def test_a_platform_that_does_not_answer(desk: Desk, platform: PickyPlatform) -> None:
@@ -254,7 +401,9 @@ async def test_a_platform_that_does_not_answer(desk: Desk, platform: PickyPlatfo
     assert datetime.now(UTC) - verify_time < timedelta(minutes=5)
 
 
-async def test_a_token_of_meta_is_renewed_before_it_ends(pool: asyncpg.Pool, org: str) -> None:
+async def test_a_token_of_meta_is_renewed_before_it_ends(
+    own_desk: Callable[[Mapping[str, PlatformSource]], Desk],
+) -> None:
     """Nobody has to do anything for as long as workers run, however many months that is."""
     simulation = Simulation()
     (grant,) = [it for it in simulation.world.grants if it.platform is Platform.META]
@@ -263,7 +412,7 @@ async def test_a_token_of_meta_is_renewed_before_it_ends(pool: asyncpg.Pool, org
     async with running_platforms(Platform.META, simulation=simulation) as platforms:
         clock = WorldClock(simulation.clock)
         source = MetaSource(platforms.url(Platform.META), "v26.0", None, 2.0, clock=clock)
-        desk = Desk(org, pool, {"meta": source})
+        desk = own_desk({"meta": source})
         face = platforms.faces[Platform.META]
         assert isinstance(face, MetaFace)
         await desk.register(
@@ -282,16 +431,18 @@ async def test_a_token_of_meta_is_renewed_before_it_ends(pool: asyncpg.Pool, org
             simulation.clock.advance(timedelta(days=35))
             await desk.age()
         assert ended == sorted(set(ended))
-    await desk.do("delete from connections")
 
 
-async def test_a_currency_that_klaviyo_changes(pool: asyncpg.Pool, org: str) -> None:
+async def test_a_currency_that_klaviyo_changes(
+    own_desk: Callable[[Mapping[str, PlatformSource]], Desk],
+) -> None:
     """It is known a day later, so that readings go on without a person."""
     simulation = Simulation()
     account = simulation.account(Platform.KLAVIYO, "KLvEU1")
     async with running_platforms(Platform.KLAVIYO, simulation=simulation) as platforms:
         url = platforms.url(Platform.KLAVIYO)
-        desk = Desk(org, pool, {"klaviyo": KlaviyoSource(url, "2026-10-15", None, 2.0)})
+        source = KlaviyoSource(url, "2026-10-15", None, 2.0)
+        desk = own_desk({"klaviyo": source})
         await desk.register(api_key=platforms.token(Platform.KLAVIYO, account.account_id))
         found = []
         for currency in (account.currency_code, "CHF"):
@@ -304,4 +455,3 @@ async def test_a_currency_that_klaviyo_changes(pool: asyncpg.Pool, org: str) -> 
             simulation.clock.advance(DAY)
             await desk.age()
         assert found == [account.currency_code, "CHF"]
-    await desk.do("delete from connections")

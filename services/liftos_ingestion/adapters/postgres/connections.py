@@ -221,19 +221,21 @@ class PostgresConnections:
             }
 
     async def due_verifications(
-        self, *, every: timedelta, again: timedelta
+        self, *, every: timedelta, again: timedelta, limit: int
     ) -> Sequence[tuple[str, str]]:
         """Return connections that are due to be verified."""
         with postgres.translate_errors():
             async with self._pool.acquire() as reading:
-                rows = _SQL.due_verifications(reading, every=every, again=again)
+                rows = _SQL.due_verifications(reading, every=every, again=again, limit=limit)
                 return [(row["org"], row["connection"]) async for row in rows]
 
-    async def claim_verification(self, org: str, connection: str, *, again: timedelta) -> bool:
+    async def claim_verification(
+        self, org: str, connection: str, *, every: timedelta, again: timedelta
+    ) -> bool:
         """Begin a try to verify a connection."""
         async with postgres.transaction(self._pool, org=org) as writing:
             claimed = await _SQL.claim_verification(
-                writing, org=org, connection=connection, again=again
+                writing, org=org, connection=connection, every=every, again=again
             )
         return claimed is not None
 

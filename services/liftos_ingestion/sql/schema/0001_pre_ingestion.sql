@@ -462,19 +462,24 @@ language sql security definer set search_path from current as $$
     select c.org from connections c union select a.org from alerts a where a.state in (1, 2) order by 1
 $$;
 
--- Connections that nobody has verified for so long, give or take a quarter so that they are spread, and that no
--- worker is verifying or has tried to verify lately.
-create function due_verifications(p_every interval, p_again interval) returns table (org text, connection text)
-language sql security definer set search_path from current as $$
-    select c.org, c.connection from connections c
-    where not c.disabled and c.credential_kind <> 0
+-- Whether nobody has verified a connection for so long, give or take a quarter so that they are spread, and no worker
+-- is verifying it or has tried to lately. One that a person has stopped is never due.
+create function verification_is_due(c connections, p_every interval, p_again interval) returns boolean
+language sql as $$
+    select not c.disabled and c.credential_kind <> 0
       and coalesce(c.verify_time, '-infinity') < clock_timestamp() - p_every
           * (0.75 + 0.25 * (hashtextextended(c.org || ' ' || c.connection, 0) & 1023) / 1024)
       and coalesce(c.verify_attempt_time, '-infinity') < clock_timestamp() - p_again
       and not exists (
           select from suspensions u where u.org = c.org and u.end_time is null
           and u.platform in ('', c.platform) and u.connection in ('', c.connection) and u.account_id = '')
-    order by c.verify_time nulls first
+$$;
+
+create function due_verifications(p_every interval, p_again interval, p_limit int)
+returns table (org text, connection text)
+language sql security definer set search_path from current as $$
+    select c.org, c.connection from connections c where verification_is_due(c, p_every, p_again)
+    order by c.verify_time nulls first limit p_limit
 $$;
 
 -- How old the newest committed day of each account is.
