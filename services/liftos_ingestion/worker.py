@@ -10,6 +10,7 @@ import structlog
 from redis.asyncio import Redis
 
 from liftos_ingestion.adapters.credential_vault import KeyringVault
+from liftos_ingestion.adapters.lag_gauge import LagGauge
 from liftos_ingestion.adapters.memory import MemoryEntryTotals, MemoryEntryWriter
 from liftos_ingestion.adapters.memory_clients import MemoryClients
 from liftos_ingestion.adapters.postgres.alerts import PostgresOutbox
@@ -27,7 +28,6 @@ from liftos_ingestion.adapters.postgres.watched_orgs import PostgresWatchedOrgs
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
 from liftos_ingestion.adapters.sources.plugins import plugin_names
 from liftos_ingestion.adapters.sources.registry import built_in_sources, own_sources
-from liftos_ingestion.run_ports import AccountLag
 from liftos_ingestion.settings import IngestionSettings
 from liftos_ingestion.usecases.alert_sending import AlertSender
 from liftos_ingestion.usecases.connections import ConnectionAdministration
@@ -160,7 +160,7 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
                 name="jobs",
             )
             programs.create_task(make_good(ledger, stop), name="wake-ups")
-            programs.create_task(watch_lags(ledger, _measure_lag, stop), name="lags")
+            programs.create_task(watch_lags(ledger, LagGauge().tell, stop), name="lags")
             programs.create_task(scheduling.run(stop), name="schedules")
             programs.create_task(sender.run(stop), name="alerts")
             programs.create_task(verifying.run(stop), name="verifications")
@@ -182,8 +182,3 @@ def _measure_attempt(attempt: AttemptMeasure) -> None:
     telemetry.read_rows.add(attempt.row_count, labels)
     if attempt.error_class is not None:
         telemetry.read_failures.add(1, {**labels, telemetry.ERROR_CLASS: attempt.error_class})
-
-
-def _measure_lag(lag: AccountLag) -> None:
-    labels = {telemetry.ORG: lag.org, telemetry.PLATFORM: lag.platform}
-    telemetry.read_lag_days.set(lag.days, {**labels, telemetry.ACCOUNT: lag.account_id})

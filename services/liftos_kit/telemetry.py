@@ -206,9 +206,6 @@ read_calls: Final = _meter.create_counter(
 read_failures: Final = _meter.create_counter(
     READ_FAILURES, unit="{attempt}", description="Tries of slices that failed, by class."
 )
-read_lag_days: Final = _meter.create_gauge(
-    READ_LAG_DAYS, unit="d", description="Days from the newest committed day of an account to now."
-)
 spans_dropped: Final = _meter.create_counter(
     SPANS_DROPPED, unit="{span}", description="Spans lost on the way to the span files."
 )

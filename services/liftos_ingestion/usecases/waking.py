@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -12,6 +11,7 @@ import structlog
 from liftos_ingestion.run_ports import AccountLag
 from liftos_ingestion.usecases.reading import Reading
 from liftos_ingestion.usecases.reconciling import Reconciling
+from liftos_kit.core.clock import pause
 from liftos_kit.core.errors import StoreUnavailableError
 
 _LOOK_SECONDS: Final = 2.0
@@ -29,23 +29,22 @@ class DueSlices(Protocol):
 
 
 class Lags(Protocol):
-    """How far accounts lie behind."""
+    """How far accounts lie behind that schedules read."""
 
     async def account_lags(self) -> Sequence[AccountLag]:
         """Return all of them, of all orgs."""
 
 
-async def watch_lags(lags: Lags, tell: Callable[[AccountLag], None], stop: asyncio.Event) -> None:
-    """Tell once a minute how far each account lies behind, until `stop`."""
+async def watch_lags(
+    lags: Lags, tell: Callable[[Sequence[AccountLag]], None], stop: asyncio.Event
+) -> None:
+    """Tell once a minute how far all accounts lie behind, until `stop`."""
     while not stop.is_set():
         try:
-            for lag in await lags.account_lags():
-                tell(lag)
+            tell(await lags.account_lags())
         except StoreUnavailableError as error:
             _log.warning("lags_unknown", error=error.message)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LAG_SECONDS):
-                await stop.wait()
+        await pause(stop, _LAG_SECONDS)
 
 
 async def read_named(reading: Reading, payload: bytes) -> None:
@@ -74,8 +73,4 @@ async def make_good(slices: DueSlices, stop: asyncio.Event) -> None:
             await slices.line_up_due(limit=_AT_ONCE)
         except StoreUnavailableError as error:
             _log.warning("line_up_failed", error=error.message)
-        try:
-            async with asyncio.timeout(_LOOK_SECONDS):
-                await stop.wait()
-        except TimeoutError:
-            continue
+        await pause(stop, _LOOK_SECONDS)

@@ -482,11 +482,26 @@ language sql security definer set search_path from current as $$
     order by c.verify_time nulls first limit p_limit
 $$;
 
--- How old the newest committed day of each account is.
+-- How old the newest committed day of each account is that a schedule reads.
 create function account_lags() returns table (org text, platform text, account_id text, days int)
 language sql security definer set search_path from current as $$
     select d.org, d.platform, d.account_id, current_date - max(d.date)
-    from lane_days d where d.level > 0 group by d.org, d.platform, d.account_id
+    from lane_days d
+    where d.level > 0 and exists (
+        select from connections c
+        join accounts a using (org, connection)
+        join schedules s using (org, connection)
+        where c.org = d.org and c.platform = d.platform and a.account_id = d.account_id
+          and not c.disabled and not a.disabled and not a.closed and not s.paused
+          and (s.account_ids = '{}' or a.account_id = any(s.account_ids))
+          -- Where people name accounts, the others are not read.
+          and (a.named or not exists (
+              select from accounts n where n.org = a.org and n.connection = a.connection and n.named))
+          and not exists (
+              select from suspensions u where u.org = c.org and u.end_time is null
+              and u.platform in ('', c.platform) and u.connection in ('', c.connection)
+              and u.account_id in ('', a.account_id)))
+    group by d.org, d.platform, d.account_id
 $$;
 
 create function forget_old_requests(p_keep interval) returns bigint
