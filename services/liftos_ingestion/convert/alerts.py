@@ -6,8 +6,9 @@ from uuid import UUID
 
 from liftos.ingestion.v1 import alert_pb2
 from liftos_ingestion.alert_ports import RouteSpec, StoredRoute
-from liftos_ingestion.convert.runs import CONNECTION_NAME, RUN_NAME
+from liftos_ingestion.convert.runs import RUN_NAME
 from liftos_ingestion.domain.alerts import AlertKind, AlertSeverity
+from liftos_ingestion.domain.names import ROUTE_NAME, connection_name, route_name
 from liftos_ingestion.run_view_ports import Row
 from liftos_kit.core.errors import FieldViolation, InvalidFieldsError
 from liftos_kit.core.names import Pattern
@@ -15,7 +16,6 @@ from liftos_kit.secrets.secret import Secret
 from liftos_kit.structs import timestamp
 
 ALERT_NAME: Final = Pattern("orgs/{org}/alerts/{alert}")
-ROUTE_NAME: Final = Pattern("orgs/{org}/alertRoutes/{alert_route}")
 
 _SPEC_FIELDS: Final = ("display_name", "kinds", "minimum_severity", "platforms", "disabled")
 _CHANGEABLE: Final = (*_SPEC_FIELDS, "target_url")
@@ -42,7 +42,7 @@ def alert_message(org: str, row: Row) -> alert_pb2.Alert:
         summary=row["summary"],
         remedy=row["remedy"],
         platform=row["platform"],
-        connection=CONNECTION_NAME.format(org=org, connection=connection) if connection else "",
+        connection=connection_name(org, connection) if connection else "",
         account_id=row["account_id"],
         run="" if run is None else RUN_NAME.format(org=org, run=run.hex),
         occurrence_count=row["occurrence_count"],
@@ -101,7 +101,7 @@ def route_message(org: str, stored: StoredRoute) -> alert_pb2.AlertRoute:
     """Return the message of a route, without its target."""
     spec = stored.spec
     return alert_pb2.AlertRoute(
-        name=ROUTE_NAME.format(org=org, alert_route=stored.alert_route),
+        name=route_name(org, stored.alert_route),
         display_name=spec.display_name,
         kinds=[alert_pb2.AlertKind.ValueType(kind) for kind in spec.kinds],
         minimum_severity=alert_pb2.AlertSeverity.ValueType(spec.minimum_severity),

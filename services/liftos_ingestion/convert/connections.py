@@ -15,12 +15,10 @@ from liftos_ingestion.connection_ports import (
     StoredCredential,
 )
 from liftos_ingestion.domain.failures import AccountOutcome
+from liftos_ingestion.domain.names import CONNECTION_NAME, connection_name
 from liftos_kit.core.errors import FieldViolation, InvalidFieldsError
-from liftos_kit.core.names import Pattern
 from liftos_kit.secrets.secret import Secret
 from liftos_kit.structs import plain, revision_of, struct_of, timestamp
-
-CONNECTION_NAME: Final = Pattern("orgs/{org}/connections/{connection}")
 
 _CHANGEABLE: Final = ("display_name", "accounts", "settings", "disabled")
 _OUTCOMES: Final = {outcome: number for number, outcome in enumerate(AccountOutcome, 1)}
@@ -85,7 +83,7 @@ def given_credential(message: connection_pb2.Credential) -> GivenCredential:
 def connection_message(org: str, stored: StoredConnection) -> connection_pb2.Connection:
     """Return the message of a connection, without its secrets."""
     return connection_pb2.Connection(
-        name=f"orgs/{org}/connections/{stored.connection}",
+        name=connection_name(org, stored.connection),
         display_name=stored.display_name,
         platform=stored.platform,
         accounts=map(_account, stored.accounts),

@@ -12,6 +12,7 @@ from liftos.ingestion.v1 import connection_pb2, object_pb2, run_pb2
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos.memory.v1.entry_pb2 import EntryLevel
 from liftos_ingestion.domain.failures import AccountOutcome, ErrorClass, outcome_of
+from liftos_ingestion.domain.names import CONNECTION_NAME, connection_name
 from liftos_ingestion.domain.windows import Days
 from liftos_ingestion.run_ports import RunKind, RunState
 from liftos_ingestion.run_view_ports import Row
@@ -20,7 +21,6 @@ from liftos_kit.core.errors import InvalidFieldsError
 from liftos_kit.core.names import Pattern
 from liftos_kit.structs import timestamp
 
-CONNECTION_NAME: Final = Pattern("orgs/{org}/connections/{connection}")
 RUN_NAME: Final = Pattern("orgs/{org}/runs/{run}")
 SCHEDULE_NAME: Final = Pattern("orgs/{org}/schedules/{schedule}")
 SLICE_NAME: Final = Pattern("orgs/{org}/runs/{run}/slices/{slice}")
@@ -73,7 +73,7 @@ def run_message(org: str, row: Row) -> run_pb2.Run:
     return run_pb2.Run(
         name=RUN_NAME.format(org=org, run=row["run"].hex),
         kind=row["kind"],
-        connection=CONNECTION_NAME.format(org=org, connection=row["connection"]),
+        connection=connection_name(org, row["connection"]),
         schedule=SCHEDULE_NAME.format(org=org, schedule=row["schedule"]) if row["schedule"] else "",
         date_range=_date_range(row),
         levels=row["levels"],

@@ -9,7 +9,8 @@ from google.protobuf.duration_pb2 import Duration
 from liftos.common.v1.marketing_pb2 import DateRange
 from liftos.ingestion.v1 import schedule_pb2
 from liftos.memory.v1.entry_pb2 import EntryLevel
-from liftos_ingestion.convert.runs import CONNECTION_NAME, RUN_NAME, SCHEDULE_NAME, level_words
+from liftos_ingestion.convert.runs import RUN_NAME, SCHEDULE_NAME, level_words
+from liftos_ingestion.domain.names import CONNECTION_NAME, connection_name
 from liftos_ingestion.domain.schedules import CATCHUP
 from liftos_ingestion.schedule_ports import OverlapPolicy, ScheduleSpec, StoredSchedule
 from liftos_ingestion.usecases.backfills import BackfillPlan
@@ -85,7 +86,7 @@ def schedule_message(
     return schedule_pb2.Schedule(
         name=SCHEDULE_NAME.format(org=org, schedule=stored.schedule),
         display_name=spec.display_name,
-        connection=CONNECTION_NAME.format(org=org, connection=spec.connection),
+        connection=connection_name(org, spec.connection),
         account_ids=spec.account_ids,
         levels=[EntryLevel.Value(f"ENTRY_LEVEL_{level}") for level in spec.levels],
         cron=spec.cron,

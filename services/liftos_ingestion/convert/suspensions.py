@@ -4,7 +4,7 @@ from typing import Final
 from uuid import UUID
 
 from liftos.ingestion.v1 import alert_pb2
-from liftos_ingestion.convert.runs import CONNECTION_NAME
+from liftos_ingestion.domain.names import CONNECTION_NAME, connection_name
 from liftos_ingestion.run_view_ports import Row
 from liftos_ingestion.suspension_ports import SuspensionScope
 from liftos_kit.core.names import Pattern
@@ -34,7 +34,7 @@ def suspension_message(org: str, row: Row) -> alert_pb2.Suspension:
         name=SUSPENSION_NAME.format(org=org, suspension=row["suspension"].hex),
         scope=alert_pb2.SuspensionScope(
             platform=row["platform"],
-            connection=CONNECTION_NAME.format(org=org, connection=connection) if connection else "",
+            connection=connection_name(org, connection) if connection else "",
             account_id=row["account_id"],
         ),
         reason=row["reason"],

@@ -6,7 +6,7 @@ from grpc.aio import ServicerContext
 
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos_ingestion.convert.quotas import quota_message
-from liftos_ingestion.convert.runs import CONNECTION_NAME, days_of, level_words
+from liftos_ingestion.convert.runs import days_of, level_words
 from liftos_ingestion.convert.schedules import (
     plan_message,
     schedule_id,
@@ -14,6 +14,7 @@ from liftos_ingestion.convert.schedules import (
     schedule_spec,
     spec_fields,
 )
+from liftos_ingestion.domain.names import CONNECTION_NAME
 from liftos_ingestion.domain.schedule_filters import SCHEDULE_FIELDS
 from liftos_ingestion.schedule_ports import StoredSchedule
 from liftos_ingestion.usecases.backfills import Backfills

@@ -11,6 +11,7 @@ from liftos_ingestion.connection_ports import (
     CredentialVault,
     StoredCredential,
 )
+from liftos_ingestion.domain.names import route_name
 from liftos_kit.core.errors import (
     EtagMismatchError,
     InvalidFieldsError,
@@ -35,11 +36,6 @@ _FIELD: Final = f"alert_route.{TARGET_URL}"
 _NOTIFIER: Final = "notifier"
 
 Result = TypeVar("Result")
-
-
-def route_name(org: str, alert_route: str) -> str:
-    """Return the name of a route."""
-    return f"orgs/{org}/alertRoutes/{alert_route}"
 
 
 async def reveal_target(

@@ -24,6 +24,7 @@ from liftos_ingestion.connection_ports import (
 )
 from liftos_ingestion.domain.failures import Failure, NotReadyError, ReadingError
 from liftos_ingestion.domain.json_schemas import schema_violations
+from liftos_ingestion.domain.names import connection_name
 from liftos_ingestion.domain.rate_limits import Priority
 from liftos_ingestion.quota_ports import RateGovernor
 from liftos_ingestion.source_ports import Credential, JsonObject, PlatformSource
@@ -281,7 +282,7 @@ class ConnectionAdministration:
             _check_revision(org, before, revision)
             if not await write.delete(before):
                 raise StateTransitionError(
-                    f"orgs/{org}/connections/{connection}",
+                    connection_name(org, connection),
                     state="read by a run",
                     allowed_states=["without a run under way"],
                 )
@@ -402,7 +403,7 @@ class ConnectionAdministration:
     async def _reseal(
         self, org: str, connection: str, repeatable: Repeatable[StoredConnection]
     ) -> StoredConnection | bytes:
-        resource_name = f"orgs/{org}/connections/{connection}"
+        resource_name = connection_name(org, connection)
 
         async def work(write: ConnectionWrite) -> StoredConnection:
             before = await write.lock(connection)
@@ -445,12 +446,12 @@ class ConnectionAdministration:
             await self._store.get(org, connection)
         except NotFoundError:
             return
-        raise AlreadyExistsError(f"orgs/{org}/connections/{connection}")
+        raise AlreadyExistsError(connection_name(org, connection))
 
     async def _candidate(
         self, org: str, connection: str, source: PlatformSource, given: GivenCredential
     ) -> _Candidate:
-        resource_name = f"orgs/{org}/connections/{connection}"
+        resource_name = connection_name(org, connection)
         field = _REFERENCE_FIELDS.get(given.kind, "credential.stored")
         stored = StoredCredential(given.kind, reference=given.reference)
         fields = given.fields
@@ -555,7 +556,7 @@ def _check(violations: Sequence[FieldViolation]) -> None:
 
 def _check_revision(org: str, stored: StoredConnection, revision: int | None) -> None:
     if revision is not None and stored.revision != revision:
-        raise EtagMismatchError(f"orgs/{org}/connections/{stored.connection}")
+        raise EtagMismatchError(connection_name(org, stored.connection))
 
 
 def _unverifiable(check: str, problem: str) -> VerificationFailedError:
@@ -566,7 +567,7 @@ def _raise_failed(org: str, connection: str, platform: str, attempt: _Attempt) -
     """Raise what says why a platform did not take a credential."""
     error = attempt.error
     assert error is not None, "an attempt that failed has a reason"
-    resource_name = f"orgs/{org}/connections/{connection}"
+    resource_name = connection_name(org, connection)
     raise platform_error(error, platform=platform, resource_name=resource_name) from error
 
 

@@ -12,6 +12,7 @@ from liftos_ingestion.connection_ports import (
     ConnectionState,
     StoredConnection,
 )
+from liftos_ingestion.domain.names import connection_name
 from liftos_ingestion.domain.rate_limits import Priority
 from liftos_ingestion.domain.windows import Days, clamp_to_retention, windows, without
 from liftos_ingestion.run_ports import OBJECTS, NewRun, RunKind, SlicePlan
@@ -81,7 +82,7 @@ class Planning:
         connection = await self._connections.get(org, request.connection)
         if connection.state is not ConnectionState.ACTIVE:
             raise StateTransitionError(
-                f"orgs/{org}/connections/{request.connection}",
+                connection_name(org, request.connection),
                 state=connection.state.name,
                 allowed_states=[ConnectionState.ACTIVE.name],
             )

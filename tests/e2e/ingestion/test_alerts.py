@@ -31,9 +31,10 @@ from liftos_ingestion.adapters.postgres.alerts import (
 from liftos_ingestion.alert_ports import RouteSpec, SealedTarget
 from liftos_ingestion.domain import alerts as domain
 from liftos_ingestion.domain.alerts import AlertKind, AlertSeverity, Condition
+from liftos_ingestion.domain.names import route_name
 from liftos_ingestion.servicer.alerts import AlertsServicer
 from liftos_ingestion.settings import IngestionSettings
-from liftos_ingestion.usecases.alert_routes import TARGET_URL, AlertRoutes, route_name
+from liftos_ingestion.usecases.alert_routes import TARGET_URL, AlertRoutes
 from liftos_ingestion.usecases.alert_sending import AlertSender
 from liftos_ingestion.usecases.alerts import Alerts
 from liftos_kit import postgres

@@ -17,6 +17,7 @@ from liftos_ingestion.alert_ports import (
     TakenNotice,
 )
 from liftos_ingestion.domain.alerts import AlertKind, AlertSeverity, AlertState, Condition
+from liftos_ingestion.domain.names import route_name
 from liftos_ingestion.run_view_ports import Page, Row
 from liftos_kit import postgres
 from liftos_kit.core.errors import AlreadyExistsError, NotFoundError
@@ -172,7 +173,7 @@ class PostgresAlertRoutes:
                 connection, org=org, alert_route=alert_route, **_columns(spec, target)
             )
             if row is None:
-                raise AlreadyExistsError(f"orgs/{org}/alertRoutes/{alert_route}")
+                raise AlreadyExistsError(route_name(org, alert_route))
             return _route(row)
 
         return await once(self._pool, org, repeatable, act)
@@ -315,7 +316,7 @@ class PostgresOutbox:
 async def _locked(connection: asyncpg.Connection, org: str, alert_route: str) -> StoredRoute:
     row = await _SQL.lock_route(connection, org=org, alert_route=alert_route)
     if row is None:
-        raise NotFoundError(f"orgs/{org}/alertRoutes/{alert_route}")
+        raise NotFoundError(route_name(org, alert_route))
     return _route(row)
 
 

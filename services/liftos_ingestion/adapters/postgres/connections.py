@@ -27,6 +27,7 @@ from liftos_ingestion.connection_ports import (
     Verification,
 )
 from liftos_ingestion.domain.failures import AccountOutcome, ErrorClass, Failure, ReadingError
+from liftos_ingestion.domain.names import connection_name
 from liftos_ingestion.source_ports import Credential
 from liftos_kit import postgres
 from liftos_kit.core.errors import AlreadyExistsError, NotFoundError
@@ -64,7 +65,7 @@ class PostgresConnectionWrite(PostgresWrite):
             disabled=new.disabled,
         )
         if inserted is None:
-            raise AlreadyExistsError(f"orgs/{self._org}/connections/{new.connection}")
+            raise AlreadyExistsError(connection_name(self._org, new.connection))
         await self._name_accounts(new.connection, new.accounts)
 
     async def lock(self, connection: str) -> StoredConnection:
@@ -296,7 +297,7 @@ class PostgresConnectionOpener:
 
     async def credential(self, org: str, stored: StoredConnection) -> Credential:
         """Return the credential of a connection, which a session may renew."""
-        resource_name = f"orgs/{org}/connections/{stored.connection}"
+        resource_name = connection_name(org, stored.connection)
         opened = stored.credential
         try:
             fields = await self._vault.reveal(opened, resource_name=resource_name)
@@ -336,7 +337,7 @@ async def _one(
     named_only: bool = True,
 ) -> StoredConnection:
     if row is None:
-        raise NotFoundError(f"orgs/{org}/connections/{connection}")
+        raise NotFoundError(connection_name(org, connection))
     (found,) = await _with_accounts(reading, org, [row], named_only=named_only)
     return found
 

@@ -12,6 +12,7 @@ from liftos_ingestion.adapters.postgres.database import level_code, level_word
 from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page
 from liftos_ingestion.adapters.postgres.requests import once
 from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
+from liftos_ingestion.domain.names import connection_name
 from liftos_ingestion.run_ports import NewRun
 from liftos_ingestion.schedule_ports import OverlapPolicy, ScheduleSpec, StoredSchedule, Tick
 from liftos_kit import postgres
@@ -218,7 +219,7 @@ def _connection_exists(org: str, spec: ScheduleSpec) -> Iterator[None]:
     try:
         yield
     except asyncpg.ForeignKeyViolationError:
-        raise NotFoundError(f"orgs/{org}/connections/{spec.connection}") from None
+        raise NotFoundError(connection_name(org, spec.connection)) from None
 
 
 def _columns(spec: ScheduleSpec) -> dict[str, object]:

@@ -15,6 +15,7 @@ from liftos_ingestion.adapters.postgres.database import (
 from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page
 from liftos_ingestion.adapters.postgres.requests import once
 from liftos_ingestion.adapters.postgres.runs import Jobs, slice_job
+from liftos_ingestion.domain.names import connection_name
 from liftos_ingestion.run_ports import Lane
 from liftos_ingestion.run_view_ports import Page, Row
 from liftos_ingestion.suspension_ports import HeldLane, SuspensionScope
@@ -78,7 +79,7 @@ class PostgresSuspensions:
             if scope.connection:
                 found = await _SQL.has_connection(connection, org=org, connection=scope.connection)
                 if found is None:
-                    raise NotFoundError(f"orgs/{org}/connections/{scope.connection}")
+                    raise NotFoundError(connection_name(org, scope.connection))
             await _SQL.insert_suspension(
                 connection,
                 org=org,
