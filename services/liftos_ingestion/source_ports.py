@@ -8,7 +8,7 @@ wrong as `ReadingError` with a class (`liftos_ingestion.domain.failures`), and a
 is yielded so that the caller keeps it and gives it back after a crash.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -268,18 +268,22 @@ class SourceSession(Protocol):
         """
         ...
 
-    def objects(self, account: PlatformAccount) -> AsyncIterator[PlatformObject]:
-        """Yield every object of an account with its name and state, deleted ones too."""
+    def objects(self, account: PlatformAccount) -> AsyncGenerator[PlatformObject, None]:
+        """Yield every object of an account with its name and state, deleted ones too.
+
+        Whoever iterates closes it, also where it ends early: `async with aclosing(...)`.
+        """
         ...
 
     def read(
         self, request: ReadRequest, job: PlatformJob | None
-    ) -> AsyncIterator[Page | PlatformJob]:
+    ) -> AsyncGenerator[Page | PlatformJob, None]:
         """Yield all rows of a scope, in pages.
 
         A job that the platform was given is yielded before anything is waited for; the caller
         stores it and gives it back in the next call for the same request. Rows that were yielded
-        count only once the iteration has ended without an error.
+        count only once the iteration has ended without an error. Whoever iterates closes it, also
+        where it ends early: `async with aclosing(...)`.
 
         Raises:
             ReadingError: The platform did not answer. TOO_LARGE: ask for fewer days.

@@ -188,9 +188,9 @@ class SourceConformance:
                 ZoneInfo(account.time_zone)
                 code = account.currency_code
                 assert re.fullmatch("[A-Z]{3}", code), f"{code!r} is no currency"
-            objects = [
-                it async for it in session.objects(accounts[names.index(subject.account_id)])
-            ]
+            account = accounts[names.index(subject.account_id)]
+            async with aclosing(session.objects(account)) as listed:
+                objects = [it async for it in listed]
         keys = [(it.level, it.object_id) for it in objects]
         assert len(keys) == len(set(keys)), "an object comes twice"
         levels = subject.source.capabilities.object_levels
@@ -350,7 +350,7 @@ async def read_entries(
     ) as session:
         for _ in range(100):
             try:
-                async with aclosing(session.read(request, job)) as items:  # type: ignore[type-var]
+                async with aclosing(session.read(request, job)) as items:
                     async for item in items:
                         if isinstance(item, PlatformJob):
                             job = item
@@ -396,7 +396,7 @@ async def _first_job(
     """Return the first job that a reading starts, and leave it there."""
     async with subject.source.open(subject.sealed(), subject.settings, subject.gate()) as session:
         try:
-            async with aclosing(session.read(request, job)) as items:  # type: ignore[type-var]
+            async with aclosing(session.read(request, job)) as items:
                 async for item in items:
                     if isinstance(item, PlatformJob):
                         return item

@@ -1,7 +1,7 @@
 """A platform that tells credentials apart, and Ingestion's connections served over it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -145,13 +145,13 @@ class _Session:
             raise answer
         return answer
 
-    async def objects(self, account: PlatformAccount) -> AsyncIterator[PlatformObject]:
+    async def objects(self, account: PlatformAccount) -> AsyncGenerator[PlatformObject, None]:
         """Have one campaign."""
         yield PlatformObject("CAMPAIGN", "1", "Campaign 1", "ACTIVE")
 
     async def read(
         self, request: ReadRequest, job: PlatformJob | None
-    ) -> AsyncIterator[Page | PlatformJob]:
+    ) -> AsyncGenerator[Page | PlatformJob, None]:
         """Answer the rows of the test."""
         self._platform.requests.append(request)
         if self._platform.failure is not None:

@@ -38,13 +38,19 @@ def source_of(platform: Platform, face: Face, simulation: Simulation) -> Platfor
     match platform:
         case Platform.META:
             clock = WorldClock(simulation.clock)
-            return MetaSource(f"http://{address}", "v26.0", None, TIMEOUT_SECONDS, clock=clock)
+            return MetaSource(
+                f"http://{address}", version="v26.0", timeout_seconds=TIMEOUT_SECONDS, clock=clock
+            )
         case Platform.GOOGLE_ADS:
             assert isinstance(face, GoogleAdsFace)
             token_url = f"http://{HOST}:{face.rest_port}/token"
-            return GoogleAdsSource(address, True, token_url, None, TIMEOUT_SECONDS)
+            return GoogleAdsSource(
+                address, plaintext=True, token_url=token_url, timeout_seconds=TIMEOUT_SECONDS
+            )
         case Platform.KLAVIYO:
-            return KlaviyoSource(f"http://{address}", "2026-10-15", None, TIMEOUT_SECONDS)
+            return KlaviyoSource(
+                f"http://{address}", revision="2026-10-15", timeout_seconds=TIMEOUT_SECONDS
+            )
 
 
 def connection_of(platforms: Platforms, platform: Platform) -> FixedConnection:

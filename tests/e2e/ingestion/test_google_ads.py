@@ -92,7 +92,10 @@ def source_of(platforms: Platforms, *, timeout_seconds: float = 2.0) -> GoogleAd
     face = platforms.faces[Platform.GOOGLE_ADS]
     assert isinstance(face, GoogleAdsFace)
     return GoogleAdsSource(
-        f"{HOST}:{face.port}", True, f"http://{HOST}:{face.rest_port}/token", None, timeout_seconds
+        f"{HOST}:{face.port}",
+        plaintext=True,
+        token_url=f"http://{HOST}:{face.rest_port}/token",
+        timeout_seconds=timeout_seconds,
     )
 
 

@@ -87,7 +87,9 @@ async def working(
     yield PlatformWorker(
         org=org,
         simulation=simulation,
-        source=MetaSource(url, "v26.0", None, 0.5, clock=WorldClock(simulation.clock)),
+        source=MetaSource(
+            url, version="v26.0", timeout_seconds=0.5, clock=WorldClock(simulation.clock)
+        ),
         connection=FixedConnection(
             "meta",
             described_accounts(simulation, Platform.META),
@@ -589,7 +591,7 @@ async def test_a_version_that_has_ended(worker: PlatformWorker) -> None:
     """It ends the run with one call, and not with one for each slice."""
     for version, code in (("v20.0", "2635"), ("v99.0", "2500")):
         url = worker.source._url  # type: ignore[attr-defined]
-        worker.source = MetaSource(url, version, None, 0.5)
+        worker.source = MetaSource(url, version=version, timeout_seconds=0.5)
         async with opened(worker) as session:
             with pytest.raises(ReadingError) as refused:
                 await session.verify()

@@ -88,15 +88,17 @@ def source_of(platform: Platform, platforms: Platforms) -> PlatformSource:
     match platform:
         case Platform.META:
             clock = WorldClock(platforms.simulation.clock)
-            return MetaSource(url, "v26.0", None, _TIMEOUT_SECONDS, clock=clock)
+            return MetaSource(url, version="v26.0", timeout_seconds=_TIMEOUT_SECONDS, clock=clock)
         case Platform.GOOGLE_ADS:
             face = platforms.faces[platform]
             assert isinstance(face, GoogleAdsFace)
             token_url = f"http://127.0.0.1:{face.rest_port}/token"
             address = url.removeprefix("http://")
-            return GoogleAdsSource(address, True, token_url, None, _TIMEOUT_SECONDS)
+            return GoogleAdsSource(
+                address, plaintext=True, token_url=token_url, timeout_seconds=_TIMEOUT_SECONDS
+            )
         case Platform.KLAVIYO:
-            return KlaviyoSource(url, "2026-10-15", None, _TIMEOUT_SECONDS)
+            return KlaviyoSource(url, revision="2026-10-15", timeout_seconds=_TIMEOUT_SECONDS)
 
 
 def connection_of(platform: Platform, platforms: Platforms) -> tuple[Mapping[str, str], JsonObject]:

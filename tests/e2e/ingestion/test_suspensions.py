@@ -1,7 +1,7 @@
 """Suspensions: nothing of the scope is written once the call has returned, until it is lifted."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -123,7 +123,7 @@ async def test_workers_let_go(
     """The call returns when what was being read is let go; afterwards it goes on at once."""
     begun = asyncio.Event()
 
-    async def answer(request: ReadRequest) -> AsyncIterator[Page | PlatformJob]:
+    async def answer(request: ReadRequest) -> AsyncGenerator[Page | PlatformJob, None]:
         yield Page([row("1", "5")], TransformContext())
         begun.set()
         await asyncio.sleep(60)

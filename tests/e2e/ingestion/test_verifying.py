@@ -411,7 +411,9 @@ async def test_a_token_of_meta_is_renewed_before_it_ends(
     simulation.world = with_grant(simulation.world, replace(grant, expires_at=ends))
     async with running_platforms(Platform.META, simulation=simulation) as platforms:
         clock = WorldClock(simulation.clock)
-        source = MetaSource(platforms.url(Platform.META), "v26.0", None, 2.0, clock=clock)
+        source = MetaSource(
+            platforms.url(Platform.META), version="v26.0", timeout_seconds=2.0, clock=clock
+        )
         desk = own_desk({"meta": source})
         face = platforms.faces[Platform.META]
         assert isinstance(face, MetaFace)
@@ -441,7 +443,7 @@ async def test_a_currency_that_klaviyo_changes(
     account = simulation.account(Platform.KLAVIYO, "KLvEU1")
     async with running_platforms(Platform.KLAVIYO, simulation=simulation) as platforms:
         url = platforms.url(Platform.KLAVIYO)
-        source = KlaviyoSource(url, "2026-10-15", None, 2.0)
+        source = KlaviyoSource(url, revision="2026-10-15", timeout_seconds=2.0)
         desk = own_desk({"klaviyo": source})
         await desk.register(api_key=platforms.token(Platform.KLAVIYO, account.account_id))
         found = []

@@ -579,7 +579,9 @@ async def test_an_account_without_any_metric_has_no_rows() -> None:
 
 def test_credentials_are_of_one_kind() -> None:
     """A private key, or an application with its refresh token, and never half of one."""
-    schema = KlaviyoSource("https://k.test", "2026-10-15", None, 1).credential_schema
+    schema = KlaviyoSource(
+        "https://k.test", revision="2026-10-15", timeout_seconds=1
+    ).credential_schema
     application = {"client_id": "a", "client_secret": "b", "refresh_token": "c"}
     assert not schema_violations(schema, {"api_key": "pk_1"}, field="f")
     assert not schema_violations(schema, application, field="f")
@@ -597,7 +599,10 @@ def test_credentials_are_of_one_kind() -> None:
 )
 def test_a_revision_lives_two_years(revision: str, told: date | None, end: date | None) -> None:
     """Unless its operator knows better."""
-    assert KlaviyoSource("https://k.test", revision, told, 1).capabilities == Capabilities(
+    source = KlaviyoSource(
+        "https://k.test", revision=revision, revision_end_date=told, timeout_seconds=1
+    )
+    assert source.capabilities == Capabilities(
         levels=("CAMPAIGN", "FLOW", "MESSAGE"),
         date_bases=("SEND", "EVENT"),
         restatement_days=30,

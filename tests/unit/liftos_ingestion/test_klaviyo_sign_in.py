@@ -43,7 +43,11 @@ async def klaviyo_of(
     await site.start()
     try:
         yield (
-            KlaviyoSource(f"http://127.0.0.1:{runner.addresses[0][1]}", "2026-10-15", None, 5),
+            KlaviyoSource(
+                f"http://127.0.0.1:{runner.addresses[0][1]}",
+                revision="2026-10-15",
+                timeout_seconds=5,
+            ),
             seen,
         )
     finally:

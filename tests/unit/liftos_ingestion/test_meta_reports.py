@@ -315,7 +315,7 @@ def test_cutting_loses_nothing(numbers: list[int], data: st.DataObject) -> None:
 @given(st.dates(date(2020, 1, 1), date(2040, 1, 1)))
 def test_days_within_the_retention_are_answered(today: date) -> None:
     """The oldest day that is asked for is one that Meta still has, in every month."""
-    source = MetaSource("http://meta.test", "v26.0", None, 1.0)
+    source = MetaSource("http://meta.test", version="v26.0", timeout_seconds=1.0)
     days = clamp_to_retention(
         Days(date(2000, 1, 1), today),
         today=today,
@@ -328,7 +328,12 @@ def test_days_within_the_retention_are_answered(today: date) -> None:
 
 def test_what_the_source_can_do() -> None:
     """Four levels by the day of the interaction, restated for 28 days."""
-    source = MetaSource("http://meta.test", "v26.0", date(2027, 7, 29), 1.0)
+    source = MetaSource(
+        "http://meta.test",
+        version="v26.0",
+        version_end_date=date(2027, 7, 29),
+        timeout_seconds=1.0,
+    )
     can = source.capabilities
     assert can.levels == ("ACCOUNT", "CAMPAIGN", "AD_GROUP", "AD")
     assert can.date_bases == ("INTERACTION",)

@@ -24,8 +24,8 @@ one day is read at a time, rows need no date of their own.
 import base64
 import json
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -514,11 +514,11 @@ class HttpSession:
         request = ReadRequest(
             account, self._definition.reads[0].level, "", "", yesterday, yesterday
         )
-        async for _ in self._answers(self._definition.reads[0], request):
-            break
+        async with aclosing(self._answers(self._definition.reads[0], request)) as answers:
+            await anext(answers)
         return Verified(self._definition.accounts)
 
-    async def objects(self, account: PlatformAccount) -> AsyncIterator[PlatformObject]:
+    async def objects(self, account: PlatformAccount) -> AsyncGenerator[PlatformObject, None]:
         """Yield nothing: rows hold the names that there are."""
         del account
         return
@@ -526,7 +526,7 @@ class HttpSession:
 
     async def read(
         self, request: ReadRequest, job: PlatformJob | None
-    ) -> AsyncIterator[Page | PlatformJob]:
+    ) -> AsyncGenerator[Page | PlatformJob, None]:
         """Yield the rows of the days that are asked for.
 
         Raises:
@@ -537,17 +537,18 @@ class HttpSession:
         read = next(it for it in self._definition.reads if it.level == request.level)
         day = request.start_date if request.day_count == 1 else None
         asked = AskedRows(self._source.raw_mapping, request)
-        async for rows, answer in self._answers(read, request):
-            ready = asked.take(rows, day)
-            if ready:
-                context = TransformContext(date=day)
-                yield Page(ready, context, answer.body, answer.headers.get("x-request-id", ""))
+        async with aclosing(self._answers(read, request)) as answers:
+            async for rows, answer in answers:
+                ready = asked.take(rows, day)
+                if ready:
+                    context = TransformContext(date=day)
+                    yield Page(ready, context, answer.body, answer.headers.get("x-request-id", ""))
         for page in asked.rest():
             yield page
 
     async def _answers(
         self, read: HttpRead, request: ReadRequest
-    ) -> AsyncIterator[tuple[Sequence[JsonObject], Answer]]:
+    ) -> AsyncGenerator[tuple[Sequence[JsonObject], Answer], None]:
         call: _Call | None = _first_call(read, request)
         seen: set[str] = set()
         before = b""

@@ -19,7 +19,7 @@ the machine that the worker runs on.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -379,7 +379,7 @@ class FileSession:
             await asyncio.to_thread(self._listed, files, None)
         return Verified(definition.accounts)
 
-    async def objects(self, account: PlatformAccount) -> AsyncIterator[PlatformObject]:
+    async def objects(self, account: PlatformAccount) -> AsyncGenerator[PlatformObject, None]:
         """Yield nothing: files hold numbers, and the names that their rows have."""
         del account
         return
@@ -387,7 +387,7 @@ class FileSession:
 
     async def read(
         self, request: ReadRequest, job: PlatformJob | None
-    ) -> AsyncIterator[Page | PlatformJob]:
+    ) -> AsyncGenerator[Page | PlatformJob, None]:
         """Yield the rows of the days that are asked for.
 
         Raises:

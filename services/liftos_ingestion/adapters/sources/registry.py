@@ -21,22 +21,22 @@ def built_in_sources(settings: IngestionSettings) -> Mapping[str, PlatformSource
     sources: tuple[PlatformSource, ...] = (
         MetaSource(
             settings.meta_url,
-            settings.meta_version,
-            settings.meta_version_end_date,
-            settings.platform_timeout_seconds,
+            version=settings.meta_version,
+            version_end_date=settings.meta_version_end_date,
+            timeout_seconds=settings.platform_timeout_seconds,
         ),
         GoogleAdsSource(
             settings.google_ads_address,
-            settings.google_ads_plaintext,
-            settings.google_ads_token_url,
-            settings.google_ads_version_end_date,
-            settings.platform_timeout_seconds,
+            plaintext=settings.google_ads_plaintext,
+            token_url=settings.google_ads_token_url,
+            version_end_date=settings.google_ads_version_end_date,
+            timeout_seconds=settings.platform_timeout_seconds,
         ),
         KlaviyoSource(
             settings.klaviyo_url,
-            settings.klaviyo_revision,
-            settings.klaviyo_revision_end_date,
-            settings.platform_timeout_seconds,
+            revision=settings.klaviyo_revision,
+            revision_end_date=settings.klaviyo_revision_end_date,
+            timeout_seconds=settings.platform_timeout_seconds,
         ),
     )
     built_in = {source.platform: source for source in sources}

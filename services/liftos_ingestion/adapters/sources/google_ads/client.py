@@ -176,8 +176,8 @@ class GoogleAdsClient:
             NotReadyError: A limit is reached.
             ReadingError: Google did not answer.
         """
-        answer = self._answer(customer_id, TREE, customer_id)
-        found = [dict(row) async for chunk in answer for row in chunk.rows]
+        async with aclosing(self._answer(customer_id, TREE, customer_id)) as chunks:
+            found = [dict(row) async for chunk in chunks for row in chunk.rows]
         for row in found:
             below = str(row.get("customer_client.id", ""))
             self._ways.learn(self._caller.credential, below, customer_id)

@@ -1,9 +1,10 @@
 """Google Ads as a source: customers, their objects, and their reports day by day."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from datetime import date
+from functools import cache
 from importlib import import_module
 from typing import Final
 from urllib.parse import urlsplit
@@ -81,16 +82,17 @@ class GoogleAdsSource:
         address: Where the API answers, as host:port.
         plaintext: Whether it speaks without TLS, as a simulator does.
         token_url: Where access tokens are bought.
-        version_end_date: First day on which the API's version may be gone.
+        version_end_date: First day on which the API's version may be gone; None where unknown.
         timeout_seconds: Longest silence within a call.
     """
 
     def __init__(
         self,
         address: str,
+        *,
         plaintext: bool,
         token_url: str,
-        version_end_date: date | None,
+        version_end_date: date | None = None,
         timeout_seconds: float,
     ) -> None:
         self._address = address
@@ -184,7 +186,7 @@ class GoogleAdsSource:
         )
         if self._plaintext:
             return grpc.aio.insecure_channel(self._address, options)
-        return grpc.aio.secure_channel(self._address, grpc.ssl_channel_credentials(), options)
+        return grpc.aio.secure_channel(self._address, _tls(), options)
 
 
 class GoogleAdsSession:
@@ -233,7 +235,7 @@ class GoogleAdsSession:
             missing_scopes=() if SCOPE in granted or not granted else (SCOPE,),
         )
 
-    async def objects(self, account: PlatformAccount) -> AsyncIterator[PlatformObject]:
+    async def objects(self, account: PlatformAccount) -> AsyncGenerator[PlatformObject, None]:
         """Yield campaigns, ad groups and ads with their states, removed ones too.
 
         Raises:
@@ -254,7 +256,7 @@ class GoogleAdsSession:
 
     async def read(
         self, request: ReadRequest, job: PlatformJob | None
-    ) -> AsyncIterator[Page | PlatformJob]:
+    ) -> AsyncGenerator[Page | PlatformJob, None]:
         """Yield a report in pages, from one stream.
 
         How often the stream has been broken off is kept as a job: after `BREAKS` times fewer days
@@ -280,6 +282,12 @@ class GoogleAdsSession:
                 raise broken_too_often(error, breaks) from error
             yield PlatformJob(error.failure.platform_request_id, {"breaks": breaks})
             raise
+
+
+@cache
+def _tls() -> grpc.ChannelCredentials:
+    """Return credentials for TLS, whose root certificates take a while to load."""
+    return grpc.ssl_channel_credentials()
 
 
 def _breaks(job: PlatformJob | None) -> int:

@@ -1,6 +1,6 @@
 """A session with Klaviyo: whose it is, what there is, and the numbers."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from itertools import islice
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -89,7 +89,7 @@ class KlaviyoSession:
             missing_scopes=tuple(scope for scope in SCOPES if scope not in granted),
         )
 
-    async def objects(self, account: PlatformAccount) -> AsyncIterator[PlatformObject]:
+    async def objects(self, account: PlatformAccount) -> AsyncGenerator[PlatformObject, None]:
         """Yield campaigns, flows and their messages, archived ones too.
 
         Klaviyo does not list what is deleted; its numbers are still reported.
@@ -104,7 +104,7 @@ class KlaviyoSession:
 
     async def read(
         self, request: ReadRequest, job: PlatformJob | None
-    ) -> AsyncIterator[Page | PlatformJob]:
+    ) -> AsyncGenerator[Page | PlatformJob, None]:
         """Yield the rows of a scope; Klaviyo has no jobs."""
         del job
         client = self._client(request.account.account_id)

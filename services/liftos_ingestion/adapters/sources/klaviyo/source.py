@@ -52,7 +52,12 @@ class KlaviyoSource:
     display_name: str = "Klaviyo"
 
     def __init__(
-        self, url: str, revision: str, revision_end_date: date | None, timeout_seconds: float
+        self,
+        url: str,
+        *,
+        revision: str,
+        revision_end_date: date | None = None,
+        timeout_seconds: float,
     ) -> None:
         self._url = url
         self._revision = revision

@@ -5,7 +5,7 @@ import hmac
 import json
 import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVar
 from urllib.parse import urlencode
@@ -197,7 +197,7 @@ class MetaClient:
         account_id: str = "",
         params: Mapping[str, str] | None = None,
         limits: Sequence[Limit] = (),
-    ) -> AsyncIterator[ListPage]:
+    ) -> AsyncGenerator[ListPage, None]:
         """Yield the pages of a list, in smaller ones where Meta finds them too much.
 
         The cursor decides where a page begins and our own parameters what it holds: the link that

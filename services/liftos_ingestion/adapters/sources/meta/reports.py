@@ -6,7 +6,8 @@ they hold what the whole held, also objects that nobody knew of when it was cut.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -233,7 +234,7 @@ class Report:
         # Taken with the first call, and kept until the reading ends.
         self._place: tuple[Limit, ...] = (meta_jobs(org, account_id=self._account_id),)
 
-    async def read(self) -> AsyncIterator[ListPage | PlatformJob]:
+    async def read(self) -> AsyncGenerator[ListPage | PlatformJob, None]:
         """Yield what is to be kept of it and, once all of it is made, its pages.
 
         Raises:
@@ -264,10 +265,12 @@ class Report:
                 raise trouble from ended
         for place, part in enumerate(parts):
             try:
-                async for page in self._client.pages(
+                listing = self._client.pages(
                     f"{part.run_id}/insights", account_id=self._account_id, limits=self._taken()
-                ):
-                    yield page
+                )
+                async with aclosing(listing) as pages:
+                    async for page in pages:
+                        yield page
             except ReadingError as error:
                 trouble = await self._after_results(place, error)
                 yield job_of(parts)

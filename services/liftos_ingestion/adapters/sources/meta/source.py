@@ -1,7 +1,7 @@
 """Meta Marketing as a source: ad accounts, their objects, and their Insights day by day."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -61,7 +61,7 @@ class MetaSource:
     Args:
         url: Where the Graph API answers.
         version: Its version, as `v26.0`.
-        version_end_date: First day on which that version may be gone.
+        version_end_date: First day on which that version may be gone; None where unknown.
         timeout_seconds: Longest silence within a call.
         clock: Now.
     """
@@ -69,10 +69,10 @@ class MetaSource:
     def __init__(
         self,
         url: str,
-        version: str,
-        version_end_date: date | None,
-        timeout_seconds: float,
         *,
+        version: str,
+        version_end_date: date | None = None,
+        timeout_seconds: float,
         clock: Clock | None = None,
     ) -> None:
         self._url = url
@@ -198,28 +198,30 @@ class MetaSession:
             missing = () if _SCOPES_THAT_READ & set(granted) else (READ_SCOPE,)
         return Verified(await self._accounts(), granted, missing, expire_time)
 
-    async def objects(self, account: PlatformAccount) -> AsyncIterator[PlatformObject]:
+    async def objects(self, account: PlatformAccount) -> AsyncGenerator[PlatformObject, None]:
         """Yield every object of an account with its name and state, deleted ones too."""
         for level, edge, parent in _EDGES:
             words = ",".join(f'"{word}"' for word in STATES[level])
             fields = ["id", "name", "effective_status", *([parent] if parent else [])]
-            async for page in self._client.pages(
+            listing = self._client.pages(
                 f"act_{account.account_id}/{edge}",
                 account_id=account.account_id,
                 params={"fields": ",".join(fields), "effective_status": f"[{words}]"},
-            ):
-                for item in page.items:
-                    yield PlatformObject(
-                        level=level,
-                        object_id=_text(item, "id", page.request_id),
-                        display_name=str(item.get("name") or ""),
-                        state=_text(item, "effective_status", page.request_id),
-                        parent_id=_text(item, parent, page.request_id) if parent else "",
-                    )
+            )
+            async with aclosing(listing) as pages:
+                async for page in pages:
+                    for item in page.items:
+                        yield PlatformObject(
+                            level=level,
+                            object_id=_text(item, "id", page.request_id),
+                            display_name=str(item.get("name") or ""),
+                            state=_text(item, "effective_status", page.request_id),
+                            parent_id=_text(item, parent, page.request_id) if parent else "",
+                        )
 
     async def read(
         self, request: ReadRequest, job: PlatformJob | None
-    ) -> AsyncIterator[Page | PlatformJob]:
+    ) -> AsyncGenerator[Page | PlatformJob, None]:
         """Yield all rows of a scope, in pages."""
         if request.attribution_key:
             raise ReadingError(
@@ -230,11 +232,12 @@ class MetaSession:
                 )
             )
         report = Report(self._client, request, job, org=self._org, clock=self._clock)
-        async for item in report.read():
-            if isinstance(item, PlatformJob):
-                yield item
-            else:
-                yield Page(item.items, self._context, raw=item.raw, request_id=item.request_id)
+        async with aclosing(report.read()) as items:
+            async for item in items:
+                if isinstance(item, PlatformJob):
+                    yield item
+                else:
+                    yield Page(item.items, self._context, raw=item.raw, request_id=item.request_id)
 
     async def _accounts(self) -> list[PlatformAccount]:
         params = {"fields": "account_id,name,currency,timezone_name,account_status"}
