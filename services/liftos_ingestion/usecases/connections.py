@@ -28,8 +28,8 @@ from liftos_ingestion.domain.names import connection_name
 from liftos_ingestion.domain.rate_limits import Priority
 from liftos_ingestion.quota_ports import RateGovernor
 from liftos_ingestion.source_ports import Credential, JsonObject, PlatformSource
+from liftos_ingestion.usecases.gate import GovernedGate
 from liftos_ingestion.usecases.platform_errors import REFUSALS, platform_error
-from liftos_ingestion.usecases.reading import GovernedGate
 from liftos_ingestion.usecases.sources import Catalog
 from liftos_kit.core.errors import (
     AlreadyExistsError,

@@ -1,8 +1,9 @@
 """What rows would become with a mapping; nothing is stored."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
@@ -25,8 +26,8 @@ from liftos_ingestion.source_ports import (
     ReadRequest,
     SourceSession,
 )
+from liftos_ingestion.usecases.gate import GovernedGate
 from liftos_ingestion.usecases.platform_errors import platform_error
-from liftos_ingestion.usecases.reading import GovernedGate
 from liftos_ingestion.usecases.sources import Catalog
 from liftos_kit.core.clock import Clock
 from liftos_kit.core.errors import BatchTooLargeError, InvalidFieldsError
@@ -250,13 +251,14 @@ async def _first_page(session: SourceSession, wanted: ReadRequest, clock: Clock)
     job: PlatformJob | None = None
     patience_end = clock.monotonic_seconds() + _PATIENCE_SECONDS
     while True:
-        answers = session.read(wanted, job)
         try:
-            async for item in answers:
-                if isinstance(item, PlatformJob):
-                    job = item
-                elif item.rows:
-                    return item
+            # Once there are rows the other pages stay unread.
+            async with aclosing(session.read(wanted, job)) as answers:
+                async for item in answers:
+                    if isinstance(item, PlatformJob):
+                        job = item
+                    elif item.rows:
+                        return item
         except NotReadyError as wait:
             if wait.quota or job is None:
                 raise
@@ -270,10 +272,6 @@ async def _first_page(session: SourceSession, wanted: ReadRequest, clock: Clock)
             await clock.sleep(wait.seconds)
         else:
             return None
-        finally:
-            # The other pages stay unread.
-            if isinstance(answers, AsyncGenerator):
-                await answers.aclose()
 
 
 def _account(opened: OpenConnection, account_id: str) -> PlatformAccount:

@@ -1,8 +1,8 @@
 """Reading from a source that a test scripts, into a real ledger and a real Memory."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from uuid import UUID
@@ -29,7 +29,7 @@ from liftos_ingestion.source_ports import (
     SourceSession,
     Verified,
 )
-from liftos_ingestion.usecases.reading import Reading
+from liftos_ingestion.usecases.reading import AttemptMeasure, Reading
 from liftos_kit import postgres
 from liftos_kit.core.clock import SystemClock
 from liftos_kit.jobs.queue import Job
@@ -39,7 +39,7 @@ from liftos_mapping.platforms import platform_mapping
 from liftos_mapping.transform import TransformContext
 
 DAY = date(2026, 3, 2)
-Answer = Callable[[ReadRequest], "AsyncIterator[Page | PlatformJob]"]
+Answer = Callable[[ReadRequest], "AsyncGenerator[Page | PlatformJob, None]"]
 
 
 def row(campaign: str, clicks: object, *, day: date = DAY, spend: str = "1.50") -> JsonObject:
@@ -58,7 +58,7 @@ def row(campaign: str, clicks: object, *, day: date = DAY, spend: str = "1.50") 
 def pages(*of: Sequence[JsonObject]) -> Answer:
     """Answer with these pages."""
 
-    async def answer(request: ReadRequest) -> AsyncIterator[Page | PlatformJob]:
+    async def answer(request: ReadRequest) -> AsyncGenerator[Page | PlatformJob, None]:
         for rows in of:
             yield Page(rows, TransformContext(), raw=repr(rows).encode())
 
@@ -68,7 +68,7 @@ def pages(*of: Sequence[JsonObject]) -> Answer:
 def failing(error: Exception, *before: Sequence[JsonObject]) -> Answer:
     """Answer with these pages, then fail."""
 
-    async def answer(request: ReadRequest) -> AsyncIterator[Page | PlatformJob]:
+    async def answer(request: ReadRequest) -> AsyncGenerator[Page | PlatformJob, None]:
         for rows in before:
             yield Page(rows, TransformContext())
         raise error
@@ -86,6 +86,8 @@ class ScriptedSource:
         listed: What lists of objects hold, or fail with.
         list_count: How often objects were listed.
         jobs: The platform's jobs that readings were given back.
+        gates: What sessions were given to ask for leave.
+        ended: Readings and sessions in the order in which they ended.
     """
 
     answers: list[Answer] = field(default_factory=list)
@@ -93,6 +95,8 @@ class ScriptedSource:
     list_count: int = 0
     requests: list[ReadRequest] = field(default_factory=list)
     jobs: list[PlatformJob | None] = field(default_factory=list)
+    gates: list[CallGate] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
     platform: str = "meta"
     display_name: str = "Meta"
     capabilities: Capabilities = Capabilities(  # noqa: RUF009 - frozen
@@ -113,13 +117,17 @@ class ScriptedSource:
         self, credential: Mapping[str, Secret], settings: JsonObject, gate: CallGate
     ) -> AsyncIterator[SourceSession]:
         """Begin a session."""
-        yield self
+        self.gates.append(gate)
+        try:
+            yield self
+        finally:
+            self.ended.append("session")
 
     async def verify(self) -> Verified:
         """Take any credential."""
         return Verified([ACCOUNT])
 
-    async def objects(self, account: PlatformAccount) -> AsyncIterator[PlatformObject]:
+    async def objects(self, account: PlatformAccount) -> AsyncGenerator[PlatformObject, None]:
         """List what the test says."""
         self.list_count += 1
         if isinstance(self.listed, Exception):
@@ -129,13 +137,17 @@ class ScriptedSource:
 
     async def read(
         self, request: ReadRequest, job: PlatformJob | None
-    ) -> AsyncIterator[Page | PlatformJob]:
+    ) -> AsyncGenerator[Page | PlatformJob, None]:
         """Give the next answer."""
         self.requests.append(request)
         self.jobs.append(job)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        async for item in answer(request):
-            yield item
+        try:
+            async with aclosing(answer(request)) as items:
+                async for item in items:
+                    yield item
+        finally:
+            self.ended.append("reading")
 
 
 ACCOUNT = PlatformAccount("7", "Shop", "Europe/Berlin", "EUR")
@@ -173,7 +185,11 @@ class SilentQueue:
 
 @dataclass
 class Harness:
-    """A worker over one org."""
+    """A worker over one org.
+
+    Attributes:
+        measures: What its tries came to.
+    """
 
     org: str
     source: ScriptedSource
@@ -181,6 +197,7 @@ class Harness:
     writer: MemoryEntryWriter
     pool: asyncpg.Pool
     governor: RateGovernor
+    measures: list[AttemptMeasure] = field(default_factory=list)
 
     def reading(self, worker: str = "worker-1") -> Reading:
         """Return a worker."""
@@ -193,6 +210,7 @@ class Harness:
             executor=ThreadPoolExecutor(1),
             clock=SystemClock(),
             worker=worker,
+            on_attempt=self.measures.append,
         )
 
     async def start(

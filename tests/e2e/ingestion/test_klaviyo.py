@@ -28,7 +28,7 @@ from liftos_ingestion.domain.failures import ErrorClass
 from liftos_ingestion.domain.rate_limits import Priority
 from liftos_ingestion.run_ports import RunState, SliceState
 from liftos_ingestion.source_ports import Credential, SourceSession
-from liftos_ingestion.usecases.reading import GovernedGate
+from liftos_ingestion.usecases.gate import GovernedGate
 from liftos_kit.secrets.secret import Secret
 from liftos_local.stack import Stack
 from liftos_platforms import truth
@@ -82,7 +82,9 @@ class Workers:
         return WorldTimeWorker(
             org=self.org,
             simulation=simulation,
-            source=KlaviyoSource(self.platforms.url(Platform.KLAVIYO), revision, None, 1.0),
+            source=KlaviyoSource(
+                self.platforms.url(Platform.KLAVIYO), revision=revision, timeout_seconds=1.0
+            ),
             connection=FixedConnection(
                 "klaviyo", [described(account)], credential or {"api_key": key}, settings or {}
             ),

@@ -1,7 +1,7 @@
 """Slices from a source into Memory: whole or not at all, by one writer, with typed endings."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from datetime import date
 
@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 from tests.e2e.ingestion.readings import (
     DAY,
+    Answer,
     Harness,
     OneSource,
     ScriptedSource,
@@ -32,10 +33,22 @@ from liftos_ingestion.domain.failures import (
     NotReadyError,
     ReadingError,
 )
+from liftos_ingestion.domain.rate_limits import Limit, app_key
 from liftos_ingestion.domain.reconciliation import ReconciliationState
-from liftos_ingestion.run_ports import Hold, HoldLostError, RunState, SliceState, Usage, WaitReason
+from liftos_ingestion.run_ports import (
+    HeldSlice,
+    Hold,
+    HoldLostError,
+    RunState,
+    SliceState,
+    Usage,
+    WaitReason,
+)
 from liftos_ingestion.source_ports import Page, PlatformJob, ReadRequest
+from liftos_ingestion.usecases import intake, reading
+from liftos_ingestion.usecases.reading import AttemptMeasure
 from liftos_ingestion.usecases.reconciling import Reconciling
+from liftos_kit.core.errors import StoreUnavailableError
 from liftos_local.stack import Stack
 from liftos_mapping.transform import TransformContext
 
@@ -125,7 +138,7 @@ async def test_a_job_of_the_platform_is_taken_up_again(harness: Harness) -> None
     """The job is kept before it is waited for; waiting costs no attempt."""
     job = PlatformJob("6023", {"fields": "all"})
 
-    async def begin(request: ReadRequest) -> AsyncIterator[Page | PlatformJob]:
+    async def begin(request: ReadRequest) -> AsyncGenerator[Page | PlatformJob, None]:
         yield job
         raise NotReadyError("the report runs", seconds=30)
 
@@ -145,7 +158,7 @@ async def test_a_job_of_the_platform_is_taken_up_again(harness: Harness) -> None
 async def test_what_is_too_large_is_halved(harness: Harness, memory: Client) -> None:
     """Days are halved until the platform answers; a day that it never answers fails alone."""
 
-    async def answer(request: ReadRequest) -> AsyncIterator[Page | PlatformJob]:
+    async def answer(request: ReadRequest) -> AsyncGenerator[Page | PlatformJob, None]:
         if request.day_count > 1 or request.start_date.day == 4:
             raise _error(ErrorClass.TOO_LARGE)
         rows = [row("1", str(request.start_date.day), day=request.start_date)]
@@ -204,7 +217,7 @@ async def test_how_far_a_failure_reaches(
 ) -> None:
     """A dead credential ends the run, a missing permission the account, a bad question itself."""
 
-    async def answer(request: ReadRequest) -> AsyncIterator[Page | PlatformJob]:
+    async def answer(request: ReadRequest) -> AsyncGenerator[Page | PlatformJob, None]:
         if (request.account.account_id, request.level) == ("7", "ACCOUNT"):
             raise _error(error_class)
         yield Page([], TransformContext())
@@ -239,6 +252,131 @@ async def test_bad_rows_are_kept_for_a_person(harness: Harness, memory: Client) 
     assert [it["attempt_count"] for it in again] == [2, 2, 2], "the same row is the same letter"
 
 
+async def test_rows_that_do_not_fit_are_not_kept_without_end(
+    harness: Harness, memory: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are more than are kept nothing lands, and the failure says what is wrong."""
+    monkeypatch.setattr(intake, "MAXIMUM_DEAD_LETTERS", 2)
+    refused = [row("4", "-1"), row("5", "-1")]
+    harness.source.answers = [
+        pages([row("1", "many"), row("2", "5")], [row("3", "5")], refused),
+        pages([row("1", "many"), row("2", "5")], [row("4", "-1")]),
+    ]
+    await harness.start()
+    await harness.read_due()
+    (slice_,) = await harness.rows("run_slices")
+    assert slice_["state"] == SliceState.FAILED
+    (run,) = await harness.rows("runs")
+    assert run["error"]["error_class"] == "INVALID_DATA"
+    assert "More than 2 rows do not fit; the first says clicks: " in run["error"]["message"]
+    assert await harness.rows("dead_letters") == []
+    assert await stored(memory) == {}
+    await harness.start()
+    await harness.read_due()
+    assert await stored(memory) == {("2", DAY.isoformat()): 5}
+    assert len(await harness.rows("dead_letters")) == 2
+
+
+async def test_a_reading_that_fails_in_the_midst_is_closed(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the source reads from ends before its session does, and not at some later moment."""
+    monkeypatch.setattr(intake, "MAXIMUM_DEAD_LETTERS", 0)
+    harness.source.answers = [pages([row("1", "many")], [row("2", "5")])]
+    await harness.start()
+    await harness.read_due()
+    assert harness.source.ended == ["reading", "session"]
+
+
+async def test_every_try_is_measured(harness: Harness) -> None:
+    """Calls and bytes count however a try ends, also where it only has to wait."""
+
+    def calling(answer: Answer) -> Answer:
+        async def called(request: ReadRequest) -> AsyncGenerator[Page | PlatformJob, None]:
+            gate = harness.source.gates[-1]
+            await gate.enter([Limit(app_key(gate.org, "meta", "app"), "calls", 100, 1.0)])
+            gate.received(10)
+            async for item in answer(request):
+                yield item
+
+        return called
+
+    harness.source.answers = [
+        calling(failing(NotReadyError("the report runs", seconds=30))),
+        calling(failing(_error(ErrorClass.TRANSIENT))),
+        calling(pages([row("1", "5"), row("2", "6")])),
+    ]
+    await harness.start()
+    while await harness.read_due():
+        pass
+    assert harness.measures == [
+        AttemptMeasure("meta", 0, Usage(1, 10), None),
+        AttemptMeasure("meta", 0, Usage(1, 10), ErrorClass.TRANSIENT),
+        AttemptMeasure("meta", 2, Usage(1, 10), None),
+    ]
+
+
+class AbsentLedger(PostgresRunLedger):
+    """A ledger that does not answer the first times that a slice is to be held for longer."""
+
+    def __init__(self, pool: asyncpg.Pool, *, absences: int) -> None:
+        super().__init__(pool, SilentQueue())
+        self.absences = absences
+        self.extended = asyncio.Event()
+
+    async def extend(self, held: HeldSlice, *, lease_seconds: float) -> Hold:
+        """Hold a slice for longer, once all absences are over."""
+        if self.absences:
+            self.absences -= 1
+            raise StoreUnavailableError("postgres")
+        hold = await super().extend(held, lease_seconds=lease_seconds)
+        self.extended.set()
+        return hold
+
+
+async def test_a_ledger_that_is_away_for_a_while(
+    harness: Harness, memory: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reading goes on where the ledger is back before the lease has ended."""
+    monkeypatch.setattr(reading, "_LOOK_SECONDS", 0.05)
+    harness.ledger = ledger = AbsentLedger(harness.pool, absences=3)
+
+    async def answer(request: ReadRequest) -> AsyncGenerator[Page | PlatformJob, None]:
+        yield Page([row("1", "5")], TransformContext())
+        await ledger.extended.wait()
+
+    harness.source.answers = [answer]
+    await harness.start()
+    await asyncio.wait_for(harness.read_due(), 20)
+    assert ledger.absences == 0
+    assert await stored(memory) == {("1", DAY.isoformat()): 5}
+    assert len(harness.source.requests) == 1
+
+
+async def test_a_ledger_that_stays_away(
+    harness: Harness, memory: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker stops reading once its lease has ended; whoever comes next reads all of it."""
+    monkeypatch.setattr(reading, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(reading, "LEASE_SECONDS", 0.5)
+    harness.ledger = AbsentLedger(harness.pool, absences=1_000_000)
+
+    async def answer(request: ReadRequest) -> AsyncGenerator[Page | PlatformJob, None]:
+        yield Page([row("1", "5")], TransformContext())
+        await asyncio.Event().wait()
+
+    harness.source.answers = [answer, pages([row("1", "6")])]
+    await harness.start()
+    with pytest.raises(StoreUnavailableError):
+        await asyncio.wait_for(harness.read_due(), 20)
+    assert harness.source.ended == ["reading", "session"]
+    assert [it.row_count for it in harness.measures] == [0]
+    monkeypatch.undo()
+    harness.ledger = PostgresRunLedger(harness.pool, SilentQueue())
+    await harness.read_due()
+    assert await stored(memory) == {("1", DAY.isoformat()): 6}
+
+
 async def test_a_frozen_worker_writes_nothing(harness: Harness, memory: Client) -> None:
     """Once a lane has another holder, the one before can neither write nor record."""
     harness.source.answers = [pages([row("1", "5")])]
@@ -269,7 +407,7 @@ async def test_a_cancelled_run_lets_go_soon(harness: Harness, memory: Client) ->
     """Within five seconds of the cancellation nothing of the run is held or open."""
     started = asyncio.Event()
 
-    async def answer(request: ReadRequest) -> AsyncIterator[Page | PlatformJob]:
+    async def answer(request: ReadRequest) -> AsyncGenerator[Page | PlatformJob, None]:
         yield Page([row("1", "5")], TransformContext())
         started.set()
         await asyncio.sleep(60)
@@ -287,6 +425,7 @@ async def test_a_cancelled_run_lets_go_soon(harness: Harness, memory: Client) ->
     assert stored_run["state"] == RunState.CANCELLED
     assert all(it["slice"] is None for it in await harness.rows("lanes"))
     assert await stored(memory) == {}
+    assert harness.measures == [AttemptMeasure("meta", 0, Usage(0, 0), None)]
 
 
 async def test_runs_are_reconciled(harness: Harness, memory: Client) -> None:
@@ -295,7 +434,7 @@ async def test_runs_are_reconciled(harness: Harness, memory: Client) -> None:
         harness.source.capabilities, adding_up_levels=("CAMPAIGN",)
     )
 
-    async def answer(request: ReadRequest) -> AsyncIterator[Page | PlatformJob]:
+    async def answer(request: ReadRequest) -> AsyncGenerator[Page | PlatformJob, None]:
         whole = {"account_id": "7", "date_start": DAY.isoformat(), "clicks": "12", "spend": "3.00"}
         parts = [row("1", "5"), row("2", "6")]
         yield Page([whole] if request.level == "ACCOUNT" else parts, TransformContext())

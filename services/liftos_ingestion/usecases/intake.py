@@ -1,0 +1,206 @@
+"""Takes the pages of a slice through the mapping into Memory; no row is lost in silence."""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from itertools import chain
+from typing import Final, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from liftos_ingestion.domain.day_sums import DaySums, last_of_each, row_keys
+from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
+from liftos_ingestion.run_ports import DeadLetter, SliceResult, SliceWriter
+from liftos_ingestion.source_ports import JsonObject, Page, PlatformSource, ReadRequest
+from liftos_mapping.engine import TransformContext, TransformResult, days_of, evaluate
+
+MAXIMUM_DEAD_LETTERS: Final = 10_000
+"""Rows of a slice that are kept where they do not fit; where there are more it fails as a whole."""
+
+_RAW_BYTES: Final = 8 * 1024 * 1024
+"""The largest raw answer that Memory keeps with a slice."""
+
+_UNANSWERED_ROWS: Final = 10_000
+"""Rows of a slice that Memory may still have to answer for when the next page is taken."""
+
+_Problem: TypeAlias = tuple[str, str, str]
+"""Field, code and message of a rule that a row breaks."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A page of which Memory has not answered for all rows."""
+
+    first_row: int
+    end_row: int
+    page: Page
+    source_index: Sequence[int]
+
+
+class Intake:
+    """Takes the pages of one slice in, and keeps account of every row.
+
+    Args:
+        source: Whose rows they are.
+        request: What they answer.
+        final_through: The newest day that the platform no longer restates.
+        executor: Where rows are mapped.
+    """
+
+    def __init__(
+        self,
+        source: PlatformSource,
+        request: ReadRequest,
+        final_through: date,
+        executor: Executor,
+    ) -> None:
+        self._source = source
+        self._request = request
+        self._final_through = final_through
+        self._executor = executor
+        self._sums = DaySums()
+        self._raw: list[bytes] = []
+        self._raw_bytes = 0
+        self._row_count = 0
+        self._written_count = 0
+        self._pending: deque[_Pending] = deque()
+        self._dead_letters: list[DeadLetter] = []
+
+    async def take(self, page: Page, writer: SliceWriter) -> None:
+        """Map a page and send its entries on.
+
+        Raises:
+            ReadingError: More rows do not fit than are kept; the mapping is wrong, or the source.
+        """
+        loop = asyncio.get_running_loop()
+        result = await loop.run_in_executor(self._executor, self._map, page)
+        self._row_count += len(page.rows)
+        self._raw_bytes += len(page.raw)
+        if self._raw_bytes <= _RAW_BYTES:
+            self._raw.append(page.raw)
+        else:
+            # A part of the answer would look like the whole.
+            self._raw.clear()
+        self._refuse_unmapped(page, result)
+        rows = result.table.num_rows
+        if rows:
+            end = self._written_count + rows
+            self._pending.append(_Pending(self._written_count, end, page, result.source_index))
+            self._written_count = end
+            await writer.write(_known_columns(result.table))
+            if self._written_count - writer.acknowledged_count >= _UNANSWERED_ROWS:
+                await writer.flush()
+        self._collect_refused(writer)
+
+    async def commit(self, writer: SliceWriter) -> SliceResult:
+        """Commit the slice once Memory has answered for every row."""
+        await writer.flush()
+        self._collect_refused(writer)
+        raw = b"\n".join(self._raw)
+        self._raw.clear()
+        written = await writer.commit(raw)
+        return SliceResult(
+            memory_slice=written.memory_slice,
+            row_count=self._row_count,
+            upserted_count=written.upserted_count,
+            restated_count=written.restated_count,
+            vanished_count=written.vanished_count,
+            dead_letters=self._dead_letters,
+            day_sums={
+                day: sums
+                for day, sums in self._sums.by_day().items()
+                if self._request.start_date <= day <= self._request.end_date
+            },
+            final_through=self._final_through,
+        )
+
+    def _context(self, page: Page) -> TransformContext:
+        account = self._request.account
+        return replace(
+            page.context,
+            account_id=account.account_id,
+            account_name=page.context.account_name or account.display_name or None,
+            currency_code=account.currency_code or None,
+            time_zone=account.time_zone,
+            level=self._request.level,
+            date_basis=self._request.date_basis,
+        )
+
+    def _map(self, page: Page) -> TransformResult:
+        result = evaluate(self._source.mapping, page.rows, self._context(page))
+        table = result.table
+        final = pc.less_equal(table["date"], pa.scalar(self._final_through, pa.date32()))
+        table = table.set_column(table.schema.get_field_index("final"), "final", final)
+        keys = row_keys(table)
+        kept = last_of_each(keys)
+        if not kept.all():
+            table = table.filter(pa.array(kept))
+            index = [it for it, stays in zip(result.source_index, kept, strict=True) if stays]
+            result = replace(result, source_index=index)
+        self._sums.add(table, keys[kept])
+        return replace(result, table=table)
+
+    def _refuse_unmapped(self, page: Page, result: TransformResult) -> None:
+        errors: dict[int, list[_Problem]] = {}
+        for error in result.errors:
+            errors.setdefault(error.index, []).append((error.field, error.code, error.message))
+        self._refuse(page, errors, counted=False)
+
+    def _collect_refused(self, writer: SliceWriter) -> None:
+        """Keep what Memory has refused, and forget the pages that it has answered for."""
+        errors: dict[int, list[_Problem]] = {}
+        for refused in writer.refused():
+            it = (refused.field, refused.code, refused.message)
+            errors.setdefault(refused.index, []).append(it)
+        for pending in self._pending if errors else ():
+            of_page: dict[int, list[_Problem]] = {}
+            for row in range(pending.first_row, pending.end_row):
+                if row in errors:
+                    index = pending.source_index[row - pending.first_row]
+                    of_page.setdefault(index, []).extend(errors[row])
+            self._refuse(pending.page, of_page, counted=True)
+        while self._pending and self._pending[0].end_row <= writer.acknowledged_count:
+            self._pending.popleft()
+
+    def _refuse(
+        self, page: Page, errors: Mapping[int, Sequence[_Problem]], *, counted: bool
+    ) -> None:
+        """Keep rows of a page, by their positions, as dead letters."""
+        if not errors:
+            return
+        if len(self._dead_letters) + len(errors) > MAXIMUM_DEAD_LETTERS:
+            earlier = (letter.errors for letter in self._dead_letters)
+            raise ReadingError(_too_many_refused(next(chain(earlier, errors.values()))[0]))
+        rows = [page.rows[index] for index in errors]
+        context = {k: v for k, v in asdict(self._context(page)).items() if v not in (None, (), "")}
+        self._dead_letters += [
+            DeadLetter(row, context, day, found, counted)
+            for row, day, found in zip(rows, self._days(page, rows), errors.values(), strict=True)
+        ]
+
+    def _days(self, page: Page, rows: Sequence[JsonObject]) -> Sequence[date | None]:
+        """Return the day of each row, as far as it can be read."""
+        shared = page.context.date
+        day = date.fromisoformat(shared) if isinstance(shared, str) else shared
+        if self._source.mapping.grouping is not None:
+            # Its columns are made of several rows.
+            return [day] * len(rows)
+        return [own or day for own in days_of(self._source.mapping, rows)]
+
+
+def _too_many_refused(first: _Problem) -> Failure:
+    field, _, message = first
+    return Failure(
+        ErrorClass.INVALID_DATA,
+        f"More than {MAXIMUM_DEAD_LETTERS:,} rows do not fit; the first says {field}: {message}. "
+        "Correct the mapping or the source, and start another run of these days.",
+    )
+
+
+def _known_columns(rows: pa.Table) -> pa.Table:
+    """Return the columns in which a row says anything; Memory takes the others for unset."""
+    return rows.select([it for it in rows.column_names if rows[it].null_count < rows.num_rows])
