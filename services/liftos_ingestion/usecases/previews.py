@@ -14,6 +14,7 @@ import pyarrow as pa
 from liftos_ingestion.catalog_ports import EntryChecks, ReadMapping
 from liftos_ingestion.connection_ports import ConnectionOpener, OpenConnection
 from liftos_ingestion.domain.failures import NotReadyError, ReadingError
+from liftos_ingestion.domain.names import connection_name
 from liftos_ingestion.domain.rate_limits import Priority
 from liftos_ingestion.quota_ports import RateGovernor
 from liftos_ingestion.run_ports import Refused
@@ -209,7 +210,7 @@ class Previews:
             raise platform_error(
                 error,
                 platform=source.platform,
-                resource_name=f"orgs/{org}/connections/{request.connection}",
+                resource_name=connection_name(org, request.connection),
             ) from error
         finally:
             await gate.leave()
