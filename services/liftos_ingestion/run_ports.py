@@ -204,7 +204,7 @@ class Usage:
     """What a try of a slice used.
 
     Attributes:
-        call_count: Calls to the platform, polls included.
+        call_count: Calls to the platform, polls of its jobs apart.
         size_bytes: Bytes as they came over the wire.
     """
 
