@@ -280,11 +280,22 @@ async def test_rows_that_do_not_fit_are_not_kept_without_end(
 async def test_a_reading_that_fails_in_the_midst_is_closed(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the source reads from ends before its session does, and not at some later moment."""
+    """What the source reads from is ended by who reads, and not at some later moment."""
     monkeypatch.setattr(intake, "MAXIMUM_DEAD_LETTERS", 0)
-    harness.source.answers = [pages([row("1", "many")], [row("2", "5")])]
+    ended_by_reader: list[bool] = []
+
+    async def answer(request: ReadRequest) -> AsyncGenerator[Page | PlatformJob, None]:
+        reader = asyncio.current_task()
+        try:
+            yield Page([row("1", "many")], TransformContext())
+            yield Page([row("2", "5")], TransformContext())
+        finally:
+            ended_by_reader.append(asyncio.current_task() is reader)
+
+    harness.source.answers = [answer]
     await harness.start()
     await harness.read_due()
+    assert ended_by_reader == [True]
     assert harness.source.ended == ["reading", "session"]
 
 
