@@ -4,10 +4,15 @@ from collections.abc import Iterator
 from typing import Final
 
 import pytest
+from hypothesis import settings
 from tests.secret_watch import SecretWatch
 
 from liftos_local.stack import Stack
 from liftos_local.testing import store_stack
+
+# No test fails because the machine was busy.
+settings.register_profile("no_deadline", deadline=None)
+settings.load_profile("no_deadline")
 
 LONG_FILES: Final = (
     "tests/e2e/demo/test_demo.py",

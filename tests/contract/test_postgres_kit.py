@@ -248,9 +248,7 @@ async def test_read_only_and_isolation_reach_the_server(pool: asyncpg.Pool) -> N
             await connection.execute("insert into things values ('acme', 1, null)")
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 async def test_quoted_literal_is_read_back(owner: asyncpg.Connection, text: str) -> None:
     """Whatever the text, Postgres reads the literal as exactly that text."""

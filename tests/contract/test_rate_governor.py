@@ -543,7 +543,7 @@ def _without_name(answer: Admitted | Parked) -> object:
 _seconds = st.sampled_from([1.0, 2.5, 20.0, 300.0])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     shapes=st.lists(
         st.tuples(st.integers(1, 4), _seconds, st.sampled_from(Renewal), st.integers(0, 3)),

@@ -596,9 +596,7 @@ _texts = st.text(
 )
 
 
-@settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.one_of(_filters, _texts))
 async def test_filters_never_reach_another_org(
     text: str, memory_client: ClientFactory, neighbours: tuple[str, str]
@@ -858,9 +856,7 @@ async def test_first_messages_that_name_nothing(
 _FUZZED: Final = st.randoms(use_true_random=False)
 
 
-@settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(chance=_FUZZED, data=st.data())
 async def test_any_message_is_answered_or_refused_clearly(
     chance: random.Random,
@@ -883,9 +879,7 @@ def _attempts(rpc: Rpc, org: str) -> tuple[Attempt, ...]:
     return (*odd_values(rpc.method.input_type, org), *broken_rules(rpc, org))
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), body=st.binary(max_size=200))
 async def test_any_bytes_are_answered_or_refused_clearly(
     data: st.DataObject, body: bytes, channel: grpc.aio.Channel, rpcs: tuple[Rpc, ...]

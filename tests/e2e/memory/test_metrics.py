@@ -682,9 +682,7 @@ def _set_or_none(message: Any, names: Iterable[str]) -> dict[str, Any]:
     return {name: getattr(message, name) if message.HasField(name) else None for name in names}
 
 
-@settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(question=_questions())
 async def test_any_question_has_the_answer_of_plain_python(
     memory_client: Any, listed: list[entry_pb2.Entry], question: _Question

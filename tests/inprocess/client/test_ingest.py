@@ -111,7 +111,7 @@ async def test_a_batch_whose_acknowledgement_was_lost_is_not_sent_again(
     assert (stream.result.upserted_count, stream.result.unreported_count) == (3, 1)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     before=st.lists(st.integers(1, 12), max_size=3),
     after=st.lists(st.integers(1, 12), max_size=3),

@@ -7,7 +7,7 @@ from itertools import pairwise, takewhile
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from liftos_ingestion.domain.alert_rules import (
@@ -209,7 +209,6 @@ _CRONS = ("*/7 * * * *", "0 * * * *", "15 6 * * *", "30 2 * * 1-5", "0 0 1 * *",
 _ZONES = ("UTC", "Europe/Berlin", "Australia/Lord_Howe")
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(_CRONS),
     st.sampled_from(_ZONES),

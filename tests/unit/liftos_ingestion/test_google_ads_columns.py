@@ -11,7 +11,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClassesForFiles
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from liftos_ingestion.adapters.sources.google_ads import messages
@@ -75,7 +75,6 @@ def rows(draw: st.DrawFn) -> Any:
     return row
 
 
-@settings(deadline=None)
 @given(given_rows=st.lists(rows(), max_size=4))
 def test_columns_become_the_entries_that_googles_own_json_becomes(given_rows: list[Any]) -> None:
     """What is unset stays unset, zeros stay zeros, and unknown numbers of enums are kept."""
@@ -110,7 +109,6 @@ def test_rows_that_share_parts() -> None:
     assert set(columns.names) == {"metrics.clicks", "ad_group_ad.ad.id"}
 
 
-@settings(deadline=None)
 @given(st.lists(rows(), min_size=1, max_size=3), st.data())
 def test_an_answer_that_breaks_off_is_unreadable(
     given_rows: list[Any], data: st.DataObject

@@ -125,7 +125,7 @@ _LANES = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.data(), _LANES, _GARBAGE)
 def test_garbage_anywhere_ends_typed(
     data: st.DataObject, lane: tuple[str, str], garbage: object

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from liftos_ingestion.adapters.sources.klaviyo.rows import MessageDay, people, rows_of, total
@@ -77,7 +77,6 @@ def test_people_are_known_where_one_count_says_all(values: list[object], expecte
     assert people(values) == expected
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from("ABC"), st.sampled_from(["F", ""]), st.integers(0, 50)),

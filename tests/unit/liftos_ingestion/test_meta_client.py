@@ -217,7 +217,7 @@ async def test_items_that_are_no_objects_are_handed_on() -> None:
     assert only.items == [{"a": 1}, {UNREADABLE_ITEM: "b"}, {UNREADABLE_ITEM: None}]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.dictionaries(
         st.sampled_from(["data", "paging", "error"]),

@@ -174,7 +174,7 @@ limit_shapes = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     shapes=st.lists(limit_shapes, min_size=1, max_size=4, unique_by=lambda shape: shape[1]),
     steps=st.lists(
@@ -214,7 +214,7 @@ async def test_no_interleaving_exceeds_any_window(
                 log.add(clock.now(), priority)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     capacity=st.integers(1, 5),
     window_seconds=st.sampled_from([1.0, 10.0, 60.0]),

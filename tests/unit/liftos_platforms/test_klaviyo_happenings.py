@@ -62,7 +62,7 @@ def test_pages_hold_everything_once(
     assert read == sorted(keys, reverse=descending)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 86_400), max_size=4))
 def test_parts_of_a_day_hold_what_the_day_holds(cuts: list[int]) -> None:
     """Events and money of a day are neither lost nor doubled by cutting it anywhere."""
