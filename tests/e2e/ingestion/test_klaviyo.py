@@ -483,6 +483,18 @@ async def test_an_application_reads_as_a_key_does(workers: Workers, memory: Clie
     assert worker.connection.kept == []
 
 
+async def test_a_session_of_an_application_outlasts_its_access_token(workers: Workers) -> None:
+    """What Klaviyo refuses after an hour is asked again with another token."""
+    simulation = workers.platforms.simulation
+    grant(simulation, "refresh-1")
+    async with session_of(workers.of(PARIS, credential=OAUTH)) as session:
+        verified = await session.verify()
+        simulation.clock.advance(timedelta(hours=1))
+        assert await session.verify() == verified
+    asked = simulation.journal.calls(Platform.KLAVIYO, endpoint="accounts")
+    assert [entry.status for entry in asked] == ["200", "401", "200"]
+
+
 @pytest.mark.parametrize(
     "kind",
     [

@@ -1,7 +1,7 @@
 """How a session with Klaviyo begins."""
 
 import base64
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from urllib.parse import parse_qs
@@ -20,18 +20,27 @@ APPLICATION = {"client_id": "app", "client_secret": "hush", "refresh_token": "re
 
 @asynccontextmanager
 async def klaviyo_of(
-    token: object, *, status: int = 200
+    *tokens: object, status: int = 200, refused: Collection[str] = ()
 ) -> AsyncIterator[tuple[KlaviyoSource, list[web.Request]]]:
-    """Klaviyo that gives this token and knows one account."""
+    """Klaviyo that gives these tokens, the last one again and again, and knows one account.
+
+    Args:
+        tokens: Answers of the token endpoint.
+        status: Of those answers.
+        refused: Authorizations that open nothing, at the time of the call.
+    """
     seen: list[web.Request] = []
+    left = list(tokens)
 
     async def give(request: web.Request) -> web.Response:
         seen.append(request)
         await request.read()
-        return web.json_response(token, status=status)
+        return web.json_response(left.pop(0) if len(left) > 1 else left[0], status=status)
 
     async def accounts(request: web.Request) -> web.Response:
         seen.append(request)
+        if request.headers["Authorization"] in refused:
+            return web.json_response({"errors": [{"code": "not_authenticated"}]}, status=401)
         return web.json_response(ScriptedKlaviyo().documents["accounts"])
 
     app = web.Application()
@@ -115,3 +124,56 @@ async def test_no_token_is_a_failure_with_a_class(
     assert caught.value.failure.error_class is error_class
     assert "hush" not in str(caught.value)
     assert "refresh-1" not in str(caught.value)
+
+
+def authorizations(seen: list[web.Request]) -> list[str]:
+    """What each call for an account was made with."""
+    return [it.headers["Authorization"] for it in seen if it.path == "/api/accounts"]
+
+
+async def test_a_session_outlasts_its_access_token() -> None:
+    """One that has ended is replaced by another, for which the refresh token of now is used."""
+    ended: set[str] = set()
+    first = {"access_token": "access-1", "refresh_token": "refresh-2", "scope": "accounts:read"}
+    second = {"access_token": "access-2", "scope": "accounts:read"}
+    async with (
+        klaviyo_of(first, second, refused=ended) as (source, seen),
+        source.open(credential_of(APPLICATION), {}, OpenGate()) as session,
+    ):
+        await session.verify()
+        ended.add("Bearer access-1")
+        await session.verify()
+        await session.verify()
+    assert authorizations(seen) == [
+        "Bearer access-1",
+        "Bearer access-1",
+        "Bearer access-2",
+        "Bearer access-2",
+    ]
+    asked = [parse_qs(await it.text()) for it in seen if it.path == "/oauth/token"]
+    assert [it["refresh_token"] for it in asked] == [["refresh-1"], ["refresh-2"]]
+
+
+async def test_a_fresh_token_that_is_refused_costs_the_credential() -> None:
+    """It is tried once."""
+    token = {"access_token": "access-1", "scope": "accounts:read"}
+    async with (
+        klaviyo_of(token, refused=["Bearer access-1"]) as (source, seen),
+        source.open(credential_of(APPLICATION), {}, OpenGate()) as session,
+    ):
+        with pytest.raises(ReadingError) as caught:
+            await session.verify()
+    assert caught.value.failure.error_class is ErrorClass.CREDENTIALS
+    assert len(authorizations(seen)) == 2
+
+
+async def test_a_key_that_is_refused_is_not_tried_again() -> None:
+    """There is no other one."""
+    async with (
+        klaviyo_of({}, refused=["Klaviyo-API-Key pk_1"]) as (source, seen),
+        source.open(credential_of({"api_key": "pk_1"}), {}, OpenGate()) as session,
+    ):
+        with pytest.raises(ReadingError) as caught:
+            await session.verify()
+    assert caught.value.failure.error_class is ErrorClass.CREDENTIALS
+    assert len(seen) == 1

@@ -2,9 +2,10 @@
 
 import json
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from http import HTTPStatus
 from typing import Final, Self
 
 import httpx
@@ -53,6 +54,8 @@ class PlatformHttp:
         gate: Asked before each call.
         headers: Sent with each call, the credential among them.
         timeout_seconds: Longest silence within a call.
+        reauthorize: Gives another `Authorization` in place of one that has ended. A call that is
+            answered 401 is made once more with it, and whatever is answered then counts.
         transport: For tests of the transport itself.
     """
 
@@ -63,9 +66,11 @@ class PlatformHttp:
         *,
         headers: Mapping[str, str],
         timeout_seconds: float,
+        reauthorize: Callable[[], Awaitable[str]] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._gate = gate
+        self._reauthorize = reauthorize
         self._client = httpx.AsyncClient(
             base_url=base_url,
             headers=dict(headers),
@@ -114,16 +119,34 @@ class PlatformHttp:
             ReadingError: No whole answer came, or one that is no JSON although it says that all
                 went well.
         """
-        await self._gate.enter(limits, is_poll=is_poll)
-        request = self._client.build_request(
-            method,
-            path,
-            params=params,
-            data=form,
-            content=None if body is None else json.dumps(body).encode(),
-            headers=headers,
-        )
-        with telemetry.http_span(method, request.url.host, request.url.path) as span:
+
+        async def send() -> Answer:
+            await self._gate.enter(limits, is_poll=is_poll)
+            request = self._client.build_request(
+                method,
+                path,
+                params=params,
+                data=form,
+                content=None if body is None else json.dumps(body).encode(),
+                headers=headers,
+            )
+            answer = await self._send(request)
+            if observe is not None:
+                await self._gate.observe(observe(answer))
+            return answer
+
+        answer = await send()
+        if answer.status == HTTPStatus.UNAUTHORIZED and self._reauthorize is not None:
+            self._client.headers["Authorization"] = await self._reauthorize()
+            answer = await send()
+        if 300 <= answer.status < 400:
+            raise _transient("The platform sends calls elsewhere, which is not followed.", answer)
+        if answer.ok and answer.data is None:
+            raise _transient("The platform answered something that is no JSON.", answer)
+        return answer
+
+    async def _send(self, request: httpx.Request) -> Answer:
+        with telemetry.http_span(request.method, request.url.host, request.url.path) as span:
             try:
                 response = await self._client.send(request, stream=True)
                 span.set_attribute(telemetry.HTTP_STATUS, response.status_code)
@@ -133,19 +156,12 @@ class PlatformHttp:
                     await response.aclose()
             except httpx.HTTPError as error:
                 raise _transient(f"No whole answer came ({type(error).__name__}).") from error
-        answer = Answer(
+        return Answer(
             response.status_code,
             {name.lower(): value for name, value in response.headers.items()},
             content,
             _parsed(content),
         )
-        if observe is not None:
-            await self._gate.observe(observe(answer))
-        if 300 <= answer.status < 400:
-            raise _transient("The platform sends calls elsewhere, which is not followed.", answer)
-        if answer.ok and answer.data is None:
-            raise _transient("The platform answered something that is no JSON.", answer)
-        return answer
 
     async def _read(self, response: httpx.Response) -> bytes:
         content = bytearray()

@@ -1,8 +1,8 @@
 """Klaviyo as a source."""
 
 import base64
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import date
 from typing import Final
 
@@ -83,16 +83,23 @@ class KlaviyoSource:
     ) -> AsyncIterator[SourceSession]:
         """Begin a session; an access token is bought where the credential is an application's.
 
+        Klaviyo's live for an hour; a session that lasts longer buys another.
+
         Raises:
             ReadingError: A field is missing, or Klaviyo gives no token.
             NotReadyError: The gate is shut.
         """
         metric = settings.get(_CONVERSION_METRIC)
-        async with AsyncExitStack() as stack:
-            authorization, scopes = await self._signed_in(credential, gate)
-            http = await stack.enter_async_context(
-                self._http(gate, {"Authorization": authorization})
-            )
+        authorization, scopes = await self._signed_in(credential, gate)
+
+        async def reauthorize() -> str:
+            return (await self._token(credential, gate))[0]
+
+        async with self._http(
+            gate,
+            {"Authorization": authorization},
+            reauthorize=None if API_KEY in credential else reauthorize,
+        ) as http:
             yield KlaviyoSession(
                 http,
                 gate,
@@ -100,7 +107,13 @@ class KlaviyoSource:
                 granted_scopes=scopes,
             )
 
-    def _http(self, gate: CallGate, headers: Mapping[str, str]) -> PlatformHttp:
+    def _http(
+        self,
+        gate: CallGate,
+        headers: Mapping[str, str],
+        *,
+        reauthorize: Callable[[], Awaitable[str]] | None = None,
+    ) -> PlatformHttp:
         return PlatformHttp(
             self._url,
             gate,
@@ -112,6 +125,7 @@ class KlaviyoSource:
                 **headers,
             },
             timeout_seconds=self._timeout_seconds,
+            reauthorize=reauthorize,
         )
 
     async def _signed_in(
