@@ -8,7 +8,7 @@ from typing import Protocol
 from uuid import UUID
 
 from liftos_ingestion.domain.failures import Failure
-from liftos_ingestion.run_ports import Lane
+from liftos_ingestion.run_ports import Lane, WaitReason
 from liftos_ingestion.run_view_ports import Page, Row
 from liftos_ingestion.source_ports import JsonObject
 from liftos_kit.core.filters import Filter
@@ -146,6 +146,19 @@ class Replayed:
     day_sums: Mapping[date, Mapping[str, int]]
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why a run is put off.
+
+    Attributes:
+        reason: What it waits for.
+        detail: The same for a person.
+    """
+
+    reason: WaitReason
+    detail: str
+
+
 class ReplayLedger(Protocol):
     """What runs of kind REPLAY still have to try."""
 
@@ -180,5 +193,7 @@ class ReplayLedger(Protocol):
     async def fail(self, org: str, run: UUID, failure: Failure) -> None:
         """End a run whose dead letters cannot be tried; they stay as they were."""
 
-    async def move_on(self, org: str, run: UUID, *, delay_seconds: float) -> None:
-        """Line up what a run still has to try, or end it."""
+    async def move_on(
+        self, org: str, run: UUID, *, delay_seconds: float, wait: Wait | None = None
+    ) -> None:
+        """Line up what a run still has to try, and tell what for it waits; or end it."""

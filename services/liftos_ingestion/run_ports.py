@@ -241,7 +241,7 @@ class AccountLag:
 
     Attributes:
         org, platform, account_id: Whose.
-        days: From its newest committed day.
+        days: From its newest committed day; without any, from the first that was asked for.
     """
 
     org: str

@@ -22,7 +22,8 @@ class LagGauge:
             telemetry.READ_LAG_DAYS,
             callbacks=[self._observe],
             unit="d",
-            description="Days from the newest committed day of an account that is read to now.",
+            description="Days from the newest committed day of an account that is read to now;"
+            " where it has none, from the first day that was asked for.",
         )
 
     def tell(self, lags: Sequence[AccountLag]) -> None:

@@ -89,6 +89,11 @@ delete from replays where org = :org and run = :run;
 select 1 from replays p join runs r using (org, run)
 where p.org = :org and p.run = :run and r.state in (1, 2) limit 1;
 
+-- name: put_off_replay!
+update runs set next_attempt_time = clock_timestamp() + make_interval(secs => :seconds), wait_reason = :reason,
+    wait_detail = :detail, update_time = clock_timestamp(), revision = revision + 1
+where org = :org and run = :run;
+
 -- name: fail_replay!
 update runs set state = 5, error = :error, end_time = clock_timestamp(), update_time = clock_timestamp(),
     revision = revision + 1

@@ -23,12 +23,18 @@ from liftos_ingestion.dead_letter_ports import (
     Replayed,
     ReplayLedger,
     TakenLetters,
+    Wait,
 )
 from liftos_ingestion.domain.day_sums import DaySums, last_of_each, row_keys
 from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
-from liftos_ingestion.run_ports import EntryWriter, HoldLostError
+from liftos_ingestion.run_ports import EntryWriter, HoldLostError, WaitReason
 from liftos_ingestion.source_ports import JsonObject, SourceCatalog
-from liftos_kit.core.errors import DomainError, InvalidFieldsError, NotFoundError
+from liftos_kit.core.errors import (
+    DomainError,
+    InvalidFieldsError,
+    NotFoundError,
+    StoreUnavailableError,
+)
 from liftos_mapping.engine import TransformContext, evaluate
 from liftos_mapping.entry_fields import ENTRY_SCHEMA
 from liftos_mapping.errors import TransformContextError
@@ -81,7 +87,7 @@ class Replaying:
         platform = await self._ledger.platform(org, run)
         if platform is None:
             return
-        wait_seconds = _WAIT_SECONDS
+        wait_seconds, wait = _WAIT_SECONDS, None
         try:
             mapping = (await self._catalog.source(org, platform)).mapping
             for lane in await self._ledger.lanes(org, run):
@@ -103,8 +109,13 @@ class Replaying:
             return
         except (DomainError, TimeoutError) as error:
             _log.warning("replay_put_off", run=run.hex, error=str(error))
+            away = isinstance(error, StoreUnavailableError | TimeoutError)
             wait_seconds = _OUTAGE_SECONDS
-        await self._ledger.move_on(org, run, delay_seconds=wait_seconds)
+            wait = Wait(
+                WaitReason.STORE if away else WaitReason.RETRY,
+                str(error) or "A store did not answer in time.",
+            )
+        await self._ledger.move_on(org, run, delay_seconds=wait_seconds, wait=wait)
 
     async def _try(self, taken: TakenLetters, mapping: PlatformMapping) -> None:
         try:

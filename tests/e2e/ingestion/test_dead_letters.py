@@ -28,7 +28,7 @@ from tests.inprocess.kit.statuses import refusal_of
 
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos.ingestion.v1 import run_pb2
-from liftos_client import Client
+from liftos_client import Client, connect
 from liftos_ingestion.adapters.memory import MemoryEntryWriter
 from liftos_ingestion.adapters.postgres.database import SCHEMA
 from liftos_ingestion.adapters.postgres.dead_letters import (
@@ -40,14 +40,15 @@ from liftos_ingestion.adapters.postgres.run_views import get_run
 from liftos_ingestion.adapters.postgres.runs import RECONCILE_RUN, PostgresRunLedger
 from liftos_ingestion.adapters.postgres.suspensions import PostgresSuspensions
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
-from liftos_ingestion.dead_letter_ports import Replayed, Selection, TakenLetters
-from liftos_ingestion.run_ports import HoldLostError, Lane, RunState, SliceState
+from liftos_ingestion.dead_letter_ports import Replayed, Selection, TakenLetters, Wait
+from liftos_ingestion.run_ports import HoldLostError, Lane, RunState, SliceState, WaitReason
 from liftos_ingestion.servicer.dead_letters import DeadLettersServicer
 from liftos_ingestion.source_ports import PlatformSource
 from liftos_ingestion.suspension_ports import HeldLane, SuspensionScope
 from liftos_ingestion.usecases.dead_letters import DeadLetters
 from liftos_ingestion.usecases.replaying import Replaying, replay_named
 from liftos_kit import postgres
+from liftos_kit.auth import issue_token
 from liftos_kit.core.errors import NotFoundError
 from liftos_kit.core.paging import PageTokens
 from liftos_kit.jobs.postgres_queue import PostgresJobQueue
@@ -116,10 +117,12 @@ class _ImpatientReplays(PostgresReplays):
 
     lined_up = 0
 
-    async def move_on(self, org: str, run: UUID, *, delay_seconds: float) -> None:
+    async def move_on(
+        self, org: str, run: UUID, *, delay_seconds: float, wait: Wait | None = None
+    ) -> None:
         """Come back at once."""
         self.lined_up += 1
-        await super().move_on(org, run, delay_seconds=min(delay_seconds, 0.1))
+        await super().move_on(org, run, delay_seconds=min(delay_seconds, 0.1), wait=wait)
 
 
 def _replaying(harness: Harness, ledger: PostgresReplays | None = None) -> Replaying:
@@ -405,6 +408,40 @@ async def test_suspended_and_cancelled_replays(
     assert await stored(memory) == {}
     assert (await _run(harness, started.run))["state"] == RunState.CANCELLED
     assert (await _letters(harness))["2"]["state"] == 1
+
+
+async def test_a_replay_tells_what_it_waits_for(
+    harness: Harness, clients: ClientFactory, memory: Client
+) -> None:
+    """Memory that is away, until when; a suspension before that; and nothing once it goes on."""
+    client = clients(harness.org)
+    await _read(harness, row("2", "many"))
+    harness.source.mapping = _without(harness.source.mapping, "clicks")
+    started = await _replay(client, harness)
+    assert (await _run(harness, started.run))["waits_for"] is None
+    token = issue_token(secret=b"nobody asks for it" * 2, org=harness.org)
+    async with connect("127.0.0.1:1", token=token) as nowhere:
+        away = MemoryEntryWriter(lambda _: nowhere)
+        await _replaying(replace(harness, writer=away)).replay(harness.org, _id(started.run))
+    run = await _run(harness, started.run)
+    assert run["waits_for"] == WaitReason.STORE
+    assert "memory" in run["waits_for_detail"].lower()
+    assert run["resume_time"] > run["update_time"]
+    async with postgres.transaction(harness.pool, org=harness.org) as connection:
+        await connection.execute(
+            "insert into suspensions (org, suspension, platform, connection, account_id, reason,"
+            " subject) values ($1, gen_random_uuid(), '', 'shop', '', 'a sale', 'x')",
+            harness.org,
+        )
+    run = await _run(harness, started.run)
+    assert run["waits_for"] == WaitReason.SUSPENSION
+    assert run["waits_for_detail"] == "a sale"
+    assert run["resume_time"] is None
+    async with postgres.transaction(harness.pool, org=harness.org) as connection:
+        await connection.execute("update suspensions set end_time = now()")
+    await _replaying(harness).replay(harness.org, _id(started.run))
+    assert set(await stored(memory)) == {("2", DAY.isoformat())}
+    assert (await _run(harness, started.run))["waits_for"] is None
 
 
 async def test_a_worker_takes_replays_by_itself(

@@ -22,6 +22,18 @@ insert into schedules (org, schedule, display_name, connection, account_ids, lev
                        time_zone, lookback_days, overlap_policy, catchup_seconds, paused, due_after)
 values ($1, 'daily', 'Daily', 'shop', '{}', '{2}', '@daily', 'UTC', 3, 1, 0, false, now())
 """
+_FIRE = """
+insert into runs (org, run, kind, connection, platform, schedule, fire_time, start_date,
+                  end_date, levels, account_ids, force, state, subject)
+select org, gen_random_uuid(), 1, 'shop', 'meta', 'daily', now() - {fired} * interval '1 day',
+       current_date - 40, current_date, '{{2}}', '{{7,8}}', false, 5, 'test' from connections;
+insert into run_slices (org, slice, run, connection, platform, account_id, level, attribution_key,
+                        date_basis, start_date, end_date, state, priority)
+select org, gen_random_uuid(), run, 'shop', 'meta', '8', level, '', 1, current_date - back,
+       current_date, 6, 0
+from runs, (values (0, 40), (2, {asked}), (2, {asked} - 5)) as s(level, back)
+where start_date = current_date - 40 and fire_time < now() - ({fired} - 0.5) * interval '1 day'
+"""
 _SUSPENDING = """
 insert into suspensions (org, suspension, platform, connection, account_id, reason, subject)
 select org, gen_random_uuid(), {}, 'test', 'test' from connections
@@ -36,7 +48,7 @@ async def shop(pool: asyncpg.Pool, org: str) -> AsyncIterator[asyncpg.Pool]:
             await connection.execute(statement, org)
     yield pool
     async with postgres.transaction(pool, org=org) as connection:
-        for table in ("connections", "lane_days", "suspensions"):
+        for table in ("connections", "lane_days", "suspensions", "runs"):
             await connection.execute(f"delete from {table}")
 
 
@@ -69,3 +81,27 @@ async def test_only_accounts_that_are_read_lie_behind(
     found = await PostgresRunLedger(shop, SilentQueue()).account_lags()
     assert {lag.account_id: lag.days for lag in found if lag.org == org} == lags
     assert {lag.platform for lag in found if lag.org == org} <= {"meta"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "lag"),
+    [
+        ((), 0),
+        (("update schedules set create_time = now() - interval '4 days'",), 4),
+        ((_FIRE.format(fired=2, asked=31),), 31),
+        ((_FIRE.format(fired=2, asked=31), _FIRE.format(fired=1, asked=30)), 31),
+        (("update accounts set disabled = true where account_id = '8'",), None),
+    ],
+)
+async def test_an_account_that_never_had_a_day_lies_behind(
+    shop: asyncpg.Pool, org: str, changes: tuple[str, ...], lag: int | None
+) -> None:
+    """What is missing begins with the first day that was asked for, or with the schedule."""
+    async with postgres.transaction(shop, org=org) as connection:
+        await connection.execute("delete from lane_days where account_id = '8' and level > 0")
+        for change in changes:
+            await connection.execute(change)
+    found = await PostgresRunLedger(shop, SilentQueue()).account_lags()
+    lags = {it.account_id: it.days for it in found if it.org == org}
+    assert lags.pop("8", None) == lag
+    assert lags == {"7": 3}

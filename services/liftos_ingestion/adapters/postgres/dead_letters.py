@@ -27,6 +27,7 @@ from liftos_ingestion.dead_letter_ports import (
     Replayed,
     Selection,
     TakenLetters,
+    Wait,
 )
 from liftos_ingestion.domain.dead_letter_filters import DEAD_LETTER_STATES
 from liftos_ingestion.domain.failures import ErrorClass, Failure
@@ -288,13 +289,24 @@ class PostgresReplays:
             await _SQL.drop_replay(connection, org=org, run=run)
             await _SQL.fail_replay(connection, org=org, run=run, error=_error(failure))
 
-    async def move_on(self, org: str, run: UUID, *, delay_seconds: float) -> None:
-        """Line up what a run still has to try, or end it."""
+    async def move_on(
+        self, org: str, run: UUID, *, delay_seconds: float, wait: Wait | None = None
+    ) -> None:
+        """Line up what a run still has to try, and tell what for it waits; or end it."""
         async with postgres.transaction(self._pool, org=org) as connection:
             await _SQL.forget_closed_letters(connection, org=org, run=run)
             if await _SQL.has_letters_to_try(connection, org=org, run=run):
                 job = _replay_job(org, run, delay_seconds=delay_seconds)
                 await self._jobs.enqueue([job], connection=connection)
+                if wait is not None:
+                    await _SQL.put_off_replay(
+                        connection,
+                        org=org,
+                        run=run,
+                        seconds=delay_seconds,
+                        reason=wait.reason,
+                        detail=wait.detail,
+                    )
                 return
             await _SQL.drop_replay(connection, org=org, run=run)
             if await _RUNS.end_run(connection, org=org, run=run) is not None:

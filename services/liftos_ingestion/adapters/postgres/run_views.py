@@ -17,7 +17,7 @@ from liftos_ingestion.domain.run_filters import (
     SLICE_KINDS,
     SLICE_STATES,
 )
-from liftos_ingestion.run_ports import NewRun, RunState, WaitReason
+from liftos_ingestion.run_ports import NewRun, RunKind, RunState, WaitReason
 from liftos_ingestion.run_view_ports import Page, Row
 from liftos_kit import postgres
 from liftos_kit.core.errors import NotFoundError, StateTransitionError
@@ -72,10 +72,18 @@ left join lateral (
         from run_slices s{_SUSPENDED}
         where s.org = r.org and s.run = r.run and s.state in (1, 2, 3)
         union all
-        select {WaitReason.SUSPENSION:d}, u.reason, null from suspensions u
-        where r.kind = 3 and u.org = r.org and u.end_time is null
-          and u.platform in ('', r.platform) and u.connection in ('', r.connection)
-          and (u.account_id = '' or r.account_ids = array[u.account_id])
+        select case when u.reason is not null then {WaitReason.SUSPENSION:d}
+                    when r.next_attempt_time > clock_timestamp() then r.wait_reason end,
+               coalesce(u.reason, r.wait_detail),
+               case when u.reason is null then r.next_attempt_time end
+        from (select) replay left join lateral (
+            select u.reason from suspensions u
+            where u.org = r.org and u.end_time is null
+              and u.platform in ('', r.platform) and u.connection in ('', r.connection)
+              and (u.account_id = '' or r.account_ids = array[u.account_id])
+            order by u.create_time limit 1
+        ) u on true
+        where r.kind = {RunKind.REPLAY:d}
     ) o
 ) w on r.state in (1, 2)
 where r.org = $1"""  # noqa: S608 - words are ours

@@ -116,6 +116,10 @@ create table runs (
     error jsonb,
     subject text not null,
     trace_parent text,
+    -- What a run of kind REPLAY waits for until then; other runs wait as their slices do.
+    next_attempt_time timestamptz,
+    wait_reason smallint not null default 0,
+    wait_detail text not null default '',
     revision bigint not null default 1,
     create_time timestamptz not null default now(),
     start_time timestamptz,
@@ -482,17 +486,17 @@ language sql security definer set search_path from current as $$
     order by c.verify_time nulls first limit p_limit
 $$;
 
--- How old the newest committed day of each account is that a schedule reads.
+-- How old the newest committed day of each account is that a schedule reads. Of one that has none, the first day that
+-- the schedule's runs asked for is what is missing; the day of the schedule itself where none has begun.
 create function account_lags() returns table (org text, platform text, account_id text, days int)
 language sql security definer set search_path from current as $$
-    select d.org, d.platform, d.account_id, current_date - max(d.date)
-    from lane_days d
-    where d.level > 0 and exists (
-        select from connections c
+    select w.org, w.platform, w.account_id,
+           current_date - coalesce(max(newest.date), min(coalesce(first.date, w.create_time::date)))
+    from (
+        select c.org, c.platform, a.account_id, s.schedule, s.create_time from connections c
         join accounts a using (org, connection)
         join schedules s using (org, connection)
-        where c.org = d.org and c.platform = d.platform and a.account_id = d.account_id
-          and not c.disabled and not a.disabled and not a.closed and not s.paused
+        where not c.disabled and not a.disabled and not a.closed and not s.paused
           and (s.account_ids = '{}' or a.account_id = any(s.account_ids))
           -- Where people name accounts, the others are not read.
           and (a.named or not exists (
@@ -500,8 +504,19 @@ language sql security definer set search_path from current as $$
           and not exists (
               select from suspensions u where u.org = c.org and u.end_time is null
               and u.platform in ('', c.platform) and u.connection in ('', c.connection)
-              and u.account_id in ('', a.account_id)))
-    group by d.org, d.platform, d.account_id
+              and u.account_id in ('', a.account_id))
+    ) w
+    left join lateral (
+        select max(d.date) as date from lane_days d
+        where d.org = w.org and d.platform = w.platform and d.account_id = w.account_id and d.level > 0
+    ) newest on true
+    left join lateral (
+        select s.start_date as date from runs r join run_slices s using (org, run)
+        where r.org = w.org and r.schedule = w.schedule and r.fire_time is not null
+          and s.account_id = w.account_id and s.level > 0
+        order by r.fire_time, s.start_date limit 1
+    ) first on newest.date is null
+    group by w.org, w.platform, w.account_id
 $$;
 
 create function forget_old_requests(p_keep interval) returns bigint
