@@ -70,6 +70,106 @@ GRANULARITY_TOTAL: Granularity.ValueType  # 6
 """The whole range as one."""
 Global___Granularity: _TypeAlias = Granularity  # noqa: Y015
 
+class _IntervalMethod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _IntervalMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_IntervalMethod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    INTERVAL_METHOD_UNSPECIFIED: _IntervalMethod.ValueType  # 0
+    """No interval."""
+    INTERVAL_METHOD_WILSON: _IntervalMethod.ValueType  # 1
+    """Wilson's score interval, for rates of counts."""
+    INTERVAL_METHOD_DELTA: _IntervalMethod.ValueType  # 2
+    """Delta method over days with a Newey-West variance, for sums, for ratios with money, and for rates
+    above 1.
+    """
+
+class IntervalMethod(_IntervalMethod, metaclass=_IntervalMethodEnumTypeWrapper):
+    """IntervalMethod is how an interval was made."""
+
+INTERVAL_METHOD_UNSPECIFIED: IntervalMethod.ValueType  # 0
+"""No interval."""
+INTERVAL_METHOD_WILSON: IntervalMethod.ValueType  # 1
+"""Wilson's score interval, for rates of counts."""
+INTERVAL_METHOD_DELTA: IntervalMethod.ValueType  # 2
+"""Delta method over days with a Newey-West variance, for sums, for ratios with money, and for rates
+above 1.
+"""
+Global___IntervalMethod: _TypeAlias = IntervalMethod  # noqa: Y015
+
+class _CalendarEffectKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CalendarEffectKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CalendarEffectKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CALENDAR_EFFECT_KIND_UNSPECIFIED: _CalendarEffectKind.ValueType  # 0
+    """Not a kind."""
+    CALENDAR_EFFECT_KIND_DAY_OF_WEEK: _CalendarEffectKind.ValueType  # 1
+    """A day of the week, against all ordinary days."""
+    CALENDAR_EFFECT_KIND_HOLIDAY: _CalendarEffectKind.ValueType  # 2
+    """Public holidays of the org's regions, against ordinary days of the same days of the week."""
+    CALENDAR_EFFECT_KIND_RETAIL_EVENT: _CalendarEffectKind.ValueType  # 3
+    """Retail events such as Black Friday, against the same."""
+    CALENDAR_EFFECT_KIND_EVENT: _CalendarEffectKind.ValueType  # 4
+    """The org's own events, against the same."""
+
+class CalendarEffectKind(_CalendarEffectKind, metaclass=_CalendarEffectKindEnumTypeWrapper):
+    """CalendarEffectKind is a kind of day."""
+
+CALENDAR_EFFECT_KIND_UNSPECIFIED: CalendarEffectKind.ValueType  # 0
+"""Not a kind."""
+CALENDAR_EFFECT_KIND_DAY_OF_WEEK: CalendarEffectKind.ValueType  # 1
+"""A day of the week, against all ordinary days."""
+CALENDAR_EFFECT_KIND_HOLIDAY: CalendarEffectKind.ValueType  # 2
+"""Public holidays of the org's regions, against ordinary days of the same days of the week."""
+CALENDAR_EFFECT_KIND_RETAIL_EVENT: CalendarEffectKind.ValueType  # 3
+"""Retail events such as Black Friday, against the same."""
+CALENDAR_EFFECT_KIND_EVENT: CalendarEffectKind.ValueType  # 4
+"""The org's own events, against the same."""
+Global___CalendarEffectKind: _TypeAlias = CalendarEffectKind  # noqa: Y015
+
+class _ComparisonCaveatKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ComparisonCaveatKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ComparisonCaveatKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COMPARISON_CAVEAT_KIND_UNSPECIFIED: _ComparisonCaveatKind.ValueType  # 0
+    """Not a kind."""
+    COMPARISON_CAVEAT_KIND_ATTRIBUTION_DIFFERS: _ComparisonCaveatKind.ValueType  # 1
+    """Members count conversions by different attribution: their order may be that of the windows."""
+    COMPARISON_CAVEAT_KIND_ATTRIBUTION_MIXED: _ComparisonCaveatKind.ValueType  # 2
+    """A member has entries of several attributions, so that a day may be counted more than once."""
+    COMPARISON_CAVEAT_KIND_NOT_FINAL: _ComparisonCaveatKind.ValueType  # 3
+    """Entries are not final: platforms still restate them."""
+    COMPARISON_CAVEAT_KIND_STRUCTURAL_BREAK: _ComparisonCaveatKind.ValueType  # 4
+    """A structural break lies within the days or between them."""
+    COMPARISON_CAVEAT_KIND_CURRENCIES: _ComparisonCaveatKind.ValueType  # 5
+    """Members have several currencies and no currency_code was asked for."""
+    COMPARISON_CAVEAT_KIND_BASELINE_EMPTY: _ComparisonCaveatKind.ValueType  # 6
+    """There are no entries in the baseline days."""
+
+class ComparisonCaveatKind(_ComparisonCaveatKind, metaclass=_ComparisonCaveatKindEnumTypeWrapper):
+    """ComparisonCaveatKind is a reason to read numbers with care."""
+
+COMPARISON_CAVEAT_KIND_UNSPECIFIED: ComparisonCaveatKind.ValueType  # 0
+"""Not a kind."""
+COMPARISON_CAVEAT_KIND_ATTRIBUTION_DIFFERS: ComparisonCaveatKind.ValueType  # 1
+"""Members count conversions by different attribution: their order may be that of the windows."""
+COMPARISON_CAVEAT_KIND_ATTRIBUTION_MIXED: ComparisonCaveatKind.ValueType  # 2
+"""A member has entries of several attributions, so that a day may be counted more than once."""
+COMPARISON_CAVEAT_KIND_NOT_FINAL: ComparisonCaveatKind.ValueType  # 3
+"""Entries are not final: platforms still restate them."""
+COMPARISON_CAVEAT_KIND_STRUCTURAL_BREAK: ComparisonCaveatKind.ValueType  # 4
+"""A structural break lies within the days or between them."""
+COMPARISON_CAVEAT_KIND_CURRENCIES: ComparisonCaveatKind.ValueType  # 5
+"""Members have several currencies and no currency_code was asked for."""
+COMPARISON_CAVEAT_KIND_BASELINE_EMPTY: ComparisonCaveatKind.ValueType  # 6
+"""There are no entries in the baseline days."""
+Global___ComparisonCaveatKind: _TypeAlias = ComparisonCaveatKind  # noqa: Y015
+
 class _RecordCollection:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1749,12 +1849,17 @@ class CompareMetricsRequest(_message.Message):
     DIMENSION_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    MINIMUM_QUALITY_SCORE_FIELD_NUMBER: _builtins.int
+    MAXIMUM_LAG_DAYS_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """orgs/{org}."""
     level: _entry_pb2.EntryLevel.ValueType
     """One level: levels are never summed across."""
     dimension: _builtins.str
-    """What is set side by side, such as "platform" or "campaign_id"."""
+    """What is set side by side: one of the dimensions of QueryMetrics, such as "platform" or
+    "campaign_id". At most 2,000 members.
+    """
     filter: _builtins.str
     """AIP-160 subset: AND, OR, NOT, parentheses, =, !=, <, <=, >, >=, and : with a trailing * for text
     that begins so. Fields: platform, level, account_id, campaign_id, ad_group_id, ad_id, flow_id,
@@ -1762,20 +1867,32 @@ class CompareMetricsRequest(_message.Message):
     breakdown_key, final, origin, slice, quality.score.
     """
     currency_code: _builtins.str
-    """Convert all money to this currency with the rate of each day. Empty: money stays as it is, and rows
-    are apart by currency, since currencies are never added.
+    """Convert all money to this currency with the rate of each day. Empty: money stays as it is, and
+    what has to do with money is compared within one currency only, since currencies are never added.
     """
+    minimum_quality_score: _builtins.float
+    """Only entries that score at least this, 0 to 1."""
+    maximum_lag_days: _builtins.int
+    """Correlations look for the lag up to so many days, 0 to 28; unset is 7."""
     @_builtins.property
     def date_range(self) -> _marketing_pb2.DateRange:
-        """The days that are asked about."""
+        """The days that are asked about, at most 1,100."""
 
     @_builtins.property
     def baseline_date_range(self) -> _marketing_pb2.DateRange:
-        """The days that they are held against; unset is the same number of days before."""
+        """The days that they are held against, at most 1,100; unset is the same number of days before. It
+        must not overlap with the asked days.
+        """
 
     @_builtins.property
     def metrics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Metrics or ratios to compare, 1 to 10."""
+        """Metrics or ratios to compare, 1 to 10: those of an entry that can be summed, amounts and
+        conversions in units and so without _micros, and the ratios of DerivedMetrics.
+        """
+
+    @_builtins.property
+    def consistency(self) -> _marketing_pb2.Consistency:
+        """How fresh the answer must be."""
 
     def __init__(
         self,
@@ -1788,40 +1905,90 @@ class CompareMetricsRequest(_message.Message):
         dimension: _builtins.str = ...,
         filter: _builtins.str = ...,
         currency_code: _builtins.str = ...,
+        minimum_quality_score: _builtins.float | None = ...,
+        maximum_lag_days: _builtins.int | None = ...,
+        consistency: _marketing_pb2.Consistency | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline_date_range", b"baseline_date_range", "date_range", b"date_range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum_lag_days", b"_maximum_lag_days", "_minimum_quality_score", b"_minimum_quality_score", "baseline_date_range", b"baseline_date_range", "consistency", b"consistency", "date_range", b"date_range", "maximum_lag_days", b"maximum_lag_days", "minimum_quality_score", b"minimum_quality_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_date_range", b"baseline_date_range", "currency_code", b"currency_code", "date_range", b"date_range", "dimension", b"dimension", "filter", b"filter", "level", b"level", "metrics", b"metrics", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum_lag_days", b"_maximum_lag_days", "_minimum_quality_score", b"_minimum_quality_score", "baseline_date_range", b"baseline_date_range", "consistency", b"consistency", "currency_code", b"currency_code", "date_range", b"date_range", "dimension", b"dimension", "filter", b"filter", "level", b"level", "maximum_lag_days", b"maximum_lag_days", "metrics", b"metrics", "minimum_quality_score", b"minimum_quality_score", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__maximum_lag_days: _TypeAlias = _typing.Literal["maximum_lag_days"]  # noqa: Y015
+    _WhichOneofArgType__maximum_lag_days: _TypeAlias = _typing.Literal["_maximum_lag_days", b"_maximum_lag_days"]  # noqa: Y015
+    _WhichOneofReturnType__minimum_quality_score: _TypeAlias = _typing.Literal["minimum_quality_score"]  # noqa: Y015
+    _WhichOneofArgType__minimum_quality_score: _TypeAlias = _typing.Literal["_minimum_quality_score", b"_minimum_quality_score"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum_lag_days) -> _WhichOneofReturnType__maximum_lag_days | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum_quality_score) -> _WhichOneofReturnType__minimum_quality_score | None: ...
 
 Global___CompareMetricsRequest: _TypeAlias = CompareMetricsRequest  # noqa: Y015
 
 @_typing.final
 class CompareMetricsResponse(_message.Message):
-    """CompareMetricsResponse holds one comparison per member and metric."""
+    """CompareMetricsResponse holds one comparison per metric and member, and what members have to do with
+    each other and with the calendar.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     COMPARISONS_FIELD_NUMBER: _builtins.int
     CORRELATIONS_FIELD_NUMBER: _builtins.int
+    TOTALS_FIELD_NUMBER: _builtins.int
+    CALENDAR_EFFECTS_FIELD_NUMBER: _builtins.int
+    MARKETING_EFFICIENCY_FIELD_NUMBER: _builtins.int
+    CAVEATS_FIELD_NUMBER: _builtins.int
+    BASELINE_DATE_RANGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def comparisons(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricComparison]:
-        """Comparisons."""
+        """By metric in the order asked, currency, and member."""
 
     @_builtins.property
     def correlations(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricCorrelation]:
-        """Correlations between members."""
+        """Pairs among the 20 members with the largest amounts, those that move together most first; pairs
+        with fewer than 21 days in common, or without movement, are left out.
+        """
+
+    @_builtins.property
+    def totals(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricComparison]:
+        """All members together, by metric and currency; member is empty, and percentile is unset. mix_effect
+        and rate_effect are the sums of those of the members, and add up to change.
+        """
+
+    @_builtins.property
+    def calendar_effects(self) -> _containers.RepeatedCompositeFieldContainer[Global___CalendarEffect]:
+        """What kinds of days do to all members together (member is empty) and to the 20 members with the
+        largest amounts, from the asked and the baseline days together.
+        """
+
+    @_builtins.property
+    def marketing_efficiency(self) -> _containers.RepeatedCompositeFieldContainer[Global___MarketingEfficiency]:
+        """Revenue of the shop per amount spent: what platforms' own ROAS is to be read beside. Only for a
+        request with "roas" and without a filter, where entries of level OUTCOME have revenue.
+        """
+
+    @_builtins.property
+    def caveats(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComparisonCaveat]:
+        """What to mind when reading the numbers."""
+
+    @_builtins.property
+    def baseline_date_range(self) -> _marketing_pb2.DateRange:
+        """The days that were held against, as asked or as chosen."""
 
     def __init__(
         self,
         *,
         comparisons: _abc.Iterable[Global___MetricComparison] | None = ...,
         correlations: _abc.Iterable[Global___MetricCorrelation] | None = ...,
+        totals: _abc.Iterable[Global___MetricComparison] | None = ...,
+        calendar_effects: _abc.Iterable[Global___CalendarEffect] | None = ...,
+        marketing_efficiency: _abc.Iterable[Global___MarketingEfficiency] | None = ...,
+        caveats: _abc.Iterable[Global___ComparisonCaveat] | None = ...,
+        baseline_date_range: _marketing_pb2.DateRange | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline_date_range", b"baseline_date_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["comparisons", b"comparisons", "correlations", b"correlations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_date_range", b"baseline_date_range", "calendar_effects", b"calendar_effects", "caveats", b"caveats", "comparisons", b"comparisons", "correlations", b"correlations", "marketing_efficiency", b"marketing_efficiency", "totals", b"totals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1829,7 +1996,9 @@ Global___CompareMetricsResponse: _TypeAlias = CompareMetricsResponse  # noqa: Y0
 
 @_typing.final
 class MetricComparison(_message.Message):
-    """MetricComparison is one member's metric in both periods."""
+    """MetricComparison is one member's metric in both periods. Ratios are ratios of sums; rates are
+    fractions, amounts are in units of the currency. A ratio whose denominator is 0 is unset.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1844,8 +2013,17 @@ class MetricComparison(_message.Message):
     RATE_EFFECT_FIELD_NUMBER: _builtins.int
     INTERVAL_LOW_FIELD_NUMBER: _builtins.int
     INTERVAL_HIGH_FIELD_NUMBER: _builtins.int
+    INTERVAL_METHOD_FIELD_NUMBER: _builtins.int
+    CHANGE_INTERVAL_LOW_FIELD_NUMBER: _builtins.int
+    CHANGE_INTERVAL_HIGH_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    DAY_COUNT_FIELD_NUMBER: _builtins.int
+    BASELINE_DAY_COUNT_FIELD_NUMBER: _builtins.int
+    QUALITY_SCORE_FIELD_NUMBER: _builtins.int
+    FINAL_FIELD_NUMBER: _builtins.int
+    ATTRIBUTION_SETTINGS_FIELD_NUMBER: _builtins.int
     member: _builtins.str
-    """Value of the dimension."""
+    """Value of the dimension; enums are their names without prefix."""
     metric: _builtins.str
     """The metric."""
     value: _builtins.float
@@ -1855,17 +2033,43 @@ class MetricComparison(_message.Message):
     change: _builtins.float
     """value - baseline_value."""
     change_ratio: _builtins.float
-    """change / baseline_value."""
+    """change / baseline_value; unset where that is 0."""
     percentile: _builtins.float
-    """Place among the members, 0 to 1."""
+    """Place of value among the members, 0 to 1: the share of the others that are below, those that are
+    equal counted half. Unset where there is no other.
+    """
     mix_effect: _builtins.float
-    """Part of the total's change that comes from shares shifting between members."""
+    """Part of the change of the total's ratio that comes from the member's share of the denominator:
+    (share - baseline share) * ratio. Ratios only.
+    """
     rate_effect: _builtins.float
-    """Part that comes from the member's own ratio changing."""
+    """Part that comes from the member's own ratio: baseline share * (ratio - baseline ratio). Over all
+    members, both parts add up to the change of the total.
+    """
     interval_low: _builtins.float
-    """Lower end of the 95 % interval of value."""
+    """Lower end of the 95 % interval of value. For a sum it tells how far days like these scatter."""
     interval_high: _builtins.float
     """Upper end."""
+    interval_method: Global___IntervalMethod.ValueType
+    """How the intervals of value and baseline_value were made."""
+    change_interval_low: _builtins.float
+    """Lower end of the 95 % interval of change, from those of both values (MOVER)."""
+    change_interval_high: _builtins.float
+    """Upper end."""
+    currency_code: _builtins.str
+    """Currency of what has to do with money; empty for other metrics."""
+    day_count: _builtins.int
+    """Asked days on which the metric was reported."""
+    baseline_day_count: _builtins.int
+    """Baseline days on which it was."""
+    quality_score: _builtins.float
+    """Lowest quality among the member's entries of both periods, 0 to 1."""
+    final: _builtins.bool
+    """True where all of them are final."""
+    @_builtins.property
+    def attribution_settings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Attribution of the member's entries, as attribution_key/date_basis; in order."""
+
     def __init__(
         self,
         *,
@@ -1880,15 +2084,28 @@ class MetricComparison(_message.Message):
         rate_effect: _builtins.float | None = ...,
         interval_low: _builtins.float | None = ...,
         interval_high: _builtins.float | None = ...,
+        interval_method: Global___IntervalMethod.ValueType = ...,
+        change_interval_low: _builtins.float | None = ...,
+        change_interval_high: _builtins.float | None = ...,
+        currency_code: _builtins.str = ...,
+        day_count: _builtins.int = ...,
+        baseline_day_count: _builtins.int = ...,
+        quality_score: _builtins.float = ...,
+        final: _builtins.bool = ...,
+        attribution_settings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_value", b"_baseline_value", "_change", b"_change", "_change_ratio", b"_change_ratio", "_interval_high", b"_interval_high", "_interval_low", b"_interval_low", "_mix_effect", b"_mix_effect", "_percentile", b"_percentile", "_rate_effect", b"_rate_effect", "_value", b"_value", "baseline_value", b"baseline_value", "change", b"change", "change_ratio", b"change_ratio", "interval_high", b"interval_high", "interval_low", b"interval_low", "mix_effect", b"mix_effect", "percentile", b"percentile", "rate_effect", b"rate_effect", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_value", b"_baseline_value", "_change", b"_change", "_change_interval_high", b"_change_interval_high", "_change_interval_low", b"_change_interval_low", "_change_ratio", b"_change_ratio", "_interval_high", b"_interval_high", "_interval_low", b"_interval_low", "_mix_effect", b"_mix_effect", "_percentile", b"_percentile", "_rate_effect", b"_rate_effect", "_value", b"_value", "baseline_value", b"baseline_value", "change", b"change", "change_interval_high", b"change_interval_high", "change_interval_low", b"change_interval_low", "change_ratio", b"change_ratio", "interval_high", b"interval_high", "interval_low", b"interval_low", "mix_effect", b"mix_effect", "percentile", b"percentile", "rate_effect", b"rate_effect", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_value", b"_baseline_value", "_change", b"_change", "_change_ratio", b"_change_ratio", "_interval_high", b"_interval_high", "_interval_low", b"_interval_low", "_mix_effect", b"_mix_effect", "_percentile", b"_percentile", "_rate_effect", b"_rate_effect", "_value", b"_value", "baseline_value", b"baseline_value", "change", b"change", "change_ratio", b"change_ratio", "interval_high", b"interval_high", "interval_low", b"interval_low", "member", b"member", "metric", b"metric", "mix_effect", b"mix_effect", "percentile", b"percentile", "rate_effect", b"rate_effect", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_value", b"_baseline_value", "_change", b"_change", "_change_interval_high", b"_change_interval_high", "_change_interval_low", b"_change_interval_low", "_change_ratio", b"_change_ratio", "_interval_high", b"_interval_high", "_interval_low", b"_interval_low", "_mix_effect", b"_mix_effect", "_percentile", b"_percentile", "_rate_effect", b"_rate_effect", "_value", b"_value", "attribution_settings", b"attribution_settings", "baseline_day_count", b"baseline_day_count", "baseline_value", b"baseline_value", "change", b"change", "change_interval_high", b"change_interval_high", "change_interval_low", b"change_interval_low", "change_ratio", b"change_ratio", "currency_code", b"currency_code", "day_count", b"day_count", "final", b"final", "interval_high", b"interval_high", "interval_low", b"interval_low", "interval_method", b"interval_method", "member", b"member", "metric", b"metric", "mix_effect", b"mix_effect", "percentile", b"percentile", "quality_score", b"quality_score", "rate_effect", b"rate_effect", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__baseline_value: _TypeAlias = _typing.Literal["baseline_value"]  # noqa: Y015
     _WhichOneofArgType__baseline_value: _TypeAlias = _typing.Literal["_baseline_value", b"_baseline_value"]  # noqa: Y015
     _WhichOneofReturnType__change: _TypeAlias = _typing.Literal["change"]  # noqa: Y015
     _WhichOneofArgType__change: _TypeAlias = _typing.Literal["_change", b"_change"]  # noqa: Y015
+    _WhichOneofReturnType__change_interval_high: _TypeAlias = _typing.Literal["change_interval_high"]  # noqa: Y015
+    _WhichOneofArgType__change_interval_high: _TypeAlias = _typing.Literal["_change_interval_high", b"_change_interval_high"]  # noqa: Y015
+    _WhichOneofReturnType__change_interval_low: _TypeAlias = _typing.Literal["change_interval_low"]  # noqa: Y015
+    _WhichOneofArgType__change_interval_low: _TypeAlias = _typing.Literal["_change_interval_low", b"_change_interval_low"]  # noqa: Y015
     _WhichOneofReturnType__change_ratio: _TypeAlias = _typing.Literal["change_ratio"]  # noqa: Y015
     _WhichOneofArgType__change_ratio: _TypeAlias = _typing.Literal["_change_ratio", b"_change_ratio"]  # noqa: Y015
     _WhichOneofReturnType__interval_high: _TypeAlias = _typing.Literal["interval_high"]  # noqa: Y015
@@ -1907,6 +2124,10 @@ class MetricComparison(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__baseline_value) -> _WhichOneofReturnType__baseline_value | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__change) -> _WhichOneofReturnType__change | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__change_interval_high) -> _WhichOneofReturnType__change_interval_high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__change_interval_low) -> _WhichOneofReturnType__change_interval_low | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__change_ratio) -> _WhichOneofReturnType__change_ratio | None: ...
     @_typing.overload
@@ -1936,6 +2157,8 @@ class MetricCorrelation(_message.Message):
     COEFFICIENT_FIELD_NUMBER: _builtins.int
     LAG_DAYS_FIELD_NUMBER: _builtins.int
     DAY_COUNT_FIELD_NUMBER: _builtins.int
+    P_VALUE_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
     metric: _builtins.str
     """The metric."""
     first_member: _builtins.str
@@ -1943,11 +2166,21 @@ class MetricCorrelation(_message.Message):
     second_member: _builtins.str
     """The other."""
     coefficient: _builtins.float
-    """-1 to 1, over days with the day of the week taken off."""
+    """Pearson's, -1 to 1, over the asked days that both have, with the mean of each day of the week
+    taken off.
+    """
     lag_days: _builtins.int
-    """Days by which the second follows the first."""
+    """Days by which the second follows the first; negative where it leads. Of all lags up to the
+    maximum that with the largest coefficient, the sign left aside.
+    """
     day_count: _builtins.int
     """Days that it rests on."""
+    p_value: _builtins.float
+    """Chance of so strong a coefficient at any of the lags tried if the two had nothing in common: t
+    test, with 8 degrees of freedom less than days, times the number of lags.
+    """
+    currency_code: _builtins.str
+    """Currency of what has to do with money; empty for other metrics."""
     def __init__(
         self,
         *,
@@ -1957,14 +2190,180 @@ class MetricCorrelation(_message.Message):
         coefficient: _builtins.float = ...,
         lag_days: _builtins.int = ...,
         day_count: _builtins.int = ...,
+        p_value: _builtins.float = ...,
+        currency_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["coefficient", b"coefficient", "day_count", b"day_count", "first_member", b"first_member", "lag_days", b"lag_days", "metric", b"metric", "second_member", b"second_member"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coefficient", b"coefficient", "currency_code", b"currency_code", "day_count", b"day_count", "first_member", b"first_member", "lag_days", b"lag_days", "metric", b"metric", "p_value", b"p_value", "second_member", b"second_member"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MetricCorrelation: _TypeAlias = MetricCorrelation  # noqa: Y015
+
+@_typing.final
+class CalendarEffect(_message.Message):
+    """CalendarEffect is what a kind of day does to a metric. Ordinary days are those without a holiday, a
+    retail event or an own event.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    DAY_NAME_FIELD_NUMBER: _builtins.int
+    RATIO_FIELD_NUMBER: _builtins.int
+    INTERVAL_LOW_FIELD_NUMBER: _builtins.int
+    INTERVAL_HIGH_FIELD_NUMBER: _builtins.int
+    DAY_COUNT_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    member: _builtins.str
+    """Value of the dimension; empty for all members together."""
+    metric: _builtins.str
+    """The metric."""
+    kind: Global___CalendarEffectKind.ValueType
+    """The kind of day."""
+    day_name: _builtins.str
+    """Which one: "MONDAY", "Thanksgiving Day"; empty for all of the kind together."""
+    ratio: _builtins.float
+    """The metric on such days divided by what ordinary days let expect: 1.2 is 20 % more."""
+    interval_low: _builtins.float
+    """Lower end of the 95 % interval of ratio; unset where there is a single day."""
+    interval_high: _builtins.float
+    """Upper end."""
+    day_count: _builtins.int
+    """Such days that it rests on."""
+    currency_code: _builtins.str
+    """Currency of what has to do with money; empty for other metrics."""
+    def __init__(
+        self,
+        *,
+        member: _builtins.str = ...,
+        metric: _builtins.str = ...,
+        kind: Global___CalendarEffectKind.ValueType = ...,
+        day_name: _builtins.str = ...,
+        ratio: _builtins.float = ...,
+        interval_low: _builtins.float | None = ...,
+        interval_high: _builtins.float | None = ...,
+        day_count: _builtins.int = ...,
+        currency_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_interval_high", b"_interval_high", "_interval_low", b"_interval_low", "interval_high", b"interval_high", "interval_low", b"interval_low"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_interval_high", b"_interval_high", "_interval_low", b"_interval_low", "currency_code", b"currency_code", "day_count", b"day_count", "day_name", b"day_name", "interval_high", b"interval_high", "interval_low", b"interval_low", "kind", b"kind", "member", b"member", "metric", b"metric", "ratio", b"ratio"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__interval_high: _TypeAlias = _typing.Literal["interval_high"]  # noqa: Y015
+    _WhichOneofArgType__interval_high: _TypeAlias = _typing.Literal["_interval_high", b"_interval_high"]  # noqa: Y015
+    _WhichOneofReturnType__interval_low: _TypeAlias = _typing.Literal["interval_low"]  # noqa: Y015
+    _WhichOneofArgType__interval_low: _TypeAlias = _typing.Literal["_interval_low", b"_interval_low"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__interval_high) -> _WhichOneofReturnType__interval_high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__interval_low) -> _WhichOneofReturnType__interval_low | None: ...
+
+Global___CalendarEffect: _TypeAlias = CalendarEffect  # noqa: Y015
+
+@_typing.final
+class MarketingEfficiency(_message.Message):
+    """MarketingEfficiency is revenue of the shop, of entries of level OUTCOME by the day of the order,
+    per amount spent at the asked level: blended, since orders are claimed by no platform.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    BASELINE_VALUE_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    OUTCOME_REVENUE_MICROS_FIELD_NUMBER: _builtins.int
+    SPEND_MICROS_FIELD_NUMBER: _builtins.int
+    currency_code: _builtins.str
+    """Currency of both."""
+    value: _builtins.float
+    """In the asked days."""
+    baseline_value: _builtins.float
+    """In the baseline days."""
+    change: _builtins.float
+    """value - baseline_value."""
+    outcome_revenue_micros: _builtins.int
+    """Revenue of the asked days, micros."""
+    spend_micros: _builtins.int
+    """Spend of the asked days, micros."""
+    def __init__(
+        self,
+        *,
+        currency_code: _builtins.str = ...,
+        value: _builtins.float | None = ...,
+        baseline_value: _builtins.float | None = ...,
+        change: _builtins.float | None = ...,
+        outcome_revenue_micros: _builtins.int | None = ...,
+        spend_micros: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_value", b"_baseline_value", "_change", b"_change", "_outcome_revenue_micros", b"_outcome_revenue_micros", "_spend_micros", b"_spend_micros", "_value", b"_value", "baseline_value", b"baseline_value", "change", b"change", "outcome_revenue_micros", b"outcome_revenue_micros", "spend_micros", b"spend_micros", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_value", b"_baseline_value", "_change", b"_change", "_outcome_revenue_micros", b"_outcome_revenue_micros", "_spend_micros", b"_spend_micros", "_value", b"_value", "baseline_value", b"baseline_value", "change", b"change", "currency_code", b"currency_code", "outcome_revenue_micros", b"outcome_revenue_micros", "spend_micros", b"spend_micros", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__baseline_value: _TypeAlias = _typing.Literal["baseline_value"]  # noqa: Y015
+    _WhichOneofArgType__baseline_value: _TypeAlias = _typing.Literal["_baseline_value", b"_baseline_value"]  # noqa: Y015
+    _WhichOneofReturnType__change: _TypeAlias = _typing.Literal["change"]  # noqa: Y015
+    _WhichOneofArgType__change: _TypeAlias = _typing.Literal["_change", b"_change"]  # noqa: Y015
+    _WhichOneofReturnType__outcome_revenue_micros: _TypeAlias = _typing.Literal["outcome_revenue_micros"]  # noqa: Y015
+    _WhichOneofArgType__outcome_revenue_micros: _TypeAlias = _typing.Literal["_outcome_revenue_micros", b"_outcome_revenue_micros"]  # noqa: Y015
+    _WhichOneofReturnType__spend_micros: _TypeAlias = _typing.Literal["spend_micros"]  # noqa: Y015
+    _WhichOneofArgType__spend_micros: _TypeAlias = _typing.Literal["_spend_micros", b"_spend_micros"]  # noqa: Y015
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__baseline_value) -> _WhichOneofReturnType__baseline_value | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__change) -> _WhichOneofReturnType__change | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__outcome_revenue_micros) -> _WhichOneofReturnType__outcome_revenue_micros | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__spend_micros) -> _WhichOneofReturnType__spend_micros | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___MarketingEfficiency: _TypeAlias = MarketingEfficiency  # noqa: Y015
+
+@_typing.final
+class ComparisonCaveat(_message.Message):
+    """ComparisonCaveat is one of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    kind: Global___ComparisonCaveatKind.ValueType
+    """The kind."""
+    message: _builtins.str
+    """One sentence."""
+    @_builtins.property
+    def metrics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Metrics that it is about; none means all."""
+
+    @_builtins.property
+    def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Members that it is about, at most 20; none means all."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___ComparisonCaveatKind.ValueType = ...,
+        message: _builtins.str = ...,
+        metrics: _abc.Iterable[_builtins.str] | None = ...,
+        members: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "members", b"members", "message", b"message", "metrics", b"metrics"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComparisonCaveat: _TypeAlias = ComparisonCaveat  # noqa: Y015
 
 @_typing.final
 class ListCalendarDaysRequest(_message.Message):
@@ -3972,7 +4371,7 @@ Global___GetCacheStatsResponse: _TypeAlias = GetCacheStatsResponse  # noqa: Y015
 
 @_typing.final
 class CacheTierStats(_message.Message):
-    """CacheTierStats counts one tier since the server started."""
+    """CacheTierStats counts one tier's look-ups for the organisation since the server started."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -3982,18 +4381,26 @@ class CacheTierStats(_message.Message):
     LATENCY_P50_SECONDS_FIELD_NUMBER: _builtins.int
     LATENCY_P99_SECONDS_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    MAXIMUM_BYTES_FIELD_NUMBER: _builtins.int
+    ERROR_COUNT_FIELD_NUMBER: _builtins.int
     tier: _builtins.str
-    """"process", "redis" or "embeddings"."""
+    """"process" and "redis": answers of QueryMetrics, QueryMetricsArrow, CompareMetrics and
+    SearchDocuments; "embeddings": vectors of queries, which outlive any write.
+    """
     hit_count: _builtins.int
     """Answers from the tier."""
     miss_count: _builtins.int
     """Questions that it could not answer."""
     latency_p50_seconds: _builtins.float
-    """Median."""
+    """Median of the time of a look-up; 0 where there was none."""
     latency_p99_seconds: _builtins.float
     """99th percentile."""
     size_bytes: _builtins.int
-    """What it holds."""
+    """What it holds for the organisation; of "embeddings", for all, since a vector belongs to no one."""
+    maximum_bytes: _builtins.int
+    """What it may hold for all organisations."""
+    error_count: _builtins.int
+    """Look-ups that failed: the tier was away, late, or held something else than was put there."""
     def __init__(
         self,
         *,
@@ -4003,10 +4410,12 @@ class CacheTierStats(_message.Message):
         latency_p50_seconds: _builtins.float = ...,
         latency_p99_seconds: _builtins.float = ...,
         size_bytes: _builtins.int = ...,
+        maximum_bytes: _builtins.int = ...,
+        error_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hit_count", b"hit_count", "latency_p50_seconds", b"latency_p50_seconds", "latency_p99_seconds", b"latency_p99_seconds", "miss_count", b"miss_count", "size_bytes", b"size_bytes", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_count", b"error_count", "hit_count", b"hit_count", "latency_p50_seconds", b"latency_p50_seconds", "latency_p99_seconds", b"latency_p99_seconds", "maximum_bytes", b"maximum_bytes", "miss_count", b"miss_count", "size_bytes", b"size_bytes", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -404,8 +404,9 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CompareMetrics(self, request, context):
-        """CompareMetrics sets channels or periods against each other: differences, percentiles,
-        correlations, mix and rate effects apart.
+        """CompareMetrics sets channels and periods against each other: differences with intervals,
+        percentiles, correlations, effects of the calendar, mix and rate effects apart.
+        FAILED_PRECONDITION (RATE_MISSING) where a currency cannot be converted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -94,8 +94,9 @@ class MemoryServiceStub:
     QueryMetricsArrow: _grpc.UnaryStreamMultiCallable[_memory_service_pb2.QueryMetricsArrowRequest, _memory_service_pb2.QueryMetricsArrowResponse]
     """QueryMetricsArrow answers the same as QueryMetrics as a stream of Arrow record batches."""
     CompareMetrics: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.CompareMetricsRequest, _memory_service_pb2.CompareMetricsResponse]
-    """CompareMetrics sets channels or periods against each other: differences, percentiles,
-    correlations, mix and rate effects apart.
+    """CompareMetrics sets channels and periods against each other: differences with intervals,
+    percentiles, correlations, effects of the calendar, mix and rate effects apart.
+    FAILED_PRECONDITION (RATE_MISSING) where a currency cannot be converted.
     """
     ListCalendarDays: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListCalendarDaysRequest, _memory_service_pb2.ListCalendarDaysResponse]
     """ListCalendarDays reads the calendar as the organisation sees it, from 1990 to 2100. A change of
@@ -250,8 +251,9 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     QueryMetricsArrow: _aio.UnaryStreamMultiCallable[_memory_service_pb2.QueryMetricsArrowRequest, _memory_service_pb2.QueryMetricsArrowResponse]  # type: ignore[assignment]
     """QueryMetricsArrow answers the same as QueryMetrics as a stream of Arrow record batches."""
     CompareMetrics: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.CompareMetricsRequest, _memory_service_pb2.CompareMetricsResponse]  # type: ignore[assignment]
-    """CompareMetrics sets channels or periods against each other: differences, percentiles,
-    correlations, mix and rate effects apart.
+    """CompareMetrics sets channels and periods against each other: differences with intervals,
+    percentiles, correlations, effects of the calendar, mix and rate effects apart.
+    FAILED_PRECONDITION (RATE_MISSING) where a currency cannot be converted.
     """
     ListCalendarDays: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListCalendarDaysRequest, _memory_service_pb2.ListCalendarDaysResponse]  # type: ignore[assignment]
     """ListCalendarDays reads the calendar as the organisation sees it, from 1990 to 2100. A change of
@@ -499,8 +501,9 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.CompareMetricsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.CompareMetricsResponse, _abc.Awaitable[_memory_service_pb2.CompareMetricsResponse]]:
-        """CompareMetrics sets channels or periods against each other: differences, percentiles,
-        correlations, mix and rate effects apart.
+        """CompareMetrics sets channels and periods against each other: differences with intervals,
+        percentiles, correlations, effects of the calendar, mix and rate effects apart.
+        FAILED_PRECONDITION (RATE_MISSING) where a currency cannot be converted.
         """
 
     @_abc_1.abstractmethod
