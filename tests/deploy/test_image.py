@@ -14,6 +14,8 @@ from typing import NamedTuple
 import pytest
 from tests.deploy.chart import REPOSITORY
 
+from liftos_memory.adapters.onnx_embedder import BUILT_MODEL_FILE
+
 DIRECTORY = REPOSITORY / "deploy" / "docker"
 KEYWORDS = frozenset(
     {"ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "RUN"}
@@ -87,6 +89,13 @@ def test_dependencies_are_installed_by_hash() -> None:
     (install,) = (text for text in texts("RUN") if "pip sync" in text)
     assert "--require-hashes" in install
     assert install.endswith("/build/run.lock")
+
+
+def test_the_model_is_built_where_the_embedder_looks() -> None:
+    """What builds it is checked by hash, and the file lies in the environment that runs."""
+    (build,) = (text for text in texts("RUN") if "build_minilm.py" in text)
+    assert "--require-hashes" in build
+    assert build.endswith(str(Path("/opt/venv") / BUILT_MODEL_FILE.relative_to(sys.prefix)))
 
 
 def test_process_runs_unprivileged() -> None:
