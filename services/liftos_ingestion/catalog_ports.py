@@ -13,6 +13,7 @@ from liftos_ingestion.run_ports import Refused
 from liftos_ingestion.source_ports import JsonObject, PlatformAccount, PlatformSource
 from liftos_kit.core.errors import FieldViolation
 from liftos_kit.core.filters import Filter
+from liftos_kit.core.paging import JsonValue
 from liftos_kit.core.repeatable import RequestMemory
 from liftos_mapping.mapping import PlatformMapping
 
@@ -118,9 +119,9 @@ class SourceStore(Protocol):
         """Return a source; None where the org has none of this id."""
 
     async def list_page(
-        self, org: str, *, where: Filter | None, after: str, limit: int
-    ) -> Sequence[StoredSource]:
-        """Return sources by id, from behind `after` on."""
+        self, org: str, *, where: Filter | None, cursor: JsonValue, limit: int
+    ) -> tuple[Sequence[StoredSource], JsonValue]:
+        """Return a page of sources by id, and the cursor of the next one; None at the end."""
 
 
 class EntryChecks(Protocol):

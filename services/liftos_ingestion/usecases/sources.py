@@ -224,19 +224,22 @@ class SourceAdministration:
             cursor: That of the page before.
             limit: How many at most.
         """
-        # A number counts built-in ones, a text is the id of the last one of the org's own.
+        # A number counts built-in ones, all others are of the org's own.
         skipped = cursor if isinstance(cursor, int) else 0
-        built_in = [] if isinstance(cursor, str) else self._built_in(where)[skipped:]
+        built_in = self._built_in(where)[skipped:] if skipped or cursor is None else []
         page = built_in[:limit]
         if len(built_in) > limit:
             return page, skipped + limit
-        room = limit - len(page)
-        after = cursor if isinstance(cursor, str) else ""
-        own = await self._store.list_page(org, where=where, after=after, limit=room + 1)
-        page = [*page, *map(self._catalog.described_own, own[:room])]
-        if len(own) <= room:
-            return page, None
-        return page, own[room - 1].spec.source if room else skipped + len(built_in)
+        if len(page) == limit:
+            own, _ = await self._store.list_page(org, where=where, cursor=None, limit=1)
+            return page, skipped + limit if own else None
+        own, next_cursor = await self._store.list_page(
+            org,
+            where=where,
+            cursor=None if isinstance(cursor, int) else cursor,
+            limit=limit - len(page),
+        )
+        return [*page, *map(self._catalog.described_own, own)], next_cursor
 
     async def delete(
         self, org: str, source: str, *, revision: int | None, repeatable: Repeatable[None]

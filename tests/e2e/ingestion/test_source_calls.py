@@ -38,6 +38,7 @@ from liftos_ingestion.source_ports import JsonObject, PlatformAccount
 from liftos_ingestion.usecases.connections import ConnectionAdministration
 from liftos_ingestion.usecases.previews import Previews
 from liftos_ingestion.usecases.sources import Catalog, SourceAdministration
+from liftos_kit import postgres
 from liftos_kit.core.clock import SystemClock
 from liftos_kit.core.errors import FieldViolation, InvalidFieldsError
 from liftos_kit.core.paging import PageTokens
@@ -322,6 +323,33 @@ async def test_sources_are_listed_built_in_ones_first(caller: Caller) -> None:
     assert await ids(1, 'kind = "PLUGIN" OR kind = "FILES"') == ["weather", "d"]
     plugin = await get(caller, "weather")
     assert (plugin.kind, plugin.built_in) == (source_pb2.SOURCE_KIND_PLUGIN, True)
+
+
+async def test_no_page_of_sources_is_too_large_to_be_taken(
+    caller: Caller, pool: asyncpg.Pool
+) -> None:
+    """Large definitions come in more pages; one that fills a page alone still comes."""
+    sizes = {"a": 300, "b": 600_000, "c": 300_000, "d": 400_000, "e": 2_000_000, "f": 300}
+    async with postgres.transaction(pool, org=caller.org) as connection:
+        for id_, size in sizes.items():
+            await connection.execute(
+                "insert into sources (org, source, display_name, kind, definition, mapping)"
+                " values ($1, $2, $2, 2, jsonb_build_object('x', repeat('y', $3)), '{}')",
+                caller.org,
+                id_,
+                size,
+            )
+    found, token = list[list[str]](), ""
+    while not found or token:
+        answer = await caller.call(
+            "ListSources",
+            pb.ListSourcesRequest(
+                parent=f"orgs/{caller.org}", page_token=token, filter="built_in = false"
+            ),
+        )
+        token = answer.next_page_token
+        found.append([it.name.rpartition("/")[2] for it in answer.sources])
+    assert found == [["a", "b", "c"], ["d"], ["e"], ["f"]]
 
 
 async def test_a_source_in_use_stays(caller: Caller) -> None:

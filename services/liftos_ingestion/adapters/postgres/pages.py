@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 
@@ -10,6 +10,10 @@ from liftos_kit.core.filters import Filter, to_sql
 from liftos_kit.core.paging import JsonValue
 
 Row: TypeAlias = Mapping[str, Any]
+
+PAGE_BYTES: Final = 1024 * 1024
+"""What a page holds as text, at most: on the wire JSON may take four times as much, and many
+callers take no more than 4 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,9 @@ async def read_page(
     cursor: JsonValue,
     limit: int,
 ) -> tuple[Sequence[Row], JsonValue]:
-    """Return a page, and the cursor of the next one; None at the end.
+    """Return a page of at least one row, and the cursor of the next one; None at the end.
+
+    It ends early where the next row would make it larger than `PAGE_BYTES`.
 
     Args:
         connection: Of the org.
@@ -80,14 +86,24 @@ async def read_page(
         f"{step.column} {'desc' if step.descends else 'asc'}" for step in listing.order
     )
     rows = await connection.fetch(
-        f"/* {listing.name} */ select * from ({listing.select}) listed"  # noqa: S608 - ours
-        f" where {condition} and ({beyond}) order by {ordering} limit ${len(values)}",
+        f"""/* {listing.name} */
+        select * from (
+            select page.*, row_number() over (order by {ordering}) as page_place,
+                   count(*) over () as page_count,
+                   sum(octet_length(page::text)) over (order by {ordering}) as page_bytes
+            from (
+                select * from ({listing.select}) listed
+                where {condition} and ({beyond}) order by {ordering} limit ${len(values)}
+            ) page
+        ) measured
+        where page_place = 1 or page_bytes <= {PAGE_BYTES} order by {ordering}
+        """,  # noqa: S608 - names are ours, values are parameters
         *values,
     )
-    if len(rows) <= limit:
-        return rows, None
-    last = rows[limit - 1]
-    return rows[:limit], [str(last[step.column]) for step in listing.order]
+    page = rows[:limit]
+    if not rows or rows[0]["page_count"] == len(page):
+        return page, None
+    return page, [str(page[-1][step.column]) for step in listing.order]
 
 
 def _beyond(order: Sequence[Order], taken: int) -> str:

@@ -6,18 +6,24 @@ from typing import Final
 
 import asyncpg
 
+from liftos_ingestion.adapters.postgres.pages import Listing, Order, Row, read_page, word_of
 from liftos_ingestion.adapters.postgres.requests import PostgresWrite
 from liftos_ingestion.catalog_ports import NewSource, SourceKind, SourceWrite, StoredSource
 from liftos_kit import postgres
-from liftos_kit.core.filters import Filter, to_sql
+from liftos_kit.core.filters import Filter
+from liftos_kit.core.paging import JsonValue
 
 _SQL: Final = postgres.load_queries("liftos_ingestion", "sql/sources.sql")
-_COLUMNS: Final = {
-    "display_name": "display_name",
-    "kind": f"(array[{', '.join(repr(kind.name) for kind in SourceKind)}])[kind]",
-    "built_in": "false",
-}
-"""What filters may use."""
+_SOURCES: Final = Listing(
+    name="list_sources",
+    select="select * from sources where org = $1",
+    order=(Order("source", "text"),),
+    fields={
+        "display_name": "display_name",
+        "kind": word_of([kind.name for kind in SourceKind], "kind"),
+        "built_in": "false",
+    },
+)
 
 
 class PostgresSourceWrite(PostgresWrite):
@@ -70,21 +76,17 @@ class PostgresSources:
         return None if row is None else _stored(row)
 
     async def list_page(
-        self, org: str, *, where: Filter | None, after: str, limit: int
-    ) -> Sequence[StoredSource]:
-        """Return sources by id, from behind `after` on."""
-        condition, values = to_sql(where, columns=_COLUMNS, first_parameter=4)
-        statement = f"""
-            /* list_sources */ select * from sources
-            where org = $1 and source > $2 and {condition}
-            order by source limit $3
-        """  # noqa: S608 - names are ours, values are parameters
+        self, org: str, *, where: Filter | None, cursor: JsonValue, limit: int
+    ) -> tuple[Sequence[StoredSource], JsonValue]:
+        """Return a page of sources by id, and the cursor of the next one; None at the end."""
         async with postgres.transaction(self._pool, org=org, read_only=True) as reading:
-            rows = await reading.fetch(statement, org, after, limit, *values)
-        return [_stored(row) for row in rows]
+            rows, next_cursor = await read_page(
+                reading, _SOURCES, [org], where=where, cursor=cursor, limit=limit
+            )
+        return [_stored(row) for row in rows], next_cursor
 
 
-def _stored(row: asyncpg.Record) -> StoredSource:
+def _stored(row: Row) -> StoredSource:
     return StoredSource(
         spec=NewSource(
             source=row["source"],
