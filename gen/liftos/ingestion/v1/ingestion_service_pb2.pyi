@@ -729,7 +729,9 @@ class PreviewMappingResponse(_message.Message):
     UNMAPPED_FIELDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]:
-        """The raw rows."""
+        """The raw rows. In a sample of one of the org's own sources whose mapping groups rows, each is a
+        group: what the rows are grouped by, and what was made of their other fields.
+        """
 
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[_entry_pb2.Entry]:
