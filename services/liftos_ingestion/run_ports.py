@@ -412,8 +412,18 @@ class EntryWriter(Protocol):
         source: str,
         api_version: str,
         fetch_time: datetime,
+        request_id: str,
     ) -> AbstractAsyncContextManager[SliceWriter]:
         """Begin to replace a slice; it is aborted where the block ends without a commit.
+
+        Args:
+            held: The slice.
+            request: What it replaces.
+            source: Who answered.
+            api_version: Of the platform's API.
+            fetch_time: When it came.
+            request_id: The platform's id of the call that it came by, for its support; empty
+                where it gave none.
 
         Raises:
             HoldLostError: A writer with a higher epoch has the lane.

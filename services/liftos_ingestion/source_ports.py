@@ -203,7 +203,7 @@ class Page:
         rows: Objects by the names of the platform.
         context: What the rows have in common and do not say.
         raw: The bytes that they came in, for the record.
-        request_id: The platform's id of the call.
+        request_id: The platform's id of the call; that of the first page is kept with the slice.
     """
 
     rows: Sequence[JsonObject]

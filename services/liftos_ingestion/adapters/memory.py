@@ -43,6 +43,9 @@ from liftos_kit.core.errors import StoreUnavailableError
 
 STORE: Final = "memory"
 
+_REQUEST_ID_CHARACTERS: Final = 256
+"""What Memory keeps of the platform's id of a call."""
+
 _RESUME_SECONDS: Final = 60.0
 """How long a slice waits for a Memory that is away; after that it is tried again from the start."""
 
@@ -76,6 +79,7 @@ class MemoryEntryWriter:
         source: str,
         api_version: str,
         fetch_time: datetime,
+        request_id: str,
     ) -> AsyncIterator[SliceWriter]:
         """Begin to replace a slice."""
         lane = held.lane
@@ -104,7 +108,7 @@ class MemoryEntryWriter:
                     Lineage(
                         source=source,
                         api_version=api_version,
-                        request_id=held.slice.hex,
+                        request_id=request_id[:_REQUEST_ID_CHARACTERS],
                         fetch_time=time,
                     ),
                 )

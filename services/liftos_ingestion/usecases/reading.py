@@ -319,7 +319,7 @@ class Reading:
             )
             writer: SliceWriter | None = None
 
-            async def opened() -> SliceWriter:
+            async def opened(request_id: str = "") -> SliceWriter:
                 return await stack.enter_async_context(
                     self._writer.slice(
                         held,
@@ -327,6 +327,7 @@ class Reading:
                         source=source.platform,
                         api_version=source.capabilities.api_version,
                         fetch_time=self._clock.now(),
+                        request_id=request_id,
                     )
                 )
 
@@ -336,7 +337,7 @@ class Reading:
                         await self._ledger.keep_job(held, item)
                         continue
                     # Only now: until a platform's job is done nothing is open in Memory.
-                    writer = writer or await opened()
+                    writer = writer or await opened(item.request_id)
                     async with self._pages:
                         await intake.take(item, writer)
             writer = writer or await opened()

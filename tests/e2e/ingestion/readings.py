@@ -59,8 +59,9 @@ def pages(*of: Sequence[JsonObject]) -> Answer:
     """Answer with these pages."""
 
     async def answer(request: ReadRequest) -> AsyncGenerator[Page | PlatformJob, None]:
-        for rows in of:
-            yield Page(rows, TransformContext(), raw=repr(rows).encode())
+        for call, rows in enumerate(of, start=1):
+            raw = repr(rows).encode()
+            yield Page(rows, TransformContext(), raw=raw, request_id=f"call-{call}")
 
     return answer
 

@@ -115,6 +115,7 @@ async def test_a_run_is_read_and_read_again(harness: Harness, memory: Client) ->
     assert entries[0].final
     kept = await memory.memory.get_slice(slices[0]["memory_slice"], include_raw=True)
     assert b"Campaign 3" in kept.raw
+    assert kept.slice.lineage.request_id == "call-1", "what the platform's support asks for"
 
 
 async def test_failing_in_the_midst_writes_nothing(harness: Harness, memory: Client) -> None:
@@ -404,7 +405,12 @@ async def test_a_frozen_worker_writes_nothing(harness: Harness, memory: Client) 
     request = harness.source.requests[0]
     with pytest.raises(HoldLostError):
         async with harness.writer.slice(
-            frozen, request, source="meta", api_version="", fetch_time=slice_["next_attempt_time"]
+            frozen,
+            request,
+            source="meta",
+            api_version="",
+            fetch_time=slice_["next_attempt_time"],
+            request_id="",
         ) as writer:
             await writer.commit(b"")
     with pytest.raises(HoldLostError):

@@ -187,6 +187,7 @@ async def test_a_frozen_holder_is_shut_out(harness: Harness, client: Any, memory
             source="meta",
             api_version="",
             fetch_time=SystemClock().now(),
+            request_id="",
         ) as writer:
             await writer.commit(b"")
     assert await harness.ledger.extend(frozen, lease_seconds=9) is Hold.LOST

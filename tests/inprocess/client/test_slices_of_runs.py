@@ -51,7 +51,12 @@ async def test_a_commit_whose_name_was_lost_is_no_failure_of_the_slice(
 
     memory.fail_after = lose
     writing = MemoryEntryWriter(lambda _: client).slice(
-        _HELD, _REQUEST, source="meta", api_version="v26.0", fetch_time=datetime.now(UTC)
+        _HELD,
+        _REQUEST,
+        source="meta",
+        api_version="v26.0",
+        fetch_time=datetime.now(UTC),
+        request_id="call-1",
     )
     with pytest.raises(StoreUnavailableError):
         async with writing as writer:
