@@ -72,7 +72,7 @@ class _SearchModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SearchMode
     SEARCH_MODE_CONCEPTUAL: _SearchMode.ValueType  # 3
     """By named dimensions such as scale, efficiency or growth, as percentiles within org and level."""
     SEARCH_MODE_KNOWLEDGE: _SearchMode.ValueType  # 4
-    """From the objects whose names match, along hierarchy and shared attributes."""
+    """From the objects whose names or ids match, along hierarchy, equal names and channels, two steps."""
     SEARCH_MODE_HYBRID: _SearchMode.ValueType  # 5
     """Several legs fused; NEURAL and LEXICAL by halves unless the request gives weights."""
 
@@ -88,7 +88,7 @@ SEARCH_MODE_LEXICAL: SearchMode.ValueType  # 2
 SEARCH_MODE_CONCEPTUAL: SearchMode.ValueType  # 3
 """By named dimensions such as scale, efficiency or growth, as percentiles within org and level."""
 SEARCH_MODE_KNOWLEDGE: SearchMode.ValueType  # 4
-"""From the objects whose names match, along hierarchy and shared attributes."""
+"""From the objects whose names or ids match, along hierarchy, equal names and channels, two steps."""
 SEARCH_MODE_HYBRID: SearchMode.ValueType  # 5
 """Several legs fused; NEURAL and LEXICAL by halves unless the request gives weights."""
 Global___SearchMode: _TypeAlias = SearchMode  # noqa: Y015
@@ -187,6 +187,7 @@ class Document(_message.Message):
     DATE_RANGE_FIELD_NUMBER: _builtins.int
     QUALITY_SCORE_FIELD_NUMBER: _builtins.int
     RECORD_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """orgs/{org}/documents/{document}."""
     kind: Global___DocumentKind.ValueType
@@ -199,13 +200,15 @@ class Document(_message.Message):
     """The lowest quality among its entries, 0 to 1; unset where it rests on none."""
     record: _builtins.str
     """The record behind it (insight, artifact or note); empty for profiles and digests."""
+    scope: _builtins.str
+    """Module or context of an artifact or note; empty for all others."""
     @_builtins.property
     def object(self) -> Global___ObjectRef:
         """The object, for profiles and digests."""
 
     @_builtins.property
     def date_range(self) -> _marketing_pb2.DateRange:
-        """The days that it is about."""
+        """The days that it is about; of an artifact or note, from its first version to its newest."""
 
     def __init__(
         self,
@@ -218,16 +221,85 @@ class Document(_message.Message):
         date_range: _marketing_pb2.DateRange | None = ...,
         quality_score: _builtins.float | None = ...,
         record: _builtins.str = ...,
+        scope: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_quality_score", b"_quality_score", "date_range", b"date_range", "object", b"object", "quality_score", b"quality_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quality_score", b"_quality_score", "date_range", b"date_range", "kind", b"kind", "name", b"name", "object", b"object", "quality_score", b"quality_score", "record", b"record", "text", b"text", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quality_score", b"_quality_score", "date_range", b"date_range", "kind", b"kind", "name", b"name", "object", b"object", "quality_score", b"quality_score", "record", b"record", "scope", b"scope", "text", b"text", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__quality_score: _TypeAlias = _typing.Literal["quality_score"]  # noqa: Y015
     _WhichOneofArgType__quality_score: _TypeAlias = _typing.Literal["_quality_score", b"_quality_score"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__quality_score) -> _WhichOneofReturnType__quality_score | None: ...
 
 Global___Document: _TypeAlias = Document  # noqa: Y015
+
+@_typing.final
+class Concept(_message.Message):
+    """Concept is where an object stands among those of its org and level that are measured alike."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIMENSION_FIELD_NUMBER: _builtins.int
+    PERCENTILE_FIELD_NUMBER: _builtins.int
+    MEASURE_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    dimension: _builtins.str
+    """One of scale, reach, efficiency, engagement, conversion, value, price, growth, volatility,
+    seasonality, recency, longevity.
+    """
+    percentile: _builtins.float
+    """Share of those objects that it exceeds, equals counting half: above 0, below 1."""
+    measure: _builtins.str
+    """What was measured, such as "roas" or "spend a week in USD"."""
+    target: _builtins.float
+    """What the query, or the object to be resembled, asks for, 0 to 1; unset where nothing."""
+    def __init__(
+        self,
+        *,
+        dimension: _builtins.str = ...,
+        percentile: _builtins.float = ...,
+        measure: _builtins.str = ...,
+        target: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_target", b"_target", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_target", b"_target", "dimension", b"dimension", "measure", b"measure", "percentile", b"percentile", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__target: _TypeAlias = _typing.Literal["target"]  # noqa: Y015
+    _WhichOneofArgType__target: _TypeAlias = _typing.Literal["_target", b"_target"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__target) -> _WhichOneofReturnType__target | None: ...
+
+Global___Concept: _TypeAlias = Concept  # noqa: Y015
+
+@_typing.final
+class LegReport(_message.Message):
+    """LegReport is what one way of ranking did for an answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    HIT_COUNT_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    mode: Global___SearchMode.ValueType
+    """NEURAL, LEXICAL, CONCEPTUAL or KNOWLEDGE."""
+    hit_count: _builtins.int
+    """Documents that it found, at most 200, or those that other legs found if they are more."""
+    note: _builtins.str
+    """What to know of it, such as why it found nothing or did not answer; empty where all is well."""
+    def __init__(
+        self,
+        *,
+        mode: Global___SearchMode.ValueType = ...,
+        hit_count: _builtins.int = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hit_count", b"hit_count", "mode", b"mode", "note", b"note"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LegReport: _TypeAlias = LegReport  # noqa: Y015
 
 @_typing.final
 class SearchLeg(_message.Message):
@@ -245,7 +317,9 @@ class SearchLeg(_message.Message):
     rank: _builtins.int
     """Place in this leg, from 1."""
     raw_score: _builtins.float
-    """What the leg measured: cosine for NEURAL, BM25 for LEXICAL."""
+    """What the leg measured: cosine for NEURAL, BM25 for LEXICAL, closeness from 0 to 1 for
+    CONCEPTUAL, nearness from 0 to 1 for KNOWLEDGE.
+    """
     weight: _builtins.float
     """Weight of the leg in the fusion, 0 to 1."""
     contribution: _builtins.float
@@ -336,6 +410,7 @@ class SearchHit(_message.Message):
     DERIVED_METRICS_FIELD_NUMBER: _builtins.int
     ENTRY_COUNT_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
+    CONCEPTS_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """0 to 1 for WEIGHTED_MIN_MAX; comparable within one answer only."""
     explanation: _builtins.str
@@ -368,6 +443,10 @@ class SearchHit(_message.Message):
     def entries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the newest of those entries, at most 10."""
 
+    @_builtins.property
+    def concepts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Concept]:
+        """Where the object stands; dimensions without data are left out."""
+
     def __init__(
         self,
         *,
@@ -380,10 +459,11 @@ class SearchHit(_message.Message):
         derived_metrics: _entry_pb2.DerivedMetrics | None = ...,
         entry_count: _builtins.int = ...,
         entries: _abc.Iterable[_builtins.str] | None = ...,
+        concepts: _abc.Iterable[Global___Concept] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["derived_metrics", b"derived_metrics", "document", b"document", "metrics", b"metrics"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["derived_metrics", b"derived_metrics", "document", b"document", "entries", b"entries", "entry_count", b"entry_count", "explanation", b"explanation", "highlights", b"highlights", "legs", b"legs", "metrics", b"metrics", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concepts", b"concepts", "derived_metrics", b"derived_metrics", "document", b"document", "entries", b"entries", "entry_count", b"entry_count", "explanation", b"explanation", "highlights", b"highlights", "legs", b"legs", "metrics", b"metrics", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

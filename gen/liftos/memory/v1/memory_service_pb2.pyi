@@ -2935,14 +2935,14 @@ class SearchDocumentsRequest(_message.Message):
     parent: _builtins.str
     """orgs/{org}."""
     query: _builtins.str
-    """What is looked for, at most 1,000 characters; may be empty only with like."""
+    """What is looked for, at most 10,000 characters; may be empty only with like."""
     mode: _document_pb2.SearchMode.ValueType
     """How to rank."""
     fusion_method: _document_pb2.FusionMethod.ValueType
     """How legs become one order."""
     filter: _builtins.str
     """AIP-160 subset over platform, level, account_id, campaign_id, ad_group_id, ad_id, flow_id,
-    message_id, series_id.
+    message_id, series_id, scope.
     """
     minimum_quality_score: _builtins.float
     """Only documents that score at least this, 0 to 1."""
@@ -2966,7 +2966,9 @@ class SearchDocumentsRequest(_message.Message):
 
     @_builtins.property
     def like(self) -> _document_pb2.ObjectRef:
-        """Find what resembles this object; CONCEPTUAL only."""
+        """Find what of its level resembles this object; CONCEPTUAL alone. A query limits it to the
+        dimensions that it names.
+        """
 
     @_builtins.property
     def consistency(self) -> _marketing_pb2.Consistency:
@@ -3035,6 +3037,7 @@ class SearchDocumentsResponse(_message.Message):
     HITS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     INDEX_WRITE_TOKEN_FIELD_NUMBER: _builtins.int
+    LEGS_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """For the next page; empty at the end."""
     index_write_token: _builtins.str
@@ -3043,16 +3046,21 @@ class SearchDocumentsResponse(_message.Message):
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[_document_pb2.SearchHit]:
         """Best first."""
 
+    @_builtins.property
+    def legs(self) -> _containers.RepeatedCompositeFieldContainer[_document_pb2.LegReport]:
+        """The ways of ranking that were asked for."""
+
     def __init__(
         self,
         *,
         hits: _abc.Iterable[_document_pb2.SearchHit] | None = ...,
         next_page_token: _builtins.str = ...,
         index_write_token: _builtins.str = ...,
+        legs: _abc.Iterable[_document_pb2.LegReport] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hits", b"hits", "index_write_token", b"index_write_token", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hits", b"hits", "index_write_token", b"index_write_token", "legs", b"legs", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

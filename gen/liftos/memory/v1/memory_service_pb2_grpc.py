@@ -490,7 +490,8 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SearchDocuments(self, request, context):
-        """SearchDocuments ranks documents by meaning, by words, or both. Filters apply before ranking.
+        """SearchDocuments ranks documents by meaning, by words, by named dimensions, by relations, or by
+        several of these. Filters apply before ranking.
         UNAVAILABLE (STORE_UNAVAILABLE) where the search index cannot be reached.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -131,7 +131,8 @@ class MemoryServiceStub:
     ListExchangeRates: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListExchangeRatesRequest, _memory_service_pb2.ListExchangeRatesResponse]
     """ListExchangeRates pages through rates, by currency and day."""
     SearchDocuments: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.SearchDocumentsRequest, _memory_service_pb2.SearchDocumentsResponse]
-    """SearchDocuments ranks documents by meaning, by words, or both. Filters apply before ranking.
+    """SearchDocuments ranks documents by meaning, by words, by named dimensions, by relations, or by
+    several of these. Filters apply before ranking.
     UNAVAILABLE (STORE_UNAVAILABLE) where the search index cannot be reached.
     """
     EvaluateSearch: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.EvaluateSearchRequest, _memory_service_pb2.EvaluateSearchResponse]
@@ -288,7 +289,8 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     ListExchangeRates: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListExchangeRatesRequest, _memory_service_pb2.ListExchangeRatesResponse]  # type: ignore[assignment]
     """ListExchangeRates pages through rates, by currency and day."""
     SearchDocuments: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.SearchDocumentsRequest, _memory_service_pb2.SearchDocumentsResponse]  # type: ignore[assignment]
-    """SearchDocuments ranks documents by meaning, by words, or both. Filters apply before ranking.
+    """SearchDocuments ranks documents by meaning, by words, by named dimensions, by relations, or by
+    several of these. Filters apply before ranking.
     UNAVAILABLE (STORE_UNAVAILABLE) where the search index cannot be reached.
     """
     EvaluateSearch: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.EvaluateSearchRequest, _memory_service_pb2.EvaluateSearchResponse]  # type: ignore[assignment]
@@ -604,7 +606,8 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.SearchDocumentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.SearchDocumentsResponse, _abc.Awaitable[_memory_service_pb2.SearchDocumentsResponse]]:
-        """SearchDocuments ranks documents by meaning, by words, or both. Filters apply before ranking.
+        """SearchDocuments ranks documents by meaning, by words, by named dimensions, by relations, or by
+        several of these. Filters apply before ranking.
         UNAVAILABLE (STORE_UNAVAILABLE) where the search index cannot be reached.
         """
 
