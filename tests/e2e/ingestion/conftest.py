@@ -10,12 +10,16 @@ from typing import Any
 import asyncpg
 import grpc
 import pytest
-from tests.e2e.ingestion.readings import ScriptedSource
+from redis.asyncio import Redis
+from tests.e2e.ingestion.readings import Harness, ScriptedSource, SilentQueue
 
 from liftos.ingestion.v1 import ingestion_service_pb2_grpc
 from liftos_client import Client, connect
+from liftos_ingestion.adapters.memory import MemoryEntryWriter
 from liftos_ingestion.adapters.postgres import database as ingestion_database
 from liftos_ingestion.adapters.postgres.database import SCHEMA
+from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
+from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
 from liftos_ingestion.server import application as ingestion_application
 from liftos_ingestion.settings import IngestionSettings
 from liftos_kit import postgres
@@ -155,3 +159,20 @@ async def ingestion_client(
             return StubClient(stub, authorization(org, roles=roles or ("admin",)))
 
         yield client
+
+
+@pytest.fixture
+async def harness(
+    pool: asyncpg.Pool, memory: Client, org: str, stores: Stack
+) -> AsyncIterator[Harness]:
+    """A worker over the org whose source answers what the test says."""
+    redis = Redis.from_url(stores.environment["LIFTOS_REDIS_URL"])
+    yield Harness(
+        org=org,
+        source=ScriptedSource(),
+        ledger=PostgresRunLedger(pool, SilentQueue()),
+        writer=MemoryEntryWriter(lambda _: memory),
+        pool=pool,
+        governor=RedisRateGovernor(redis),
+    )
+    await redis.aclose()

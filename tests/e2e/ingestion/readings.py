@@ -271,6 +271,25 @@ class Harness:
         return found
 
 
+async def add_connection(
+    pool: asyncpg.Pool, org: str, *account_ids: str, time_zone: str = "UTC"
+) -> str:
+    """Register a connection of an org with accounts, by default one, and return its name."""
+    async with postgres.transaction(pool, org=org) as session:
+        await session.execute(
+            "insert into connections (org, connection, display_name, platform, settings, disabled,"
+            " state, credential_update_time)"
+            " values ($1, 'shop', 'Shop', 'meta', '{}', false, 2, now())",
+            org,
+        )
+        await session.executemany(
+            "insert into accounts (org, connection, account_id, named, disabled, display_name,"
+            " time_zone, currency_code) values ($1, 'shop', $2, false, false, $2, $3, 'EUR')",
+            [(org, account_id, time_zone) for account_id in account_ids or ("7",)],
+        )
+    return f"orgs/{org}/connections/shop"
+
+
 async def stored(memory: Client) -> dict[tuple[str, str], int | None]:
     """Return the clicks of all that Memory holds, by campaign and day."""
     entries = [entry async for entry in memory.memory.list_entries()]

@@ -12,12 +12,10 @@ import asyncpg
 import grpc
 import pytest
 from google.protobuf.json_format import MessageToDict
-from redis.asyncio import Redis
 from tests.e2e.ingestion.readings import (
     DAY,
     Harness,
     OneSource,
-    ScriptedSource,
     SilentQueue,
     pages,
     row,
@@ -37,9 +35,8 @@ from liftos_ingestion.adapters.postgres.dead_letters import (
     PostgresReplays,
 )
 from liftos_ingestion.adapters.postgres.run_views import get_run
-from liftos_ingestion.adapters.postgres.runs import RECONCILE_RUN, PostgresRunLedger
+from liftos_ingestion.adapters.postgres.runs import RECONCILE_RUN
 from liftos_ingestion.adapters.postgres.suspensions import PostgresSuspensions
-from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
 from liftos_ingestion.dead_letter_ports import Replayed, Selection, TakenLetters, Wait
 from liftos_ingestion.run_ports import HoldLostError, Lane, RunState, SliceState, WaitReason
 from liftos_ingestion.servicer.dead_letters import DeadLettersServicer
@@ -53,28 +50,10 @@ from liftos_kit.core.errors import NotFoundError
 from liftos_kit.core.paging import PageTokens
 from liftos_kit.jobs.postgres_queue import PostgresJobQueue
 from liftos_kit.jobs.queue import Delivery
-from liftos_local.stack import Stack
 from liftos_mapping.engine import TransformContext, evaluate
 from liftos_mapping.mapping import PlatformMapping
 
 OTHER_DAY = date(2026, 4, 1)
-
-
-@pytest.fixture
-async def harness(
-    pool: asyncpg.Pool, memory: Client, org: str, stores: Stack
-) -> AsyncIterator[Harness]:
-    """A worker whose source answers what the test says."""
-    redis = Redis.from_url(stores.environment["LIFTOS_REDIS_URL"])
-    yield Harness(
-        org=org,
-        source=ScriptedSource(),
-        ledger=PostgresRunLedger(pool, SilentQueue()),
-        writer=MemoryEntryWriter(lambda _: memory),
-        pool=pool,
-        governor=RedisRateGovernor(redis),
-    )
-    await redis.aclose()
 
 
 @pytest.fixture

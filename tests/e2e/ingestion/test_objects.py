@@ -1,6 +1,6 @@
 """Objects of accounts: listed by runs once a day, with the truth's names and states, and shown."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import date, timedelta
@@ -11,7 +11,14 @@ import asyncpg
 import grpc
 import pytest
 from redis.asyncio import Redis
-from tests.e2e.ingestion.readings import Harness, ScriptedSource, SilentQueue, failing, pages, row
+from tests.e2e.ingestion.readings import (
+    Harness,
+    ScriptedSource,
+    add_connection,
+    failing,
+    pages,
+    row,
+)
 from tests.e2e.ingestion.simulated_sources import ACCOUNTS, connection_of, source_of
 from tests.e2e.ingestion.world_time_worker import WorldTimeWorker
 from tests.inprocess.kit.statuses import refusal_of
@@ -21,13 +28,9 @@ from liftos.ingestion.v1 import connection_pb2, object_pb2, run_pb2
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos.memory.v1.entry_pb2 import EntryLevel
 from liftos_client import Client
-from liftos_ingestion.adapters.memory import MemoryEntryWriter
-from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
-from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
 from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
 from liftos_ingestion.run_ports import OBJECTS, HoldLostError, RunState, SliceState, Usage
 from liftos_ingestion.source_ports import PlatformObject
-from liftos_kit import postgres
 from liftos_local.stack import Stack
 from liftos_platforms.testing import running_platforms
 from liftos_platforms.truth import (
@@ -53,26 +56,16 @@ OTHER_STATES = {
 
 
 @pytest.fixture
-async def harness(
-    pool: asyncpg.Pool, memory: Client, org: str, stores: Stack, scripted: ScriptedSource
-) -> AsyncIterator[Harness]:
-    """A worker over the org and the source of the server."""
-    redis = Redis.from_url(stores.environment["LIFTOS_REDIS_URL"])
+def harness(harness: Harness, scripted: ScriptedSource) -> Harness:
+    """A worker over the source of the server, which lists two objects."""
     scripted.capabilities = replace(scripted.capabilities, object_levels=("CAMPAIGN", "AD"))
     scripted.answers, scripted.list_count = [pages([])], 0
     scripted.listed = [
         PlatformObject("CAMPAIGN", "1", "Spring", "ACTIVE"),
         PlatformObject("AD", "9", "Hat", "PAUSED", "1"),
     ]
-    yield Harness(
-        org=org,
-        source=scripted,
-        ledger=PostgresRunLedger(pool, SilentQueue()),
-        writer=MemoryEntryWriter(lambda _: memory),
-        pool=pool,
-        governor=RedisRateGovernor(redis),
-    )
-    await redis.aclose()
+    harness.source = scripted
+    return harness
 
 
 async def listed(
@@ -88,23 +81,6 @@ async def listed(
         request.page_token = page.next_page_token
         if not page.next_page_token:
             return found
-
-
-async def add_connection(pool: asyncpg.Pool, org: str) -> str:
-    """Register a connection of the org with an account."""
-    async with postgres.transaction(pool, org=org) as session:
-        await session.execute(
-            "insert into connections (org, connection, display_name, platform, settings, disabled,"
-            " state) values ($1, 'shop', 'Shop', 'meta', '{}', false, 2)",
-            org,
-        )
-        await session.execute(
-            "insert into accounts (org, connection, account_id, named, disabled, display_name,"
-            " time_zone, currency_code) values ($1, 'shop', '7', false, false, 'Shop', 'UTC',"
-            " 'EUR')",
-            org,
-        )
-    return f"orgs/{org}/connections/shop"
 
 
 # --- what the platforms list ---------------------------------------------------------------------

@@ -1,19 +1,17 @@
 """Slices from a source into Memory: whole or not at all, by one writer, with typed endings."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from datetime import date
 
 import asyncpg
 import pytest
-from redis.asyncio import Redis
 from tests.e2e.ingestion.readings import (
     DAY,
     Answer,
     Harness,
     OneSource,
-    ScriptedSource,
     SilentQueue,
     failing,
     pages,
@@ -22,10 +20,9 @@ from tests.e2e.ingestion.readings import (
 )
 
 from liftos_client import Client
-from liftos_ingestion.adapters.memory import MemoryEntryTotals, MemoryEntryWriter
+from liftos_ingestion.adapters.memory import MemoryEntryTotals
 from liftos_ingestion.adapters.postgres.reconciliations import PostgresReconciliationStore
 from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
-from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
 from liftos_ingestion.domain.failures import (
     MAXIMUM_ATTEMPTS,
     ErrorClass,
@@ -49,25 +46,7 @@ from liftos_ingestion.usecases import intake, reading
 from liftos_ingestion.usecases.reading import AttemptMeasure
 from liftos_ingestion.usecases.reconciling import Reconciling
 from liftos_kit.core.errors import StoreUnavailableError
-from liftos_local.stack import Stack
 from liftos_mapping.transform import TransformContext
-
-
-@pytest.fixture
-async def harness(
-    pool: asyncpg.Pool, memory: Client, org: str, stores: Stack
-) -> AsyncIterator[Harness]:
-    """A worker whose source answers what the test says."""
-    redis = Redis.from_url(stores.environment["LIFTOS_REDIS_URL"])
-    yield Harness(
-        org=org,
-        source=ScriptedSource(),
-        ledger=PostgresRunLedger(pool, SilentQueue()),
-        writer=MemoryEntryWriter(lambda _: memory),
-        pool=pool,
-        governor=RedisRateGovernor(redis),
-    )
-    await redis.aclose()
 
 
 def _error(error_class: ErrorClass, **fields: float) -> ReadingError:

@@ -1,7 +1,7 @@
 """Runs on the wire: started once, followed, stopped, and listed."""
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -9,11 +9,10 @@ from uuid import uuid4
 import asyncpg
 import grpc
 import pytest
-from redis.asyncio import Redis
 from tests.e2e.ingestion.readings import (
     Harness,
     ScriptedSource,
-    SilentQueue,
+    add_connection,
     failing,
     pages,
     row,
@@ -22,14 +21,8 @@ from tests.inprocess.kit.statuses import refusal_of
 
 from liftos.ingestion.v1 import alert_pb2, run_pb2
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
-from liftos_client import Client
-from liftos_ingestion.adapters.memory import MemoryEntryWriter
-from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
-from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
 from liftos_ingestion.domain.failures import ErrorClass, Failure, NotReadyError, ReadingError
-from liftos_kit import postgres
 from liftos_kit.core.errors import StoreUnavailableError
-from liftos_local.stack import Stack
 
 ClientFactory = Callable[..., Any]
 
@@ -37,36 +30,15 @@ ClientFactory = Callable[..., Any]
 @pytest.fixture
 async def connection(pool: asyncpg.Pool, org: str) -> str:
     """A connection of the org with two accounts that a run can read."""
-    async with postgres.transaction(pool, org=org) as session:
-        await session.execute(
-            "insert into connections (org, connection, display_name, platform, settings, disabled,"
-            " state) values ($1, 'shop', 'Shop', 'meta', '{}', false, 2)",
-            org,
-        )
-        await session.executemany(
-            "insert into accounts (org, connection, account_id, named, disabled, display_name,"
-            " time_zone, currency_code) values ($1, 'shop', $2, false, false, $2, 'UTC', 'EUR')",
-            [(org, "7"), (org, "8")],
-        )
-    return f"orgs/{org}/connections/shop"
+    return await add_connection(pool, org, "7", "8")
 
 
 @pytest.fixture
-async def worker(
-    pool: asyncpg.Pool, memory: Client, org: str, stores: Stack, scripted: ScriptedSource
-) -> AsyncIterator[Harness]:
+def worker(harness: Harness, scripted: ScriptedSource) -> Harness:
     """A worker over the same org and source as the server's."""
-    redis = Redis.from_url(stores.environment["LIFTOS_REDIS_URL"])
     scripted.answers = [pages([])]
-    yield Harness(
-        org=org,
-        source=scripted,
-        ledger=PostgresRunLedger(pool, SilentQueue()),
-        writer=MemoryEntryWriter(lambda _: memory),
-        pool=pool,
-        governor=RedisRateGovernor(redis),
-    )
-    await redis.aclose()
+    harness.source = scripted
+    return harness
 
 
 def _start(connection: str, **fields: Any) -> pb.StartRunRequest:

@@ -11,7 +11,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
-from tests.e2e.ingestion.readings import OneSource, ScriptedSource, SilentQueue
+from tests.e2e.ingestion.readings import OneSource, ScriptedSource, SilentQueue, add_connection
 from tests.inprocess.kit.statuses import refusal_of
 
 from liftos.common.v1.marketing_pb2 import DateRange
@@ -90,18 +90,7 @@ async def world(pool: asyncpg.Pool, org: str, connection: str) -> World:
 @pytest.fixture
 async def connection(pool: asyncpg.Pool, org: str) -> str:
     """A connection with one account."""
-    async with postgres.transaction(pool, org=org) as session:
-        await session.execute(
-            "insert into connections (org, connection, display_name, platform, settings, disabled,"
-            " state) values ($1, 'shop', 'Shop', 'meta', '{}', false, 2)",
-            org,
-        )
-        await session.execute(
-            "insert into accounts (org, connection, account_id, named, disabled, display_name,"
-            " time_zone, currency_code) values ($1, 'shop', '7', false, false, 'A', 'UTC', 'EUR')",
-            org,
-        )
-    return f"orgs/{org}/connections/shop"
+    return await add_connection(pool, org)
 
 
 def _schedule(connection: str, **fields: Any) -> schedule_pb2.Schedule:

@@ -9,18 +9,15 @@ from uuid import UUID, uuid4
 import asyncpg
 import grpc
 import pytest
-from redis.asyncio import Redis
-from tests.e2e.ingestion.readings import ACCOUNT, DAY, Harness, ScriptedSource, pages, row, stored
+from tests.e2e.ingestion.readings import ACCOUNT, DAY, Harness, add_connection, pages, row, stored
 from tests.e2e.ingestion.served_parts import ClientFactory, clients_of, ingestion_settings
 from tests.inprocess.kit.statuses import refusal_of
 
 from liftos.ingestion.v1 import alert_pb2
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos_client import Client
-from liftos_ingestion.adapters.memory import MemoryEntryWriter
 from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
 from liftos_ingestion.adapters.postgres.suspensions import PostgresSuspensions
-from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
 from liftos_ingestion.run_ports import Hold, HoldLostError, SliceState, Usage
 from liftos_ingestion.servicer.suspensions import SuspensionsServicer
 from liftos_ingestion.source_ports import Page, PlatformJob, ReadRequest
@@ -29,7 +26,6 @@ from liftos_kit import postgres
 from liftos_kit.core.clock import SystemClock
 from liftos_kit.core.paging import PageTokens
 from liftos_kit.jobs.queue import Job
-from liftos_local.stack import Stack
 from liftos_mapping.transform import TransformContext
 
 
@@ -53,20 +49,10 @@ def queue() -> RecordingQueue:
 
 
 @pytest.fixture
-async def harness(
-    pool: asyncpg.Pool, memory: Client, org: str, stores: Stack, queue: RecordingQueue
-) -> AsyncIterator[Harness]:
-    """A worker whose source answers what the test says."""
-    redis = Redis.from_url(stores.environment["LIFTOS_REDIS_URL"])
-    yield Harness(
-        org=org,
-        source=ScriptedSource(),
-        ledger=PostgresRunLedger(pool, queue),
-        writer=MemoryEntryWriter(lambda _: memory),
-        pool=pool,
-        governor=RedisRateGovernor(redis),
-    )
-    await redis.aclose()
+def harness(harness: Harness, queue: RecordingQueue) -> Harness:
+    """A worker whose jobs the test sees."""
+    harness.ledger = PostgresRunLedger(harness.pool, queue)
+    return harness
 
 
 @pytest.fixture
@@ -89,13 +75,7 @@ async def client(
 @pytest.fixture(autouse=True)
 async def connection(pool: asyncpg.Pool, org: str) -> str:
     """The connection of the harness, which a scope may name."""
-    async with postgres.transaction(pool, org=org) as session:
-        await session.execute(
-            "insert into connections (org, connection, display_name, platform, settings, disabled,"
-            " state) values ($1, 'shop', 'Shop', 'meta', '{}', false, 2)",
-            org,
-        )
-    return f"orgs/{org}/connections/shop"
+    return await add_connection(pool, org)
 
 
 def _suspend(org: str, **scope: str) -> pb.SuspendIngestionRequest:

@@ -9,60 +9,29 @@ from typing import Any
 
 import asyncpg
 import pytest
-from redis.asyncio import Redis
 from tests.e2e.ingestion.readings import (
     DAY,
     Harness,
-    ScriptedSource,
-    SilentQueue,
+    add_connection,
     failing,
     pages,
     row,
 )
 
-from liftos_client import Client
-from liftos_ingestion.adapters.memory import MemoryEntryWriter
-from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
 from liftos_ingestion.adapters.postgres.watched_orgs import PostgresWatchedOrgs
-from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
 from liftos_ingestion.alert_ports import Watch
 from liftos_ingestion.domain.alerts import AlertKind, AlertState
 from liftos_ingestion.domain.failures import ErrorClass, Failure, NotReadyError, ReadingError
 from liftos_ingestion.usecases.watching_over import WatchingOver
 from liftos_kit import postgres
 from liftos_kit.core.clock import SystemClock
-from liftos_local.stack import Stack
 
 
 @pytest.fixture
-async def harness(
-    pool: asyncpg.Pool, memory: Client, org: str, stores: Stack
-) -> AsyncIterator[Harness]:
+async def harness(harness: Harness) -> Harness:
     """A worker over an org with one connection of one account."""
-    redis = Redis.from_url(stores.environment["LIFTOS_REDIS_URL"])
-    made = Harness(
-        org=org,
-        source=ScriptedSource(),
-        ledger=PostgresRunLedger(pool, SilentQueue()),
-        writer=MemoryEntryWriter(lambda _: memory),
-        pool=pool,
-        governor=RedisRateGovernor(redis),
-    )
-    await _do(
-        made,
-        "insert into connections (org, connection, display_name, platform, settings, disabled,"
-        " state, credential_update_time)"
-        " values ($1, 'shop', 'Shop', 'meta', '{}', false, 2, now())",
-        org,
-    )
-    await _do(
-        made,
-        "insert into accounts (org, connection, account_id, named, disabled, time_zone)"
-        " values ($1, 'shop', '7', false, false, 'Europe/Berlin')",
-        org,
-    )
-    yield made
-    await redis.aclose()
+    await add_connection(harness.pool, harness.org, time_zone="Europe/Berlin")
+    return harness
 
 
 async def _do(harness: Harness, statement: str, *values: Any) -> None:
