@@ -281,10 +281,15 @@ class RunLedger(Protocol):
             HoldLostError: Another worker has the lane.
         """
 
-    async def finish_objects(
-        self, held: HeldSlice, objects: Sequence[PlatformObject], usage: Usage
-    ) -> None:
-        """Store the objects of an account; those that are not among them stay as they were.
+    async def keep_objects(self, held: HeldSlice, objects: Sequence[PlatformObject]) -> None:
+        """Store some of the objects of an account; all others stay as they were.
+
+        Raises:
+            HoldLostError: Another worker has the lane.
+        """
+
+    async def finish_objects(self, held: HeldSlice, count: int, usage: Usage) -> None:
+        """Record that all objects of an account were stored, so many as the platform listed.
 
         Raises:
             HoldLostError: Another worker has the lane.

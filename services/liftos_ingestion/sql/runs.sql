@@ -210,7 +210,7 @@ returning state;
 update run_slices set state = 7, end_time = clock_timestamp(), wait_reason = 0, wait_detail = ''
 where org = :org and run = :run and state in (1, 3);
 
--- name: store_objects^
+-- name: keep_objects!
 with stored as (
     insert into objects as o (org, platform, account_id, level, object_id, parent_id, display_name, state)
     select :org, :platform, :account_id, p.level, p.object_id, p.parent_id, p.display_name, p.state
@@ -223,7 +223,11 @@ with stored as (
               (excluded.parent_id, excluded.display_name, excluded.state)
     returning 1
 )
-select count(*) as changed_count from stored;
+update run_slices set upserted_count = upserted_count + (select count(*) from stored)
+where org = :org and slice = :slice;
+
+-- name: upserted_of_slice^
+select upserted_count from run_slices where org = :org and slice = :slice;
 
 -- name: account_lags
 select org, platform, account_id, days from account_lags();

@@ -5,7 +5,7 @@ The objects of an account are a slice too, which is read into the ledger.
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterable, Callable
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
@@ -61,6 +61,9 @@ _LOOK_SECONDS: Final = 1.5
 _PAGES_AT_ONCE: Final = 3
 """Pages of all slices of a worker that are mapped and written at a time, to bound its memory."""
 
+_OBJECTS_AT_ONCE: Final = 1_000
+"""Objects of an account that a worker holds before they are kept."""
+
 _OUTAGE_SECONDS: Final = 10.0
 """When a slice is tried again that a store of ours kept from being read."""
 
@@ -68,7 +71,8 @@ _BACKOFF: Final = Backoff(base_seconds=2.0, maximum_seconds=600.0)
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.ingestion")
 
-_Attempt: TypeAlias = "asyncio.Task[SliceResult | Sequence[PlatformObject]]"
+_Attempt: TypeAlias = "asyncio.Task[SliceResult | int]"
+"""Ends with what was committed, or with how many objects were kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,9 +278,7 @@ class Reading:
         )
         return ending
 
-    async def _attempt(
-        self, held: HeldSlice, gate: GovernedGate
-    ) -> SliceResult | Sequence[PlatformObject]:
+    async def _attempt(self, held: HeldSlice, gate: GovernedGate) -> SliceResult | int:
         lane = held.lane
         connection = await self._connections.open(lane.org, held.connection)
         account = connection.account(lane.account_id)
@@ -290,8 +292,21 @@ class Reading:
                 source.open(connection.credential, connection.settings, gate) as session,
                 aclosing(session.objects(account)) as objects,
             ):
-                return [it async for it in objects]
+                return await self._keep(held, objects)
         return await self._numbers(held, gate, connection, account, source)
+
+    async def _keep(self, held: HeldSlice, objects: AsyncIterable[PlatformObject]) -> int:
+        """Keep objects as they come, and return how many there were."""
+        count, found = 0, list[PlatformObject]()
+        async for it in objects:
+            found.append(it)
+            count += 1
+            if len(found) == _OBJECTS_AT_ONCE:
+                await self._ledger.keep_objects(held, found)
+                found = []
+        if found:
+            await self._ledger.keep_objects(held, found)
+        return count
 
     async def _numbers(
         self,

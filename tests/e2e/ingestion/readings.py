@@ -84,7 +84,7 @@ class ScriptedSource:
     Attributes:
         answers: What readings are given, in order.
         requests: What was asked.
-        listed: What lists of objects hold, or fail with.
+        listed: What lists of objects hold, and what they break off or fail with.
         list_count: How often objects were listed.
         jobs: The platform's jobs that readings were given back.
         gates: What sessions were given to ask for leave.
@@ -92,7 +92,7 @@ class ScriptedSource:
     """
 
     answers: list[Answer] = field(default_factory=list)
-    listed: Sequence[PlatformObject] | Exception = ()
+    listed: Sequence[PlatformObject | Exception] | Exception = ()
     list_count: int = 0
     requests: list[ReadRequest] = field(default_factory=list)
     jobs: list[PlatformJob | None] = field(default_factory=list)
@@ -134,6 +134,8 @@ class ScriptedSource:
         if isinstance(self.listed, Exception):
             raise self.listed
         for each in self.listed:
+            if isinstance(each, Exception):
+                raise each
             yield each
 
     async def read(

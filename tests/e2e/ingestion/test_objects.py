@@ -297,6 +297,26 @@ async def test_the_last_state_wins_and_what_is_gone_stays(
     assert stayed == ad
 
 
+async def test_many_objects_are_kept_in_parts(harness: Harness) -> None:
+    """What was listed before a list broke off is kept; the next try completes it, counting all."""
+    ads = [PlatformObject("AD", str(number), f"Ad {number}", "ACTIVE") for number in range(2_500)]
+    broken = ReadingError(Failure(ErrorClass.TRANSIENT, "it broke off"))
+    harness.source.listed = [*ads[:2_100], broken]
+    await harness.start(objects=True)
+    await harness.read_due()
+    assert len(await harness.rows("objects")) == 2_000
+    harness.source.listed = ads
+    await harness.read_due()
+    assert len(await harness.rows("objects")) == 2_500
+    (slice_,) = [it for it in await harness.rows("run_slices") if it["level"] == 0]
+    assert slice_["state"] == SliceState.COMMITTED
+    assert (slice_["row_count"], slice_["upserted_count"]) == (2_500, 2_500)
+    await harness.start(objects=True)
+    await harness.read_due()
+    states = [it["state"] for it in await harness.rows("run_slices") if it["level"] == 0]
+    assert sorted(states) == [SliceState.COMMITTED, SliceState.UNCHANGED]
+
+
 async def test_a_worker_that_lost_its_lane_stores_no_objects(harness: Harness) -> None:
     """As with numbers: the epoch decides."""
     await harness.start(objects=True)
@@ -308,7 +328,9 @@ async def test_a_worker_that_lost_its_lane_stores_no_objects(harness: Harness) -
     assert held.lane.level == OBJECTS
     await harness.read_due()
     with pytest.raises(HoldLostError):
-        await harness.ledger.finish_objects(held, [PlatformObject("AD", "5", "", "")], Usage(0, 0))
+        await harness.ledger.keep_objects(held, [PlatformObject("AD", "5", "", "")])
+    with pytest.raises(HoldLostError):
+        await harness.ledger.finish_objects(held, 1, Usage(0, 0))
     assert {it["object_id"] for it in await harness.rows("objects")} == {"1", "9"}
     states = {it["level"]: it["state"] for it in await harness.rows("run_slices")}
     assert states[0] == SliceState.COMMITTED

@@ -231,17 +231,15 @@ class PostgresRunLedger:
             await _store_dead_letters(connection, held, result)
             await self._move_on(connection, held, committed=True)
 
-    async def finish_objects(
-        self, held: HeldSlice, objects: Sequence[PlatformObject], usage: Usage
-    ) -> None:
-        """Store the objects of an account."""
+    async def keep_objects(self, held: HeldSlice, objects: Sequence[PlatformObject]) -> None:
+        """Store some of the objects of an account."""
         # A list that changes while it is read can name one twice; the later page is the newer one.
         found = list({(it.level, it.object_id): it for it in objects}.values())
-        lane = {key: value for key, value in _lane(held).items() if key != "epoch"}
         async with self._as_holder(held) as connection:
-            stored = await _SQL.store_objects(
+            await _SQL.keep_objects(
                 connection,
                 org=held.lane.org,
+                slice=held.slice,
                 platform=held.lane.platform,
                 account_id=held.lane.account_id,
                 levels=[level_code(it.level) for it in found],
@@ -250,14 +248,20 @@ class PostgresRunLedger:
                 display_names=[storable_text(it.display_name) for it in found],
                 states=[storable_text(it.state) for it in found],
             )
-            changed = stored["changed_count"]
+
+    async def finish_objects(self, held: HeldSlice, count: int, usage: Usage) -> None:
+        """Record that all objects of an account were stored."""
+        lane = {key: value for key, value in _lane(held).items() if key != "epoch"}
+        slice_ = {"org": held.lane.org, "slice": held.slice}
+        async with self._as_holder(held) as connection:
+            # Counted as they were kept, by tries that ended early too.
+            changed = (await _SQL.upserted_of_slice(connection, **slice_))["upserted_count"]
             await _SQL.finish_slice(
                 connection,
-                org=held.lane.org,
-                slice=held.slice,
+                **slice_,
                 state=SliceState.COMMITTED if changed else SliceState.UNCHANGED,
                 memory_slice="",
-                row_count=len(found),
+                row_count=count,
                 upserted_count=changed,
                 restated_count=0,
                 vanished_count=0,
