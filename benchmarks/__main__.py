@@ -3,10 +3,15 @@
 import sys
 from pathlib import Path
 
-from benchmarks import ingestion, memory
+from benchmarks import embedding, ingestion, memory, transform
 from benchmarks.results import print_table, write_json
 
-PARTS = {"memory": memory.measure, "ingestion": ingestion.measure}
+PARTS = {
+    "memory": memory.measure,
+    "transform": transform.measure,
+    "embedding": embedding.measure,
+    "ingestion": ingestion.measure,
+}
 
 
 def main() -> int:

@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from liftos_mapping.errors import MappingError, RowErrorCode
+from liftos_mapping.text_column import TextColumn
 
 _INT64_MAXIMUM: Final = 2**63 - 1
 _EXACT_FLOAT_MAXIMUM: Final = 2**53
@@ -89,7 +90,9 @@ class Conversion:
                 return ConvertedColumn(values=array, errors=())
             converted: list[object] = array.to_pylist()
             return self._apply_scalar(values, converted, rest.tolist())
-        if self.vector is None and set(map(type, values)) - {NoneType} in ({str}, {int}):
+        if self.vector is None and isinstance(values, TextColumn):
+            return self._apply_text(values)
+        if self.vector is None and _types(values) in ({str}, {int}):
             return self._apply_distinct(values)
         return self._apply_scalar(values, [None] * len(values), range(len(values)))
 
@@ -119,6 +122,21 @@ class Conversion:
         return ConvertedColumn(
             values=pa.array([known[value] for value in values], self.type), errors=errors
         )
+
+    def _apply_text(self, values: TextColumn) -> ConvertedColumn:
+        distinct, places = values.distinct()
+        result = self._apply_scalar(distinct, [None] * len(distinct), range(len(distinct)))
+        errors: tuple[tuple[int, ConversionError], ...] = ()
+        if result.errors:
+            failed = dict(result.errors)
+            positions = np.flatnonzero(np.isin(places, list(failed))).tolist()
+            errors = tuple((position, failed[int(places[position])]) for position in positions)
+        return ConvertedColumn(values=result.values.take(pa.array(places)), errors=errors)
+
+
+def _types(values: Sequence[object]) -> set[type]:
+    """The types of the values that are there."""
+    return {str} if isinstance(values, TextColumn) else set(map(type, values)) - {NoneType}
 
 
 def is_absent(value: object) -> bool:
@@ -407,7 +425,7 @@ def _plain_fractions_of_counts(
 def _micros_of_column(
     values: Sequence[object],
 ) -> tuple[pa.Array, npt.NDArray[np.intp]] | None:
-    if set(map(type, values)) - {NoneType} == {float}:
+    if _types(values) == {float}:
         return _micros_of_floats(pa.array(values, pa.float64()))
     numbers = _number_texts(values)
     if numbers is None:
@@ -435,7 +453,7 @@ def _micros_of_floats(values: pa.Array) -> tuple[pa.Array, npt.NDArray[np.intp]]
 def _integers_of_column(
     values: Sequence[object],
 ) -> tuple[pa.Array, npt.NDArray[np.intp]] | None:
-    if set(map(type, values)) - {NoneType} == {int}:
+    if _types(values) == {int}:
         return _counts_of_integers(values)
     numbers = _number_texts(values)
     if numbers is None:
@@ -458,7 +476,9 @@ def _counts_of_integers(
 
 def _number_texts(values: Sequence[object]) -> pa.Array | None:
     """The values as text where all are text, all integers or all floats; else None."""
-    types = set(map(type, values)) - {NoneType}
+    if isinstance(values, TextColumn):
+        return values.array
+    types = _types(values)
     try:
         if types <= {str}:
             return pa.array(values, pa.string())

@@ -40,7 +40,13 @@ from liftos_mapping.mapping import (
     ShareRule,
 )
 from liftos_mapping.series import UnfoldedRows, unfold
-from liftos_mapping.source_columns import SourceColumns, read_columns, wanted_paths
+from liftos_mapping.source_columns import (
+    SourceColumn,
+    SourceColumns,
+    read_columns,
+    wanted_paths,
+)
+from liftos_mapping.text_column import TextColumn
 
 Mask = npt.NDArray[np.bool_]
 
@@ -288,7 +294,7 @@ class _Evaluation:
             return
         first, last = self._mapping.same_day
         starts, ends = self._source.get(first), self._source.get(last)
-        if starts is None or ends is None or starts == ends:
+        if starts is None or ends is None or _are_equal(starts, ends):
             return
         for position, (start, end) in enumerate(zip(starts, ends, strict=True)):
             if start != end and not is_absent(start) and not is_absent(end):
@@ -461,6 +467,12 @@ def _constant(value: object, type_: pa.DataType, length: int) -> pa.Array:
 def _mask(values: pa.Array) -> Mask:
     mask: Mask = values.to_numpy(zero_copy_only=False)
     return mask.astype(np.bool_)
+
+
+def _are_equal(first: SourceColumn, second: SourceColumn) -> bool:
+    if isinstance(first, TextColumn) and isinstance(second, TextColumn):
+        return bool(first.array.equals(second.array))
+    return first == second
 
 
 def _where(condition: pa.Array) -> list[int]:

@@ -9,13 +9,20 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, overload
+from typing import Final, TypeAlias, overload
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from liftos_mapping.conversions import is_absent, show
 from liftos_mapping.errors import RowError, RowErrorCode
+from liftos_mapping.text_column import TextColumn
 
 RawRow = Mapping[str, object]
 """One row as a platform sent it."""
+
+SourceColumn: TypeAlias = list[object] | TextColumn
+"""The values of all rows under one path, None where a row does not have it."""
 
 
 class RawColumns(Sequence[RawRow]):
@@ -40,20 +47,29 @@ class RawColumns(Sequence[RawRow]):
                 raise ValueError(f"{len(values)} values of {name} for {row_count} rows")
         self._row_count = row_count
         # A field that no row has is no field of theirs.
-        self._columns = {
-            name: values
-            for name, values in columns.items()
-            if any(value is not None for value in values)
-        }
+        self._columns = {name: values for name, values in columns.items() if _has_values(values)}
+
+    @classmethod
+    def of_table(cls, table: pa.Table) -> "RawColumns":
+        """The rows of a table; columns of text stay in Arrow, which converts them at once."""
+        columns: dict[str, Sequence[object]] = {}
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+                array = column.cast(pa.string()).combine_chunks()
+                columns[name] = TextColumn(array)
+            else:
+                columns[name] = column.to_pylist()
+        return cls(table.num_rows, columns)
 
     @property
     def names(self) -> Iterable[str]:
         """The names of fields that any row has."""
         return self._columns.keys()
 
-    def values(self, name: str) -> list[object]:
+    def values(self, name: str) -> SourceColumn:
         """A field of all rows, None where a row does not have it."""
-        return list(self._columns[name])
+        values = self._columns[name]
+        return values if isinstance(values, TextColumn) else list(values)
 
     def __len__(self) -> int:
         return self._row_count
@@ -74,6 +90,12 @@ class RawColumns(Sequence[RawRow]):
         return {name: value for name, value in found if value is not None}
 
 
+def _has_values(values: Sequence[object]) -> bool:
+    if isinstance(values, TextColumn):
+        return bool(values.array.null_count < len(values))
+    return any(value is not None for value in values)
+
+
 _CAPITAL: Final = re.compile(r"(?<=[a-z0-9])[A-Z]", re.ASCII)
 
 
@@ -82,27 +104,30 @@ class SourceColumns:
     """The columns of a call's rows that a mapping asked for.
 
     Attributes:
-        columns: A list of values per path, None where a row does not have it.
+        columns: The values per path, None where a row does not have it.
         unmapped: Fields in the source's spelling that nothing reads.
         errors: Rows that are not shaped as the paths expect, by position.
     """
 
     row_count: int
-    columns: dict[str, list[object]] = field(default_factory=dict)
+    columns: dict[str, SourceColumn] = field(default_factory=dict)
     unmapped: set[str] = field(default_factory=set)
     errors: list[RowError] = field(default_factory=list)
 
-    def get(self, path: str) -> list[object] | None:
+    def get(self, path: str) -> SourceColumn | None:
         """The column of a path, or None where no row has it."""
         return self.columns.get(path)
 
-    def first_of(self, paths: Sequence[str]) -> list[object] | None:
+    def first_of(self, paths: Sequence[str]) -> SourceColumn | None:
         """For each row the value of the first path that it has; None where no row has any."""
         present = [self.columns[path] for path in paths if path in self.columns]
         if not present:
             return None
         chosen = present[0]
         for later in present[1:]:
+            if isinstance(chosen, TextColumn) and isinstance(later, TextColumn):
+                chosen = TextColumn(pc.if_else(chosen.is_absent(), later.array, chosen.array))
+                continue
             chosen = [
                 fallback if is_absent(value) else value
                 for value, fallback in zip(chosen, later, strict=True)
@@ -188,7 +213,7 @@ def _read_level(
         if item is not None:
             names.update(dict.fromkeys(item))
 
-    def values_of(name: str) -> list[object]:
+    def values_of(name: str) -> SourceColumn:
         return [item.get(name) if item is not None else None for item in objects]
 
     _read_fields(names, values_of, prefix, wanted, result)
@@ -196,7 +221,7 @@ def _read_level(
 
 def _read_fields(
     names: Iterable[str],
-    values_of: Callable[[str], list[object]],
+    values_of: Callable[[str], SourceColumn],
     prefix: str,
     wanted: WantedPaths,
     result: SourceColumns,
@@ -226,12 +251,14 @@ def _objects_of(path: str, values: Sequence[object], result: SourceColumns) -> l
     return objects
 
 
-def _add_column(path: str, values: list[object], result: SourceColumns) -> None:
+def _add_column(path: str, values: SourceColumn, result: SourceColumns) -> None:
     """Adds a column, or merges two spellings of one path; a row that has both is ambiguous."""
     earlier = result.columns.get(path)
     if earlier is None:
         result.columns[path] = values
         return
+    if isinstance(earlier, TextColumn):
+        earlier = result.columns[path] = list(earlier)
     for position, value in enumerate(values):
         if is_absent(value):
             continue

@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 
+import pyarrow as pa
+
 from liftos_mapping.engine import TransformContext, TransformResult, evaluate
 from liftos_mapping.language import Document, compile_mapping
 from liftos_mapping.platforms import platform_mapping
+from liftos_mapping.source_columns import RawColumns
 
 __all__ = ["TransformContext", "TransformResult", "transform"]
 
 
 def transform(
     platform: str,
-    rows: Sequence[object],
+    rows: Sequence[object] | pa.Table,
     context: TransformContext | None = None,
     *,
     document: Document | None = None,
@@ -23,7 +26,8 @@ def transform(
 
     Args:
         platform: `meta`, `google_ads` or `klaviyo`; any word with a mapping of its own.
-        rows: Rows as the platform's API answers them, one object each.
+        rows: Rows as the platform's API answers them, one object each, or a table of them with
+            dotted names, which takes a fraction of the time.
         context: What the rows have in common and do not say themselves.
         document: A mapping in the mapping language, in place of the platform's.
 
@@ -35,4 +39,6 @@ def transform(
     mapping = (
         platform_mapping(platform) if document is None else compile_mapping(platform, document)
     )
+    if isinstance(rows, pa.Table):
+        rows = RawColumns.of_table(rows)
     return evaluate(mapping, rows, context or TransformContext())

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from liftos_mapping.engine import TransformContext, evaluate
 from liftos_mapping.errors import RowError
 from liftos_mapping.platforms import PLATFORM_MAPPINGS
 from liftos_mapping.source_columns import RawColumns
+from liftos_mapping.transform import transform
 
 # No field in two spellings: which of them is in the way depends on the order of fields.
 NAMES = (
@@ -64,6 +66,50 @@ def test_columns_and_rows_give_the_same(
     assert of_columns.source_index == of_rows.source_index
     assert _found(of_columns.errors) == _found(of_rows.errors)
     assert of_columns.unmapped_fields == of_rows.unmapped_fields
+
+
+TEXTS = st.one_of(
+    st.none(),
+    st.text(max_size=6),
+    st.sampled_from(["", " ", "\x1c", " 7 ", "EUR", "0.5", "1e3", "-1"]),
+    st.sampled_from(["2026-10-01", "1112223333"]),
+)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> pa.Table:
+    """A table of text, and in two columns of numbers."""
+    count = draw(st.integers(0, 6))
+    columns = draw(
+        st.dictionaries(
+            st.sampled_from(NAMES), st.lists(TEXTS, min_size=count, max_size=count), min_size=1
+        )
+    )
+    arrays = {name: pa.array(values, pa.string()) for name, values in columns.items()}
+    counts = draw(st.lists(st.integers(0, 9), min_size=count, max_size=count))
+    return pa.table({**arrays, "metrics.interactions": counts, "metrics.unique_users": counts})
+
+
+@given(table=tables(), platform=st.sampled_from(sorted(PLATFORM_MAPPINGS)))
+def test_a_table_and_its_rows_give_the_same(table: pa.Table, platform: str) -> None:
+    """Text that stays in Arrow becomes the entries and errors of the rows one by one."""
+    context = TransformContext(account_id="1112223333", currency_code="EUR", date="2026-10-02")
+    of_table = transform(platform, table, context)
+    of_rows = transform(platform, [dict(row) for row in RawColumns.of_table(table)], context)
+    assert of_table.table.equals(of_rows.table)
+    assert of_table.source_index == of_rows.source_index
+    assert _found(of_table.errors) == _found(of_rows.errors)
+    assert of_table.unmapped_fields == of_rows.unmapped_fields
+
+
+def test_chunks_and_slices_of_a_table_are_read() -> None:
+    """Neither chunks, nor large text, nor a slice change what a row is."""
+    chunks = [pa.array(["a", None]), pa.array(["b"])]
+    table = pa.table({"x": pa.chunked_array(chunks).cast(pa.large_string()), "n": [1, 2, 3]})
+    rows = RawColumns.of_table(table)
+    assert list(rows) == [{"x": "a", "n": 1}, {"n": 2}, {"x": "b", "n": 3}]
+    assert list(rows[1:]) == [{"n": 2}, {"x": "b", "n": 3}]
+    assert list(rows[::-2]) == [{"x": "b", "n": 3}, {"x": "a", "n": 1}]
 
 
 def _found(errors: Sequence[RowError]) -> list[tuple[int, str, str]]:
