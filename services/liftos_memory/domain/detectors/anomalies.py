@@ -1,0 +1,331 @@
+"""Anomalies: steps far from what the past made one expect, and shifts of a whole level.
+
+What is expected of a step is the level of the two seasons before it and what the same phase of the
+season usually adds, the median over the last eight. Residuals of the last eight seasons give the
+scale, 1.4826 times their median absolute deviation, with floors: quiet stretches would otherwise
+make an anomaly of every ripple. Only what was known before a step judges it, so that a step found
+today would have been found that day.
+
+The mean residual of a season from a step on, on a scale of its own, tells shifts of the level that
+no single step would show.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from liftos_memory.domain.detectors.statistics import (
+    MAD_TO_DEVIATION,
+    Booleans,
+    Floats,
+    Integers,
+    Timestamps,
+    check_regular,
+    deviation,
+    median,
+    student_tails,
+)
+
+LEAST_STEPS_BEHIND: Final = 5
+"""Whole seasons before a step without which it is not judged."""
+
+DEGREES: Final = 20
+"""Degrees of freedom of the tails: from 56 residuals a median absolute deviation knows the scale
+about as well as a standard deviation of 21 does."""
+
+SHIFT_DEGREES: Final = 10
+"""The same for means of a season, of which the past has eight that do not overlap."""
+
+_SEASONS_BACK: Final = 8
+_LEVEL_SEASONS: Final = 2
+_LEAST_ALIKE: Final = 3
+_STD_SHARE: Final = 0.1
+_LEAST_SCALE: Final = 0.02
+_UNKNOWN_EVENT_SCALE: Final = 3.0
+_KNOWN_EVENT_SCALE: Final = 1.5
+_RANGE_QUANTILE: Final = 2.845339709776814  # 99 % of Student's t with 20 degrees, two-sided
+_MEAN_SHARE: Final = 0.4
+"""Least scale of a season's mean, in scales of a step: what white noise and an expectation with an
+error of its own give."""
+_SERIES_AT_ONCE: Final = 128
+
+
+class Scale(Enum):
+    """On which scale steps are compared."""
+
+    LINEAR = "linear"
+    """As they are."""
+    LOG = "log"
+    """log(1 + x): changes are factors. For what is never negative."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """How every step compares with what was expected; nan where nothing was.
+
+    Attributes:
+        z: Distance in scales; positive is above.
+        p_value: Of one at least as far by chance.
+        expected: In the unit of the values.
+        low: Lower end of the range that holds 99 % of steps.
+        high: Upper end.
+        shift_z: Distance of the mean of the season that begins there, in scales of such means.
+        shift_p_value: Of one at least as far by chance.
+    """
+
+    z: Floats
+    p_value: Floats
+    expected: Floats
+    low: Floats
+    high: Floats
+    shift_z: Floats
+    shift_p_value: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """Steps of one series that belong to one finding.
+
+    Attributes:
+        series: Index of the series.
+        start: Index of its first step.
+        end: Index of its last.
+        peak: Index of its most unlikely step.
+        rises: Whether it is above what was expected.
+        is_shift: Whether the level has moved, rather than single steps.
+    """
+
+    series: int
+    start: int
+    end: int
+    peak: int
+    rises: bool
+    is_shift: bool
+
+
+def score_steps(
+    timestamps: Timestamps,
+    values: Floats,
+    *,
+    period: int = 7,
+    scale: Scale = Scale.LOG,
+    events: Floats | None = None,
+    occasions: Mapping[str, Integers] | None = None,
+) -> Scores:
+    """Score every step of every series.
+
+    Args:
+        timestamps: Evenly spaced.
+        values: Series by steps; nan is unknown. Not negative on the scale of logarithms.
+        period: Steps of a season.
+        scale: On which scale steps are compared.
+        events: How many events each step counts, such as the clicks behind a click rate; few
+            scatter by 1 / sqrt(events) on the scale of logarithms by chance alone. nan adds
+            nothing.
+        occasions: Indices of steps by what happens there, such as a holiday. They are no example
+            for other steps. What one has done to a series before is expected of it again; one
+            without a past is judged by three times the scale.
+
+    Raises:
+        ValueError: Timestamps are not evenly spaced.
+    """
+    check_regular(timestamps, values)
+    if not values.size:
+        return Scores(*(np.full(values.shape, np.nan) for _ in range(7)))
+    parts = [
+        _score(
+            values[start : start + _SERIES_AT_ONCE],
+            period=period,
+            scale=scale,
+            events=None if events is None else events[start : start + _SERIES_AT_ONCE],
+            occasions=occasions or {},
+        )
+        for start in range(0, values.shape[0], _SERIES_AT_ONCE)
+    ]
+    return Scores(
+        *(np.concatenate([part[place] for part in parts]) for place in range(7)),
+    )
+
+
+def _score(
+    values: Floats,
+    *,
+    period: int,
+    scale: Scale,
+    events: Floats | None,
+    occasions: Mapping[str, Integers],
+) -> tuple[Floats, ...]:
+    count, steps = values.shape
+    seasons = -(-steps // period)
+    missing = seasons * period - steps
+
+    def pad(matrix: Floats) -> Floats:
+        return np.pad(matrix, ((0, 0), (missing, 0)), constant_values=np.nan)
+
+    y = pad(np.log1p(values) if scale is Scale.LOG else values)
+    special = np.zeros(y.shape[1], np.bool_)
+    for places in occasions.values():
+        special[places + missing] = True
+    history = np.where(special, np.nan, y)
+    level = _trailing_median(history, _LEVEL_SEASONS * period, least=period)
+    folded = (count, seasons, period)
+    added = _behind((history - level).reshape(folded))
+    expected = level + median(added, least=_LEAST_ALIKE).reshape(y.shape)
+    residual = y - expected
+    quiet = np.where(special, np.nan, residual)
+    behind = _behind(quiet.reshape(folded)).reshape(count, seasons, period * _SEASONS_BACK)
+    spread = _spread(behind, least=2 * period)
+    seen = _behind(history.reshape(folded)).reshape(behind.shape)
+    least = _LEAST_SCALE * (1.0 if scale is Scale.LOG else np.abs(np.nan_to_num(level)))
+    width = np.maximum(spread, _STD_SHARE * deviation(seen))
+    width = np.maximum(np.repeat(width, period, axis=1), least)
+    if events is not None:
+        chance = 1.0 / np.sqrt(np.maximum(pad(events), 1.0))
+        width = np.fmax(width, chance)
+    for places in occasions.values():
+        _expect_again(expected, residual, width, places + missing)
+    residual = y - expected
+    z = np.divide(residual, width, out=np.full(y.shape, np.nan), where=width > 0.0)[:, missing:]
+    means = _trailing_mean(np.where(special, np.nan, residual), period)
+    behind = _behind(means.reshape(folded)).reshape(behind.shape)
+    mean_width = np.repeat(_spread(behind, least=2 * period), period, axis=1)
+    mean_width = np.fmax(mean_width, _MEAN_SHARE * width)
+    ahead = np.full(y.shape, np.nan)
+    ahead[:, : y.shape[1] - period + 1] = means[:, period - 1 :]
+    shift_z = np.divide(ahead, mean_width, out=np.full(y.shape, np.nan), where=mean_width > 0.0)
+    shift_z = shift_z[:, missing:]
+    bounds = (expected + factor * width for factor in (0.0, -_RANGE_QUANTILE, _RANGE_QUANTILE))
+    return (
+        z,
+        student_tails(z, DEGREES),
+        *(
+            (np.maximum(np.expm1(it), 0.0) if scale is Scale.LOG else it)[:, missing:]
+            for it in bounds
+        ),
+        shift_z,
+        student_tails(shift_z, SHIFT_DEGREES),
+    )
+
+
+def _spread(behind: Floats, *, least: int) -> Floats:
+    """Return 1.4826 times the median absolute deviation along the last axis."""
+    centre = median(behind, least=least)
+    return MAD_TO_DEVIATION * median(np.abs(behind - centre[..., None]), least=least)
+
+
+def _trailing_mean(values: Floats, period: int) -> Floats:
+    """Return the mean of each step and the `period` - 1 before it; at most two may be unknown."""
+    before = np.pad(values, ((0, 0), (period - 1, 0)), constant_values=np.nan)
+    windows = sliding_window_view(before, period, axis=1)
+    counts = np.isfinite(windows).sum(axis=2)
+    sums = np.nan_to_num(windows, nan=0.0).sum(axis=2)
+    enough = counts >= max(1, period - 2)
+    found: Floats = np.divide(sums, counts, out=np.full(values.shape, np.nan), where=enough)
+    return found
+
+
+def _trailing_median(values: Floats, steps: int, *, least: int) -> Floats:
+    """Return the median of the steps before each one."""
+    before = np.pad(values, ((0, 0), (steps, 0)), constant_values=np.nan)[:, :-1]
+    return median(sliding_window_view(before, steps, axis=1), least=least)
+
+
+def _behind(folded: Floats) -> Floats:
+    """Return, for each season and phase, the same phase of the seasons before it (last axis)."""
+    before = np.pad(folded, ((0, 0), (_SEASONS_BACK, 0), (0, 0)), constant_values=np.nan)
+    found: Floats = sliding_window_view(before[:, :-1], _SEASONS_BACK, axis=1)
+    return found
+
+
+def _expect_again(expected: Floats, residual: Floats, width: Floats, places: Integers) -> None:
+    """Move what is expected on an occasion by what it did before, in place."""
+    ordered = np.sort(places)
+    for index, place in enumerate(ordered):
+        # Days of one occasion that follow each other are one: it is no example for itself.
+        earlier = ordered[:index][ordered[:index] < place - 28]
+        effect = median(residual[:, earlier])
+        is_known = np.isfinite(effect)
+        expected[:, place] += np.where(is_known, effect, 0.0)
+        width[:, place] *= np.where(is_known, _KNOWN_EVENT_SCALE, _UNKNOWN_EVENT_SCALE)
+
+
+def find_episodes(
+    scores: Scores, flagged: Booleans, flagged_shifts: Booleans, *, period: int = 7
+) -> list[Episode]:
+    """Make findings of flagged steps, so that one happening is told once.
+
+    A shift begins at the most unlikely of the flagged steps within two seasons; until the
+    expectation has followed it, two seasons later, nothing else is told of these steps. Other
+    flagged steps within a season after the first, to the same side, are one episode with it.
+
+    Args:
+        scores: From `score_steps`.
+        flagged: Steps that are to be told for themselves.
+        flagged_shifts: Steps with which a shift that is to be told begins.
+        period: Steps of a season.
+
+    Returns:
+        Episodes by series and start, shifts before others that begin with them.
+    """
+    found: list[Episode] = []
+    for series in np.flatnonzero(flagged.any(axis=1) | flagged_shifts.any(axis=1)):
+        shifts = _shifts(scores, flagged_shifts[series], int(series), period)
+        single = flagged[series].copy()
+        for shift in shifts:
+            single[shift.start : shift.start + _LEVEL_SEASONS * period] = False
+        found += sorted(
+            [*shifts, *_single_steps(scores, single, int(series), period)],
+            key=lambda episode: episode.start,
+        )
+    return found
+
+
+def _shifts(scores: Scores, flagged: Booleans, series: int, period: int) -> list[Episode]:
+    z, shift_z = scores.z[series], scores.shift_z[series]
+    found: list[Episode] = []
+    after = -1
+    for first in np.flatnonzero(flagged):
+        if first <= after:
+            continue
+        # A mean that reaches over the edge of a shift is flagged as well; the farthest is the edge.
+        near = np.flatnonzero(flagged[first : first + period]) + first
+        start = int(near[np.argmax(np.abs(shift_z[near]))])
+        season = z[start : start + period]
+        rises = bool(shift_z[start] > 0.0)
+        aside = np.nan_to_num(season if rises else -season, nan=-np.inf)
+        # One step far out moves a mean too, and is no shift: most of the steps have to be aside.
+        if (aside > 1.0).sum() * 3 >= np.isfinite(season).sum() * 2:
+            found.append(
+                Episode(
+                    series,
+                    start,
+                    start + int(np.flatnonzero(np.isfinite(season))[-1]),
+                    start + int(np.argmax(aside)),
+                    rises,
+                    is_shift=True,
+                )
+            )
+            after = start + _LEVEL_SEASONS * period - 1
+    return found
+
+
+def _single_steps(scores: Scores, flagged: Booleans, series: int, period: int) -> list[Episode]:
+    z = scores.z[series]
+    found: list[Episode] = []
+    latest: dict[bool, int] = {}
+    for place in np.flatnonzero(flagged):
+        start = int(place)
+        rises = bool(z[start] > 0.0)
+        at = latest.get(rises)
+        if at is None or start - found[at].start > period:
+            latest[rises] = len(found)
+            found.append(Episode(series, start, start, start, rises, is_shift=False))
+            continue
+        before = found[at]
+        peak = start if abs(z[start]) > abs(z[before.peak]) else before.peak
+        found[at] = Episode(series, before.start, start, peak, rises, is_shift=False)
+    return found
