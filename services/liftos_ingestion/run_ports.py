@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -178,6 +178,17 @@ class Hold(IntEnum):
 
 class HoldLostError(Exception):
     """Another worker has the lane by now; nothing was recorded."""
+
+
+class LeaseEndedError(HoldLostError):
+    """The lease could not be extended in time, and another worker may have the lane."""
+
+
+class Loss(StrEnum):
+    """How a try of a slice lost its lane, for metrics."""
+
+    TAKEN = "taken"
+    LEASE_ENDED = "lease_ended"
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,3 +182,5 @@ def _measure_attempt(attempt: AttemptMeasure) -> None:
     telemetry.read_rows.add(attempt.row_count, labels)
     if attempt.error_class is not None:
         telemetry.read_failures.add(1, {**labels, telemetry.ERROR_CLASS: attempt.error_class})
+    if attempt.loss is not None:
+        telemetry.read_losses.add(1, {**labels, telemetry.OUTCOME: attempt.loss})

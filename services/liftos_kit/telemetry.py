@@ -111,6 +111,7 @@ READ_ROWS: Final = "liftos.read.rows"
 READ_BYTES: Final = "liftos.read.bytes"
 READ_CALLS: Final = "liftos.read.calls"
 READ_FAILURES: Final = "liftos.read.failures"
+READ_LOSSES: Final = "liftos.read.losses"
 READ_LAG_DAYS: Final = "liftos.read.lag"
 SPANS_DROPPED: Final = "liftos.telemetry.spans.dropped"
 
@@ -205,6 +206,9 @@ read_calls: Final = _meter.create_counter(
 )
 read_failures: Final = _meter.create_counter(
     READ_FAILURES, unit="{attempt}", description="Tries of slices that failed, by class."
+)
+read_losses: Final = _meter.create_counter(
+    READ_LOSSES, unit="{attempt}", description="Tries of slices whose lane was lost meanwhile."
 )
 spans_dropped: Final = _meter.create_counter(
     SPANS_DROPPED, unit="{span}", description="Spans lost on the way to the span files."

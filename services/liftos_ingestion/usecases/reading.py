@@ -32,6 +32,8 @@ from liftos_ingestion.run_ports import (
     HeldSlice,
     Hold,
     HoldLostError,
+    LeaseEndedError,
+    Loss,
     RunLedger,
     SliceResult,
     SliceWriter,
@@ -84,12 +86,14 @@ class AttemptMeasure:
         row_count: Rows of a committed slice; 0 of any other.
         usage: What was used.
         error_class: Why it failed; None where it did not.
+        loss: How its lane was lost; None where it was not.
     """
 
     platform: str
     row_count: int
     usage: Usage
     error_class: ErrorClass | None
+    loss: Loss | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,7 @@ class _Ending:
 
     row_count: int = 0
     error_class: ErrorClass | None = None
+    loss: Loss | None = None
 
 
 class Reading:
@@ -159,8 +164,13 @@ class Reading:
                 ending = await self._conclude(held, attempt, gate)
             else:
                 await self._ledger.let_go(held, gate.usage)
+        except LeaseEndedError as error:
+            # Whoever finds the lane free reads the slice anew.
+            _log.warning("slice_lease_ended", slice=slice_id.hex, reason=str(error.__cause__))
+            ending = _Ending(loss=Loss.LEASE_ENDED)
         except HoldLostError:
             _log.warning("slice_lost", slice=slice_id.hex, epoch=held.epoch)
+            ending = _Ending(loss=Loss.TAKEN)
         except asyncio.CancelledError:
             await _end(attempt)
             await self._ledger.let_go(held, gate.usage)
@@ -168,7 +178,13 @@ class Reading:
         finally:
             await _end(attempt)
             self._on_attempt(
-                AttemptMeasure(held.lane.platform, ending.row_count, gate.usage, ending.error_class)
+                AttemptMeasure(
+                    held.lane.platform,
+                    ending.row_count,
+                    gate.usage,
+                    ending.error_class,
+                    ending.loss,
+                )
             )
             await gate.leave()
 
@@ -177,7 +193,7 @@ class Reading:
 
         Raises:
             HoldLostError: Another worker has the lane.
-            StoreUnavailableError: The lease has ended, and could not be extended.
+            LeaseEndedError: The lease has ended, and could not be extended.
         """
         now = asyncio.get_running_loop().time
         held_until = now() + LEASE_SECONDS
@@ -191,7 +207,7 @@ class Reading:
             except StoreUnavailableError as error:
                 # Nobody else takes the lane before the lease ends; after that Memory refuses us.
                 if now() >= held_until:
-                    raise
+                    raise LeaseEndedError from error
                 _log.warning("slice_not_extended", slice=held.slice.hex, reason=error.message)
                 continue
             match hold:

@@ -7,6 +7,7 @@ from datetime import date
 
 import asyncpg
 import pytest
+import structlog
 from tests.e2e.ingestion.readings import (
     DAY,
     Answer,
@@ -36,6 +37,7 @@ from liftos_ingestion.run_ports import (
     HeldSlice,
     Hold,
     HoldLostError,
+    Loss,
     RunState,
     SliceState,
     Usage,
@@ -358,10 +360,11 @@ async def test_a_ledger_that_stays_away(
 
     harness.source.answers = [answer, pages([row("1", "6")])]
     await harness.start()
-    with pytest.raises(StoreUnavailableError):
+    with structlog.testing.capture_logs() as told:
         await asyncio.wait_for(harness.read_due(), 20)
+    assert [it for it in told if it["event"] == "slice_lease_ended"]
     assert harness.source.ended == ["reading", "session"]
-    assert [it.row_count for it in harness.measures] == [0]
+    assert [(it.row_count, it.loss) for it in harness.measures] == [(0, Loss.LEASE_ENDED)]
     monkeypatch.undo()
     harness.ledger = PostgresRunLedger(harness.pool, SilentQueue())
     await harness.read_due()
