@@ -81,9 +81,7 @@ class _IntervalMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Interv
     INTERVAL_METHOD_WILSON: _IntervalMethod.ValueType  # 1
     """Wilson's score interval, for rates of counts."""
     INTERVAL_METHOD_DELTA: _IntervalMethod.ValueType  # 2
-    """Delta method over days with a Newey-West variance, for sums, for ratios with money, and for rates
-    above 1.
-    """
+    """Delta method over blocks of days, for sums, for ratios with money, and for rates above 1."""
 
 class IntervalMethod(_IntervalMethod, metaclass=_IntervalMethodEnumTypeWrapper):
     """IntervalMethod is how an interval was made."""
@@ -93,9 +91,7 @@ INTERVAL_METHOD_UNSPECIFIED: IntervalMethod.ValueType  # 0
 INTERVAL_METHOD_WILSON: IntervalMethod.ValueType  # 1
 """Wilson's score interval, for rates of counts."""
 INTERVAL_METHOD_DELTA: IntervalMethod.ValueType  # 2
-"""Delta method over days with a Newey-West variance, for sums, for ratios with money, and for rates
-above 1.
-"""
+"""Delta method over blocks of days, for sums, for ratios with money, and for rates above 1."""
 Global___IntervalMethod: _TypeAlias = IntervalMethod  # noqa: Y015
 
 class _CalendarEffectKind:
@@ -150,6 +146,8 @@ class _ComparisonCaveatKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_
     """Members have several currencies and no currency_code was asked for."""
     COMPARISON_CAVEAT_KIND_BASELINE_EMPTY: _ComparisonCaveatKind.ValueType  # 6
     """There are no entries in the baseline days."""
+    COMPARISON_CAVEAT_KIND_BREAKDOWNS_MIXED: _ComparisonCaveatKind.ValueType  # 7
+    """A member has entries of whole days and breakdowns of them, so that a day may count more than once."""
 
 class ComparisonCaveatKind(_ComparisonCaveatKind, metaclass=_ComparisonCaveatKindEnumTypeWrapper):
     """ComparisonCaveatKind is a reason to read numbers with care."""
@@ -168,6 +166,8 @@ COMPARISON_CAVEAT_KIND_CURRENCIES: ComparisonCaveatKind.ValueType  # 5
 """Members have several currencies and no currency_code was asked for."""
 COMPARISON_CAVEAT_KIND_BASELINE_EMPTY: ComparisonCaveatKind.ValueType  # 6
 """There are no entries in the baseline days."""
+COMPARISON_CAVEAT_KIND_BREAKDOWNS_MIXED: ComparisonCaveatKind.ValueType  # 7
+"""A member has entries of whole days and breakdowns of them, so that a day may count more than once."""
 Global___ComparisonCaveatKind: _TypeAlias = ComparisonCaveatKind  # noqa: Y015
 
 class _RecordCollection:
@@ -203,27 +203,33 @@ class _DatasetFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Dataset
     DATASET_FORMAT_UNSPECIFIED: _DatasetFormat.ValueType  # 0
     """Not a format."""
     DATASET_FORMAT_LONG: _DatasetFormat.ValueType  # 1
-    """One row per unit, day and channel, with the column names of dbt_ad_reporting."""
+    """One row per unit, step and channel, with the column names of dbt_ad_reporting. The outcome and
+    the controls stand in every row of their unit and step: take them once.
+    """
     DATASET_FORMAT_MERIDIAN: _DatasetFormat.ValueType  # 2
-    """Wide, for Meridian."""
+    """One row per unit and step, for Meridian."""
     DATASET_FORMAT_PYMC: _DatasetFormat.ValueType  # 3
-    """Wide, for pymc-marketing."""
+    """One row per unit and step, for pymc-marketing."""
     DATASET_FORMAT_ROBYN: _DatasetFormat.ValueType  # 4
-    """Wide, for Robyn."""
+    """One row per step, for Robyn; without units."""
 
 class DatasetFormat(_DatasetFormat, metaclass=_DatasetFormatEnumTypeWrapper):
-    """DatasetFormat is the shape of an export."""
+    """DatasetFormat is the shape of an export. All of them hold the full grid of units and steps; each
+    step is named by its first day.
+    """
 
 DATASET_FORMAT_UNSPECIFIED: DatasetFormat.ValueType  # 0
 """Not a format."""
 DATASET_FORMAT_LONG: DatasetFormat.ValueType  # 1
-"""One row per unit, day and channel, with the column names of dbt_ad_reporting."""
+"""One row per unit, step and channel, with the column names of dbt_ad_reporting. The outcome and
+the controls stand in every row of their unit and step: take them once.
+"""
 DATASET_FORMAT_MERIDIAN: DatasetFormat.ValueType  # 2
-"""Wide, for Meridian."""
+"""One row per unit and step, for Meridian."""
 DATASET_FORMAT_PYMC: DatasetFormat.ValueType  # 3
-"""Wide, for pymc-marketing."""
+"""One row per unit and step, for pymc-marketing."""
 DATASET_FORMAT_ROBYN: DatasetFormat.ValueType  # 4
-"""Wide, for Robyn."""
+"""One row per step, for Robyn; without units."""
 Global___DatasetFormat: _TypeAlias = DatasetFormat  # noqa: Y015
 
 class _GapPolicy:
@@ -235,23 +241,33 @@ class _GapPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GapPolicy.V
     GAP_POLICY_UNSPECIFIED: _GapPolicy.ValueType  # 0
     """FAIL."""
     GAP_POLICY_FAIL: _GapPolicy.ValueType  # 1
-    """Refuse, and name the gaps."""
+    """DATA_INSUFFICIENT; its violations name the gaps."""
     GAP_POLICY_TRIM: _GapPolicy.ValueType  # 2
-    """Cut to the days that are complete."""
+    """Cut to the longest run of steps without a gap; the later one of two."""
     GAP_POLICY_ZERO: _GapPolicy.ValueType  # 3
-    """Fill with 0 and say so in the sidecar."""
+    """Take 0 for channels, and leave out controls with gaps; the sidecar lists both. An outcome is
+    never made up: its gaps fail.
+    """
 
 class GapPolicy(_GapPolicy, metaclass=_GapPolicyEnumTypeWrapper):
-    """GapPolicy is what happens where a connected account has no number for a day."""
+    """GapPolicy is what happens about gaps: days on which an account was not connected, and steps in
+    which a channel has entries without the number.
+
+    An account was connected on a day where it has an entry of that day at the level that is
+    exported, or where a committed slice of that level covers the day. Where it was connected, what
+    is missing is 0; everywhere else it is unknown.
+    """
 
 GAP_POLICY_UNSPECIFIED: GapPolicy.ValueType  # 0
 """FAIL."""
 GAP_POLICY_FAIL: GapPolicy.ValueType  # 1
-"""Refuse, and name the gaps."""
+"""DATA_INSUFFICIENT; its violations name the gaps."""
 GAP_POLICY_TRIM: GapPolicy.ValueType  # 2
-"""Cut to the days that are complete."""
+"""Cut to the longest run of steps without a gap; the later one of two."""
 GAP_POLICY_ZERO: GapPolicy.ValueType  # 3
-"""Fill with 0 and say so in the sidecar."""
+"""Take 0 for channels, and leave out controls with gaps; the sidecar lists both. An outcome is
+never made up: its gaps fail.
+"""
 Global___GapPolicy: _TypeAlias = GapPolicy  # noqa: Y015
 
 @_typing.final
@@ -4246,31 +4262,63 @@ class ExportDatasetRequest(_message.Message):
     AS_OF_FIELD_NUMBER: _builtins.int
     CURRENCY_CODE_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    KPI_FILTER_FIELD_NUMBER: _builtins.int
+    CONTROL_FILTER_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    LEVELS_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """orgs/{org}."""
     format: Global___DatasetFormat.ValueType
     """Shape."""
     granularity: Global___Granularity.ValueType
-    """DAY, WEEK or MONTH; complete steps only."""
+    """DAY, WEEK from Monday or MONTH; unset is DAY."""
     filter: _builtins.str
-    """Which treatments; see ListEntries."""
+    """Which entries are treatments; see ListEntries. One that leaves more than one attribution_key or
+    date_basis to an account is refused, because its spend would count twice.
+    """
     kpi: _builtins.str
-    """"revenue" or "orders" of level OUTCOME; "conversions" needs allow_attributed_kpi."""
+    """What happened: "revenue" (in currency) or "orders" of level OUTCOME, by order date.
+    "conversions" are those that platforms claim, and need allow_attributed_kpi.
+    """
     allow_attributed_kpi: _builtins.bool
     """Take what platforms claim as the outcome, with a caveat in the sidecar."""
     on_gap: Global___GapPolicy.ValueType
     """What to do about gaps."""
     currency_code: _builtins.str
-    """Currency of all money; empty is the org's base currency."""
+    """Currency of all money, by the rates of the days; empty is the org's base currency."""
     resume_token: _builtins.str
-    """From the last answer received."""
+    """From the last answer received, with the request as it was."""
+    kpi_filter: _builtins.str
+    """Which entries of level OUTCOME are the outcome; needed where several platforms report some."""
+    control_filter: _builtins.str
+    """Which entries of level CONTROL are controls."""
+    unit: _builtins.str
+    """What a unit is: empty for one, the nation; "account_id"; or the name of a breakdown, such as
+    "country". Units are those of the outcome.
+    """
     @_builtins.property
     def date_range(self) -> _marketing_pb2.DateRange:
-        """Days."""
+        """At most 4000 days, each in the time zone of its account. Steps that they do not hold whole, and
+        days that had not ended at as_of, are cut off; the sidecar says so.
+        """
 
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
-        """As the store was then; the same as_of gives the same bytes. Unset is now."""
+        """As the store was then, settings, events, rates and what has since been purged included: the
+        same as_of gives the same bytes. To the microsecond, not in the future; unset is the moment of
+        the newest write.
+        """
+
+    @_builtins.property
+    def levels(self) -> _containers.RepeatedScalarFieldContainer[_entry_pb2.EntryLevel.ValueType]:
+        """Levels of treatments, best first: each account is read at the first at which it has entries, so
+        that nothing is counted twice. Empty is CAMPAIGN, ACCOUNT, AD_GROUP, AD, MESSAGE, FLOW.
+        """
+
+    @_builtins.property
+    def consistency(self) -> _marketing_pb2.Consistency:
+        """How fresh the answer has to be."""
 
     def __init__(
         self,
@@ -4286,10 +4334,15 @@ class ExportDatasetRequest(_message.Message):
         as_of: _timestamp_pb2.Timestamp | None = ...,
         currency_code: _builtins.str = ...,
         resume_token: _builtins.str = ...,
+        kpi_filter: _builtins.str = ...,
+        control_filter: _builtins.str = ...,
+        unit: _builtins.str = ...,
+        levels: _abc.Iterable[_entry_pb2.EntryLevel.ValueType] | None = ...,
+        consistency: _marketing_pb2.Consistency | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "date_range", b"date_range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "consistency", b"consistency", "date_range", b"date_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_attributed_kpi", b"allow_attributed_kpi", "as_of", b"as_of", "currency_code", b"currency_code", "date_range", b"date_range", "filter", b"filter", "format", b"format", "granularity", b"granularity", "kpi", b"kpi", "on_gap", b"on_gap", "parent", b"parent", "resume_token", b"resume_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_attributed_kpi", b"allow_attributed_kpi", "as_of", b"as_of", "consistency", b"consistency", "control_filter", b"control_filter", "currency_code", b"currency_code", "date_range", b"date_range", "filter", b"filter", "format", b"format", "granularity", b"granularity", "kpi", b"kpi", "kpi_filter", b"kpi_filter", "levels", b"levels", "on_gap", b"on_gap", "parent", b"parent", "resume_token", b"resume_token", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -4305,15 +4358,22 @@ class ExportDatasetResponse(_message.Message):
     ROW_COUNT_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     SIDECAR_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
     arrow: _builtins.bytes
-    """At most 1 MiB."""
+    """At most 1 MiB. All pieces one after another are an Arrow IPC stream; its money is in units."""
     row_count: _builtins.int
     """Rows in this piece."""
     resume_token: _builtins.str
     """Goes on after this piece."""
     @_builtins.property
     def sidecar(self) -> _struct_pb2.Struct:
-        """Channel map, gaps, quality, identification report and caveats."""
+        """What the numbers are: channels, outcome, gaps, quality, events, identification report, caveats,
+        SHA-256 of the stream and settings for the consumer. docs/causal_export.md lists its fields.
+        """
+
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """The state of the store that was read; in every piece."""
 
     def __init__(
         self,
@@ -4322,10 +4382,11 @@ class ExportDatasetResponse(_message.Message):
         row_count: _builtins.int = ...,
         resume_token: _builtins.str = ...,
         sidecar: _struct_pb2.Struct | None = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["sidecar", b"sidecar"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "sidecar", b"sidecar"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrow", b"arrow", "resume_token", b"resume_token", "row_count", b"row_count", "sidecar", b"sidecar"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrow", b"arrow", "as_of", b"as_of", "resume_token", b"resume_token", "row_count", b"row_count", "sidecar", b"sidecar"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
