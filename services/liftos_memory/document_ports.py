@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Protocol
 
 from liftos_memory.domain.documents import (
     Document,
+    DocumentKind,
     ObjectKey,
     ObjectProfileFacts,
     Sums,
@@ -47,14 +48,26 @@ class IndexLag:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Objects and weeks taken from the outbox, each with its last version."""
+    """Objects and weeks, and records by kind and id, taken from the outbox with last versions."""
 
     weeks: Mapping[tuple[ObjectKey, date], int]
+    records: Mapping[tuple[DocumentKind, str], int] = field(default_factory=dict)
 
     @property
     def keys(self) -> Sequence[ObjectKey]:
         """The objects, each once."""
         return list(dict.fromkeys(key for key, _ in self.weeks))
+
+    def records_of(self, kind: DocumentKind) -> Sequence[str]:
+        """Return the ids of the records of a kind."""
+        return [record_id for each, record_id in self.records if each is kind]
+
+
+class RecordDocuments(Protocol):
+    """Writes the documents of one kind of records, in the name of whoever owns them."""
+
+    async def documents(self, org: str, record_ids: Sequence[str]) -> Sequence[Document]:
+        """Return the documents of records; those that are not there any more are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +76,6 @@ class Facts:
 
     profiles: Sequence[ObjectProfileFacts]
     weeks: Sequence[WeeklyFacts]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredDocument:
-    """A document as the record of truth holds it."""
-
-    document: Document
-    record: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +119,17 @@ class DocumentStore(Protocol):
     async def enqueue_ended_weeks(self, org: str, *, today: date) -> None:
         """Put weeks into the outbox whose digests were written before the week was over."""
 
-    async def take(self, org: str, *, limit: int) -> Work:
+    async def take(self, org: str, *, limit: int, records: int) -> Work:
         """Return a part of the outbox; it stays there until it is saved.
 
         Half of it is what has waited longest, the other half is of the commits with the fewest
-        objects and weeks left, the newest first, so that neither waits for the other.
+        objects and weeks left, the newest first, so that neither waits for the other. The same
+        holds for records.
+
+        Args:
+            org: Whose outbox.
+            limit: Most objects and weeks.
+            records: Most records.
         """
 
     async def trace_parent(self, org: str) -> str | None:
@@ -146,7 +157,7 @@ class DocumentStore(Protocol):
     async def indexed_version(self, org: str) -> int:
         """Return the version up to which the index has followed."""
 
-    async def fetch(self, org: str, document_ids: Collection[str]) -> Mapping[str, StoredDocument]:
+    async def fetch(self, org: str, document_ids: Collection[str]) -> Mapping[str, Document]:
         """Return documents by id; those that are not there are left out."""
 
     async def metrics(

@@ -34,7 +34,7 @@ class EmbeddingError(Exception):
 
 
 class IndexOfAnotherModelError(Exception):
-    """The index that serves holds vectors of another model; rebuild it with the present one.
+    """The index that serves has vectors of another model, or other fields; it has to be rebuilt.
 
     Attributes:
         serving: Name of the collection that serves.
@@ -43,8 +43,8 @@ class IndexOfAnotherModelError(Exception):
 
     def __init__(self, *, serving: str, expected: str) -> None:
         super().__init__(
-            f"the search index {serving} was made with another model than {expected};"
-            " rebuild it, or go back to the model that made it"
+            f"the search index {serving} was made with another model or other fields than"
+            f" {expected}; rebuild it, or go back to what made it"
         )
         self.serving = serving
         self.expected = expected
@@ -100,7 +100,7 @@ class SearchScope:
         account_ids: Accounts to see.
         campaign_ids: Campaigns to see.
         document_ids: Documents to see.
-        where: Filter over platform, level and object ids; None is no condition.
+        where: Filter over platform, level, object ids and scope; None is no condition.
         start_date: Documents about this day or later; None is no bound.
         end_date: Documents about this day or earlier; None is no bound.
         minimum_quality: Least quality, 0 to 1. Documents that rest on no entries have none and are
@@ -142,6 +142,7 @@ class IndexedDocument:
     title: str
     text: str
     quality_score: float | None
+    scope: str
 
 
 class DocumentIndex(Protocol):
@@ -223,16 +224,24 @@ class DocumentIndex(Protocol):
         ...
 
     def rebuild(self) -> AbstractAsyncContextManager["IndexRebuild"]:
-        """Open an empty second index beside the one that serves.
+        """Open a second index beside the one that serves; it has what an earlier try left in it.
 
         Write into it, then `switch`: from then on it serves, at once and for all readers, and the
-        old one is gone. Leaving without a switch drops the second one.
+        old one is gone. Leaving without a switch keeps it for the next try, which goes on with it.
         """
         ...
 
 
 class IndexRebuild(Protocol):
     """A second index that does not serve yet."""
+
+    async def list_ids(self, org: str) -> dict[str, str]:
+        """Return what is in it, as `DocumentIndex.list_ids`."""
+        ...
+
+    async def delete(self, org: str, document_ids: Collection[str]) -> None:
+        """Remove documents, as `DocumentIndex.delete`."""
+        ...
 
     async def upsert(self, org: str, documents: Sequence[Document], vectors: Vectors) -> None:
         """Add documents, as `DocumentIndex.upsert`."""

@@ -16,6 +16,7 @@ from liftos_memory.adapters.postgres.database import SCHEMA, SCHEMA_VERSION, Dat
 from liftos_memory.adapters.postgres.documents import PostgresDocumentStore
 from liftos_memory.adapters.postgres.org import PostgresOrgStore
 from liftos_memory.adapters.postgres.perishables import PostgresPerishables
+from liftos_memory.adapters.postgres.record_documents import documents_of_records
 from liftos_memory.document_ports import IndexLag
 from liftos_memory.settings import MemorySettings
 from liftos_memory.usecases.calendar import OrgCalendars
@@ -70,6 +71,7 @@ async def _follow(settings: MemorySettings, stop: asyncio.Event) -> None:
         index,
         embedder,
         OrgCalendars(PostgresOrgStore(database), monotonic_seconds=clock.monotonic_seconds),
+        documents_of_records(database),
         today=clock.today,
         on_round=_measure_round,
         continue_trace=_continue_trace,

@@ -44,6 +44,7 @@ class InMemoryDocumentIndex:
     def __init__(self, *, dimension: int) -> None:
         self._dimension = dimension
         self._orgs: _Orgs = {}
+        self._unfinished: _Orgs = {}
 
     async def ensure(self) -> None:
         """Do nothing; it is always ready."""
@@ -102,14 +103,11 @@ class InMemoryDocumentIndex:
 
     async def list_ids(self, org: str) -> dict[str, str]:
         """Return the content hash of every document of an org by id."""
-        return {
-            document_id: stored.document.content_hash
-            for document_id, stored in self._orgs.get(org, {}).items()
-        }
+        return _hashes(self._orgs, org)
 
     @asynccontextmanager
     async def rebuild(self) -> AsyncIterator["InMemoryRebuild"]:
-        """Open an empty second index beside the one that serves."""
+        """Open a second index beside the one that serves, with what an earlier try left in it."""
         yield InMemoryRebuild(self)
 
     def _add(self, orgs: _Orgs, org: str, documents: Sequence[Document], vectors: Vectors) -> None:
@@ -134,20 +132,36 @@ class InMemoryRebuild:
 
     def __init__(self, index: InMemoryDocumentIndex) -> None:
         self._index = index
-        self._orgs: _Orgs = {}
+
+    async def list_ids(self, org: str) -> dict[str, str]:
+        """Return the content hash of every document of an org by id."""
+        return _hashes(self._index._unfinished, org)
+
+    async def delete(self, org: str, document_ids: Collection[str]) -> None:
+        """Remove documents of an org."""
+        for document_id in document_ids:
+            self._index._unfinished.get(org, {}).pop(document_id, None)
 
     async def upsert(self, org: str, documents: Sequence[Document], vectors: Vectors) -> None:
         """Add documents."""
-        self._index._add(self._orgs, org, documents, vectors)
+        self._index._add(self._index._unfinished, org, documents, vectors)
 
     async def switch(self) -> None:
         """Let this index serve."""
-        self._index._orgs = self._orgs
+        self._index._orgs, self._index._unfinished = self._index._unfinished, {}
+
+
+def _hashes(orgs: _Orgs, org: str) -> dict[str, str]:
+    return {
+        document_id: stored.document.content_hash
+        for document_id, stored in orgs.get(org, {}).items()
+    }
 
 
 def _is_seen(scope: SearchScope, document: Document) -> bool:
     key = document.key
     row = {name: getattr(key, name) if key else "" for name in _KEY_FIELDS}
+    row["scope"] = document.scope
     chosen: tuple[tuple[object, Collection[object]], ...] = (
         (document.kind, scope.kinds),
         (row["platform"], scope.platforms),
@@ -203,4 +217,5 @@ def _indexed(document: Document) -> IndexedDocument:
         title=document.title,
         text=document.text,
         quality_score=document.quality_score,
+        scope=document.scope,
     )

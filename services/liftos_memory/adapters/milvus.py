@@ -1,7 +1,8 @@
 """Documents in Milvus: dense vectors by cosine, terms by BM25, filters before both.
 
-One collection serves, behind the alias `documents`. Its name holds model, dimension and generation,
-so that vectors of two models never meet; a rebuild fills the next generation and moves the alias.
+One collection serves, behind the alias `documents`. Its name holds the form of its fields, model,
+dimension and generation, so that vectors of two models never meet; a rebuild fills the next
+generation and moves the alias.
 
 The same code runs on Milvus Lite and on a cluster, and therefore keeps to what both take: filters
 are text (Lite has no templates) written in `_expression` alone, BM25 scores lose their sign (Lite
@@ -13,7 +14,7 @@ import hashlib
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -52,6 +53,8 @@ BM25_K1: Final = 1.2
 BM25_B: Final = 0.75
 
 _STORE: Final = "milvus"
+_FORM: Final = "f2"
+"""Changes with the fields of the collection: one of another form is rebuilt."""
 _ID_BUCKETS: Final = 65_536
 _NO_QUALITY: Final = -1.0
 _MAXIMUM_TEXT_BYTES: Final = 65_535
@@ -65,10 +68,10 @@ _ID_FIELDS: Final = (
     "message_id",
     "series_id",
 )
-_FILTER_FIELDS: Final = {name: name for name in ("platform", "level", *_ID_FIELDS)}
+_FILTER_FIELDS: Final = {name: name for name in ("platform", "level", "scope", *_ID_FIELDS)}
 _READ_FIELDS: Final = (
     *("document_id", "content_hash", "kind", "platform", "level", "account_id", "campaign_id"),
-    *("start_day", "end_day", "title", "text", "quality"),
+    *("start_day", "end_day", "title", "text", "quality", "scope"),
 )
 
 _CHANNEL_OPTIONS: Final = {
@@ -121,7 +124,7 @@ class MilvusDocumentIndex:
         write_deadline_seconds: float = 60.0,
     ) -> None:
         self._dimension = dimension
-        self._base_name = f"documents_{_slug(model_id)}_{dimension}"
+        self._base_name = f"documents_{_FORM}_{_slug(model_id)}_{dimension}"
         self._own_collection: str | None = None
         self._read_deadline_seconds = read_deadline_seconds
         self._write_deadline_seconds = write_deadline_seconds
@@ -158,6 +161,8 @@ class MilvusDocumentIndex:
             await self._write(self._client.create_alias, name, ALIAS)
         elif self._generation_of(serving) is None:
             raise IndexOfAnotherModelError(serving=serving, expected=self._base_name)
+        else:
+            await self._drop_leftovers(serving)
         await self._write(self._client.load_collection, ALIAS)
 
     async def confirm(self) -> None:
@@ -174,10 +179,13 @@ class MilvusDocumentIndex:
 
     async def delete(self, org: str, document_ids: Collection[str]) -> None:
         """Remove documents of an org."""
+        await self._delete(ALIAS, org, document_ids)
+
+    async def _delete(self, collection: str, org: str, document_ids: Collection[str]) -> None:
         for batch in _batches(sorted(document_ids)):
             keys = [_primary_key(org, document_id) for document_id in batch]
             expression = f"{_equals('org', org)} and {_one_of('pk', keys)}"
-            await self._write(self._client.delete, ALIAS, filter=expression)
+            await self._write(self._client.delete, collection, filter=expression)
 
     async def search_dense(self, scope: SearchScope, vector: Vectors, limit: int) -> list[LegHit]:
         """Return the documents in scope nearest to a vector, scored by cosine."""
@@ -205,7 +213,12 @@ class MilvusDocumentIndex:
         terms = lexical_text(text)
         if not terms:
             return []
-        hits = await self._search(scope, terms, limit, field="sparse", metric="BM25")
+        try:
+            hits = await self._search(scope, terms, limit, field="sparse", metric="BM25")
+        except MilvusException:
+            # One of an earlier form does not know every field; it serves until it is rebuilt.
+            await self._find_own_collection()
+            raise
         return [LegHit(hit.document_id, abs(hit.raw_score)) for hit in hits if hit.raw_score]
 
     async def fetch(self, org: str, document_ids: Collection[str]) -> dict[str, IndexedDocument]:
@@ -224,6 +237,9 @@ class MilvusDocumentIndex:
 
     async def list_ids(self, org: str) -> dict[str, str]:
         """Return the content hash of every document of an org by id."""
+        return await self._list_ids(ALIAS, org)
+
+    async def _list_ids(self, collection: str, org: str) -> dict[str, str]:
         found: dict[str, str] = {}
         ranges = [(0, _ID_BUCKETS)]
         while ranges:
@@ -231,6 +247,7 @@ class MilvusDocumentIndex:
             rows = await self._query(
                 f"{_equals('org', org)} and id_bucket >= {low} and id_bucket < {high}",
                 fields=("document_id", "content_hash"),
+                collection=collection,
             )
             # Milvus promises no order to page by, so an answer that may be cut is asked in halves.
             if len(rows) >= MAXIMUM_HITS and high - low > 1:
@@ -242,19 +259,15 @@ class MilvusDocumentIndex:
 
     @asynccontextmanager
     async def rebuild(self) -> AsyncIterator["MilvusRebuild"]:
-        """Open an empty second index beside the one that serves."""
+        """Open a second index beside the one that serves, with what an earlier try left in it."""
         serving = await self._serving()
         generation = self._generation_of(serving) if serving else None
         name = self._generation_name((generation or 0) + 1)
-        await self._create(name)
-        rebuild = MilvusRebuild(self, name=name, serving=serving)
-        try:
-            yield rebuild
-        finally:
-            if not rebuild.switched:
-                # What cannot be dropped now is dropped by the next rebuild, which has its name.
-                with suppress(StoreUnavailableError):
-                    await self._write(self._client.drop_collection, name)
+        if await self._is_whole(name):
+            await self._write(self._client.load_collection, name)
+        else:
+            await self._create(name)
+        yield MilvusRebuild(self, name=name, serving=serving)
 
     async def _find_own_collection(self) -> str:
         """Return the collection that serves, whose vectors are of the present model.
@@ -284,6 +297,19 @@ class MilvusDocumentIndex:
     def _generation_of(self, name: str) -> int | None:
         found = re.fullmatch(rf"{re.escape(self._base_name)}_g([0-9]+)", name)
         return int(found[1]) if found else None
+
+    async def _is_whole(self, name: str) -> bool:
+        """Tell whether there is a collection of this name with all of its indexes."""
+        if not await self._write(self._client.has_collection, name):
+            return False
+        indexes = await self._write(self._client.list_indexes, name)
+        return {"dense", "sparse"} <= set(indexes)
+
+    async def _drop_leftovers(self, serving: str) -> None:
+        """Drop collections of documents that do not serve: rebuilds that were given up."""
+        for name in await self._write(self._client.list_collections):
+            if name != serving and re.fullmatch(r"documents_[a-z0-9_]+_g[0-9]+", name):
+                await self._write(self._client.drop_collection, name)
 
     async def _create(self, name: str) -> None:
         """Make an empty collection of this name with its indexes; one of that name goes first."""
@@ -389,11 +415,12 @@ class MilvusDocumentIndex:
         *,
         fields: Sequence[str] = _READ_FIELDS,
         limit: int | None = MAXIMUM_HITS,
+        collection: str = ALIAS,
     ) -> Sequence[dict[str, Any]]:
         bound = {} if limit is None else {"limit": limit}
         rows: Sequence[dict[str, Any]] = await self._read(
             self._client.query,
-            ALIAS,
+            collection,
             filter=expression,
             output_fields=list(fields),
             timeout=self._beyond,
@@ -453,12 +480,14 @@ class MilvusRebuild:
         self._index = index
         self._name = name
         self._serving = serving
-        self._switched = False
 
-    @property
-    def switched(self) -> bool:
-        """Whether this generation serves."""
-        return self._switched
+    async def list_ids(self, org: str) -> dict[str, str]:
+        """Return the content hash of every document of an org by id."""
+        return await self._index._list_ids(self._name, org)
+
+    async def delete(self, org: str, document_ids: Collection[str]) -> None:
+        """Remove documents of an org."""
+        await self._index._delete(self._name, org, document_ids)
 
     async def upsert(self, org: str, documents: Sequence[Document], vectors: Vectors) -> None:
         """Add documents."""
@@ -467,7 +496,6 @@ class MilvusRebuild:
     async def switch(self) -> None:
         """Move the alias here and drop the generation that served."""
         await self._index._switch(self._name, self._serving)
-        self._switched = True
 
 
 def _is_gone(error: BaseException | None) -> bool:
@@ -503,6 +531,7 @@ def _schema(dimension: int) -> CollectionSchema:
     schema.add_field("content_hash", DataType.VARCHAR, max_length=64)
     schema.add_field("kind", DataType.VARCHAR, max_length=32)
     schema.add_field("platform", DataType.VARCHAR, max_length=256)
+    schema.add_field("scope", DataType.VARCHAR, max_length=64)
     schema.add_field("level", DataType.VARCHAR, max_length=32)
     for name in _ID_FIELDS:
         schema.add_field(name, DataType.VARCHAR, max_length=1024)
@@ -547,6 +576,7 @@ def _row(org: str, document: Document, vector: Vectors) -> dict[str, Any]:
         "content_hash": document.content_hash,
         "kind": document.kind.value,
         "platform": key.platform if key else "",
+        "scope": document.scope,
         "level": key.level if key else "",
         **{name: getattr(key, name) if key else "" for name in _ID_FIELDS},
         "start_day": _days(document.start_date),
@@ -573,6 +603,7 @@ def _indexed(row: dict[str, Any]) -> IndexedDocument:
         title=row["title"],
         text=row["text"],
         quality_score=None if row["quality"] == _NO_QUALITY else row["quality"],
+        scope=row["scope"],
     )
 
 

@@ -6,8 +6,8 @@ from liftos.memory.v1 import document_pb2, entry_pb2
 from liftos_mapping.entry_fields import LEVELS
 from liftos_memory.convert.entries import ENTRY_NAME, fill_metrics
 from liftos_memory.convert.slices import date_range
-from liftos_memory.document_ports import ObjectMetrics, StoredDocument
-from liftos_memory.domain.documents import DocumentKind, ObjectKey
+from liftos_memory.document_ports import ObjectMetrics
+from liftos_memory.domain.documents import Document, DocumentKind, ObjectKey
 from liftos_memory.domain.entry_id import format_entry_id
 from liftos_memory.domain.fusion import FusionMethod, LegShare, SearchMode
 from liftos_memory.domain.highlights import Highlight
@@ -34,9 +34,8 @@ def object_message(key: ObjectKey) -> document_pb2.ObjectRef:
     )
 
 
-def document_message(org: str, stored: StoredDocument) -> document_pb2.Document:
+def document_message(org: str, document: Document) -> document_pb2.Document:
     """Return the message of a document."""
-    document = stored.document
     return document_pb2.Document(
         name=f"orgs/{org}/documents/{document.document_id}",
         kind=document_pb2.DocumentKind.ValueType(KINDS.index(document.kind) + 1),
@@ -45,14 +44,15 @@ def document_message(org: str, stored: StoredDocument) -> document_pb2.Document:
         object=None if document.key is None else object_message(document.key),
         date_range=date_range(document.start_date, document.end_date),
         quality_score=document.quality_score,
-        record=stored.record,
+        record=f"orgs/{org}/{document.record}" if document.record else "",
+        scope=document.scope,
     )
 
 
 def hit_message(org: str, hit: Hit) -> document_pb2.SearchHit:
     """Return the message of a hit."""
     message = document_pb2.SearchHit(
-        document=document_message(org, hit.stored),
+        document=document_message(org, hit.document),
         score=hit.fused.score,
         legs=[_leg(share) for share in hit.fused.legs],
         highlights=[_highlight(piece) for piece in hit.highlights],

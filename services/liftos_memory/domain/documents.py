@@ -1,8 +1,9 @@
 """Documents: what search finds. One text per object, and one per object and ISO week.
 
-A text has two lines. The first says in few words what it is about, how large it is and what moved;
-it is what a model embeds, because a model's time grows with every word and numbers mean nothing to
-it. The second holds the figures and the rest, for people and for the lexical leg.
+Texts of records, which modules write, are made in `record_documents`. All others have two lines.
+The first says in few words what it is about, how large it is and what moved; it is what a model
+embeds, because a model's time grows with every word and numbers mean nothing to it. The second
+holds the figures and the rest, for people and for the lexical leg.
 
 Texts are deterministic, and numbers in them are bucketed: figures keep one or two significant
 digits, movements become words. The same state of the world gives the same text, byte for byte, and
@@ -149,11 +150,14 @@ class Document:
         start_date: First day that it is about.
         end_date: Last day that it is about.
         title: One line.
-        text: What is found and shown; its first line is `embedded_text`.
+        text: What is found and shown; `embedded_text` is taken from it.
         lexical_text: Terms of title, text, ids and week, as the lexical leg matches them. The text
             begins with the title, whose terms therefore weigh double.
-        content_hash: 32 hexadecimal digits of `text`; equal texts have equal hashes.
+        content_hash: 32 hexadecimal digits; equal texts of a kind have equal hashes.
         quality_score: The lowest among its entries, 0 to 1; None where it rests on none.
+        scope: Module or context of a record, else empty.
+        record: The record below its org, such as `notes/weekly-review`; empty where it rests on
+            entries.
     """
 
     document_id: str
@@ -167,10 +171,17 @@ class Document:
     lexical_text: str
     content_hash: str
     quality_score: float | None
+    scope: str = ""
+    record: str = ""
 
     @property
     def embedded_text(self) -> str:
-        """The first line of the text, which stands for the document in the neural leg."""
+        """What stands for the document in the neural leg.
+
+        The first line of an object's text; of a record's as much as a model may read.
+        """
+        if self.record:
+            return " ".join(self.text[: 2 * _EMBEDDED_CHARACTERS].split())[:_EMBEDDED_CHARACTERS]
         return self.text.partition("\n")[0]
 
     @property
@@ -364,6 +375,8 @@ _MOVEMENTS: Final = (
 """Movements in the order in which the first line tells them; flat ones go without saying."""
 
 _MICROS: Final = Decimal(1_000_000)
+_EMBEDDED_CHARACTERS: Final = 2_000
+"""Models of sentences read some 256 word pieces, which are fewer characters."""
 
 _PLATFORM_WORDS: Final[Mapping[str, str]] = {
     "meta": "Meta (Facebook, Instagram)",

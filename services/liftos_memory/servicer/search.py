@@ -24,6 +24,7 @@ from liftos_memory.usecases.search import LEG_DEPTH, Search, SearchRequest
 DOCUMENT_FILTER_FIELDS: Final[Mapping[str, FilterField]] = {
     "platform": FilterField(FieldType.TEXT),
     "level": FilterField(FieldType.ENUM, LEVELS),
+    "scope": FilterField(FieldType.TEXT),
     **{
         name: FilterField(FieldType.TEXT)
         for name in (

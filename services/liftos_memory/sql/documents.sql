@@ -8,14 +8,14 @@ select org from orgs_with_documents();
 insert into documents
     (org, document_id, kind, platform, level, account_id, campaign_id, ad_group_id, ad_id, flow_id,
      message_id, series_id, week_start, start_date, end_date, title, text, lexical_text, content_hash,
-     quality_score, record, update_time)
+     quality_score, scope, record, update_time)
 values (:org, :document_id, :kind, :platform, :level, :account_id, :campaign_id, :ad_group_id, :ad_id,
         :flow_id, :message_id, :series_id, :week_start, :start_date, :end_date, :title, :text, :lexical_text,
-        :content_hash, :quality_score, :record, now())
+        :content_hash, :quality_score, :scope, :record, now())
 on conflict (org, document_id) do update
 set start_date = excluded.start_date, end_date = excluded.end_date, title = excluded.title,
     text = excluded.text, lexical_text = excluded.lexical_text, content_hash = excluded.content_hash,
-    quality_score = excluded.quality_score, update_time = excluded.update_time;
+    quality_score = excluded.quality_score, scope = excluded.scope, update_time = excluded.update_time;
 
 -- name: delete_documents!
 delete from documents where org = :org and document_id = any(:document_ids);
@@ -40,10 +40,25 @@ on conflict (org) do update
 set version = greatest(p.version, excluded.version), update_time = excluded.update_time;
 
 -- name: indexed_version$
-select coalesce((select min(first_version) - 1 from outbox where org = :org),
-                (select version from index_positions where org = :org), 0);
+-- least() passes over what is null.
+select least(coalesce((select version from index_positions where org = :org), 0),
+             (select min(first_version) - 1 from outbox where org = :org),
+             (select min(first_version) - 1 from record_outbox where org = :org));
 
 -- name: origin_of_work$
 -- The trace that the oldest waiting change came from.
-select c.trace_parent from outbox b join commits c on c.org = b.org and c.version = b.first_version
-where b.org = :org order by b.first_version limit 1;
+select c.trace_parent
+from (
+    select org, first_version from outbox where org = :org
+    union all
+    select org, first_version from record_outbox where org = :org
+    order by first_version limit 1
+) b join commits c on c.org = b.org and c.version = b.first_version;
+
+-- name: notes_to_write
+select record_id, scope, title, text, labels, body, create_time, update_time
+from records where org = :org and collection = :collection and record_id = any(:record_ids);
+
+-- name: artifacts_to_write
+select record_id, scope, kind, title, body, create_time, update_time
+from records where org = :org and collection = :collection and record_id = any(:record_ids);

@@ -11,7 +11,7 @@ found long before the load is. The index still has not followed up to it until n
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import date, timedelta
@@ -22,7 +22,7 @@ import structlog
 
 from liftos_kit.core.clock import pause
 from liftos_kit.core.errors import StoreUnavailableError
-from liftos_memory.document_ports import DocumentStore, PendingOrg, Work
+from liftos_memory.document_ports import DocumentStore, PendingOrg, RecordDocuments, Work
 from liftos_memory.domain.calendar import CalendarDay
 from liftos_memory.domain.documents import (
     Document,
@@ -31,16 +31,20 @@ from liftos_memory.domain.documents import (
     profile_document,
     weekly_document,
 )
+from liftos_memory.domain.record_documents import record_document_id
 from liftos_memory.search_ports import (
     DocumentIndex,
     Embedder,
     IndexOfAnotherModelError,
+    IndexRebuild,
     Vectors,
 )
 from liftos_memory.usecases.calendar import OrgCalendar, OrgCalendars
 
 _WEEKS_PER_ROUND: Final = 256
 """Short rounds, since every other org and every new commit waits for the end of one."""
+_RECORDS_PER_ROUND: Final = 128
+"""Fewer, since a model reads long texts slowly."""
 _DOCUMENTS_PER_WRITE: Final = 128
 _UNSETTLED_DOCUMENTS: Final = 1_000
 """Searches scan what is not settled, so that a long load may not leave all of it to its end."""
@@ -62,6 +66,7 @@ class Indexing:
         index: What is searched.
         embedder: Turns texts into vectors.
         calendars: Name the holidays and events of a week.
+        records: Write the documents of records, by kind.
         today: The present date in UTC; decides whether a week is over.
         on_round: Told of each round: documents written, and documents deleted.
         continue_trace: Goes on with the trace that a change came from.
@@ -73,6 +78,7 @@ class Indexing:
         index: DocumentIndex,
         embedder: Embedder,
         calendars: OrgCalendars,
+        records: Mapping[DocumentKind, RecordDocuments],
         *,
         today: Callable[[], date],
         on_round: Callable[[int, int], None],
@@ -82,6 +88,7 @@ class Indexing:
         self._index = index
         self._embedder = embedder
         self._calendars = calendars
+        self._records = records
         self._today = today
         self._on_round = on_round
         self._continue_trace = continue_trace
@@ -172,7 +179,7 @@ class Indexing:
                 through_version=min(pending.last_version, version + _COMMITS_PER_STEP),
             )
         with self._continue_trace(await self._store.trace_parent(org)):
-            work = await self._store.take(org, limit=_WEEKS_PER_ROUND)
+            work = await self._store.take(org, limit=_WEEKS_PER_ROUND, records=_RECORDS_PER_ROUND)
             documents, gone = await self._write_documents(org, work)
             await self._put(org, documents)
             if gone:
@@ -182,7 +189,23 @@ class Indexing:
         self._on_round(len(documents), len(gone))
 
     async def _write_documents(self, org: str, work: Work) -> tuple[list[Document], list[str]]:
-        """Return the documents of taken objects and weeks, and the ids of those that are gone."""
+        """Return the documents of what was taken, and the ids of those that are gone."""
+        documents = await self._object_documents(org, work) if work.weeks else []
+        for kind, writer in self._records.items():
+            if record_ids := work.records_of(kind):
+                documents += await writer.documents(org, record_ids)
+        expected = {document_id(DocumentKind.PROFILE, key) for key in work.keys}
+        expected |= {
+            document_id(DocumentKind.WEEKLY_DIGEST, key, week_start=week)
+            for key, week in work.weeks
+        }
+        expected |= {record_document_id(kind, record_id) for kind, record_id in work.records}
+        missing = expected - {document.document_id for document in documents}
+        # Most never were: a change reaches into the next week, which may have no entries. One that
+        # a round put into the index and did not live to save is found when a worker starts.
+        return documents, sorted(await self._store.fetch(org, missing))
+
+    async def _object_documents(self, org: str, work: Work) -> list[Document]:
         facts = await self._store.facts(org, work, today=self._today())
         calendar = await self._calendars.get(org)
         labels = await _labels(calendar, {week.week_start for week in facts.weeks})
@@ -194,15 +217,7 @@ class Indexing:
             weekly_document(replace(week, calendar_labels=labels[week.week_start]))
             for week in facts.weeks
         ]
-        expected = {document_id(DocumentKind.PROFILE, key) for key in work.keys}
-        expected |= {
-            document_id(DocumentKind.WEEKLY_DIGEST, key, week_start=week)
-            for key, week in work.weeks
-        }
-        missing = expected - {document.document_id for document in documents}
-        # Most never were: a change reaches into the next week, which may have no entries. One that
-        # a round put into the index and did not live to save is found when a worker starts.
-        return documents, sorted(await self._store.fetch(org, missing))
+        return documents
 
     async def _put(self, org: str, documents: Sequence[Document]) -> None:
         for group in _groups(documents, _DOCUMENTS_PER_WRITE):
@@ -239,11 +254,14 @@ class Indexing:
             await self._restore()
 
     async def _rebuild(self) -> None:
-        """Embed every document with the present model, then let the new index serve."""
+        """Embed every document with the present model, then let the new index serve.
+
+        What an earlier try has put there stays, so that a worker that was cut short goes on.
+        """
         async with self._index.rebuild() as fresh:
             for org in await self._store.orgs_with_documents():
-                async for documents in self._store.all_documents(org):
-                    for group in _groups(documents, _DOCUMENTS_PER_WRITE):
+                async for lost in self._lost(org, fresh):
+                    for group in _groups(lost, _DOCUMENTS_PER_WRITE):
                         vectors = await self._vectors(group)
                         await _leaving_room(fresh.upsert(org, group, vectors))
             await fresh.switch()
@@ -251,19 +269,26 @@ class Indexing:
     async def _restore(self) -> None:
         """Fill an index that lost documents, from the record of truth."""
         for org in await self._store.orgs_with_documents():
-            present = await self._index.list_ids(org)
-            stored: set[str] = set()
-            async for documents in self._store.all_documents(org):
-                stored.update(document.document_id for document in documents)
-                lost = [
-                    document
-                    for document in documents
-                    if present.get(document.document_id) != document.content_hash
-                ]
-                if lost:
-                    _log.info("index_restores", org=org, documents=len(lost))
-                    await self._put(org, lost)
-            await self._index.delete(org, present.keys() - stored)
+            async for lost in self._lost(org, self._index):
+                _log.info("index_restores", org=org, documents=len(lost))
+                await self._put(org, lost)
+
+    async def _lost(
+        self, org: str, index: DocumentIndex | IndexRebuild
+    ) -> AsyncIterator[Sequence[Document]]:
+        """Yield documents that an index lacks or has otherwise; what else it has is deleted."""
+        present = await index.list_ids(org)
+        stored: set[str] = set()
+        async for documents in self._store.all_documents(org):
+            stored.update(document.document_id for document in documents)
+            lost = [
+                document
+                for document in documents
+                if present.get(document.document_id) != document.content_hash
+            ]
+            if lost:
+                yield lost
+        await index.delete(org, present.keys() - stored)
 
 
 async def _labels(calendar: OrgCalendar, weeks: set[date]) -> dict[date, tuple[str, ...]]:

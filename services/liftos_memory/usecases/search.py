@@ -13,8 +13,8 @@ from liftos_kit.core.errors import (
     StaleReadError,
     StoreUnavailableError,
 )
-from liftos_memory.document_ports import DocumentStore, ObjectMetrics, StoredDocument
-from liftos_memory.domain.documents import DocumentKind
+from liftos_memory.document_ports import DocumentStore, ObjectMetrics
+from liftos_memory.domain.documents import Document
 from liftos_memory.domain.fusion import (
     FusedAnswer,
     FusedHit,
@@ -33,7 +33,6 @@ LEG_DEPTH: Final = 200
 
 _POLL_SECONDS: Final = 0.05
 _BUILT: Final = (SearchMode.NEURAL, SearchMode.LEXICAL)
-_WRITTEN: Final = (DocumentKind.PROFILE, DocumentKind.WEEKLY_DIGEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class Hit:
     """One result with what stands behind it; metrics are None for a document without an object."""
 
     fused: FusedHit
-    stored: StoredDocument
+    document: Document
     highlights: tuple[Highlight, ...]
     explanation: str
     metrics: ObjectMetrics | None
@@ -123,15 +122,12 @@ class Search:
         leg answers.
 
         Raises:
-            NotBuiltError: A leg or a kind is asked for that this version does not have.
+            NotBuiltError: A leg is asked for that this version does not have.
             StoreUnavailableError: No leg answers.
         """
         for mode in request.weights:
             if mode not in _BUILT:
                 raise NotBuiltError(f"Search by {mode.value}")
-        for kind in request.scope.kinds:
-            if kind not in _WRITTEN:
-                raise NotBuiltError(f"Search of documents of kind {kind.value}")
         if not request.query.strip():
             raise InvalidFieldsError.of("query", "say what to look for", rule="required")
         org = request.scope.org
@@ -146,7 +142,7 @@ class Search:
         metrics = await self._metrics(request, [each for _, each in page])
         hits = []
         for fused, document in page:
-            highlights = highlight(document.document.text, request.query)
+            highlights = highlight(document.text, request.query)
             hits.append(
                 Hit(
                     fused,
@@ -190,9 +186,9 @@ class Search:
         return await self._index.search_lexical(request.scope, request.query, LEG_DEPTH)
 
     async def _metrics(
-        self, request: SearchRequest, page: Sequence[StoredDocument]
+        self, request: SearchRequest, page: Sequence[Document]
     ) -> Mapping[str, ObjectMetrics]:
-        documents = [each.document for each in page if each.document.key is not None]
+        documents = [each for each in page if each.key is not None]
         wanted = []
         for document in documents:
             assert document.key is not None
@@ -205,11 +201,11 @@ class Search:
 
 
 def _first_of_each_object(
-    found: Sequence[tuple[FusedHit, StoredDocument]],
-) -> list[tuple[FusedHit, StoredDocument]]:
-    first: dict[object, tuple[FusedHit, StoredDocument]] = {}
-    for hit, stored in found:
-        first.setdefault(stored.document.key or hit.document_id, (hit, stored))
+    found: Sequence[tuple[FusedHit, Document]],
+) -> list[tuple[FusedHit, Document]]:
+    first: dict[object, tuple[FusedHit, Document]] = {}
+    for hit, document in found:
+        first.setdefault(document.key or hit.document_id, (hit, document))
     return list(first.values())
 
 

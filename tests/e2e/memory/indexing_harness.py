@@ -23,9 +23,11 @@ from liftos_memory.adapters.milvus import MilvusDocumentIndex
 from liftos_memory.adapters.postgres.database import SCHEMA, Database
 from liftos_memory.adapters.postgres.documents import PostgresDocumentStore
 from liftos_memory.adapters.postgres.org import PostgresOrgStore
-from liftos_memory.document_ports import DocumentStore
+from liftos_memory.adapters.postgres.record_documents import documents_of_records
+from liftos_memory.document_ports import DocumentStore, RecordDocuments
 from liftos_memory.domain.documents import (
     Document,
+    DocumentKind,
     ObjectKey,
     ObjectNames,
     ObjectProfileFacts,
@@ -122,6 +124,7 @@ class Pieces:
         store: Documents in Postgres.
         index: Documents in Milvus.
         embedder: What embeds them.
+        records: What writes the documents of records.
         rounds: Documents written and deleted by each round.
     """
 
@@ -129,6 +132,7 @@ class Pieces:
     index: DocumentIndex
     embedder: CountingEmbedder
     calendars: OrgCalendars
+    records: Mapping[DocumentKind, RecordDocuments]
     rounds: list[tuple[int, int]] = field(default_factory=list)
 
     def indexing(
@@ -145,6 +149,7 @@ class Pieces:
             index or self.index,
             embedder or self.embedder,
             self.calendars,
+            self.records,
             today=today,
             on_round=lambda written, deleted: self.rounds.append((written, deleted)),
             continue_trace=lambda _: nullcontext(),
@@ -233,6 +238,7 @@ async def opened_pieces(
                 calendars=OrgCalendars(
                     PostgresOrgStore(database), monotonic_seconds=lambda: float(next(moments))
                 ),
+                records=documents_of_records(database),
             )
         finally:
             await pool.close()

@@ -343,7 +343,7 @@ async def test_what_changes_during_a_round_waits_for_the_next(
     client = memory_client(org)
     await write(client, org, [entry(monday(2), clicks=1)])
     await pieces.store.enqueue(org, after_version=0, through_version=1)
-    work = await pieces.store.take(org, limit=10)
+    work = await pieces.store.take(org, limit=10, records=10)
     await write(client, org, [entry(monday(2), clicks=900)])
     await pieces.store.enqueue(org, after_version=1, through_version=2)
     await pieces.store.save(org, work, documents=[], gone=[])
@@ -380,9 +380,9 @@ async def test_a_round_takes_from_the_oldest_and_the_newest_commit(
     for commit in range(3):
         await write(client, org, [entry(monday(2), f"{commit}-{place}") for place in range(3)])
     await pieces.store.enqueue(org, after_version=0, through_version=3)
-    work = await pieces.store.take(org, limit=8)
+    work = await pieces.store.take(org, limit=8, records=8)
     assert sorted(work.weeks.values()) == [1, 1, 1, 1, 3, 3, 3, 3]
-    assert len((await pieces.store.take(org, limit=18)).weeks) == 18
+    assert len((await pieces.store.take(org, limit=18, records=8)).weeks) == 18
     await pieces.catch_up()
 
 

@@ -446,9 +446,6 @@ async def test_another_org_is_never_seen(
         {"mode": document_pb2.SEARCH_MODE_KNOWLEDGE},
         {"mode": HYBRID, "weights": [{"mode": "SEARCH_MODE_KNOWLEDGE", "weight": 1.0}]},
         {"like": document_pb2.ObjectRef(platform="meta", account_id="1")},
-        {"kinds": [document_pb2.DOCUMENT_KIND_INSIGHT]},
-        {"kinds": [document_pb2.DOCUMENT_KIND_ARTIFACT]},
-        {"kinds": [PROFILE, document_pb2.DOCUMENT_KIND_NOTE]},
     ],
     ids=str,
 )
@@ -464,7 +461,7 @@ async def test_what_is_not_built_says_so(crowd: Any, fields: dict[str, Any]) -> 
     [
         ({"query": ""}, "query"),
         ({"query": " \n\t"}, "query"),
-        ({"query": "x" * 1_001}, "query"),
+        ({"query": "x" * 10_001}, "query"),
         ({"filter": "platform ="}, "filter"),
         ({"filter": 'org = "x"'}, "filter"),
         ({"mode": NEURAL, "weights": [{"mode": NEURAL, "weight": 1.0}]}, "weights"),
@@ -628,8 +625,8 @@ async def test_the_model_finds_by_meaning(
                     )
                 )
                 (hit,) = result.hits
-                assert hit.stored.document.key is not None
+                assert hit.document.key is not None
                 assert [leg.mode for leg in hit.fused.legs] == [SearchMode.NEURAL]
-                best.append(hit.stored.document.key.campaign_id)
+                best.append(hit.document.key.campaign_id)
     await model.close()
     assert best == ["0", "1", "2"]

@@ -49,6 +49,7 @@ def _indexing(store: BrokenStore) -> Indexing:
         index,
         unused,
         unused,
+        {},
         today=lambda: date(2025, 3, 3),
         on_round=lambda *_: None,
         continue_trace=lambda _: nullcontext(),

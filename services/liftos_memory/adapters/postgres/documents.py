@@ -1,7 +1,8 @@
 """Documents on Postgres: what changed, what is known of it, and what was written about it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Collection as Ids
 from contextlib import asynccontextmanager, suppress
 from datetime import date, timedelta
 from itertools import islice
@@ -20,7 +21,6 @@ from liftos_memory.document_ports import (
     IndexLag,
     ObjectMetrics,
     PendingOrg,
-    StoredDocument,
     Work,
 )
 from liftos_memory.domain.documents import (
@@ -31,6 +31,7 @@ from liftos_memory.domain.documents import (
     ObjectProfileFacts,
     WeeklyFacts,
 )
+from liftos_memory.domain.records import Collection
 from liftos_memory.search_ports import Vectors
 
 _SQL: Final = postgres.load_queries("liftos_memory", "sql/documents.sql")
@@ -59,6 +60,10 @@ _LEADER_LOCK: Final = "liftos memory index writer"
 
 def _listed(alias: str, columns: Sequence[str] = _KEY) -> str:
     return ", ".join(f"{alias}.{column}" for column in columns)
+
+
+def _number(kind: DocumentKind) -> int:
+    return _KINDS.index(kind) + 1
 
 
 def _same_object(left: str, right: str) -> str:
@@ -115,6 +120,24 @@ group by {_listed("t")}, affected.week
 on conflict (org, {", ".join(_KEY)}, week) do update set last_version = excluded.last_version
 """  # noqa: S608 - column names are ours
 
+_ENQUEUE_RECORDS: Final = f"""/* enqueue_records */
+insert into record_outbox as b (org, kind, record_id, first_version, last_version)
+select $1, case t.collection when {int(Collection.ARTIFACTS)} then {_number(DocumentKind.ARTIFACT)}
+                             else {_number(DocumentKind.NOTE)} end,
+       t.record_id, min(t.version), max(t.version)
+from (
+    select c.version, r.collection, r.record_id
+    from commits c join records r on r.org = c.org and r.tx = c.tx
+    where c.org = $1 and c.version > $2 and c.version <= $3
+    union all
+    select c.version, h.collection, h.record_id
+    from commits c join record_history h on h.org = c.org and c.tx in (h.tx, h.superseded_tx)
+    where c.org = $1 and c.version > $2 and c.version <= $3
+) t
+group by t.collection, t.record_id
+on conflict (org, kind, record_id) do update set last_version = excluded.last_version
+"""  # noqa: S608 - numbers are ours
+
 # No commit has changed anything, so these weeks wait behind the newest version that is indexed. A
 # round that began before midnight may have saved a little after it.
 _ENQUEUE_ENDED_WEEKS: Final = f"""/* enqueue_ended_weeks */
@@ -141,6 +164,33 @@ select {_listed("b")}, b.week, b.last_version
 from outbox b join commits_left c using (last_version)
 where b.org = $1 order by c.size, b.last_version desc, {_listed("b")}, b.week limit $2
 """  # noqa: S608 - column names are ours
+
+_TAKE_RECORDS: Final = """/* take_records */
+with commits_left as (
+    select last_version, count(*) as size from record_outbox where org = $1 group by last_version
+    order by size, last_version desc limit $2
+),
+smallest as (
+    select b.kind, b.record_id, b.last_version
+    from record_outbox b join commits_left c using (last_version)
+    where b.org = $1 order by c.size, b.last_version desc, b.kind, b.record_id limit $2 / 2
+),
+oldest as (
+    select kind, record_id, last_version from record_outbox
+    where org = $1 order by first_version, kind, record_id limit $2
+)
+select kind, record_id, last_version from (
+    select *, 0 as part from smallest union all select *, 1 from oldest
+) taken
+group by kind, record_id, last_version order by min(part), kind, record_id limit $2
+"""
+
+_TAKE_OUT_RECORDS: Final = """/* take_out_records */
+delete from record_outbox b
+using unnest($2::smallint[], $3::text[], $4::bigint[]) as w (kind, record_id, last_version)
+where b.org = $1 and b.kind = w.kind and b.record_id = w.record_id
+  and b.last_version = w.last_version
+"""
 
 _WANTED: Final = f"""/* wanted */
 create temp table wanted on commit drop as select {", ".join(_KEY)}, week from outbox with no data
@@ -267,6 +317,7 @@ class PostgresDocumentStore:
         """Put what changed into the outbox."""
         async with postgres.transaction(self._database.pool, org=org) as connection:
             await connection.execute(_ENQUEUE, org, after_version, through_version)
+            await connection.execute(_ENQUEUE_RECORDS, org, after_version, through_version)
             await _SQL.advance(connection, org=org, version=through_version)
 
     async def enqueue_ended_weeks(self, org: str, *, today: date) -> None:
@@ -274,14 +325,18 @@ class PostgresDocumentStore:
         async with postgres.transaction(self._database.pool, org=org) as connection:
             await connection.execute(_ENQUEUE_ENDED_WEEKS, org, today)
 
-    async def take(self, org: str, *, limit: int) -> Work:
+    async def take(self, org: str, *, limit: int, records: int) -> Work:
         """Return what has waited longest, and what is left of the smallest commits."""
         async with self._database.read(org) as connection:
             smallest = await connection.fetch(_TAKE_SMALLEST, org, limit // 2)
             oldest = await connection.fetch(_TAKE_OLDEST, org, limit)
+            taken = await connection.fetch(_TAKE_RECORDS, org, records)
         # Some may be in both, so the oldest are as many as would do alone.
         weeks = {(_key(row), row["week"]): row["last_version"] for row in (*smallest, *oldest)}
-        return Work(dict(islice(weeks.items(), limit)))
+        return Work(
+            dict(islice(weeks.items(), limit)),
+            {(_KINDS[row["kind"] - 1], row["record_id"]): row["last_version"] for row in taken},
+        )
 
     async def trace_parent(self, org: str) -> str | None:
         """Return the trace of the oldest change that waits."""
@@ -322,9 +377,7 @@ class PostgresDocumentStore:
             ],
         )
 
-    async def load_vectors(
-        self, model_id: str, text_hashes: Collection[str]
-    ) -> Mapping[str, Vectors]:
+    async def load_vectors(self, model_id: str, text_hashes: Ids[str]) -> Mapping[str, Vectors]:
         """Return the vectors of known texts."""
         async with postgres.transaction(
             self._database.pool, org=None, read_only=True
@@ -352,7 +405,7 @@ class PostgresDocumentStore:
             )
 
     async def save(
-        self, org: str, work: Work, *, documents: Sequence[Document], gone: Collection[str]
+        self, org: str, work: Work, *, documents: Sequence[Document], gone: Ids[str]
     ) -> None:
         """Store documents and take their work out of the outbox."""
         async with postgres.transaction(self._database.pool, org=org) as connection:
@@ -370,17 +423,25 @@ class PostgresDocumentStore:
                     strict=True,
                 )
                 await connection.execute(_TAKE_OUT, org, *map(list, columns))
+            if work.records:
+                await connection.execute(
+                    _TAKE_OUT_RECORDS,
+                    org,
+                    [_number(kind) for kind, _ in work.records],
+                    [record_id for _, record_id in work.records],
+                    list(work.records.values()),
+                )
 
     async def indexed_version(self, org: str) -> int:
         """Return how far the index has followed."""
         async with self._database.read(org) as connection:
             return int(await _SQL.indexed_version(connection, org=org))
 
-    async def fetch(self, org: str, document_ids: Collection[str]) -> Mapping[str, StoredDocument]:
+    async def fetch(self, org: str, document_ids: Ids[str]) -> Mapping[str, Document]:
         """Return documents by id."""
         async with self._database.read(org) as connection:
             return {
-                row["document_id"]: StoredDocument(_document(row), row["record"])
+                row["document_id"]: _document(row)
                 async for row in _SQL.fetch_documents(
                     connection, org=org, document_ids=list(document_ids)
                 )
@@ -506,7 +567,8 @@ def _document_values(org: str, document: Document) -> dict[str, Any]:
         "lexical_text": document.lexical_text,
         "content_hash": document.content_hash,
         "quality_score": document.quality_score,
-        "record": "",
+        "scope": document.scope,
+        "record": document.record,
     }
 
 
@@ -523,4 +585,6 @@ def _document(row: Record) -> Document:
         lexical_text=row["lexical_text"],
         content_hash=row["content_hash"],
         quality_score=row["quality_score"],
+        scope=row["scope"],
+        record=row["record"],
     )
