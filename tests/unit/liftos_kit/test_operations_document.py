@@ -1,4 +1,4 @@
-"""docs/operations.md lists the metrics that the code has."""
+"""docs/operations.md lists the metrics and the events that the code has."""
 
 import ast
 import re
@@ -35,9 +35,22 @@ def _made(path: Path) -> Iterator[tuple[str, str, str]]:
         yield getattr(telemetry, constant), kind, str(units[0].value)
 
 
-def _documented() -> list[list[str]]:
+def _logged(path: Path) -> Iterator[tuple[str, str]]:
+    """Event and level of every line that a file logs."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        logger = node.func.value
+        if not isinstance(logger, ast.Name) or logger.id != "_log":
+            continue
+        event, level = node.args[0], node.func.attr
+        assert isinstance(event, ast.Constant), f"{path} makes up an event"
+        yield str(event.value), "error" if level == "exception" else level
+
+
+def _documented(what: str) -> list[list[str]]:
     page = (_ROOT / "docs" / "operations.md").read_text()
-    table = page.partition("<!-- begin metrics -->\n")[2].partition("<!-- end metrics -->")[0]
+    table = page.partition(f"<!-- begin {what} -->\n")[2].partition(f"<!-- end {what} -->")[0]
     rows = [line.strip("|").split("|") for line in table.splitlines()[2:]]
     return [[cell.strip() for cell in row] for row in rows]
 
@@ -45,7 +58,7 @@ def _documented() -> list[list[str]]:
 def test_every_metric_stands_in_the_table_with_its_type_and_unit() -> None:
     """No more and no fewer than the code makes."""
     made = {each for path in (_ROOT / "services").rglob("*.py") for each in _made(path)}
-    told = [(row[0].strip("`"), row[1], row[2].strip("`")) for row in _documented()]
+    told = [(row[0].strip("`"), row[1], row[2].strip("`")) for row in _documented("metrics")]
     assert len(told) == len(set(told))
     assert set(told) == made
 
@@ -53,6 +66,25 @@ def test_every_metric_stands_in_the_table_with_its_type_and_unit() -> None:
 def test_every_attribute_of_the_table_is_one_of_ours() -> None:
     """Attributes are named as the code names them."""
     ours = {value for value in vars(telemetry).values() if isinstance(value, str)}
-    for row in _documented():
+    for row in _documented("metrics"):
         named = re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)`", row[3])
         assert set(named) <= ours, row[0]
+
+
+def test_every_event_of_ingestion_stands_in_its_table_with_its_levels() -> None:
+    """No more and no fewer than its code and that of jobs log."""
+    services = _ROOT / "services"
+    paths = [
+        path
+        for folder in (services / "liftos_ingestion", services / "liftos_kit" / "jobs")
+        for path in folder.rglob("*.py")
+    ]
+    logged = {each for path in paths for each in _logged(path)}
+    told = [
+        (event, level)
+        for row in _documented("ingestion events")
+        for event in re.findall(r"`([a-z_]+)`", row[0])
+        for level in row[1].split(", ")
+    ]
+    assert len(told) == len(set(told))
+    assert set(told) == logged
