@@ -26,6 +26,7 @@ ROOT_COMMANDS: Final = (
     LazyCommand(
         "search", f"{_COMMANDS}.search", "Find campaigns and their weeks by meaning and by words."
     ),
+    LazyCommand("compare", f"{_COMMANDS}.compare", "Set channels and periods against each other."),
     LazyCommand(
         "calendar", f"{_COMMANDS}.calendar", "Show holidays, retail events and own events."
     ),

@@ -45,8 +45,15 @@ def date_range(start_date: Day, end_date: Day) -> DateRange:
     return DateRange(start_date=day_text(start_date), end_date=day_text(end_date))
 
 
-def optional_date_range(start_date: Day | None, end_date: Day | None) -> DateRange | None:
+def optional_date_range(
+    start_date: Day | None, end_date: Day | None, *, prefix: str = ""
+) -> DateRange | None:
     """Return the closed range of two days, or None where neither is given.
+
+    Args:
+        start_date: First day.
+        end_date: Last day.
+        prefix: What the names of the two arguments begin with.
 
     Raises:
         FieldInvalidError: Only one of them is given.
@@ -55,7 +62,10 @@ def optional_date_range(start_date: Day | None, end_date: Day | None) -> DateRan
         return None
     if start_date is None or end_date is None:
         missing = "start_date" if start_date is None else "end_date"
-        raise _invalid(missing, "start_date and end_date are given together or not at all")
+        raise _invalid(
+            prefix + missing,
+            f"{prefix}start_date and {prefix}end_date are given together or not at all",
+        )
     return date_range(start_date, end_date)
 
 

@@ -29,6 +29,7 @@ from liftos_memory.adapters.redis_query_vectors import SharedQueryVectors
 from liftos_memory.domain.fusion import SearchMode
 from liftos_memory.servicer.calendar import CalendarServicer
 from liftos_memory.servicer.changes import ChangesServicer
+from liftos_memory.servicer.comparisons import ComparisonsServicer
 from liftos_memory.servicer.entries import EntriesServicer
 from liftos_memory.servicer.metrics import MetricsServicer
 from liftos_memory.servicer.org import OrgServicer
@@ -39,6 +40,7 @@ from liftos_memory.servicer.transform import TransformServicer
 from liftos_memory.settings import MemorySettings
 from liftos_memory.usecases.calendar import Calendar, OrgCalendars
 from liftos_memory.usecases.changes import Changes
+from liftos_memory.usecases.comparisons import Comparisons
 from liftos_memory.usecases.digests import Digests
 from liftos_memory.usecases.entries import Entries
 from liftos_memory.usecases.freshness import Freshness
@@ -52,7 +54,6 @@ from liftos_memory.usecases.transform import Transform
 SERVICE_NAME: Final = "liftos.memory.v1.MemoryService"
 
 _LATER: Final = (
-    "CompareMetrics",
     "EvaluateSearch",
     "GenerateInsights",
     "GetInsight",
@@ -97,6 +98,7 @@ async def open_services(settings: MemorySettings) -> Services:
     database = Database(pool)
     entry_store = PostgresEntryStore(database)
     org_store = PostgresOrgStore(database)
+    metrics_store = PostgresMetricsStore(database)
     clock = SystemClock()
     calendars = OrgCalendars(org_store, monotonic_seconds=clock.monotonic_seconds)
     freshness = Freshness(database.last_version)
@@ -135,10 +137,13 @@ async def open_services(settings: MemorySettings) -> Services:
                 page_tokens=page_tokens,
             ),
             MetricsServicer(
-                metrics=Metrics(PostgresMetricsStore(database)),
+                metrics=Metrics(metrics_store),
                 exchange_rates=ExchangeRates(PostgresRateStore(database), org_store),
                 freshness=freshness,
                 page_tokens=page_tokens,
+            ),
+            ComparisonsServicer(
+                comparisons=Comparisons(metrics_store, org_store, executor), freshness=freshness
             ),
             SearchServicer(
                 search=Search(documents, index, embedder, on_leg=_measure_leg),

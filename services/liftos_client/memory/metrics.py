@@ -140,32 +140,46 @@ class MetricsMethods(MemoryCalls):
         baseline_start_date: Day | None = None,
         baseline_end_date: Day | None = None,
         filter: str = "",  # noqa: A002
+        minimum_quality_score: float | None = None,
         currency_code: str = "",
+        maximum_lag_days: int | None = None,
+        at_least_as_fresh: Freshness = None,
         timeout_seconds: float | None = None,
     ) -> pb.CompareMetricsResponse:
-        """Set groups or periods against each other.
+        """Set channels and periods against each other; docs/comparisons.md says how.
 
         Args:
             start_date: First day that is asked about.
-            end_date: Last day.
+            end_date: Last day; at most 1,100 in all.
             level: One level, such as "CAMPAIGN".
-            metrics: 1 to 10 metrics or ratios.
+            metrics: 1 to 10 sums or ratios, such as "spend" or "roas".
             dimension: What is set side by side, such as "platform".
             baseline_start_date: First day to hold them against; by default as many days before.
             baseline_end_date: Last day; given together with the first.
             filter: Which entries; see `list_entries`.
-            currency_code: Convert all money to this currency.
+            minimum_quality_score: Only entries that score at least this, 0 to 1.
+            currency_code: Convert all money to this currency; by default currencies are apart.
+            maximum_lag_days: How far correlations look, 0 to 28; None is 7.
+            at_least_as_fresh: A write that the answer has to cover.
             timeout_seconds: Deadline.
+
+        Raises:
+            RateMissingError: A currency cannot be converted.
         """
         request = pb.CompareMetricsRequest(
             parent=self._parent,
             date_range=date_range(start_date, end_date),
-            baseline_date_range=optional_date_range(baseline_start_date, baseline_end_date),
+            baseline_date_range=optional_date_range(
+                baseline_start_date, baseline_end_date, prefix="baseline_"
+            ),
             level=enum_value(EntryLevel, level, field="level"),
-            metrics=metrics,
+            metrics=text_list(metrics, field="metrics"),
             dimension=dimension,
             filter=filter,
+            minimum_quality_score=minimum_quality_score,
             currency_code=currency_code,
+            maximum_lag_days=maximum_lag_days,
+            consistency=consistency(at_least_as_fresh),
         )
         return await self._calls.unary(self._stub.CompareMetrics, request, timeout_seconds)
 

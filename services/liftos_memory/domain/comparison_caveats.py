@@ -1,0 +1,170 @@
+"""What to mind when reading a comparison, and what the shop says beside it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from liftos_memory.domain.calendar import CalendarDay
+from liftos_memory.domain.comparison_findings import period_rows
+from liftos_memory.domain.comparisons import ComparedSums, ComparisonQuestion, DailySums
+
+_NAMED_MEMBERS: Final = 20
+
+
+class CaveatKind(Enum):
+    """Why to read with care, in the order of the contract's numbers, which start at 1."""
+
+    ATTRIBUTION_DIFFERS = "ATTRIBUTION_DIFFERS"
+    ATTRIBUTION_MIXED = "ATTRIBUTION_MIXED"
+    NOT_FINAL = "NOT_FINAL"
+    STRUCTURAL_BREAK = "STRUCTURAL_BREAK"
+    CURRENCIES = "CURRENCIES"
+    BASELINE_EMPTY = "BASELINE_EMPTY"
+    BREAKDOWNS_MIXED = "BREAKDOWNS_MIXED"
+
+
+@dataclass(frozen=True, slots=True)
+class Caveat:
+    """A reason to read with care; no metrics or members are all of them."""
+
+    kind: CaveatKind
+    message: str
+    metrics: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+
+
+def caveats(
+    question: ComparisonQuestion, sums: ComparedSums, calendar: Sequence[CalendarDay]
+) -> list[Caveat]:
+    """Return what to mind when reading the findings; arguments as of `findings`."""
+    found: list[Caveat] = []
+    members = sums.together.members
+    facts = sums.facts
+    credited = tuple(metric.name for metric in question.metrics if metric.is_credited)
+    settings = {facts[name].attribution_settings for name in members}
+    if credited and question.daily.level != "OUTCOME" and len(settings) > 1:
+        words = "; ".join(
+            f"{name or '(none)'}: {', '.join(facts[name].attribution_settings)}"
+            for name in members[:_NAMED_MEMBERS]
+        )
+        found.append(
+            Caveat(
+                CaveatKind.ATTRIBUTION_DIFFERS,
+                "Conversions are credited by different attribution, so the order of members may"
+                f" be that of their windows ({words}).",
+                credited,
+            )
+        )
+    mixed = tuple(name for name in members if len(facts[name].attribution_settings) > 1)
+    if mixed:
+        found.append(
+            Caveat(
+                CaveatKind.ATTRIBUTION_MIXED,
+                "Members have entries of several attributions, and a day may count more than once;"
+                " choose one with a filter such as attribution_key = '…'.",
+                (),
+                mixed[:_NAMED_MEMBERS],
+            )
+        )
+    split = tuple(name for name in members if facts[name].splits_days)
+    if split:
+        found.append(
+            Caveat(
+                CaveatKind.BREAKDOWNS_MIXED,
+                "Members have whole days and breakdowns of them, and a day may count more than"
+                ' once; choose with a filter such as breakdown_key = "".',
+                (),
+                split[:_NAMED_MEMBERS],
+            )
+        )
+    unfinished = tuple(name for name in members if not facts[name].final)
+    if unfinished:
+        found.append(
+            Caveat(
+                CaveatKind.NOT_FINAL,
+                "Platforms still restate entries of these days.",
+                (),
+                unfinished[:_NAMED_MEMBERS],
+            )
+        )
+    return found + _caveats_of_days(question, sums, calendar)
+
+
+def _caveats_of_days(
+    question: ComparisonQuestion, sums: ComparedSums, calendar: Sequence[CalendarDay]
+) -> list[Caveat]:
+    found = [
+        Caveat(
+            CaveatKind.STRUCTURAL_BREAK,
+            f"Numbers before and from {day.date.isoformat()} on are not the same measure: {name}.",
+        )
+        for day in calendar
+        for name in day.structural_breaks
+        # On the very first day all numbers lie behind it.
+        if day.date > question.daily.start_date
+    ]
+    if len(sums.by_currency) > 1:
+        money = tuple(metric.name for metric in question.metrics if metric.has_money)
+        currencies = ", ".join(currency or "(none)" for currency in sums.by_currency)
+        found.append(
+            Caveat(
+                CaveatKind.CURRENCIES,
+                f"Entries have several currencies ({currencies}), which are compared apart; name a"
+                " currency_code to convert them.",
+                money,
+            )
+        )
+    rows = period_rows(question, question.baseline)
+    together = sums.together
+    if together.members and not any(is_set[rows].any() for is_set in together.is_set.values()):
+        found.append(
+            Caveat(
+                CaveatKind.BASELINE_EMPTY,
+                f"No numbers of {question.baseline.start.isoformat()} to"
+                f" {question.baseline.end.isoformat()} are stored, so there is no change to tell.",
+            )
+        )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Efficiency:
+    """Revenue of the shop per amount spent in one currency; amounts are micros."""
+
+    currency_code: str
+    value: float
+    baseline: float
+    revenue_micros: int | None
+    spend_micros: int | None
+
+
+def efficiencies(
+    question: ComparisonQuestion, spend: ComparedSums, outcomes: ComparedSums
+) -> list[Efficiency]:
+    """Return revenue of outcomes divided by spend, where both are of one currency."""
+    found = []
+    asked, before = period_rows(question, question.asked), period_rows(question, question.baseline)
+    for currency, earned in outcomes.by_currency.items():
+        spent = spend.by_currency.get(currency)
+        if spent is None or not earned.is_set["revenue_micros"].any():
+            continue
+        value, revenue, cost = _efficiency(earned, spent, asked)
+        baseline, _, _ = _efficiency(earned, spent, before)
+        found.append(Efficiency(currency, value, baseline, revenue, cost))
+    return found
+
+
+def _efficiency(
+    earned: DailySums, spent: DailySums, rows: slice
+) -> tuple[float, int | None, int | None]:
+    revenue = _total(earned, "revenue_micros", rows)
+    cost = _total(spent, "spend_micros", rows)
+    value = revenue / cost if revenue is not None and cost else float("nan")
+    return value, revenue, cost
+
+
+def _total(daily: DailySums, column: str, rows: slice) -> int | None:
+    if not daily.is_set[column][rows].any():
+        return None
+    return int(daily.sums[column][rows].sum())

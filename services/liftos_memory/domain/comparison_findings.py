@@ -1,0 +1,470 @@
+"""What daily sums say about members and periods: pure, from arrays to findings."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+import numpy as np
+
+from liftos_memory.domain.calendar import CalendarDay
+from liftos_memory.domain.comparison_statistics import (
+    Booleans,
+    Effects,
+    Floats,
+    Integers,
+    Interval,
+    change_interval,
+    delta_interval,
+    divide,
+    lagged_correlations,
+    mix_and_rate,
+    percentiles,
+    special_day_effects,
+    weekday_effects,
+    wilson_interval,
+)
+from liftos_memory.domain.comparisons import (
+    ComparedMetric,
+    ComparedSums,
+    ComparisonQuestion,
+    DailySums,
+    Period,
+)
+
+LARGEST_MEMBERS: Final = 20
+"""Correlations and effects are told of so many members: all pairs of thousands say nothing."""
+
+_MINIMUM_ORDINARY_DAYS: Final = 14
+_WEEKDAY_NAMES: Final = (
+    "MONDAY",
+    "TUESDAY",
+    "WEDNESDAY",
+    "THURSDAY",
+    "FRIDAY",
+    "SATURDAY",
+    "SUNDAY",
+)
+
+
+class DayKind(Enum):
+    """A kind of day, in the order of the contract's numbers, which start at 1."""
+
+    DAY_OF_WEEK = "DAY_OF_WEEK"
+    HOLIDAY = "HOLIDAY"
+    RETAIL_EVENT = "RETAIL_EVENT"
+    EVENT = "EVENT"
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """How two members move together; see `comparison_statistics.Lagged`."""
+
+    first_member: str
+    second_member: str
+    coefficient: float
+    lag_days: int
+    day_count: int
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class DayEffect:
+    """What a kind of day does; member is empty for all together, day_name for all of the kind."""
+
+    member: str
+    kind: DayKind
+    day_name: str
+    ratio: float
+    low: float
+    high: float
+    day_count: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MetricFindings:
+    """One metric in one currency; arrays have a place for each member, and one for the total.
+
+    Attributes:
+        metric: Its name.
+        currency_code: Its currency; empty where it has none.
+        members: Names; the total's is empty.
+        value: In the asked days.
+        baseline: In the baseline days.
+        change: Their difference.
+        change_ratio: Of the baseline.
+        percentile: Among the members; NaN for the total.
+        mix_effect: On the total; NaN for sums.
+        rate_effect: On the total; NaN for sums.
+        interval: Of the value.
+        change_interval: Of the change.
+        is_wilson: Where both intervals are Wilson's.
+        day_count: Asked days with the metric.
+        baseline_day_count: Baseline days with it.
+        correlations: Strongest first.
+        day_effects: Of the total and the largest members.
+    """
+
+    metric: str
+    currency_code: str
+    members: tuple[str, ...]
+    value: Floats
+    baseline: Floats
+    change: Floats
+    change_ratio: Floats
+    percentile: Floats
+    mix_effect: Floats
+    rate_effect: Floats
+    interval: Interval
+    change_interval: Interval
+    is_wilson: Booleans
+    day_count: Integers
+    baseline_day_count: Integers
+    correlations: tuple[Correlation, ...]
+    day_effects: tuple[DayEffect, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """A metric day by day: members, and their total last.
+
+    Attributes:
+        above: Numerators, 0 where unset.
+        below: Denominators in the unit of the ratio; for sums 1 where set.
+        counted: Days that take part.
+        has_value: Days on which the metric itself can be told.
+    """
+
+    above: Floats
+    below: Floats
+    counted: Booleans
+    has_value: Booleans
+
+    def of(self, places: Integers) -> "_Series":
+        """Return the series of some members."""
+        return _Series(
+            self.above[:, places],
+            self.below[:, places],
+            self.counted[:, places],
+            self.has_value[:, places],
+        )
+
+
+def findings(
+    question: ComparisonQuestion, sums: ComparedSums, calendar: Sequence[CalendarDay]
+) -> list[MetricFindings]:
+    """Return what is found, by metric in the order asked, and currency.
+
+    Args:
+        question: What is asked.
+        sums: The daily sums.
+        calendar: Every day from the first to the last of the question.
+    """
+    wanted = set(question.days)
+    days = [day for day in calendar if day.date in wanted]
+    return [
+        _metric_findings(question, metric, currency, daily, days)
+        for metric in question.metrics
+        for currency, daily in _in_currencies(metric, sums)
+    ]
+
+
+def _in_currencies(metric: ComparedMetric, sums: ComparedSums) -> Iterator[tuple[str, DailySums]]:
+    if not metric.has_money:
+        yield "", sums.together
+        return
+    several = len(sums.by_currency) > 1
+    for currency, daily in sums.by_currency.items():
+        reported = np.any([daily.is_set[name].any(axis=0) for name in metric.columns], axis=0)
+        if several and not reported.any():
+            continue
+        yield currency, _only(daily, reported) if several else daily
+
+
+def _only(daily: DailySums, chosen: Booleans) -> DailySums:
+    return DailySums(
+        tuple(np.array(daily.members, object)[chosen]),
+        daily.days,
+        {name: values[:, chosen] for name, values in daily.sums.items()},
+        {name: values[:, chosen] for name, values in daily.is_set.items()},
+    )
+
+
+def _with_total(daily: DailySums) -> DailySums:
+    return DailySums(
+        (*daily.members, ""),
+        daily.days,
+        {
+            name: np.column_stack([values, values.sum(axis=1)])
+            for name, values in daily.sums.items()
+        },
+        {
+            name: np.column_stack([values, values.any(axis=1)])
+            for name, values in daily.is_set.items()
+        },
+    )
+
+
+def period_rows(question: ComparisonQuestion, period: Period) -> slice:
+    """Return where the days of a period are among all days."""
+    start = (
+        0
+        if period.start == question.daily.start_date
+        else question.asked.day_count + question.baseline.day_count - period.day_count
+    )
+    return slice(start, start + period.day_count)
+
+
+def _metric_findings(
+    question: ComparisonQuestion,
+    metric: ComparedMetric,
+    currency: str,
+    daily: DailySums,
+    calendar: Sequence[CalendarDay],
+) -> MetricFindings:
+    members = daily.members
+    both = _with_total(daily)
+    asked, before = period_rows(question, question.asked), period_rows(question, question.baseline)
+    value, value_sums = _values(metric, both, asked)
+    baseline, baseline_sums = _values(metric, both, before)
+    now, then = _series(metric, both, asked), _series(metric, both, before)
+    interval, wilson = _interval(metric, value, now, value_sums)
+    interval_before, wilson_before = _interval(metric, baseline, then, baseline_sums)
+    mix = rate = np.full(len(both.members), np.nan)
+    if metric.denominators:
+        mix, rate = _effects_on_total(value_sums, baseline_sums)
+    whole = _series(metric, both, slice(None))
+    largest = _largest(metric, value_sums)
+    weekdays = np.array([day.weekday() for day in both.days], np.int64)
+    return MetricFindings(
+        metric=metric.name,
+        currency_code=currency,
+        members=both.members,
+        value=value,
+        baseline=baseline,
+        change=value - baseline,
+        change_ratio=divide(value - baseline, baseline),
+        percentile=np.append(percentiles(value[:-1]), np.nan),
+        mix_effect=mix,
+        rate_effect=rate,
+        interval=interval,
+        change_interval=change_interval(value, interval, baseline, interval_before),
+        is_wilson=wilson & (wilson_before | np.isnan(baseline)),
+        day_count=now.has_value.sum(axis=0),
+        baseline_day_count=then.has_value.sum(axis=0),
+        correlations=_correlations(
+            metric,
+            [members[place] for place in largest],
+            now.of(largest),
+            weekdays[asked],
+            maximum_lag_days=question.maximum_lag_days,
+        ),
+        day_effects=_day_effects(
+            [*(members[place] for place in largest), ""],
+            whole.of(np.append(largest, len(members))),
+            weekdays,
+            calendar,
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _PeriodSums:
+    """Numerators and denominators of a period as floats, in the unit of the ratio.
+
+    Attributes:
+        above: NaN where unset.
+        below: NaN where unset; by each member's first denominator that is set.
+        common: Denominators by that of the total, which shares are made of; 0 where unset.
+        denominator: The total's; None where it has none.
+    """
+
+    above: Floats
+    below: Floats
+    common: Floats
+    denominator: str | None
+
+
+def _values(metric: ComparedMetric, daily: DailySums, rows: slice) -> tuple[Floats, _PeriodSums]:
+    """Return the metric over the rows by the same steps as every other answer."""
+    above = _period_sum(daily, metric.numerator, rows)
+    below = np.full(len(above), np.nan)
+    common, chosen = np.zeros(len(above)), None
+    for one in metric.denominators:
+        column = _period_sum(daily, one.column, rows) * one.divisor
+        below = np.where(np.isnan(below), column, below)
+        if chosen is None and not np.isnan(column[-1]):
+            common, chosen = np.nan_to_num(column), one.column
+    values = divide(above, below) if metric.denominators else above / metric.divisor
+    return values, _PeriodSums(above, below, common, chosen)
+
+
+def _period_sum(daily: DailySums, column: str, rows: slice) -> Floats:
+    sums = daily.sums[column][rows].sum(axis=0).astype(np.float64)
+    return np.where(daily.is_set[column][rows].any(axis=0), sums, np.nan)
+
+
+def _series(metric: ComparedMetric, daily: DailySums, rows: slice) -> _Series:
+    above = daily.sums[metric.numerator][rows].astype(np.float64)
+    has_above = daily.is_set[metric.numerator][rows]
+    if not metric.denominators:
+        return _Series(above / metric.divisor, has_above.astype(np.float64), has_above, has_above)
+    below = np.zeros_like(above)
+    has_below = np.zeros_like(has_above)
+    for one in metric.denominators:
+        # Of the whole of these days, as the ratio itself takes it.
+        column_set = daily.is_set[one.column][rows]
+        takes = column_set.any(axis=0) & ~has_below.any(axis=0)
+        column = daily.sums[one.column][rows].astype(np.float64) * one.divisor
+        below = np.where(takes, column, below)
+        has_below = np.where(takes, column_set, has_below)
+    return _Series(above, below, has_above | has_below, has_above & has_below)
+
+
+def _interval(
+    metric: ComparedMetric, value: Floats, series: _Series, sums: _PeriodSums
+) -> tuple[Interval, Booleans]:
+    if not metric.denominators:
+        days = series.below.sum(axis=0)
+        mean = delta_interval(series.above, series.below, series.counted)
+        return Interval(mean.low * days, mean.high * days), np.zeros(len(days), np.bool_)
+    delta = delta_interval(series.above, series.below, series.counted)
+    known = ~np.isnan(value)
+    delta = Interval(np.where(known, delta.low, np.nan), np.where(known, delta.high, np.nan))
+    if metric.has_money:
+        return delta, np.zeros(len(value), np.bool_)
+    scale = _counting_scale(metric)
+    wilson = wilson_interval(np.nan_to_num(sums.above / scale), np.nan_to_num(sums.below / scale))
+    is_wilson = known & ~np.isnan(wilson.low)
+    return (
+        Interval(
+            np.where(is_wilson, wilson.low, delta.low),
+            np.where(is_wilson, wilson.high, delta.high),
+        ),
+        is_wilson,
+    )
+
+
+def _counting_scale(metric: ComparedMetric) -> float:
+    """Return what turns the numerators of a rate into counts."""
+    return 1e6 if metric.numerator.endswith("_micros") else 1.0
+
+
+def _effects_on_total(now: _PeriodSums, then: _PeriodSums) -> tuple[Floats, Floats]:
+    """Return mix and rate effects, the total's last; NaN where its denominator is another."""
+    if now.denominator is None or now.denominator != then.denominator:
+        nothing = np.full(len(now.above), np.nan)
+        return nothing, nothing
+    mix, rate = mix_and_rate(
+        np.nan_to_num(now.above[:-1]),
+        now.common[:-1],
+        np.nan_to_num(then.above[:-1]),
+        then.common[:-1],
+    )
+    if np.isnan(now.above[-1]) or np.isnan(then.above[-1]):
+        mix, rate = np.full_like(mix, np.nan), np.full_like(rate, np.nan)
+    return np.append(mix, mix.sum()), np.append(rate, rate.sum())
+
+
+def _largest(metric: ComparedMetric, sums: _PeriodSums) -> Integers:
+    """Return the places of the members with the largest amounts, in order of members."""
+    amount = np.abs(np.nan_to_num(sums.below if metric.denominators else sums.above))[:-1]
+    found = np.argsort(-amount, kind="stable")[:LARGEST_MEMBERS]
+    return np.sort(found[amount[found] > 0]).astype(np.int64)
+
+
+def _correlations(
+    metric: ComparedMetric,
+    members: Sequence[str],
+    series: _Series,
+    weekdays: Integers,
+    *,
+    maximum_lag_days: int,
+) -> tuple[Correlation, ...]:
+    if len(members) < 2:
+        return ()
+    daily = divide(series.above, series.below) if metric.denominators else series.above
+    daily = np.where(series.has_value, daily, np.nan)
+    found = lagged_correlations(daily, weekdays, maximum_lag_days)
+    pairs = [
+        Correlation(
+            members[first],
+            members[second],
+            float(found.coefficient[first, second]),
+            int(found.lag[first, second]),
+            int(found.days[first, second]),
+            float(found.p_value[first, second]),
+        )
+        for first in range(len(members))
+        for second in range(first + 1, len(members))
+        if not np.isnan(found.coefficient[first, second])
+    ]
+    return tuple(sorted(pairs, key=lambda pair: -abs(pair.coefficient)))
+
+
+def _day_effects(
+    members: Sequence[str],
+    series: _Series,
+    weekdays: Integers,
+    calendar: Sequence[CalendarDay],
+) -> tuple[DayEffect, ...]:
+    ordinary = np.array(
+        [not (day.holidays or day.retail_events or day.events) for day in calendar], np.bool_
+    )
+    if ordinary.sum() < _MINIMUM_ORDINARY_DAYS:
+        return ()
+    by_weekday = weekday_effects(series.above, series.below, series.counted, weekdays, ordinary)
+    found = list(
+        _told(members, [(DayKind.DAY_OF_WEEK, name) for name in _WEEKDAY_NAMES], by_weekday, 2)
+    )
+    kinds = _special_days(calendar)
+    if kinds:
+        chosen = np.zeros((len(kinds), len(calendar)), np.bool_)
+        for row, days in enumerate(kinds.values()):
+            chosen[row, days] = True
+        special = special_day_effects(
+            series.above,
+            series.below,
+            series.counted,
+            weekdays=weekdays,
+            ordinary=ordinary,
+            kinds=chosen,
+        )
+        found += _told(members, list(kinds), special, 1)
+    return tuple(found)
+
+
+def _special_days(calendar: Sequence[CalendarDay]) -> Mapping[tuple[DayKind, str], list[int]]:
+    """Return the places of the days of each kind, all of it first, then by name."""
+    kinds: dict[tuple[DayKind, str], list[int]] = {}
+    for place, day in enumerate(calendar):
+        for kind, day_names in (
+            (DayKind.HOLIDAY, [holiday.name for holiday in day.holidays]),
+            (DayKind.RETAIL_EVENT, day.retail_events),
+            (DayKind.EVENT, day.events),
+        ):
+            for name in dict.fromkeys(("", *day_names) if day_names else ()):
+                kinds.setdefault((kind, name), []).append(place)
+    order = list(DayKind)
+    return dict(sorted(kinds.items(), key=lambda item: (order.index(item[0][0]), item[0][1])))
+
+
+def _told(
+    members: Sequence[str],
+    kinds: Sequence[tuple[DayKind, str]],
+    effects: Effects,
+    minimum_days: int,
+) -> Iterator[DayEffect]:
+    for column, member in enumerate(members):
+        for row, (kind, name) in enumerate(kinds):
+            ratio, days = float(effects.ratio[row, column]), int(effects.days[row, column])
+            if days >= minimum_days and not np.isnan(ratio):
+                yield DayEffect(
+                    member,
+                    kind,
+                    name,
+                    ratio,
+                    float(effects.low[row, column]),
+                    float(effects.high[row, column]),
+                    days,
+                )
