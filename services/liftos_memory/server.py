@@ -60,6 +60,12 @@ _LATER: Final = (
     "ListInsights",
     "RerunInsight",
     "RateInsight",
+    "CreateInsightRoute",
+    "GetInsightRoute",
+    "ListInsightRoutes",
+    "UpdateInsightRoute",
+    "DeleteInsightRoute",
+    "TestInsightRoute",
     "ExportDataset",
     "GetCacheStats",
 )

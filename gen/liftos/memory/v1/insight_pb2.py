@@ -22,26 +22,48 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from liftos.common.v1 import marketing_pb2 as liftos_dot_common_dot_v1_dot_marketing__pb2
 from liftos.memory.v1 import document_pb2 as liftos_dot_memory_dot_v1_dot_document__pb2
+from liftos.memory.v1 import entry_pb2 as liftos_dot_memory_dot_v1_dot_entry__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eliftos/memory/v1/insight.proto\x12\x10liftos.memory.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a liftos/common/v1/marketing.proto\x1a\x1fliftos/memory/v1/document.proto\"\xa6\x05\n\x07Insight\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x04kind\x18\x02 \x01(\x0e\x32\x1d.liftos.memory.v1.InsightKind\x12-\n\x05state\x18\x03 \x01(\x0e\x32\x1e.liftos.memory.v1.InsightState\x12\x0f\n\x07summary\x18\x04 \x01(\t\x12\x0e\n\x06metric\x18\x05 \x01(\t\x12+\n\x06object\x18\x06 \x01(\x0b\x32\x1b.liftos.memory.v1.ObjectRef\x12/\n\ndate_range\x18\x07 \x01(\x0b\x32\x1b.liftos.common.v1.DateRange\x12\x10\n\x08observed\x18\x08 \x01(\x01\x12\x15\n\x08\x65xpected\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x0c\x65xpected_low\x18\n \x01(\x01H\x01\x88\x01\x01\x12\x1a\n\rexpected_high\x18\x0b \x01(\x01H\x02\x88\x01\x01\x12\x10\n\x08severity\x18\x0c \x01(\x01\x12\x0f\n\x07p_value\x18\r \x01(\x01\x12\x0f\n\x07q_value\x18\x0e \x01(\x01\x12\x15\n\rquality_score\x18\x0f \x01(\x01\x12\x33\n\x08\x65vidence\x18\x10 \x01(\x0b\x32!.liftos.memory.v1.InsightEvidence\x12\x0f\n\x07\x63ontext\x18\x11 \x03(\t\x12/\n\x06rating\x18\x12 \x01(\x0e\x32\x1f.liftos.memory.v1.InsightRating\x12/\n\x0b\x63reate_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0b\n\t_expectedB\x0f\n\r_expected_lowB\x10\n\x0e_expected_high\"\x9d\x01\n\x0fInsightEvidence\x12\x0e\n\x06\x66ilter\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\t\x12/\n\ndate_range\x18\x03 \x01(\x0b\x32\x1b.liftos.common.v1.DateRange\x12\x10\n\x08group_by\x18\x04 \x03(\t\x12\x13\n\x0b\x65ntry_count\x18\x05 \x01(\x03\x12\x13\n\x0bwrite_token\x18\x06 \x01(\t*y\n\x0bInsightKind\x12\x1c\n\x18INSIGHT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12INSIGHT_KIND_TREND\x10\x01\x12\x18\n\x14INSIGHT_KIND_ANOMALY\x10\x02\x12\x1a\n\x16INSIGHT_KIND_BENCHMARK\x10\x03*c\n\x0cInsightState\x12\x1d\n\x19INSIGHT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14INSIGHT_STATE_ACTIVE\x10\x01\x12\x1a\n\x16INSIGHT_STATE_RESOLVED\x10\x02*i\n\rInsightRating\x12\x1e\n\x1aINSIGHT_RATING_UNSPECIFIED\x10\x00\x12\x19\n\x15INSIGHT_RATING_USEFUL\x10\x01\x12\x1d\n\x19INSIGHT_RATING_NOT_USEFUL\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eliftos/memory/v1/insight.proto\x12\x10liftos.memory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a liftos/common/v1/marketing.proto\x1a\x1fliftos/memory/v1/document.proto\x1a\x1cliftos/memory/v1/entry.proto\"\xe0\x08\n\x07Insight\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\x04kind\x18\x02 \x01(\x0e\x32\x1d.liftos.memory.v1.InsightKind\x12-\n\x05state\x18\x03 \x01(\x0e\x32\x1e.liftos.memory.v1.InsightState\x12\x0f\n\x07summary\x18\x04 \x01(\t\x12\x0e\n\x06metric\x18\x05 \x01(\t\x12+\n\x06object\x18\x06 \x01(\x0b\x32\x1b.liftos.memory.v1.ObjectRef\x12/\n\ndate_range\x18\x07 \x01(\x0b\x32\x1b.liftos.common.v1.DateRange\x12\x10\n\x08observed\x18\x08 \x01(\x01\x12\x15\n\x08\x65xpected\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x0c\x65xpected_low\x18\n \x01(\x01H\x01\x88\x01\x01\x12\x1a\n\rexpected_high\x18\x0b \x01(\x01H\x02\x88\x01\x01\x12\x10\n\x08severity\x18\x0c \x01(\x01\x12\x0f\n\x07p_value\x18\r \x01(\x01\x12\x0f\n\x07q_value\x18\x0e \x01(\x01\x12\x15\n\rquality_score\x18\x0f \x01(\x01\x12\x33\n\x08\x65vidence\x18\x10 \x01(\x0b\x32!.liftos.memory.v1.InsightEvidence\x12\x0f\n\x07\x63ontext\x18\x11 \x03(\t\x12/\n\x06rating\x18\x12 \x01(\x0e\x32\x1f.liftos.memory.v1.InsightRating\x12/\n\x0b\x63reate_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x07pattern\x18\x15 \x01(\x0e\x32 .liftos.memory.v1.InsightPattern\x12\x35\n\tdirection\x18\x16 \x01(\x0e\x32\".liftos.memory.v1.InsightDirection\x12\x13\n\x06\x63hange\x18\x17 \x01(\x01H\x03\x88\x01\x01\x12\x17\n\nchange_low\x18\x18 \x01(\x01H\x04\x88\x01\x01\x12\x18\n\x0b\x63hange_high\x18\x19 \x01(\x01H\x05\x88\x01\x01\x12\x14\n\x0csample_count\x18\x1a \x01(\x05\x12\x17\n\npercentile\x18\x1b \x01(\x01H\x06\x88\x01\x01\x12\x15\n\rcurrency_code\x18\x1c \x01(\t\x12\x0f\n\x07\x63hannel\x18\x1d \x01(\t\x12\x17\n\x0f\x61ttribution_key\x18\x1e \x01(\t\x12/\n\ndate_basis\x18\x1f \x01(\x0e\x32\x1b.liftos.memory.v1.DateBasis\x12\x16\n\x0erating_comment\x18  \x01(\t\x12\x14\n\x0c\x64isplay_name\x18! \x01(\tB\x0b\n\t_expectedB\x0f\n\r_expected_lowB\x10\n\x0e_expected_highB\t\n\x07_changeB\r\n\x0b_change_lowB\x0e\n\x0c_change_highB\r\n\x0b_percentile\"\xb2\x01\n\x0fInsightEvidence\x12\x0e\n\x06\x66ilter\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\t\x12/\n\ndate_range\x18\x03 \x01(\x0b\x32\x1b.liftos.common.v1.DateRange\x12\x10\n\x08group_by\x18\x04 \x03(\t\x12\x13\n\x0b\x65ntry_count\x18\x05 \x01(\x03\x12\x13\n\x0bwrite_token\x18\x06 \x01(\t\x12\x13\n\x0bgranularity\x18\x07 \x01(\t\"\xc3\x04\n\x0cInsightRoute\x12Y\n\x04name\x18\x01 \x01(\tBK\xbaHHrF2D^orgs/[a-z0-9][a-z0-9-]{0,62}/insightRoutes/[a-z0-9][a-z0-9-]{0,62}$\x12 \n\x0c\x64isplay_name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x1f\n\ntarget_url\x18\x03 \x01(\tB\x0b\x80\x01\x01\xbaH\x05r\x03\x18\xd0\x0f\x12\x41\n\x05kinds\x18\x04 \x03(\x0e\x32\x1d.liftos.memory.v1.InsightKindB\x13\xbaH\x10\x92\x01\r\x10\x03\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12\x31\n\x10minimum_severity\x18\x05 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00Y@)\x00\x00\x00\x00\x00\x00\x00\x00\x12%\n\tplatforms\x18\x06 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x32\x18\x01\"\x06r\x04\x10\x01\x18@\x12\x10\n\x08\x64isabled\x18\x07 \x01(\x08\x12\x13\n\x0btarget_kind\x18\x08 \x01(\t\x12-\n\tsend_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsend_error\x18\n \x01(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x04\x65tag\x18\r \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rtarget_key_id\x18\x0e \x01(\t*y\n\x0bInsightKind\x12\x1c\n\x18INSIGHT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12INSIGHT_KIND_TREND\x10\x01\x12\x18\n\x14INSIGHT_KIND_ANOMALY\x10\x02\x12\x1a\n\x16INSIGHT_KIND_BENCHMARK\x10\x03*\xbf\x01\n\x0eInsightPattern\x12\x1f\n\x1bINSIGHT_PATTERN_UNSPECIFIED\x10\x00\x12\x19\n\x15INSIGHT_PATTERN_TREND\x10\x01\x12\x19\n\x15INSIGHT_PATTERN_POINT\x10\x02\x12\x1f\n\x1bINSIGHT_PATTERN_LEVEL_SHIFT\x10\x03\x12\x19\n\x15INSIGHT_PATTERN_PEERS\x10\x04\x12\x1a\n\x16INSIGHT_PATTERN_PERIOD\x10\x05*k\n\x10InsightDirection\x12!\n\x1dINSIGHT_DIRECTION_UNSPECIFIED\x10\x00\x12\x18\n\x14INSIGHT_DIRECTION_UP\x10\x01\x12\x1a\n\x16INSIGHT_DIRECTION_DOWN\x10\x02*c\n\x0cInsightState\x12\x1d\n\x19INSIGHT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14INSIGHT_STATE_ACTIVE\x10\x01\x12\x1a\n\x16INSIGHT_STATE_RESOLVED\x10\x02*i\n\rInsightRating\x12\x1e\n\x1aINSIGHT_RATING_UNSPECIFIED\x10\x00\x12\x19\n\x15INSIGHT_RATING_USEFUL\x10\x01\x12\x1d\n\x19INSIGHT_RATING_NOT_USEFUL\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'liftos.memory.v1.insight_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_INSIGHTKIND']._serialized_start=993
-  _globals['_INSIGHTKIND']._serialized_end=1114
-  _globals['_INSIGHTSTATE']._serialized_start=1116
-  _globals['_INSIGHTSTATE']._serialized_end=1215
-  _globals['_INSIGHTRATING']._serialized_start=1217
-  _globals['_INSIGHTRATING']._serialized_end=1322
-  _globals['_INSIGHT']._serialized_start=153
-  _globals['_INSIGHT']._serialized_end=831
-  _globals['_INSIGHTEVIDENCE']._serialized_start=834
-  _globals['_INSIGHTEVIDENCE']._serialized_end=991
+  _globals['_INSIGHTROUTE'].fields_by_name['name']._loaded_options = None
+  _globals['_INSIGHTROUTE'].fields_by_name['name']._serialized_options = b'\272HHrF2D^orgs/[a-z0-9][a-z0-9-]{0,62}/insightRoutes/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_INSIGHTROUTE'].fields_by_name['display_name']._loaded_options = None
+  _globals['_INSIGHTROUTE'].fields_by_name['display_name']._serialized_options = b'\272H\007r\005\020\001\030\310\001'
+  _globals['_INSIGHTROUTE'].fields_by_name['target_url']._loaded_options = None
+  _globals['_INSIGHTROUTE'].fields_by_name['target_url']._serialized_options = b'\200\001\001\272H\005r\003\030\320\017'
+  _globals['_INSIGHTROUTE'].fields_by_name['kinds']._loaded_options = None
+  _globals['_INSIGHTROUTE'].fields_by_name['kinds']._serialized_options = b'\272H\020\222\001\r\020\003\030\001\"\007\202\001\004\020\001 \000'
+  _globals['_INSIGHTROUTE'].fields_by_name['minimum_severity']._loaded_options = None
+  _globals['_INSIGHTROUTE'].fields_by_name['minimum_severity']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\000Y@)\000\000\000\000\000\000\000\000'
+  _globals['_INSIGHTROUTE'].fields_by_name['platforms']._loaded_options = None
+  _globals['_INSIGHTROUTE'].fields_by_name['platforms']._serialized_options = b'\272H\017\222\001\014\0202\030\001\"\006r\004\020\001\030@'
+  _globals['_INSIGHTROUTE'].fields_by_name['etag']._loaded_options = None
+  _globals['_INSIGHTROUTE'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_INSIGHTKIND']._serialized_start=2097
+  _globals['_INSIGHTKIND']._serialized_end=2218
+  _globals['_INSIGHTPATTERN']._serialized_start=2221
+  _globals['_INSIGHTPATTERN']._serialized_end=2412
+  _globals['_INSIGHTDIRECTION']._serialized_start=2414
+  _globals['_INSIGHTDIRECTION']._serialized_end=2521
+  _globals['_INSIGHTSTATE']._serialized_start=2523
+  _globals['_INSIGHTSTATE']._serialized_end=2622
+  _globals['_INSIGHTRATING']._serialized_start=2624
+  _globals['_INSIGHTRATING']._serialized_end=2729
+  _globals['_INSIGHT']._serialized_start=212
+  _globals['_INSIGHT']._serialized_end=1332
+  _globals['_INSIGHTEVIDENCE']._serialized_start=1335
+  _globals['_INSIGHTEVIDENCE']._serialized_end=1513
+  _globals['_INSIGHTROUTE']._serialized_start=1516
+  _globals['_INSIGHTROUTE']._serialized_end=2095
 # @@protoc_insertion_point(module_scope)

@@ -3162,27 +3162,36 @@ class GenerateInsightsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     MAXIMUM_INSIGHTS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    LEVELS_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """orgs/{org}."""
     filter: _builtins.str
     """AIP-160 subset: AND, OR, NOT, parentheses, =, !=, <, <=, >, >=, and : with a trailing * for text
     that begins so. Fields: platform, level, account_id, campaign_id, ad_group_id, ad_id, flow_id,
     message_id, series_id and their names, channel, date, currency_code, attribution_key, date_basis,
-    breakdown_key, final, origin, slice, quality.score.
+    breakdown_key, final, origin, slice, quality.score. Entries with a breakdown count only where
+    it names breakdown_key.
     """
     maximum_insights: _builtins.int
-    """Default 50, at most 500."""
+    """Most that the answer lists; all are stored. Default 50, at most 500."""
     request_id: _builtins.str
     """UUID; the same id with the same payload answers the same for 24 h. Empty relies on the
     natural key.
     """
     @_builtins.property
     def date_range(self) -> _marketing_pb2.DateRange:
-        """Days that are looked at."""
+        """Days that are judged, at most 731: anomalies of these days, trends over their whole ISO weeks (from 5
+        on), benchmarks of all of them. Days that are not over do not count; earlier days, at least 77
+        and as many as these, tell what is usual. Unset is the last 91 days that have entries.
+        """
 
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_insight_pb2.InsightKind.ValueType]:
         """Only these; none means all."""
+
+    @_builtins.property
+    def levels(self) -> _containers.RepeatedScalarFieldContainer[_entry_pb2.EntryLevel.ValueType]:
+        """Levels that are looked at; none means ACCOUNT, CAMPAIGN, FLOW and OUTCOME."""
 
     def __init__(
         self,
@@ -3193,10 +3202,11 @@ class GenerateInsightsRequest(_message.Message):
         filter: _builtins.str = ...,
         maximum_insights: _builtins.int = ...,
         request_id: _builtins.str = ...,
+        levels: _abc.Iterable[_entry_pb2.EntryLevel.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["date_range", b"date_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["date_range", b"date_range", "filter", b"filter", "kinds", b"kinds", "maximum_insights", b"maximum_insights", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date_range", b"date_range", "filter", b"filter", "kinds", b"kinds", "levels", b"levels", "maximum_insights", b"maximum_insights", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3211,10 +3221,16 @@ class GenerateInsightsResponse(_message.Message):
     INSIGHTS_FIELD_NUMBER: _builtins.int
     SERIES_COUNT_FIELD_NUMBER: _builtins.int
     WRITE_TOKEN_FIELD_NUMBER: _builtins.int
+    INSIGHT_COUNT_FIELD_NUMBER: _builtins.int
+    RESOLVED_COUNT_FIELD_NUMBER: _builtins.int
     series_count: _builtins.int
-    """Series that were looked at."""
+    """Series of a metric that were looked at."""
     write_token: _builtins.str
     """Covers this write; see Consistency."""
+    insight_count: _builtins.int
+    """Insights that hold, also those beyond maximum_insights."""
+    resolved_count: _builtins.int
+    """Insights that were found before and do not hold any more."""
     @_builtins.property
     def insights(self) -> _containers.RepeatedCompositeFieldContainer[_insight_pb2.Insight]:
         """Insights."""
@@ -3225,10 +3241,12 @@ class GenerateInsightsResponse(_message.Message):
         insights: _abc.Iterable[_insight_pb2.Insight] | None = ...,
         series_count: _builtins.int = ...,
         write_token: _builtins.str = ...,
+        insight_count: _builtins.int = ...,
+        resolved_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["insights", b"insights", "series_count", b"series_count", "write_token", b"write_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["insight_count", b"insight_count", "insights", b"insights", "resolved_count", b"resolved_count", "series_count", b"series_count", "write_token", b"write_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3297,7 +3315,9 @@ class ListInsightsRequest(_message.Message):
     page_token: _builtins.str
     """From the answer before, with the same other fields."""
     filter: _builtins.str
-    """AIP-160 subset over kind, state, metric, platform, level, severity, quality_score."""
+    """AIP-160 subset over kind, pattern, direction, state, rating, metric, platform, level, account_id,
+    campaign_id, channel, severity, quality_score, start_date, end_date.
+    """
     def __init__(
         self,
         *,
@@ -3374,14 +3394,14 @@ class RerunInsightResponse(_message.Message):
     HOLDS_FIELD_NUMBER: _builtins.int
     EVIDENCE_ROWS_FIELD_NUMBER: _builtins.int
     holds: _builtins.bool
-    """True where it still holds."""
+    """True where it is found on the data of now by what was accepted as no chance then."""
     @_builtins.property
     def insight(self) -> _insight_pb2.Insight:
-        """As found now."""
+        """As found now; as it was stored, and resolved, where it does not hold."""
 
     @_builtins.property
     def evidence_rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricsRow]:
-        """The evidence of now."""
+        """The evidence of now, at most 1,000 rows."""
 
     def __init__(
         self,
@@ -3451,6 +3471,319 @@ class RateInsightResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RateInsightResponse: _TypeAlias = RateInsightResponse  # noqa: Y015
+
+@_typing.final
+class CreateInsightRouteRequest(_message.Message):
+    """CreateInsightRouteRequest holds the new route."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSIGHT_ROUTE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """UUID; the same id with the same payload answers the same for 24 h."""
+    @_builtins.property
+    def insight_route(self) -> _insight_pb2.InsightRoute:
+        """The route; its name is the key."""
+
+    def __init__(
+        self,
+        *,
+        insight_route: _insight_pb2.InsightRoute | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["insight_route", b"insight_route"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["insight_route", b"insight_route", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateInsightRouteRequest: _TypeAlias = CreateInsightRouteRequest  # noqa: Y015
+
+@_typing.final
+class CreateInsightRouteResponse(_message.Message):
+    """CreateInsightRouteResponse holds what was stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSIGHT_ROUTE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def insight_route(self) -> _insight_pb2.InsightRoute:
+        """The route, without its target."""
+
+    def __init__(
+        self,
+        *,
+        insight_route: _insight_pb2.InsightRoute | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["insight_route", b"insight_route"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["insight_route", b"insight_route"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateInsightRouteResponse: _TypeAlias = CreateInsightRouteResponse  # noqa: Y015
+
+@_typing.final
+class GetInsightRouteRequest(_message.Message):
+    """GetInsightRouteRequest names one route."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """orgs/{org}/insightRoutes/{insight_route}."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetInsightRouteRequest: _TypeAlias = GetInsightRouteRequest  # noqa: Y015
+
+@_typing.final
+class GetInsightRouteResponse(_message.Message):
+    """GetInsightRouteResponse holds the route."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSIGHT_ROUTE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def insight_route(self) -> _insight_pb2.InsightRoute:
+        """The route, without its target."""
+
+    def __init__(
+        self,
+        *,
+        insight_route: _insight_pb2.InsightRoute | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["insight_route", b"insight_route"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["insight_route", b"insight_route"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetInsightRouteResponse: _TypeAlias = GetInsightRouteResponse  # noqa: Y015
+
+@_typing.final
+class ListInsightRoutesRequest(_message.Message):
+    """ListInsightRoutesRequest selects routes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """orgs/{org}."""
+    page_size: _builtins.int
+    """Default 100, at most 1,000."""
+    page_token: _builtins.str
+    """From the answer before, with the same other fields."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListInsightRoutesRequest: _TypeAlias = ListInsightRoutesRequest  # noqa: Y015
+
+@_typing.final
+class ListInsightRoutesResponse(_message.Message):
+    """ListInsightRoutesResponse is one page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSIGHT_ROUTES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def insight_routes(self) -> _containers.RepeatedCompositeFieldContainer[_insight_pb2.InsightRoute]:
+        """By name, without their targets."""
+
+    def __init__(
+        self,
+        *,
+        insight_routes: _abc.Iterable[_insight_pb2.InsightRoute] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["insight_routes", b"insight_routes", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListInsightRoutesResponse: _TypeAlias = ListInsightRoutesResponse  # noqa: Y015
+
+@_typing.final
+class UpdateInsightRouteRequest(_message.Message):
+    """UpdateInsightRouteRequest holds the changed route."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSIGHT_ROUTE_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """UUID; the same id with the same payload answers the same for 24 h. Empty relies on the etag."""
+    @_builtins.property
+    def insight_route(self) -> _insight_pb2.InsightRoute:
+        """The route with the etag that was read."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Fields to change; none means all that a writer gives."""
+
+    def __init__(
+        self,
+        *,
+        insight_route: _insight_pb2.InsightRoute | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["insight_route", b"insight_route", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["insight_route", b"insight_route", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateInsightRouteRequest: _TypeAlias = UpdateInsightRouteRequest  # noqa: Y015
+
+@_typing.final
+class UpdateInsightRouteResponse(_message.Message):
+    """UpdateInsightRouteResponse holds what was stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSIGHT_ROUTE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def insight_route(self) -> _insight_pb2.InsightRoute:
+        """The route, without its target."""
+
+    def __init__(
+        self,
+        *,
+        insight_route: _insight_pb2.InsightRoute | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["insight_route", b"insight_route"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["insight_route", b"insight_route"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateInsightRouteResponse: _TypeAlias = UpdateInsightRouteResponse  # noqa: Y015
+
+@_typing.final
+class DeleteInsightRouteRequest(_message.Message):
+    """DeleteInsightRouteRequest names one route."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """orgs/{org}/insightRoutes/{insight_route}."""
+    etag: _builtins.str
+    """As read; empty takes the newest."""
+    request_id: _builtins.str
+    """UUID; the same id with the same payload answers the same for 24 h."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteInsightRouteRequest: _TypeAlias = DeleteInsightRouteRequest  # noqa: Y015
+
+@_typing.final
+class DeleteInsightRouteResponse(_message.Message):
+    """DeleteInsightRouteResponse is empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteInsightRouteResponse: _TypeAlias = DeleteInsightRouteResponse  # noqa: Y015
+
+@_typing.final
+class TestInsightRouteRequest(_message.Message):
+    """TestInsightRouteRequest names one route."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """orgs/{org}/insightRoutes/{insight_route}."""
+    request_id: _builtins.str
+    """UUID; the same id with the same payload answers the same for 24 h."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestInsightRouteRequest: _TypeAlias = TestInsightRouteRequest  # noqa: Y015
+
+@_typing.final
+class TestInsightRouteResponse(_message.Message):
+    """TestInsightRouteResponse says whether the message went out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENT_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    sent: _builtins.bool
+    """True where the target took it."""
+    error: _builtins.str
+    """Why it did not; empty where it did."""
+    def __init__(
+        self,
+        *,
+        sent: _builtins.bool = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "sent", b"sent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestInsightRouteResponse: _TypeAlias = TestInsightRouteResponse  # noqa: Y015
 
 @_typing.final
 class BatchUpsertArtifactsRequest(_message.Message):

@@ -207,6 +207,36 @@ class MemoryServiceStub:
                 request_serializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.RateInsightRequest.SerializeToString,
                 response_deserializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.RateInsightResponse.FromString,
                 _registered_method=True)
+        self.CreateInsightRoute = channel.unary_unary(
+                '/liftos.memory.v1.MemoryService/CreateInsightRoute',
+                request_serializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.CreateInsightRouteRequest.SerializeToString,
+                response_deserializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.CreateInsightRouteResponse.FromString,
+                _registered_method=True)
+        self.GetInsightRoute = channel.unary_unary(
+                '/liftos.memory.v1.MemoryService/GetInsightRoute',
+                request_serializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.GetInsightRouteRequest.SerializeToString,
+                response_deserializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.GetInsightRouteResponse.FromString,
+                _registered_method=True)
+        self.ListInsightRoutes = channel.unary_unary(
+                '/liftos.memory.v1.MemoryService/ListInsightRoutes',
+                request_serializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.ListInsightRoutesRequest.SerializeToString,
+                response_deserializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.ListInsightRoutesResponse.FromString,
+                _registered_method=True)
+        self.UpdateInsightRoute = channel.unary_unary(
+                '/liftos.memory.v1.MemoryService/UpdateInsightRoute',
+                request_serializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.UpdateInsightRouteRequest.SerializeToString,
+                response_deserializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.UpdateInsightRouteResponse.FromString,
+                _registered_method=True)
+        self.DeleteInsightRoute = channel.unary_unary(
+                '/liftos.memory.v1.MemoryService/DeleteInsightRoute',
+                request_serializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.DeleteInsightRouteRequest.SerializeToString,
+                response_deserializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.DeleteInsightRouteResponse.FromString,
+                _registered_method=True)
+        self.TestInsightRoute = channel.unary_unary(
+                '/liftos.memory.v1.MemoryService/TestInsightRoute',
+                request_serializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.TestInsightRouteRequest.SerializeToString,
+                response_deserializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.TestInsightRouteResponse.FromString,
+                _registered_method=True)
         self.BatchUpsertArtifacts = channel.unary_unary(
                 '/liftos.memory.v1.MemoryService/BatchUpsertArtifacts',
                 request_serializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.BatchUpsertArtifactsRequest.SerializeToString,
@@ -506,8 +536,10 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GenerateInsights(self, request, context):
-        """GenerateInsights looks for trends, anomalies and benchmarks now.
-        FAILED_PRECONDITION (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+        """GenerateInsights looks for trends, anomalies and benchmarks now, and stores what it finds.
+        Insights that were found before, were looked at again and are not found any more are resolved.
+        INVALID_ARGUMENT also where more series match than a run holds; FAILED_PRECONDITION
+        (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -528,7 +560,8 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RerunInsight(self, request, context):
-        """RerunInsight runs the evidence of an insight again on the data of now. NOT_FOUND.
+        """RerunInsight runs the evidence of an insight again on the data of now, and stores nothing.
+        NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -537,6 +570,51 @@ class MemoryServiceServicer:
     def RateInsight(self, request, context):
         """RateInsight keeps what a reader thought of an insight. NOT_FOUND; FAILED_PRECONDITION
         (FENCE_CLOSED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateInsightRoute(self, request, context):
+        """CreateInsightRoute says where insights are told. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS);
+        FAILED_PRECONDITION (CHANNEL_INSECURE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetInsightRoute(self, request, context):
+        """GetInsightRoute reads one route. NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListInsightRoutes(self, request, context):
+        """ListInsightRoutes pages through routes, by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateInsightRoute(self, request, context):
+        """UpdateInsightRoute changes the fields in update_mask. ABORTED (ETAG_MISMATCH); NOT_FOUND;
+        FAILED_PRECONDITION (CHANNEL_INSECURE) where a target is given, (VERIFICATION_FAILED) where the
+        one that is to be encrypted again cannot be decrypted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteInsightRoute(self, request, context):
+        """DeleteInsightRoute removes a route. NOT_FOUND; ABORTED (ETAG_MISMATCH).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TestInsightRoute(self, request, context):
+        """TestInsightRoute sends a message that says it is a test. NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -804,6 +882,36 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.RateInsight,
                     request_deserializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.RateInsightRequest.FromString,
                     response_serializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.RateInsightResponse.SerializeToString,
+            ),
+            'CreateInsightRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateInsightRoute,
+                    request_deserializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.CreateInsightRouteRequest.FromString,
+                    response_serializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.CreateInsightRouteResponse.SerializeToString,
+            ),
+            'GetInsightRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetInsightRoute,
+                    request_deserializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.GetInsightRouteRequest.FromString,
+                    response_serializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.GetInsightRouteResponse.SerializeToString,
+            ),
+            'ListInsightRoutes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInsightRoutes,
+                    request_deserializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.ListInsightRoutesRequest.FromString,
+                    response_serializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.ListInsightRoutesResponse.SerializeToString,
+            ),
+            'UpdateInsightRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateInsightRoute,
+                    request_deserializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.UpdateInsightRouteRequest.FromString,
+                    response_serializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.UpdateInsightRouteResponse.SerializeToString,
+            ),
+            'DeleteInsightRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteInsightRoute,
+                    request_deserializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.DeleteInsightRouteRequest.FromString,
+                    response_serializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.DeleteInsightRouteResponse.SerializeToString,
+            ),
+            'TestInsightRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestInsightRoute,
+                    request_deserializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.TestInsightRouteRequest.FromString,
+                    response_serializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.TestInsightRouteResponse.SerializeToString,
             ),
             'BatchUpsertArtifacts': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchUpsertArtifacts,
@@ -1770,6 +1878,168 @@ class MemoryService:
             '/liftos.memory.v1.MemoryService/RateInsight',
             liftos_dot_memory_dot_v1_dot_memory__service__pb2.RateInsightRequest.SerializeToString,
             liftos_dot_memory_dot_v1_dot_memory__service__pb2.RateInsightResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateInsightRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liftos.memory.v1.MemoryService/CreateInsightRoute',
+            liftos_dot_memory_dot_v1_dot_memory__service__pb2.CreateInsightRouteRequest.SerializeToString,
+            liftos_dot_memory_dot_v1_dot_memory__service__pb2.CreateInsightRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetInsightRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liftos.memory.v1.MemoryService/GetInsightRoute',
+            liftos_dot_memory_dot_v1_dot_memory__service__pb2.GetInsightRouteRequest.SerializeToString,
+            liftos_dot_memory_dot_v1_dot_memory__service__pb2.GetInsightRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInsightRoutes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liftos.memory.v1.MemoryService/ListInsightRoutes',
+            liftos_dot_memory_dot_v1_dot_memory__service__pb2.ListInsightRoutesRequest.SerializeToString,
+            liftos_dot_memory_dot_v1_dot_memory__service__pb2.ListInsightRoutesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateInsightRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liftos.memory.v1.MemoryService/UpdateInsightRoute',
+            liftos_dot_memory_dot_v1_dot_memory__service__pb2.UpdateInsightRouteRequest.SerializeToString,
+            liftos_dot_memory_dot_v1_dot_memory__service__pb2.UpdateInsightRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteInsightRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liftos.memory.v1.MemoryService/DeleteInsightRoute',
+            liftos_dot_memory_dot_v1_dot_memory__service__pb2.DeleteInsightRouteRequest.SerializeToString,
+            liftos_dot_memory_dot_v1_dot_memory__service__pb2.DeleteInsightRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestInsightRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liftos.memory.v1.MemoryService/TestInsightRoute',
+            liftos_dot_memory_dot_v1_dot_memory__service__pb2.TestInsightRouteRequest.SerializeToString,
+            liftos_dot_memory_dot_v1_dot_memory__service__pb2.TestInsightRouteResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -138,19 +138,40 @@ class MemoryServiceStub:
     EvaluateSearch: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.EvaluateSearchRequest, _memory_service_pb2.EvaluateSearchResponse]
     """EvaluateSearch measures the served index: recall against exact search, success on known items."""
     GenerateInsights: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GenerateInsightsRequest, _memory_service_pb2.GenerateInsightsResponse]
-    """GenerateInsights looks for trends, anomalies and benchmarks now.
-    FAILED_PRECONDITION (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """GenerateInsights looks for trends, anomalies and benchmarks now, and stores what it finds.
+    Insights that were found before, were looked at again and are not found any more are resolved.
+    INVALID_ARGUMENT also where more series match than a run holds; FAILED_PRECONDITION
+    (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     GetInsight: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetInsightRequest, _memory_service_pb2.GetInsightResponse]
     """GetInsight reads one insight. NOT_FOUND."""
     ListInsights: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListInsightsRequest, _memory_service_pb2.ListInsightsResponse]
     """ListInsights pages through insights, most severe first."""
     RerunInsight: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.RerunInsightRequest, _memory_service_pb2.RerunInsightResponse]
-    """RerunInsight runs the evidence of an insight again on the data of now. NOT_FOUND."""
+    """RerunInsight runs the evidence of an insight again on the data of now, and stores nothing.
+    NOT_FOUND.
+    """
     RateInsight: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.RateInsightRequest, _memory_service_pb2.RateInsightResponse]
     """RateInsight keeps what a reader thought of an insight. NOT_FOUND; FAILED_PRECONDITION
     (FENCE_CLOSED).
     """
+    CreateInsightRoute: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.CreateInsightRouteRequest, _memory_service_pb2.CreateInsightRouteResponse]
+    """CreateInsightRoute says where insights are told. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS);
+    FAILED_PRECONDITION (CHANNEL_INSECURE).
+    """
+    GetInsightRoute: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetInsightRouteRequest, _memory_service_pb2.GetInsightRouteResponse]
+    """GetInsightRoute reads one route. NOT_FOUND."""
+    ListInsightRoutes: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListInsightRoutesRequest, _memory_service_pb2.ListInsightRoutesResponse]
+    """ListInsightRoutes pages through routes, by name."""
+    UpdateInsightRoute: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.UpdateInsightRouteRequest, _memory_service_pb2.UpdateInsightRouteResponse]
+    """UpdateInsightRoute changes the fields in update_mask. ABORTED (ETAG_MISMATCH); NOT_FOUND;
+    FAILED_PRECONDITION (CHANNEL_INSECURE) where a target is given, (VERIFICATION_FAILED) where the
+    one that is to be encrypted again cannot be decrypted.
+    """
+    DeleteInsightRoute: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.DeleteInsightRouteRequest, _memory_service_pb2.DeleteInsightRouteResponse]
+    """DeleteInsightRoute removes a route. NOT_FOUND; ABORTED (ETAG_MISMATCH)."""
+    TestInsightRoute: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.TestInsightRouteRequest, _memory_service_pb2.TestInsightRouteResponse]
+    """TestInsightRoute sends a message that says it is a test. NOT_FOUND."""
     BatchUpsertArtifacts: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.BatchUpsertArtifactsRequest, _memory_service_pb2.BatchUpsertArtifactsResponse]
     """BatchUpsertArtifacts writes artifacts; one with the same contents makes no new version.
     FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
@@ -296,19 +317,40 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     EvaluateSearch: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.EvaluateSearchRequest, _memory_service_pb2.EvaluateSearchResponse]  # type: ignore[assignment]
     """EvaluateSearch measures the served index: recall against exact search, success on known items."""
     GenerateInsights: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GenerateInsightsRequest, _memory_service_pb2.GenerateInsightsResponse]  # type: ignore[assignment]
-    """GenerateInsights looks for trends, anomalies and benchmarks now.
-    FAILED_PRECONDITION (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """GenerateInsights looks for trends, anomalies and benchmarks now, and stores what it finds.
+    Insights that were found before, were looked at again and are not found any more are resolved.
+    INVALID_ARGUMENT also where more series match than a run holds; FAILED_PRECONDITION
+    (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     GetInsight: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetInsightRequest, _memory_service_pb2.GetInsightResponse]  # type: ignore[assignment]
     """GetInsight reads one insight. NOT_FOUND."""
     ListInsights: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListInsightsRequest, _memory_service_pb2.ListInsightsResponse]  # type: ignore[assignment]
     """ListInsights pages through insights, most severe first."""
     RerunInsight: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.RerunInsightRequest, _memory_service_pb2.RerunInsightResponse]  # type: ignore[assignment]
-    """RerunInsight runs the evidence of an insight again on the data of now. NOT_FOUND."""
+    """RerunInsight runs the evidence of an insight again on the data of now, and stores nothing.
+    NOT_FOUND.
+    """
     RateInsight: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.RateInsightRequest, _memory_service_pb2.RateInsightResponse]  # type: ignore[assignment]
     """RateInsight keeps what a reader thought of an insight. NOT_FOUND; FAILED_PRECONDITION
     (FENCE_CLOSED).
     """
+    CreateInsightRoute: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.CreateInsightRouteRequest, _memory_service_pb2.CreateInsightRouteResponse]  # type: ignore[assignment]
+    """CreateInsightRoute says where insights are told. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS);
+    FAILED_PRECONDITION (CHANNEL_INSECURE).
+    """
+    GetInsightRoute: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetInsightRouteRequest, _memory_service_pb2.GetInsightRouteResponse]  # type: ignore[assignment]
+    """GetInsightRoute reads one route. NOT_FOUND."""
+    ListInsightRoutes: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListInsightRoutesRequest, _memory_service_pb2.ListInsightRoutesResponse]  # type: ignore[assignment]
+    """ListInsightRoutes pages through routes, by name."""
+    UpdateInsightRoute: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.UpdateInsightRouteRequest, _memory_service_pb2.UpdateInsightRouteResponse]  # type: ignore[assignment]
+    """UpdateInsightRoute changes the fields in update_mask. ABORTED (ETAG_MISMATCH); NOT_FOUND;
+    FAILED_PRECONDITION (CHANNEL_INSECURE) where a target is given, (VERIFICATION_FAILED) where the
+    one that is to be encrypted again cannot be decrypted.
+    """
+    DeleteInsightRoute: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.DeleteInsightRouteRequest, _memory_service_pb2.DeleteInsightRouteResponse]  # type: ignore[assignment]
+    """DeleteInsightRoute removes a route. NOT_FOUND; ABORTED (ETAG_MISMATCH)."""
+    TestInsightRoute: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.TestInsightRouteRequest, _memory_service_pb2.TestInsightRouteResponse]  # type: ignore[assignment]
+    """TestInsightRoute sends a message that says it is a test. NOT_FOUND."""
     BatchUpsertArtifacts: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.BatchUpsertArtifactsRequest, _memory_service_pb2.BatchUpsertArtifactsResponse]  # type: ignore[assignment]
     """BatchUpsertArtifacts writes artifacts; one with the same contents makes no new version.
     FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
@@ -625,8 +667,10 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.GenerateInsightsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.GenerateInsightsResponse, _abc.Awaitable[_memory_service_pb2.GenerateInsightsResponse]]:
-        """GenerateInsights looks for trends, anomalies and benchmarks now.
-        FAILED_PRECONDITION (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+        """GenerateInsights looks for trends, anomalies and benchmarks now, and stores what it finds.
+        Insights that were found before, were looked at again and are not found any more are resolved.
+        INVALID_ARGUMENT also where more series match than a run holds; FAILED_PRECONDITION
+        (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
 
     @_abc_1.abstractmethod
@@ -651,7 +695,9 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.RerunInsightRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.RerunInsightResponse, _abc.Awaitable[_memory_service_pb2.RerunInsightResponse]]:
-        """RerunInsight runs the evidence of an insight again on the data of now. NOT_FOUND."""
+        """RerunInsight runs the evidence of an insight again on the data of now, and stores nothing.
+        NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def RateInsight(
@@ -662,6 +708,59 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         """RateInsight keeps what a reader thought of an insight. NOT_FOUND; FAILED_PRECONDITION
         (FENCE_CLOSED).
         """
+
+    @_abc_1.abstractmethod
+    def CreateInsightRoute(
+        self,
+        request: _memory_service_pb2.CreateInsightRouteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.CreateInsightRouteResponse, _abc.Awaitable[_memory_service_pb2.CreateInsightRouteResponse]]:
+        """CreateInsightRoute says where insights are told. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS);
+        FAILED_PRECONDITION (CHANNEL_INSECURE).
+        """
+
+    @_abc_1.abstractmethod
+    def GetInsightRoute(
+        self,
+        request: _memory_service_pb2.GetInsightRouteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.GetInsightRouteResponse, _abc.Awaitable[_memory_service_pb2.GetInsightRouteResponse]]:
+        """GetInsightRoute reads one route. NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListInsightRoutes(
+        self,
+        request: _memory_service_pb2.ListInsightRoutesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.ListInsightRoutesResponse, _abc.Awaitable[_memory_service_pb2.ListInsightRoutesResponse]]:
+        """ListInsightRoutes pages through routes, by name."""
+
+    @_abc_1.abstractmethod
+    def UpdateInsightRoute(
+        self,
+        request: _memory_service_pb2.UpdateInsightRouteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.UpdateInsightRouteResponse, _abc.Awaitable[_memory_service_pb2.UpdateInsightRouteResponse]]:
+        """UpdateInsightRoute changes the fields in update_mask. ABORTED (ETAG_MISMATCH); NOT_FOUND;
+        FAILED_PRECONDITION (CHANNEL_INSECURE) where a target is given, (VERIFICATION_FAILED) where the
+        one that is to be encrypted again cannot be decrypted.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteInsightRoute(
+        self,
+        request: _memory_service_pb2.DeleteInsightRouteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.DeleteInsightRouteResponse, _abc.Awaitable[_memory_service_pb2.DeleteInsightRouteResponse]]:
+        """DeleteInsightRoute removes a route. NOT_FOUND; ABORTED (ETAG_MISMATCH)."""
+
+    @_abc_1.abstractmethod
+    def TestInsightRoute(
+        self,
+        request: _memory_service_pb2.TestInsightRouteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.TestInsightRouteResponse, _abc.Awaitable[_memory_service_pb2.TestInsightRouteResponse]]:
+        """TestInsightRoute sends a message that says it is a test. NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def BatchUpsertArtifacts(
