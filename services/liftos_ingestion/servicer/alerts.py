@@ -27,14 +27,12 @@ from liftos_ingestion.usecases.alert_routes import AlertRoutes
 from liftos_ingestion.usecases.alerts import Alerts
 from liftos_kit.auth import current_principal, require_org
 from liftos_kit.core.filters import parse_filter
-from liftos_kit.core.paging import PageTokens, effective_page_size
+from liftos_kit.core.paging import PageTokens
 from liftos_kit.core.repeatable import Repeatable
-from liftos_kit.requests import digest_for_paging, repeatable
+from liftos_kit.requests import answer_to, page_request, repeatable
 from liftos_kit.structs import revision_of
 
 _TARGET_FIELD: Final = "alert_route.target_url"
-_DEFAULT_PAGE: Final = 100
-_MAXIMUM_PAGE: Final = 1_000
 
 Result = TypeVar("Result")
 
@@ -64,18 +62,16 @@ class AlertsServicer:
         self, request: pb.ListAlertsRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListAlertsResponse:
         org = require_org(request.parent)
-        digest = digest_for_paging("ListAlerts", request)
+        asked = page_request(request, org, self._page_tokens)
         rows, cursor = await self._alerts.list_alerts(
             org,
             where=parse_filter(request.filter, ALERT_FIELDS),
-            cursor=self._page_tokens.decode(request.page_token, org=org, request_digest=digest),
-            limit=_limit(request.page_size),
+            cursor=asked.cursor,
+            limit=asked.limit,
         )
         return pb.ListAlertsResponse(
             alerts=[alert_message(org, row) for row in rows],
-            next_page_token=""
-            if cursor is None
-            else self._page_tokens.encode(cursor, org=org, request_digest=digest),
+            next_page_token=asked.next_token(cursor),
         )
 
     async def AcknowledgeAlert(
@@ -93,9 +89,7 @@ class AlertsServicer:
             comment=request.comment,
             repeatable=repeatable("AcknowledgeAlert", request, answer),
         )
-        if isinstance(row, bytes):
-            return pb.AcknowledgeAlertResponse.FromString(row)
-        return answer(row)
+        return answer_to(row, answer, pb.AcknowledgeAlertResponse)
 
     async def CreateAlertRoute(
         self, request: pb.CreateAlertRouteRequest, context: ServicerContext[Any, Any]
@@ -114,9 +108,7 @@ class AlertsServicer:
             target_of(request.alert_route),
             repeatable=_required(self._repeatable("CreateAlertRoute", request, answer)),
         )
-        if isinstance(stored, bytes):
-            return pb.CreateAlertRouteResponse.FromString(stored)
-        return answer(stored)
+        return answer_to(stored, answer, pb.CreateAlertRouteResponse)
 
     async def GetAlertRoute(
         self, request: pb.GetAlertRouteRequest, context: ServicerContext[Any, Any]
@@ -129,18 +121,15 @@ class AlertsServicer:
         self, request: pb.ListAlertRoutesRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListAlertRoutesResponse:
         org = require_org(request.parent)
-        digest = digest_for_paging("ListAlertRoutes", request)
-        cursor = self._page_tokens.decode(request.page_token, org=org, request_digest=digest)
+        asked = page_request(request, org, self._page_tokens)
         page, after = await self._routes.list_page(
             org,
-            after=cursor if isinstance(cursor, str) else "",
-            limit=_limit(request.page_size),
+            after=asked.text_cursor or "",
+            limit=asked.limit,
         )
         return pb.ListAlertRoutesResponse(
             alert_routes=[route_message(org, stored) for stored in page],
-            next_page_token=""
-            if after is None
-            else self._page_tokens.encode(after, org=org, request_digest=digest),
+            next_page_token=asked.next_token(after),
         )
 
     async def UpdateAlertRoute(
@@ -163,9 +152,7 @@ class AlertsServicer:
             revision=revision_of(request.alert_route.etag, field="alert_route.etag"),
             repeatable=self._repeatable("UpdateAlertRoute", request, answer),
         )
-        if isinstance(stored, bytes):
-            return pb.UpdateAlertRouteResponse.FromString(stored)
-        return answer(stored)
+        return answer_to(stored, answer, pb.UpdateAlertRouteResponse)
 
     async def DeleteAlertRoute(
         self, request: pb.DeleteAlertRouteRequest, context: ServicerContext[Any, Any]
@@ -196,9 +183,7 @@ class AlertsServicer:
             route_id(request.name),
             repeatable=_required(repeatable("TestAlertRoute", request, answer)),
         )
-        if isinstance(error, bytes):
-            return pb.TestAlertRouteResponse.FromString(error)
-        return answer(error)
+        return answer_to(error, answer, pb.TestAlertRouteResponse)
 
     def _repeatable(
         self, method: str, request: Message, answer: Callable[[Result], Message]
@@ -214,7 +199,3 @@ class AlertsServicer:
 def _required(found: Repeatable[Result] | None) -> Repeatable[Result]:
     assert found is not None, "required by the contract"
     return found
-
-
-def _limit(page_size: int) -> int:
-    return effective_page_size(page_size, default=_DEFAULT_PAGE, maximum=_MAXIMUM_PAGE)

@@ -3,7 +3,7 @@
 import hmac
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 from grpc.aio import ServicerContext
@@ -23,13 +23,10 @@ from liftos_ingestion.servicer.channel import require_private_channel
 from liftos_ingestion.usecases.connections import ConnectionAdministration
 from liftos_kit.auth import require_org
 from liftos_kit.core.filters import parse_filter
-from liftos_kit.core.paging import PageTokens, effective_page_size
+from liftos_kit.core.paging import PageTokens
 from liftos_kit.core.repeatable import Repeatable
-from liftos_kit.requests import digest_for_paging, repeatable
+from liftos_kit.requests import answer_to, page_request, repeatable
 from liftos_kit.structs import revision_of
-
-_DEFAULT_PAGE: Final = 100
-_MAXIMUM_PAGE: Final = 1_000
 
 Result = TypeVar("Result")
 
@@ -64,9 +61,7 @@ class ConnectionsServicer:
             validate_only=request.validate_only,
             repeatable=self._repeatable("CreateConnection", request, answer),
         )
-        if isinstance(result, bytes):
-            return pb.CreateConnectionResponse.FromString(result)
-        return answer(result)
+        return answer_to(result, answer, pb.CreateConnectionResponse)
 
     async def GetConnection(
         self, request: pb.GetConnectionRequest, context: ServicerContext[Any, Any]
@@ -79,21 +74,16 @@ class ConnectionsServicer:
         self, request: pb.ListConnectionsRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListConnectionsResponse:
         org = require_org(request.parent)
-        digest = digest_for_paging("ListConnections", request)
-        cursor = self._page_tokens.decode(request.page_token, org=org, request_digest=digest)
+        asked = page_request(request, org, self._page_tokens)
         page, after = await self._administration.list_page(
             org,
             where=parse_filter(request.filter, CONNECTION_FIELDS),
-            after=cursor if isinstance(cursor, str) else "",
-            limit=effective_page_size(
-                request.page_size, default=_DEFAULT_PAGE, maximum=_MAXIMUM_PAGE
-            ),
+            after=asked.text_cursor or "",
+            limit=asked.limit,
         )
         return pb.ListConnectionsResponse(
             connections=[connection_message(org, stored) for stored in page],
-            next_page_token=""
-            if after is None
-            else self._page_tokens.encode(after, org=org, request_digest=digest),
+            next_page_token=asked.next_token(after),
         )
 
     async def UpdateConnection(
@@ -110,9 +100,7 @@ class ConnectionsServicer:
             connection_change(request.connection, tuple(request.update_mask.paths)),
             repeatable=repeatable("UpdateConnection", request, answer),
         )
-        if isinstance(result, bytes):
-            return pb.UpdateConnectionResponse.FromString(result)
-        return answer(result)
+        return answer_to(result, answer, pb.UpdateConnectionResponse)
 
     async def DeleteConnection(
         self, request: pb.DeleteConnectionRequest, context: ServicerContext[Any, Any]
@@ -141,9 +129,7 @@ class ConnectionsServicer:
             connection_id(request.name),
             repeatable=self._repeatable("VerifyConnection", request, answer),
         )
-        if isinstance(result, bytes):
-            return pb.VerifyConnectionResponse.FromString(result)
-        return answer(result)
+        return answer_to(result, answer, pb.VerifyConnectionResponse)
 
     async def SetCredential(
         self, request: pb.SetCredentialRequest, context: ServicerContext[Any, Any]
@@ -161,9 +147,7 @@ class ConnectionsServicer:
             given,
             repeatable=self._repeatable("SetCredential", request, answer),
         )
-        if isinstance(result, bytes):
-            return pb.SetCredentialResponse.FromString(result)
-        return answer(result)
+        return answer_to(result, answer, pb.SetCredentialResponse)
 
     async def RotateCredential(
         self, request: pb.RotateCredentialRequest, context: ServicerContext[Any, Any]
@@ -179,9 +163,7 @@ class ConnectionsServicer:
             _given(request, context),
             repeatable=self._repeatable("RotateCredential", request, answer),
         )
-        if isinstance(result, bytes):
-            return pb.RotateCredentialResponse.FromString(result)
-        return answer(result)
+        return answer_to(result, answer, pb.RotateCredentialResponse)
 
     def _repeatable(
         self, method: str, request: Message, answer: Callable[[Result], Message]

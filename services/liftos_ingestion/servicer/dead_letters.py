@@ -1,6 +1,6 @@
 """Dead letters on the wire."""
 
-from typing import Any, Final
+from typing import Any
 
 from grpc.aio import ServicerContext
 
@@ -17,11 +17,8 @@ from liftos_ingestion.run_view_ports import Row
 from liftos_ingestion.usecases.dead_letters import DeadLetters
 from liftos_kit.auth import current_principal, require_org
 from liftos_kit.core.filters import parse_filter
-from liftos_kit.core.paging import PageTokens, effective_page_size
-from liftos_kit.requests import digest_for_paging, repeatable
-
-_DEFAULT_PAGE: Final = 100
-_MAXIMUM_PAGE: Final = 1_000
+from liftos_kit.core.paging import PageTokens
+from liftos_kit.requests import answer_to, page_request, repeatable
 
 
 class DeadLettersServicer:
@@ -35,21 +32,17 @@ class DeadLettersServicer:
         self, request: pb.ListDeadLettersRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListDeadLettersResponse:
         org = require_org(request.parent)
-        digest = digest_for_paging("ListDeadLetters", request)
+        asked = page_request(request, org, self._page_tokens)
         rows, cursor = await self._dead_letters.list_dead_letters(
             org,
             run_of_parent(request.parent),
             where=parse_filter(request.filter, DEAD_LETTER_FIELDS),
-            cursor=self._page_tokens.decode(request.page_token, org=org, request_digest=digest),
-            limit=effective_page_size(
-                request.page_size, default=_DEFAULT_PAGE, maximum=_MAXIMUM_PAGE
-            ),
+            cursor=asked.cursor,
+            limit=asked.limit,
         )
         return pb.ListDeadLettersResponse(
             dead_letters=[dead_letter_message(org, row) for row in rows],
-            next_page_token=""
-            if cursor is None
-            else self._page_tokens.encode(cursor, org=org, request_digest=digest),
+            next_page_token=asked.next_token(cursor),
         )
 
     async def GetDeadLetter(
@@ -74,9 +67,7 @@ class DeadLettersServicer:
             current_principal().subject,
             repeatable=repeatable("ReplayDeadLetters", request, answer),
         )
-        if isinstance(started, bytes):
-            return pb.ReplayDeadLettersResponse.FromString(started)
-        return answer(started)
+        return answer_to(started, answer, pb.ReplayDeadLettersResponse)
 
     async def DiscardDeadLetters(
         self, request: pb.DiscardDeadLettersRequest, context: ServicerContext[Any, Any]
@@ -92,6 +83,4 @@ class DeadLettersServicer:
             request.reason,
             repeatable=repeatable("DiscardDeadLetters", request, answer),
         )
-        if isinstance(count, bytes):
-            return pb.DiscardDeadLettersResponse.FromString(count)
-        return answer(count)
+        return answer_to(count, answer, pb.DiscardDeadLettersResponse)

@@ -1,7 +1,7 @@
 """Runs on the wire."""
 
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from grpc.aio import ServicerContext
@@ -25,11 +25,8 @@ from liftos_ingestion.run_view_ports import Row
 from liftos_ingestion.usecases.runs import Runs
 from liftos_kit.auth import current_principal, require_org
 from liftos_kit.core.filters import parse_filter
-from liftos_kit.core.paging import JsonValue, PageTokens, effective_page_size
-from liftos_kit.requests import digest_for_paging, repeatable
-
-DEFAULT_PAGE: Final = 100
-MAXIMUM_PAGE: Final = 1_000
+from liftos_kit.core.paging import PageTokens
+from liftos_kit.requests import answer_to, page_request, repeatable
 
 
 class RunsServicer:
@@ -52,9 +49,7 @@ class RunsServicer:
             run_request(request, current_principal().subject),
             repeatable("StartRun", request, answer),
         )
-        if isinstance(started, bytes):
-            return pb.StartRunResponse.FromString(started)
-        return answer(started)
+        return answer_to(started, answer, pb.StartRunResponse)
 
     async def GetRun(
         self, request: pb.GetRunRequest, context: ServicerContext[Any, Any]
@@ -67,16 +62,16 @@ class RunsServicer:
         self, request: pb.ListRunsRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListRunsResponse:
         org = require_org(request.parent)
-        digest = digest_for_paging("ListRuns", request)
+        asked = page_request(request, org, self._page_tokens)
         rows, cursor = await self._runs.list_runs(
             org,
             where=parse_filter(request.filter, RUN_FIELDS),
-            cursor=self._page_tokens.decode(request.page_token, org=org, request_digest=digest),
-            limit=_limit(request.page_size),
+            cursor=asked.cursor,
+            limit=asked.limit,
         )
         return pb.ListRunsResponse(
             runs=[run_message(org, row) for row in rows],
-            next_page_token=self._next(cursor, org, digest),
+            next_page_token=asked.next_token(cursor),
         )
 
     async def CancelRun(
@@ -93,9 +88,7 @@ class RunsServicer:
             request.reason,
             repeatable("CancelRun", request, answer),
         )
-        if isinstance(cancelled, bytes):
-            return pb.CancelRunResponse.FromString(cancelled)
-        return answer(cancelled)
+        return answer_to(cancelled, answer, pb.CancelRunResponse)
 
     async def WatchRun(
         self, request: pb.WatchRunRequest, context: ServicerContext[Any, Any]
@@ -109,56 +102,47 @@ class RunsServicer:
         self, request: pb.ListSlicesRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListSlicesResponse:
         org = require_org(request.parent)
-        digest = digest_for_paging("ListSlices", request)
+        asked = page_request(request, org, self._page_tokens)
         rows, cursor = await self._runs.list_slices(
             org,
             run_id(request.parent, field="parent"),
             where=parse_filter(request.filter, SLICE_FIELDS),
-            cursor=self._page_tokens.decode(request.page_token, org=org, request_digest=digest),
-            limit=_limit(request.page_size),
+            cursor=asked.cursor,
+            limit=asked.limit,
         )
         return pb.ListSlicesResponse(
             slices=[slice_message(org, row) for row in rows],
-            next_page_token=self._next(cursor, org, digest),
+            next_page_token=asked.next_token(cursor),
         )
 
     async def ListObjects(
         self, request: pb.ListObjectsRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListObjectsResponse:
         org = require_org(request.parent)
-        digest = digest_for_paging("ListObjects", request)
+        asked = page_request(request, org, self._page_tokens)
         rows, cursor = await self._runs.list_objects(
             org,
             where=parse_filter(request.filter, OBJECT_FIELDS),
-            cursor=self._page_tokens.decode(request.page_token, org=org, request_digest=digest),
-            limit=_limit(request.page_size),
+            cursor=asked.cursor,
+            limit=asked.limit,
         )
         return pb.ListObjectsResponse(
             objects=map(object_message, rows),
-            next_page_token=self._next(cursor, org, digest),
+            next_page_token=asked.next_token(cursor),
         )
 
     async def ListReconciliations(
         self, request: pb.ListReconciliationsRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListReconciliationsResponse:
         org = require_org(request.parent)
-        digest = digest_for_paging("ListReconciliations", request)
+        asked = page_request(request, org, self._page_tokens)
         rows, cursor = await self._runs.list_reconciliations(
             org,
             where=parse_filter(request.filter, RECONCILIATION_FIELDS),
-            cursor=self._page_tokens.decode(request.page_token, org=org, request_digest=digest),
-            limit=_limit(request.page_size),
+            cursor=asked.cursor,
+            limit=asked.limit,
         )
         return pb.ListReconciliationsResponse(
             reconciliations=[reconciliation_message(org, row) for row in rows],
-            next_page_token=self._next(cursor, org, digest),
+            next_page_token=asked.next_token(cursor),
         )
-
-    def _next(self, cursor: JsonValue, org: str, digest: bytes) -> str:
-        if cursor is None:
-            return ""
-        return self._page_tokens.encode(cursor, org=org, request_digest=digest)
-
-
-def _limit(page_size: int) -> int:
-    return effective_page_size(page_size, default=DEFAULT_PAGE, maximum=MAXIMUM_PAGE)

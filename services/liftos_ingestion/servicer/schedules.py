@@ -22,8 +22,8 @@ from liftos_ingestion.usecases.quotas import Quotas
 from liftos_ingestion.usecases.schedules import Schedules
 from liftos_kit.auth import require_org
 from liftos_kit.core.filters import parse_filter
-from liftos_kit.core.paging import PageTokens, effective_page_size
-from liftos_kit.requests import digest_for_paging, repeatable
+from liftos_kit.core.paging import PageTokens
+from liftos_kit.requests import answer_to, page_request, repeatable
 from liftos_kit.structs import revision_of
 
 
@@ -60,9 +60,7 @@ class SchedulesServicer:
             validate_only=request.validate_only,
             repeatable=repeatable("CreateSchedule", request, answer),
         )
-        if isinstance(stored, bytes):
-            return pb.CreateScheduleResponse.FromString(stored)
-        return answer(stored)
+        return answer_to(stored, answer, pb.CreateScheduleResponse)
 
     async def GetSchedule(
         self, request: pb.GetScheduleRequest, context: ServicerContext[Any, Any]
@@ -76,21 +74,19 @@ class SchedulesServicer:
         self, request: pb.ListSchedulesRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListSchedulesResponse:
         org = require_org(request.parent)
-        digest = digest_for_paging("ListSchedules", request)
+        asked = page_request(request, org, self._page_tokens)
         found, cursor = await self._schedules.list_page(
             org,
             where=parse_filter(request.filter, SCHEDULE_FIELDS),
-            cursor=self._page_tokens.decode(request.page_token, org=org, request_digest=digest),
-            limit=effective_page_size(request.page_size, default=100, maximum=1_000),
+            cursor=asked.cursor,
+            limit=asked.limit,
         )
         return pb.ListSchedulesResponse(
             schedules=[
                 schedule_message(org, stored, self._schedules.next_times(stored))
                 for stored in found
             ],
-            next_page_token=""
-            if cursor is None
-            else self._page_tokens.encode(cursor, org=org, request_digest=digest),
+            next_page_token=asked.next_token(cursor),
         )
 
     async def UpdateSchedule(
@@ -111,9 +107,7 @@ class SchedulesServicer:
             revision=revision_of(request.schedule.etag, field="schedule.etag"),
             repeatable=repeatable("UpdateSchedule", request, answer),
         )
-        if isinstance(stored, bytes):
-            return pb.UpdateScheduleResponse.FromString(stored)
-        return answer(stored)
+        return answer_to(stored, answer, pb.UpdateScheduleResponse)
 
     async def DeleteSchedule(
         self, request: pb.DeleteScheduleRequest, context: ServicerContext[Any, Any]

@@ -1,6 +1,6 @@
 """Sources on the wire."""
 
-from typing import Any, Final
+from typing import Any
 
 from grpc.aio import ServicerContext
 
@@ -17,13 +17,10 @@ from liftos_ingestion.usecases.previews import Previews
 from liftos_ingestion.usecases.sources import Catalog, DescribedSource, SourceAdministration
 from liftos_kit.auth import require_org
 from liftos_kit.core.filters import parse_filter
-from liftos_kit.core.paging import PageTokens, effective_page_size
+from liftos_kit.core.paging import PageTokens
 from liftos_kit.core.repeatable import Repeatable
-from liftos_kit.requests import digest_for_paging, repeatable
+from liftos_kit.requests import answer_to, page_request, repeatable
 from liftos_kit.structs import revision_of
-
-_DEFAULT_PAGE: Final = 100
-_MAXIMUM_PAGE: Final = 1_000
 
 
 class SourcesServicer:
@@ -56,9 +53,7 @@ class SourcesServicer:
             revision=revision_of(request.source.etag, field="source.etag"),
             repeatable=repeatable("UpsertSource", request, answer),
         )
-        if isinstance(result, bytes):
-            return pb.UpsertSourceResponse.FromString(result)
-        return answer(result)
+        return answer_to(result, answer, pb.UpsertSourceResponse)
 
     async def GetSource(
         self, request: pb.GetSourceRequest, context: ServicerContext[Any, Any]
@@ -71,20 +66,16 @@ class SourcesServicer:
         self, request: pb.ListSourcesRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListSourcesResponse:
         org = require_org(request.parent)
-        digest = digest_for_paging("ListSources", request)
+        asked = page_request(request, org, self._page_tokens)
         page, cursor = await self._administration.list_page(
             org,
             where=parse_filter(request.filter, SOURCE_FIELDS),
-            cursor=self._page_tokens.decode(request.page_token, org=org, request_digest=digest),
-            limit=effective_page_size(
-                request.page_size, default=_DEFAULT_PAGE, maximum=_MAXIMUM_PAGE
-            ),
+            cursor=asked.cursor,
+            limit=asked.limit,
         )
         return pb.ListSourcesResponse(
             sources=[source_message(org, source) for source in page],
-            next_page_token=""
-            if cursor is None
-            else self._page_tokens.encode(cursor, org=org, request_digest=digest),
+            next_page_token=asked.next_token(cursor),
         )
 
     async def DeleteSource(

@@ -1,6 +1,6 @@
 """Suspensions on the wire."""
 
-from typing import Any, Final
+from typing import Any
 
 from grpc.aio import ServicerContext
 
@@ -9,11 +9,8 @@ from liftos_ingestion.convert.suspensions import scope_of, suspension_id, suspen
 from liftos_ingestion.run_view_ports import Row
 from liftos_ingestion.usecases.suspensions import Suspensions
 from liftos_kit.auth import current_principal, require_org
-from liftos_kit.core.paging import PageTokens, effective_page_size
-from liftos_kit.requests import digest_for_paging, repeatable
-
-_DEFAULT_PAGE: Final = 100
-_MAXIMUM_PAGE: Final = 1_000
+from liftos_kit.core.paging import PageTokens
+from liftos_kit.requests import answer_to, page_request, repeatable
 
 
 class SuspensionsServicer:
@@ -40,9 +37,7 @@ class SuspensionsServicer:
             subject=current_principal().subject,
             repeatable=repeatable("SuspendIngestion", request, answer),
         )
-        if isinstance(row, bytes):
-            return pb.SuspendIngestionResponse.FromString(row)
-        return answer(row)
+        return answer_to(row, answer, pb.SuspendIngestionResponse)
 
     async def ResumeIngestion(
         self, request: pb.ResumeIngestionRequest, context: ServicerContext[Any, Any]
@@ -59,26 +54,20 @@ class SuspensionsServicer:
             subject=current_principal().subject,
             repeatable=repeatable("ResumeIngestion", request, answer),
         )
-        if isinstance(row, bytes):
-            return pb.ResumeIngestionResponse.FromString(row)
-        return answer(row)
+        return answer_to(row, answer, pb.ResumeIngestionResponse)
 
     async def ListSuspensions(
         self, request: pb.ListSuspensionsRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListSuspensionsResponse:
         org = require_org(request.parent)
-        digest = digest_for_paging("ListSuspensions", request)
+        asked = page_request(request, org, self._page_tokens)
         rows, cursor = await self._suspensions.list_suspensions(
             org,
             include_ended=request.include_ended,
-            cursor=self._page_tokens.decode(request.page_token, org=org, request_digest=digest),
-            limit=effective_page_size(
-                request.page_size, default=_DEFAULT_PAGE, maximum=_MAXIMUM_PAGE
-            ),
+            cursor=asked.cursor,
+            limit=asked.limit,
         )
         return pb.ListSuspensionsResponse(
             suspensions=[suspension_message(org, row) for row in rows],
-            next_page_token=""
-            if cursor is None
-            else self._page_tokens.encode(cursor, org=org, request_digest=digest),
+            next_page_token=asked.next_token(cursor),
         )

@@ -1,13 +1,13 @@
 """The calendar on the wire."""
 
-from typing import Any, Final
+from typing import Any
 
 from grpc.aio import ServicerContext
 
 from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_kit.auth import require_org
-from liftos_kit.core.paging import PageTokens, effective_page_size
-from liftos_kit.requests import digest_for_paging
+from liftos_kit.core.paging import PageTokens
+from liftos_kit.requests import page_request
 from liftos_memory.convert.calendar import (
     EVENT_NAME,
     day_message,
@@ -17,8 +17,6 @@ from liftos_memory.convert.calendar import (
     listed_days,
 )
 from liftos_memory.usecases.calendar import Calendar
-
-_MAXIMUM_PAGE: Final = 1_000
 
 
 class CalendarServicer:
@@ -32,19 +30,17 @@ class CalendarServicer:
         self, request: pb.ListCalendarDaysRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListCalendarDaysResponse:
         org = require_org(request.parent)
-        digest = digest_for_paging("ListCalendarDays", request)
+        asked = page_request(request, org, self._page_tokens)
         page = await self._calendar.list_days(
             org,
             listed_days(request.date_range),
             region_codes=tuple(request.region_codes),
-            cursor=self._page_tokens.decode(request.page_token, org=org, request_digest=digest),
-            limit=effective_page_size(request.page_size, default=100, maximum=_MAXIMUM_PAGE),
+            cursor=asked.cursor,
+            limit=asked.limit,
         )
         return pb.ListCalendarDaysResponse(
             calendar_days=[day_message(day) for day in page.days],
-            next_page_token=""
-            if page.cursor is None
-            else self._page_tokens.encode(page.cursor, org=org, request_digest=digest),
+            next_page_token=asked.next_token(page.cursor),
         )
 
     async def UpsertCalendarEvent(
@@ -60,18 +56,16 @@ class CalendarServicer:
         self, request: pb.ListCalendarEventsRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListCalendarEventsResponse:
         org = require_org(request.parent)
-        digest = digest_for_paging("ListCalendarEvents", request)
+        asked = page_request(request, org, self._page_tokens)
         page = await self._calendar.list_events(
             org,
             days=event_filter(request.date_range) if request.HasField("date_range") else None,
-            cursor=self._page_tokens.decode(request.page_token, org=org, request_digest=digest),
-            limit=effective_page_size(request.page_size, default=100, maximum=_MAXIMUM_PAGE),
+            cursor=asked.cursor,
+            limit=asked.limit,
         )
         return pb.ListCalendarEventsResponse(
             calendar_events=[event_message(org, stored) for stored in page.events],
-            next_page_token=""
-            if page.cursor is None
-            else self._page_tokens.encode(page.cursor, org=org, request_digest=digest),
+            next_page_token=asked.next_token(page.cursor),
         )
 
     async def DeleteCalendarEvent(

@@ -10,8 +10,8 @@ from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_kit.auth import require_org
 from liftos_kit.core.errors import InvalidFieldsError
 from liftos_kit.core.filters import parse_filter
-from liftos_kit.core.paging import JsonValue, PageTokens, effective_page_size
-from liftos_kit.requests import digest_for_paging
+from liftos_kit.core.paging import PageTokens
+from liftos_kit.requests import PageRequest, page_request
 from liftos_kit.structs import timestamp
 from liftos_memory.convert.changes import (
     ResumeTokens,
@@ -46,8 +46,6 @@ _MAXIMUM_ANSWER_BYTES: Final = 3_900_000
 
 _DEFAULT_HASHES: Final = 10_000
 _MAXIMUM_HASHES: Final = 50_000
-_DEFAULT_PAGE: Final = 100
-_MAXIMUM_PAGE: Final = 1_000
 _UNLIMITED_DAYS: Final = 1_000_000
 
 M = TypeVar("M", pb.EntryChange, pb.RecordChange)
@@ -114,20 +112,17 @@ class ChangesServicer:
         self, request: pb.ListRestatementsRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListRestatementsResponse:
         org = require_org(request.parent)
-        digest = digest_for_paging("ListRestatements", request)
-        cursor = self._page_tokens.decode(request.page_token, org=org, request_digest=digest)
+        asked = page_request(request, org, self._page_tokens)
         found, following = await self._changes.restatements(
             org,
             _restatement_query(request),
-            after=None if cursor is None else read_position(cursor),
-            limit=effective_page_size(
-                request.page_size, default=_DEFAULT_PAGE, maximum=_MAXIMUM_PAGE
-            ),
+            after=None if asked.cursor is None else read_position(asked.cursor),
+            limit=asked.limit,
         )
         return pb.ListRestatementsResponse(
             restatements=[restatement_message(org, change) for change in found],
-            next_page_token=self._next_page(
-                None if following is None else write_position(following), org, digest
+            next_page_token=asked.next_token(
+                None if following is None else write_position(following)
             ),
         )
 
@@ -144,15 +139,17 @@ class ChangesServicer:
             return pb.DigestEntriesResponse(
                 buckets=map(bucket_message, sums), write_token=encode_write_token(org, version)
             )
-        digest = digest_for_paging("DigestEntries", request)
-        page = await self._hashes(org, selection, request, digest)
+        asked = page_request(
+            request, org, self._page_tokens, default=_DEFAULT_HASHES, maximum=_MAXIMUM_HASHES
+        )
+        page = await self._hashes(org, selection, request, asked)
         return pb.DigestEntriesResponse(
             rows=[
                 row_digest_message(ENTRY_NAME.format(org=org, entry=row.id), row)
                 for row in page.hashes
             ],
             write_token=encode_write_token(org, page.version),
-            next_page_token=self._next_page(page.after, org, digest),
+            next_page_token=asked.next_token(page.after),
         )
 
     async def DigestRecords(
@@ -168,14 +165,16 @@ class ChangesServicer:
             return pb.DigestRecordsResponse(
                 buckets=map(bucket_message, sums), write_token=encode_write_token(org, version)
             )
-        digest = digest_for_paging("DigestRecords", request)
-        page = await self._hashes(org, selection, request, digest)
+        asked = page_request(
+            request, org, self._page_tokens, default=_DEFAULT_HASHES, maximum=_MAXIMUM_HASHES
+        )
+        page = await self._hashes(org, selection, request, asked)
         return pb.DigestRecordsResponse(
             rows=[
                 row_digest_message(record_name(org, collection, row.id), row) for row in page.hashes
             ],
             write_token=encode_write_token(org, page.version),
-            next_page_token=self._next_page(page.after, org, digest),
+            next_page_token=asked.next_token(page.after),
         )
 
     async def _hashes(
@@ -183,25 +182,16 @@ class ChangesServicer:
         org: str,
         selection: Selection,
         request: pb.DigestEntriesRequest | pb.DigestRecordsRequest,
-        digest: bytes,
+        asked: PageRequest,
     ) -> HashPage:
-        cursor = self._page_tokens.decode(request.page_token, org=org, request_digest=digest)
-        assert cursor is None or isinstance(cursor, str), "signed, so it is one of ours"
         return await self._digests.hashes(
             org,
             selection,
             bucket_count=request.bucket_count,
             buckets=request.buckets,
-            after=cursor,
-            limit=effective_page_size(
-                request.page_size, default=_DEFAULT_HASHES, maximum=_MAXIMUM_HASHES
-            ),
+            after=asked.text_cursor,
+            limit=asked.limit,
         )
-
-    def _next_page(self, cursor: JsonValue, org: str, digest: bytes) -> str:
-        if cursor is None:
-            return ""
-        return self._page_tokens.encode(cursor, org=org, request_digest=digest)
 
 
 def _answers(

@@ -1,7 +1,7 @@
 """Entries on the wire: convert, call, convert."""
 
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from grpc.aio import ServicerContext
@@ -10,8 +10,8 @@ from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_kit.auth import require_org
 from liftos_kit.core.errors import InvalidFieldsError
 from liftos_kit.core.filters import parse_filter
-from liftos_kit.core.paging import PageTokens, effective_page_size
-from liftos_kit.requests import digest_for_paging, repeatable
+from liftos_kit.core.paging import PageTokens
+from liftos_kit.requests import answer_to, page_request, repeatable
 from liftos_kit.structs import timestamp
 from liftos_memory.convert.entries import (
     ENTRY_NAME,
@@ -39,8 +39,6 @@ from liftos_memory.usecases.stream_messages import (
     Rows,
     StreamMessage,
 )
-
-_MAXIMUM_PAGE: Final = 1_000
 
 
 class EntriesServicer:
@@ -82,9 +80,7 @@ class EntriesServicer:
             validate_only=request.validate_only,
             repeatable=repeatable("BatchUpsertEntries", request, answer),
         )
-        if isinstance(result, bytes):
-            return pb.BatchUpsertEntriesResponse.FromString(result)
-        return answer(result)
+        return answer_to(result, answer, pb.BatchUpsertEntriesResponse)
 
     async def IngestEntries(
         self,
@@ -134,21 +130,18 @@ class EntriesServicer:
     ) -> pb.ListEntriesResponse:
         org = require_org(request.parent)
         await self._freshness.wait(org, request.consistency.at_least_as_fresh)
-        digest = digest_for_paging("ListEntries", request)
-        cursor = self._page_tokens.decode(request.page_token, org=org, request_digest=digest)
+        asked = page_request(request, org, self._page_tokens)
         page = await self._entries.list_page(
             org,
             where=parse_filter(request.filter, ENTRY_FILTER_FIELDS),
             order_by=parse_order(request.order_by, ENTRY_FILTER_FIELDS),
-            cursor=cursor,
-            limit=effective_page_size(request.page_size, default=100, maximum=_MAXIMUM_PAGE),
+            cursor=asked.cursor,
+            limit=asked.limit,
         )
         entries = await self._presenter.many(org, page.rows, request.read_mask)
         return pb.ListEntriesResponse(
             entries=[apply_mask(entry, request.read_mask) for entry in entries],
-            next_page_token=""
-            if page.cursor is None
-            else self._page_tokens.encode(page.cursor, org=org, request_digest=digest),
+            next_page_token=asked.next_token(page.cursor),
         )
 
     async def PurgeEntries(
@@ -171,9 +164,7 @@ class EntriesServicer:
             force=request.force,
             repeatable=repeatable("PurgeEntries", request, answer),
         )
-        if isinstance(result, bytes):
-            return pb.PurgeEntriesResponse.FromString(result)
-        return answer(result)
+        return answer_to(result, answer, pb.PurgeEntriesResponse)
 
     async def GetSlice(
         self, request: pb.GetSliceRequest, context: ServicerContext[Any, Any]

@@ -1,6 +1,6 @@
 """Sums of metrics and exchange rates on the wire: convert, call, convert."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -8,8 +8,8 @@ from grpc.aio import ServicerContext
 
 from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_kit.auth import require_org
-from liftos_kit.core.paging import PageTokens, effective_page_size
-from liftos_kit.requests import digest_for_paging
+from liftos_kit.core.paging import PageTokens
+from liftos_kit.requests import page_request
 from liftos_memory.convert.metrics import (
     add_rows,
     arrow_pieces,
@@ -17,15 +17,16 @@ from liftos_memory.convert.metrics import (
     rate_message,
     rate_of,
 )
+from liftos_memory.convert.questions import question_of_request
 from liftos_memory.domain.exchange_rates import read_rates
+from liftos_memory.domain.metrics_query import MetricsQuery
 from liftos_memory.domain.write_token import encode_write_token
+from liftos_memory.usecases.answers import Answer, Answers
 from liftos_memory.usecases.freshness import Freshness
 from liftos_memory.usecases.metrics import ExchangeRates, Metrics
 
 _DEFAULT_ROWS: Final = 1_000
 _MAXIMUM_ROWS: Final = 5_000
-_DEFAULT_RATES: Final = 100
-_MAXIMUM_RATES: Final = 1_000
 
 
 class MetricsServicer:
@@ -35,11 +36,13 @@ class MetricsServicer:
         self,
         *,
         metrics: Metrics,
+        answers: Answers,
         exchange_rates: ExchangeRates,
         freshness: Freshness,
         page_tokens: PageTokens,
     ) -> None:
         self._metrics = metrics
+        self._answers = answers
         self._exchange_rates = exchange_rates
         self._freshness = freshness
         self._page_tokens = page_tokens
@@ -49,24 +52,20 @@ class MetricsServicer:
     ) -> pb.QueryMetricsResponse:
         org = require_org(request.parent)
         query = query_of(request)
-        digest = digest_for_paging("QueryMetrics", request)
-        cursor = self._page_tokens.decode(request.page_token, org=org, request_digest=digest)
-        await self._freshness.wait(org, request.consistency.at_least_as_fresh)
-        page = await self._metrics.page(
-            org,
-            query,
-            cursor=cursor,
-            limit=effective_page_size(
-                request.page_size, default=_DEFAULT_ROWS, maximum=_MAXIMUM_ROWS
-            ),
+        asked = page_request(
+            request, org, self._page_tokens, default=_DEFAULT_ROWS, maximum=_MAXIMUM_ROWS
         )
-        response = pb.QueryMetricsResponse()
-        add_rows(response, page.rows, query)
-        if page.cursor is not None:
-            response.next_page_token = self._page_tokens.encode(
-                page.cursor, org=org, request_digest=digest
-            )
-        return response
+        await self._freshness.wait(org, request.consistency.at_least_as_fresh)
+
+        async def compute() -> Answer:
+            page = await self._metrics.page(org, query, cursor=asked.cursor, limit=asked.limit)
+            response = pb.QueryMetricsResponse()
+            add_rows(response, page.rows, query)
+            response.next_page_token = asked.next_token(page.cursor)
+            return Answer(response.SerializeToString())
+
+        data = await self._answers.get(question_of_request(org, request), compute)
+        return pb.QueryMetricsResponse.FromString(data)
 
     async def QueryMetricsArrow(
         self, request: pb.QueryMetricsArrowRequest, context: ServicerContext[Any, Any]
@@ -74,9 +73,18 @@ class MetricsServicer:
         org = require_org(request.parent)
         query = query_of(request)
         await self._freshness.wait(org, request.consistency.at_least_as_fresh)
+        question = question_of_request(org, request)
+        async with aclosing(
+            self._answers.stream(question, lambda: self._arrow(org, query))
+        ) as pieces:
+            async for piece in pieces:
+                yield pb.QueryMetricsArrowResponse.FromString(piece)
+
+    async def _arrow(self, org: str, query: MetricsQuery) -> AsyncGenerator[bytes, None]:
         async with aclosing(self._metrics.stream(org, query)) as batches:
             async for arrow, row_count in arrow_pieces(batches, query.schema):
-                yield pb.QueryMetricsArrowResponse(arrow=arrow, row_count=row_count)
+                response = pb.QueryMetricsArrowResponse(arrow=arrow, row_count=row_count)
+                yield response.SerializeToString()
 
     async def UpsertExchangeRates(
         self, request: pb.UpsertExchangeRatesRequest, context: ServicerContext[Any, Any]
@@ -96,18 +104,14 @@ class MetricsServicer:
         self, request: pb.ListExchangeRatesRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListExchangeRatesResponse:
         org = require_org(request.parent)
-        digest = digest_for_paging("ListExchangeRates", request)
+        asked = page_request(request, org, self._page_tokens)
         page = await self._exchange_rates.list_page(
             org,
             currency_code=request.currency_code,
-            cursor=self._page_tokens.decode(request.page_token, org=org, request_digest=digest),
-            limit=effective_page_size(
-                request.page_size, default=_DEFAULT_RATES, maximum=_MAXIMUM_RATES
-            ),
+            cursor=asked.cursor,
+            limit=asked.limit,
         )
         return pb.ListExchangeRatesResponse(
             exchange_rates=[rate_message(rate) for rate in page.rates],
-            next_page_token=""
-            if page.cursor is None
-            else self._page_tokens.encode(page.cursor, org=org, request_digest=digest),
+            next_page_token=asked.next_token(page.cursor),
         )

@@ -1,13 +1,13 @@
 """Settings and sources of an org on the wire."""
 
-from typing import Any, Final
+from typing import Any
 
 from grpc.aio import ServicerContext
 
 from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_kit.auth import require_org
-from liftos_kit.core.paging import PageTokens, effective_page_size
-from liftos_kit.requests import digest_for_paging
+from liftos_kit.core.paging import PageTokens
+from liftos_kit.requests import page_request
 from liftos_kit.structs import plain
 from liftos_memory.convert.org import (
     SOURCE_NAME,
@@ -17,8 +17,6 @@ from liftos_memory.convert.org import (
     source_message,
 )
 from liftos_memory.usecases.org import OrgAdministration
-
-_MAXIMUM_PAGE: Final = 1_000
 
 
 class OrgServicer:
@@ -60,18 +58,16 @@ class OrgServicer:
         self, request: pb.ListSourcesRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListSourcesResponse:
         org = require_org(request.parent)
-        digest = digest_for_paging("ListSources", request)
+        asked = page_request(request, org, self._page_tokens)
         page = await self._administration.list_sources(
             org,
-            cursor=self._page_tokens.decode(request.page_token, org=org, request_digest=digest),
-            limit=effective_page_size(request.page_size, default=100, maximum=_MAXIMUM_PAGE),
+            cursor=asked.cursor,
+            limit=asked.limit,
         )
         return pb.ListSourcesResponse(
             sources=[
                 *(built_in_source_message(org, source) for source in page.built_in),
                 *(source_message(org, stored) for stored in page.own),
             ],
-            next_page_token=""
-            if page.cursor is None
-            else self._page_tokens.encode(page.cursor, org=org, request_digest=digest),
+            next_page_token=asked.next_token(page.cursor),
         )

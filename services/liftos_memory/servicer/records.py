@@ -1,14 +1,14 @@
 """Artifacts and notes on the wire."""
 
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from grpc.aio import ServicerContext
 
 from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_kit.auth import require_org
 from liftos_kit.core.filters import parse_filter
-from liftos_kit.core.paging import JsonValue, PageTokens, effective_page_size
-from liftos_kit.requests import digest_for_paging, repeatable
+from liftos_kit.core.paging import PageTokens
+from liftos_kit.requests import answer_to, page_request, repeatable
 from liftos_memory.convert.records import (
     ARTIFACT_NAME,
     NOTE_NAME,
@@ -22,9 +22,6 @@ from liftos_memory.domain.records import RECORD_FILTER_FIELDS, Collection
 from liftos_memory.domain.write_token import encode_write_token
 from liftos_memory.ports import WriteContext
 from liftos_memory.usecases.records import Records, RecordsPurged, RecordsWritten
-
-_DEFAULT_PAGE: Final = 100
-_MAXIMUM_PAGE: Final = 1_000
 
 _Written = TypeVar("_Written", pb.BatchUpsertArtifactsResponse, pb.BatchUpsertNotesResponse)
 
@@ -52,9 +49,7 @@ class RecordsServicer:
             checkpoint=request.checkpoint,
             repeatable=repeatable("BatchUpsertArtifacts", request, answer),
         )
-        if isinstance(result, bytes):
-            return pb.BatchUpsertArtifactsResponse.FromString(result)
-        return answer(result)
+        return answer_to(result, answer, pb.BatchUpsertArtifactsResponse)
 
     async def BatchUpsertNotes(
         self, request: pb.BatchUpsertNotesRequest, context: ServicerContext[Any, Any]
@@ -72,9 +67,7 @@ class RecordsServicer:
             checkpoint=request.checkpoint,
             repeatable=repeatable("BatchUpsertNotes", request, answer),
         )
-        if isinstance(result, bytes):
-            return pb.BatchUpsertNotesResponse.FromString(result)
-        return answer(result)
+        return answer_to(result, answer, pb.BatchUpsertNotesResponse)
 
     async def GetArtifact(
         self, request: pb.GetArtifactRequest, context: ServicerContext[Any, Any]
@@ -106,68 +99,68 @@ class RecordsServicer:
         self, request: pb.ListArtifactsRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListArtifactsResponse:
         org = require_org(request.parent)
-        digest = digest_for_paging("ListArtifacts", request)
+        asked = page_request(request, org, self._page_tokens)
         rows, after = await self._records.list_page(
             org,
             Collection.ARTIFACTS,
             where=parse_filter(request.filter, RECORD_FILTER_FIELDS[Collection.ARTIFACTS]),
-            after=self._text_cursor(request.page_token, org, digest),
-            limit=_page_size(request.page_size),
+            after=asked.text_cursor,
+            limit=asked.limit,
         )
         return pb.ListArtifactsResponse(
             artifacts=[artifact_of_row(org, row) for row in rows],
-            next_page_token=self._next_page(after, org, digest),
+            next_page_token=asked.next_token(after),
         )
 
     async def ListNotes(
         self, request: pb.ListNotesRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListNotesResponse:
         org = require_org(request.parent)
-        digest = digest_for_paging("ListNotes", request)
+        asked = page_request(request, org, self._page_tokens)
         rows, after = await self._records.list_page(
             org,
             Collection.NOTES,
             where=parse_filter(request.filter, RECORD_FILTER_FIELDS[Collection.NOTES]),
-            after=self._text_cursor(request.page_token, org, digest),
-            limit=_page_size(request.page_size),
+            after=asked.text_cursor,
+            limit=asked.limit,
         )
         return pb.ListNotesResponse(
             notes=[note_of_row(org, row) for row in rows],
-            next_page_token=self._next_page(after, org, digest),
+            next_page_token=asked.next_token(after),
         )
 
     async def ListArtifactVersions(
         self, request: pb.ListArtifactVersionsRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListArtifactVersionsResponse:
         org = require_org(request.name, field="name")
-        digest = digest_for_paging("ListArtifactVersions", request)
+        asked = page_request(request, org, self._page_tokens)
         rows, before = await self._records.list_versions(
             org,
             Collection.ARTIFACTS,
             ARTIFACT_NAME.parse(request.name)["artifact"],
-            before=self._number_cursor(request.page_token, org, digest),
-            limit=_page_size(request.page_size),
+            before=asked.number_cursor,
+            limit=asked.limit,
         )
         return pb.ListArtifactVersionsResponse(
             artifacts=[artifact_of_row(org, row) for row in rows],
-            next_page_token=self._next_page(before, org, digest),
+            next_page_token=asked.next_token(before),
         )
 
     async def ListNoteVersions(
         self, request: pb.ListNoteVersionsRequest, context: ServicerContext[Any, Any]
     ) -> pb.ListNoteVersionsResponse:
         org = require_org(request.name, field="name")
-        digest = digest_for_paging("ListNoteVersions", request)
+        asked = page_request(request, org, self._page_tokens)
         rows, before = await self._records.list_versions(
             org,
             Collection.NOTES,
             NOTE_NAME.parse(request.name)["note"],
-            before=self._number_cursor(request.page_token, org, digest),
-            limit=_page_size(request.page_size),
+            before=asked.number_cursor,
+            limit=asked.limit,
         )
         return pb.ListNoteVersionsResponse(
             notes=[note_of_row(org, row) for row in rows],
-            next_page_token=self._next_page(before, org, digest),
+            next_page_token=asked.next_token(before),
         )
 
     async def PurgeRecords(
@@ -192,28 +185,7 @@ class RecordsServicer:
             force=request.force,
             repeatable=repeatable("PurgeRecords", request, answer),
         )
-        if isinstance(result, bytes):
-            return pb.PurgeRecordsResponse.FromString(result)
-        return answer(result)
-
-    def _text_cursor(self, token: str, org: str, digest: bytes) -> str | None:
-        cursor = self._page_tokens.decode(token, org=org, request_digest=digest)
-        assert cursor is None or isinstance(cursor, str), "signed, so it is one of ours"
-        return cursor
-
-    def _number_cursor(self, token: str, org: str, digest: bytes) -> int | None:
-        cursor = self._page_tokens.decode(token, org=org, request_digest=digest)
-        assert cursor is None or isinstance(cursor, int), "signed, so it is one of ours"
-        return cursor
-
-    def _next_page(self, cursor: JsonValue, org: str, digest: bytes) -> str:
-        if cursor is None:
-            return ""
-        return self._page_tokens.encode(cursor, org=org, request_digest=digest)
-
-
-def _page_size(requested: int) -> int:
-    return effective_page_size(requested, default=_DEFAULT_PAGE, maximum=_MAXIMUM_PAGE)
+        return answer_to(result, answer, pb.PurgeRecordsResponse)
 
 
 def _written(org: str, result: RecordsWritten, message: type[_Written]) -> _Written:

@@ -6,10 +6,10 @@ from uuid import UUID
 import pytest
 from tests.inprocess.kit.echo_service import Echo
 
-from liftos_kit.core.errors import RequestIdReusedError
+from liftos_kit.core.errors import PageTokenError, RequestIdReusedError
 from liftos_kit.core.paging import PageTokens
 from liftos_kit.core.repeatable import AnsweredBeforeError
-from liftos_kit.requests import digest_for_paging, repeatable
+from liftos_kit.requests import page_request, repeatable
 
 ONE = "123e4567-e89b-12d3-a456-426614174000"
 TWO = "123e4567-e89b-12d3-a456-426614174001"
@@ -90,14 +90,19 @@ async def test_no_id_means_no_protection() -> None:
     assert writer.writes == 2
 
 
-def test_page_tokens_of_requests() -> None:
-    """A token of one list works for its next page and not for another filter."""
+def test_pages_of_requests() -> None:
+    """A token of one list works for its next page, and for no other filter and no other org."""
     tokens = PageTokens(b"a key of sixteen bytes or more")
-    first = Echo(query="clicks>1", page_size=5)
-    token = tokens.encode(["x"], org="acme", request_digest=digest_for_paging("List", first))
-    following = Echo(query="clicks>1", page_size=9, page_token=token)
-    digest = digest_for_paging("List", following)
-    assert tokens.decode(token, org="acme", request_digest=digest) == ["x"]
-    assert digest != digest_for_paging("List", Echo(query="clicks>2"))
-    assert digest != digest_for_paging("Other", following)
+    first = page_request(Echo(query="clicks>1", page_size=5), "acme", tokens)
+    assert (first.cursor, first.limit) == (None, 5)
+    assert first.next_token(None) == ""
+    token = first.next_token(["x"])
+    following = Echo(query="clicks>1", page_size=9_000, page_token=token)
+    second = page_request(following, "acme", tokens)
+    assert (second.cursor, second.limit) == (["x"], 1_000)
     assert following.page_token == token
+    for request, org in ((Echo(query="clicks>2", page_token=token), "acme"), (following, "other")):
+        with pytest.raises(PageTokenError):
+            page_request(request, org, tokens)
+    small = page_request(Echo(), "acme", tokens, default=7)
+    assert (small.limit, small.text_cursor, small.number_cursor) == (7, None, None)
