@@ -11,10 +11,8 @@ there half-even to a whole number.
 
 import asyncio
 import io
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final, NoReturn
 
@@ -24,7 +22,6 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from liftos_kit.core.errors import InvalidFieldsError, RateMissingError
-from liftos_kit.telemetry import record_statement
 from liftos_mapping.entry_fields import (
     ADDITIVE_METRICS,
     DATE_BASES,
@@ -34,6 +31,12 @@ from liftos_mapping.entry_fields import (
 )
 from liftos_memory.adapters.postgres.database import Database
 from liftos_memory.adapters.postgres.entry_columns import entry_condition
+from liftos_memory.adapters.postgres.statements import (
+    Parameters,
+    Statement,
+    copy_csv,
+    half_even,
+)
 from liftos_memory.domain.derived_metrics import DERIVED_METRICS, DerivedMetric
 from liftos_memory.domain.metrics_query import Granularity, MetricsQuery
 from liftos_memory.metrics_ports import MetricsRow
@@ -66,27 +69,6 @@ _TYPES: Final = {
     "date_basis": "smallint",
     "day_of_week": "integer",
 }
-_CSV_PIECE_BYTES: Final = 192 * 1024
-_NO_TIMEOUT: Final = 86_400.0
-
-
-@dataclass(slots=True)
-class _Parameters:
-    """Values of a statement, each with its place."""
-
-    values: list[Any] = field(default_factory=list)
-
-    def add(self, value: object, sql_type: str) -> str:
-        self.values.append(value)
-        return f"${len(self.values)}::{sql_type}"
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """SQL with its parameters."""
-
-    sql: str
-    values: tuple[Any, ...]
 
 
 def metrics_statement(
@@ -103,7 +85,7 @@ def metrics_statement(
         after: Values of the query's key columns to go on after.
         limit: Rows at most; None is all.
     """
-    parameters = _Parameters()
+    parameters = Parameters()
     where = _condition(query, org, parameters)
     keys = {name: _key_sql(query, name) for name in query.key_columns}
     if after is not None:
@@ -137,7 +119,7 @@ from entries where {where} group by {order}"""  # noqa: S608 - column names are 
     )
 
 
-def _condition(query: MetricsQuery, org: str, parameters: _Parameters) -> str:
+def _condition(query: MetricsQuery, org: str, parameters: Parameters) -> str:
     """Return which entries count. The first four parameters are org, level and the two days."""
     terms = [
         f"org = {parameters.add(org, 'text')}",
@@ -168,7 +150,7 @@ def _ratio_sql(metric: DerivedMetric) -> str:
     return f"{metric.numerator}::double precision / nullif(coalesce({below}), 0)"
 
 
-def _converted_sums(query: MetricsQuery, where: str, order: str, parameters: _Parameters) -> str:
+def _converted_sums(query: MetricsQuery, where: str, order: str, parameters: Parameters) -> str:
     """Return sums in the target currency: per day and currency first, then per row."""
     target = parameters.add(query.currency_code, "text")
     dimensions = [name for name in query.group_by if name != "day_of_week"]
@@ -190,7 +172,7 @@ def _converted_sums(query: MetricsQuery, where: str, order: str, parameters: _Pa
         else f"sum({name})::bigint as {name}"
         for name in ADDITIVE_METRICS
     ]
-    rounded = [_half_even(name) if name in amounts else name for name in ADDITIVE_METRICS]
+    rounded = [half_even(name) if name in amounts else name for name in ADDITIVE_METRICS]
     keys = ", ".join(query.key_columns)
     return f"""
 select {keys}, {target} as currency_code, {", ".join(rounded)},
@@ -227,21 +209,13 @@ def _rate_on_day(currency: str) -> str:
             order by r.date desc limit 1"""  # noqa: S608 - a column or a parameter
 
 
-def _half_even(name: str) -> str:
-    """Return a sum rounded to a whole number; Postgres itself rounds halves away from zero."""
-    return (
-        f"(case when abs({name} % 1) = 0.5 then 2 * round({name} / 2) else round({name}) end)"
-        f"::bigint as {name}"
-    )
-
-
 def missing_rates_statement(query: MetricsQuery, *, org: str) -> Statement:
     """Return the statement that finds the rates which a query lacks.
 
     Rows: currency, base currency, first and last day on which the rate is needed and missing. A
     rate holds until the next one, so the days without any form one range per currency.
     """
-    parameters = _Parameters()
+    parameters = Parameters()
     where = _condition(query, org, parameters)
     target = parameters.add(query.currency_code, "text")
     has_money = " or ".join(f"{name} is not null" for name in MONEY)
@@ -288,51 +262,6 @@ def _present(table: pa.Table, query: MetricsQuery) -> pa.RecordBatch:
     code = columns["currency_code"]
     columns["currency_code"] = pc.if_else(pc.equal(code, ""), None, code)
     return pa.RecordBatch.from_arrays(list(columns.values()), schema=query.schema)
-
-
-async def _copy(
-    connection: asyncpg.Connection, statement: Statement
-) -> AsyncGenerator[bytes, None]:
-    """Yield the rows of a statement as CSV, in pieces of whole lines.
-
-    The database makes the text and Arrow reads it, so that no row passes through Python.
-    """
-    pieces: asyncio.Queue[bytes | None] = asyncio.Queue(1)
-    waiting = bytearray()
-
-    async def take(data: bytes) -> None:
-        waiting.extend(data)
-        if len(waiting) >= _CSV_PIECE_BYTES:
-            # No text holds a line break: control characters are refused on the way in.
-            end = waiting.rindex(b"\n") + 1
-            piece = bytes(waiting[:end])
-            del waiting[:end]
-            await pieces.put(piece)
-
-    async def copy() -> None:
-        start = time.perf_counter()
-        failure: Exception | None = None
-        try:
-            await connection.copy_from_query(
-                statement.sql, *statement.values, output=take, format="csv", timeout=_NO_TIMEOUT
-            )
-            if waiting:
-                await pieces.put(bytes(waiting))
-        except Exception as error:
-            failure = error
-        record_statement(statement.sql, time.perf_counter() - start, failure)
-        await pieces.put(None)
-        if failure is not None:
-            raise failure
-
-    copying = asyncio.create_task(copy())
-    try:
-        while (piece := await pieces.get()) is not None:
-            yield piece
-        await copying
-    finally:
-        copying.cancel()
-        await asyncio.gather(copying, return_exceptions=True)
 
 
 async def _raise_missing(connection: asyncpg.Connection, org: str, query: MetricsQuery) -> NoReturn:
@@ -384,7 +313,7 @@ class PostgresMetricsStore:
         async with self._reading(org, query) as connection:
             # A stream lasts as long as its reader takes; the deadline of the call ends it.
             await connection.execute("/* statement_timeout */ set local statement_timeout = 0")
-            async with aclosing(_copy(connection, statement)) as texts:
+            async with aclosing(copy_csv(connection, statement)) as texts:
                 async for text in texts:
                     batch, rate_missing = await asyncio.to_thread(parse, text)
                     if rate_missing:
