@@ -9,6 +9,7 @@ from benchmarks.results import DifferenceError
 from liftos.common.v1 import marketing_pb2
 from liftos.memory.v1 import entry_pb2
 from liftos.memory.v1 import memory_service_pb2 as pb
+from liftos_mapping.entry_fields import DATE_BASES
 
 _SQL: Final = Path(__file__).parent / "sql"
 
@@ -74,6 +75,8 @@ def _set_values(message: pb.MetricsRow) -> dict[str, Any]:
     for part in (message.metrics, message.derived_metrics):
         values |= {field.name: value for field, value in part.ListFields()}
     return values | {
+        "date_basis": DATE_BASES.index(message.date_basis) + 1,
+        "breakdown": message.breakdown,
         "period_start_date": date.fromisoformat(message.period_start_date),
         "currency_code": message.metrics.currency_code,
         "entry_count": message.entry_count,

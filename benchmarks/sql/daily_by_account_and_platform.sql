@@ -4,6 +4,8 @@ with sums as (
         date as period_start_date,
         platform,
         account_id,
+        date_basis,
+        regexp_replace(breakdown_key, '=[^&]*', '', 'g') as breakdown,
         coalesce(currency_code, '') as currency_code,
         sum(spend_micros)::bigint as spend_micros,
         sum(revenue_micros)::bigint as revenue_micros,
@@ -32,7 +34,7 @@ with sums as (
     where org = 'bench'
       and level = 2  -- campaigns
       and date between '2025-01-01' and '2025-07-19'
-    group by 1, 2, 3, 4
+    group by 1, 2, 3, 4, 5, 6
 )
 select
     *,
@@ -51,4 +53,4 @@ select
     bounced / nullif(sent, 0)::float8 as bounce_rate,
     spam_complaints / nullif(delivered, 0)::float8 as spam_rate
 from sums
-order by period_start_date, platform, account_id, currency_code;
+order by period_start_date, platform, account_id, date_basis, breakdown, currency_code;

@@ -39,7 +39,8 @@ class AsyncUnifiedDataAPI:
     ) -> "pd.DataFrame":
         """Sum metrics by time and dimensions; one row per group and step.
 
-        Columns: period_start_date (datetime64), the dimensions, currency_code, the metrics
+        Columns: period_start_date (datetime64), the dimensions, date_basis and breakdown (rows are
+        apart by these, since sums over them would count twice), currency_code, the metrics
         (counts Int64; spend, revenue and conversions Float64 in units), the ratios (Float64, rates
         as fractions), entry_count, quality_score, final. What no entry reported is missing, not 0.
 

@@ -165,7 +165,13 @@ async def query(
     ratios = [
         name for name in used_fields(rows, "derived_metrics") if all_ratios or name in _RATIOS
     ]
-    titles = [Column("from"), *(Column(name) for name in group_by or [])]
+    # Rows are apart by these in any case; a reader needs them where they differ.
+    apart = [
+        name
+        for name in ("date_basis", "breakdown")
+        if name not in (group_by or []) and len({getattr(row, name) for row in rows}) > 1
+    ]
+    titles = [Column("from"), *(Column(name) for name in [*(group_by or []), *apart])]
     titles += [
         Column(name.removesuffix(MICROS), number=name != "currency_code") for name in metrics
     ]
@@ -180,6 +186,7 @@ async def query(
         row=lambda row: [
             row.period_start_date,
             *(row.group.get(name, "") for name in group_by or []),
+            *(getattr(row, name) for name in apart),
             *(metric_cell(row.metrics, name) for name in metrics),
             *(cell(row.derived_metrics, name) for name in ratios),
             f"{row.entry_count:,}",

@@ -53,6 +53,9 @@ class MetricsMethods(MemoryCalls):
     ) -> Pages[pb.MetricsRow, pb.QueryMetricsResponse]:
         """Sum metrics of one level by time and dimensions, with ratios of the sums.
 
+        Rows are apart by date basis, breakdown and currency in any case, since sums over them would
+        count twice or add what is not the same.
+
         Args:
             start_date: First day.
             end_date: Last day; at most 4,000 in all.
@@ -107,8 +110,8 @@ class MetricsMethods(MemoryCalls):
         """Sum metrics as `query_metrics` does, and return them as a frame.
 
         Columns are those of the contract: period_start_date (datetime64), the dimensions,
-        currency_code, the metrics (Int64, money and conversions in micros), the ratios (Float64),
-        entry_count, quality_score, final. What no entry reported is missing, not 0.
+        date_basis, breakdown, currency_code, the metrics (Int64, money and conversions in micros),
+        the ratios (Float64), entry_count, quality_score, final. What no entry reported is missing, not 0.
 
         Raises:
             RateMissingError: A currency cannot be converted.

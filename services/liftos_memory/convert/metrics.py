@@ -11,7 +11,7 @@ from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_mapping.entry_fields import ADDITIVE_METRICS, DATE_BASES, LEVELS
 from liftos_memory.domain.derived_metrics import DERIVED_METRIC_NAMES
 from liftos_memory.domain.exchange_rates import ExchangeRate, WrittenRate
-from liftos_memory.domain.metrics_query import Granularity, MetricsQuery, metrics_query
+from liftos_memory.domain.metrics_query import APART, Granularity, MetricsQuery, metrics_query
 from liftos_memory.metrics_ports import MetricsRow
 
 MAXIMUM_PIECE_BYTES: Final = 1024 * 1024
@@ -61,6 +61,7 @@ def add_rows(
     """
     places = {name: place for place, name in enumerate(query.columns)}
     dimensions = [(name, places[name]) for name in query.group_by]
+    basis, breakdown = (places[name] for name in APART)
     metrics = _columns_in_use(ADDITIVE_METRICS, places, rows)
     ratios = _columns_in_use(DERIVED_METRIC_NAMES, places, rows)
     currency, count, score, final = (
@@ -76,6 +77,8 @@ def add_rows(
         message.entry_count = row[count]
         message.quality_score = row[score]
         message.final = row[final]
+        message.date_basis = _dimension_text("date_basis", row[basis])
+        message.breakdown = row[breakdown]
         group = message.group
         for name, place in dimensions:
             group[name] = _dimension_text(name, row[place])

@@ -30,10 +30,18 @@ DIMENSIONS: Final = (
     "channel",
     "attribution_key",
     "date_basis",
+    "breakdown",
     "breakdown_key",
     "day_of_week",
 )
-"""What sums may be grouped by. Days of the week count from Monday, which is 1."""
+"""What sums may be grouped by.
+
+A breakdown is the names in a breakdown key, joined by `&`, as `age&gender`; empty is the whole day.
+Days of the week count from Monday, which is 1.
+"""
+
+APART: Final = ("date_basis", "breakdown")
+"""What is never summed across, asked for or not: the same clicks and sales stand under each."""
 
 TAIL_COLUMNS: Final = ("entry_count", "quality_score", "final")
 """What every row of sums says about its entries: how many, the lowest score, whether all final."""
@@ -75,17 +83,22 @@ class MetricsQuery:
     currency_code: str = ""
 
     @property
+    def dimensions(self) -> tuple[str, ...]:
+        """What rows are grouped by: what was asked for, then what is never summed across."""
+        return (*self.group_by, *(name for name in APART if name not in self.group_by))
+
+    @property
     def key_columns(self) -> tuple[str, ...]:
         """Columns that tell rows apart, and by which they are ordered."""
         own = () if self.currency_code else ("currency_code",)
-        return ("period_start_date", *self.group_by, *own)
+        return ("period_start_date", *self.dimensions, *own)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """All columns of the answer, in order."""
         return (
             "period_start_date",
-            *self.group_by,
+            *self.dimensions,
             "currency_code",
             *ADDITIVE_METRICS,
             *DERIVED_METRIC_NAMES,
@@ -102,7 +115,7 @@ class MetricsQuery:
         return pa.schema(
             [
                 pa.field("period_start_date", pa.date32(), nullable=False),
-                *(pa.field(name, pa.string(), nullable=False) for name in self.group_by),
+                *(pa.field(name, pa.string(), nullable=False) for name in self.dimensions),
                 pa.field("currency_code", pa.string()),
                 *(pa.field(name, pa.int64()) for name in ADDITIVE_METRICS),
                 *(pa.field(name, pa.float64()) for name in DERIVED_METRIC_NAMES),

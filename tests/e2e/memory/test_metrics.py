@@ -266,6 +266,34 @@ async def test_currencies_are_never_added(memory_client: Any, org: str) -> None:
     ] == [("", 0, False), ("EUR", 10, True), ("USD", 7, True)]
 
 
+async def test_what_would_count_twice_is_never_added(memory_client: Any, org: str) -> None:
+    """Conversions by click and by conversion, and a day and its parts, stay apart unasked."""
+    client = memory_client(org, "admin")
+    await _write(
+        client,
+        org,
+        [
+            _entry(metrics={"clicks": 10, "conversions_micros": 5}),
+            _entry(date_basis="DATE_BASIS_CONVERSION", metrics={"conversions_micros": 4}),
+            _entry(breakdown_key="country=DE", metrics={"clicks": 6}),
+            _entry(breakdown_key="country=FR", metrics={"clicks": 3}),
+            _entry(breakdown_key="age=18-24&country=DE", metrics={"clicks": 2}),
+        ],
+    )
+    rows = await _query(client, org)
+    assert [
+        (row.date_basis, row.breakdown, row.metrics.clicks, row.metrics.conversions_micros)
+        for row in rows
+    ] == [
+        ("INTERACTION", "", 10, 5),
+        ("INTERACTION", "age&country", 2, 0),
+        ("INTERACTION", "country", 9, 0),
+        ("CONVERSION", "", 0, 4),
+    ]
+    (one,) = await _query(client, org, filter='date_basis = INTERACTION AND breakdown_key = ""')
+    assert (one.metrics.clicks, one.entry_count) == (10, 1)
+
+
 async def test_conversion_rounds_once_and_half_to_even(memory_client: Any, org: str) -> None:
     """Amounts are added exactly at the rate of their days, and rounded when all is added."""
     client = memory_client(org, "admin")
@@ -434,7 +462,9 @@ async def test_nothing_found_is_no_row(memory_client: Any, org: str) -> None:
     assert await _query(client, org) == []
     table = await _arrow(client, org, group_by=["channel"])
     assert table.num_rows == 0
-    assert table.column_names[:3] == ["period_start_date", "channel", "currency_code"]
+    assert table.column_names[:5] == [
+        *("period_start_date", "channel", "date_basis", "breakdown", "currency_code")
+    ]
     assert not (await _arrow(client, org, currency_code="EUR")).num_rows
 
 
@@ -547,6 +577,10 @@ class _Question:
     only_meta: bool
     page_size: int
 
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.group_by, "date_basis", "breakdown")))
+
     def fields(self) -> dict[str, Any]:
         return {
             "date_range": marketing_pb2.DateRange(
@@ -587,6 +621,8 @@ class _Question:
     def dimension(self, entry: entry_pb2.Entry, name: str) -> str | int:
         if name == "day_of_week":
             return date.fromisoformat(entry.date).isoweekday()
+        if name == "breakdown":
+            return "&".join(part.partition("=")[0] for part in entry.breakdown_key.split("&"))
         value: str | int = getattr(entry, name)
         return value
 
@@ -620,7 +656,7 @@ def _expected(question: _Question, entries: Sequence[entry_pb2.Entry]) -> list[d
     for entry in filter(question.takes, entries):
         groups[
             question.period(date.fromisoformat(entry.date)),
-            *(question.dimension(entry, name) for name in question.group_by),
+            *(question.dimension(entry, name) for name in question.dimensions),
             question.currency_code or entry.metrics.currency_code,
         ].append(entry)
     rows = []
@@ -629,11 +665,11 @@ def _expected(question: _Question, entries: Sequence[entry_pb2.Entry]) -> list[d
         sums = {name: _sum(question, name, members) for name in ADDITIVE_METRICS}
         texts = [
             DATE_BASES[value - 1] if name == "date_basis" else str(value)
-            for name, value in zip(question.group_by, dimensions, strict=True)
+            for name, value in zip(question.dimensions, dimensions, strict=True)
         ]
         rows.append(
             {"period_start_date": period}
-            | dict(zip(question.group_by, texts, strict=True))
+            | dict(zip(question.dimensions, texts, strict=True))
             | {"currency_code": currency or None}
             | sums
             | derive(sums)
@@ -664,9 +700,11 @@ def _sum(question: _Question, name: str, members: Sequence[entry_pb2.Entry]) -> 
 
 def _flat(row: pb.MetricsRow, group_by: Sequence[str]) -> dict[str, Any]:
     assert sorted(row.group) == sorted(group_by)
+    apart = {"date_basis": row.date_basis, "breakdown": row.breakdown}
     return (
         {"period_start_date": date.fromisoformat(row.period_start_date)}
         | {name: row.group[name] for name in group_by}
+        | {name: value for name, value in apart.items() if name not in group_by}
         | {"currency_code": row.metrics.currency_code or None}
         | _set_or_none(row.metrics, ADDITIVE_METRICS)
         | _set_or_none(row.derived_metrics, DERIVED_METRIC_NAMES)

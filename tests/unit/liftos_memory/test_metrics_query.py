@@ -44,10 +44,12 @@ def _refused(**fields: Any) -> list[tuple[str, str]]:
 def test_columns_follow_the_contract() -> None:
     """The answer has step, dimensions, currency, metrics, ratios and the three facts, in order."""
     query = _query(group_by=["channel", "day_of_week"])
-    assert query.columns[:5] == (
+    assert query.columns[:7] == (
         "period_start_date",
         "channel",
         "day_of_week",
+        "date_basis",
+        "breakdown",
         "currency_code",
         ADDITIVE_METRICS[0],
     )
@@ -64,12 +66,18 @@ def test_dimensions_are_those_of_the_contract() -> None:
 
 def test_currencies_are_a_key_unless_converted() -> None:
     """Rows of several currencies stay apart; after a conversion there is but one."""
-    assert _query(group_by=["platform"]).key_columns == (
+    assert _query(group_by=["platform", "breakdown"]).key_columns == (
         "period_start_date",
         "platform",
+        "breakdown",
+        "date_basis",
         "currency_code",
     )
-    assert _query(currency_code="EUR").key_columns == ("period_start_date",)
+    assert _query(currency_code="EUR").key_columns == (
+        "period_start_date",
+        "date_basis",
+        "breakdown",
+    )
 
 
 @pytest.mark.parametrize(

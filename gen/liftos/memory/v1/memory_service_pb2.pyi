@@ -1620,7 +1620,8 @@ class QueryMetricsRequest(_message.Message):
     @_builtins.property
     def group_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Dimensions: platform, account_id, campaign_id, ad_group_id, ad_id, flow_id, message_id, series_id,
-        channel, attribution_key, date_basis, breakdown_key, day_of_week. At most 8.
+        channel, attribution_key, date_basis, breakdown, breakdown_key, day_of_week. At most 8. Rows are
+        apart by date_basis and breakdown in any case: the same clicks and sales stand under each.
         """
 
     @_builtins.property
@@ -1713,6 +1714,8 @@ class MetricsRow(_message.Message):
     ENTRY_COUNT_FIELD_NUMBER: _builtins.int
     QUALITY_SCORE_FIELD_NUMBER: _builtins.int
     FINAL_FIELD_NUMBER: _builtins.int
+    DATE_BASIS_FIELD_NUMBER: _builtins.int
+    BREAKDOWN_FIELD_NUMBER: _builtins.int
     period_start_date: _builtins.str
     """First day of the step; of the range for TOTAL."""
     entry_count: _builtins.int
@@ -1721,6 +1724,10 @@ class MetricsRow(_message.Message):
     """Lowest quality among them."""
     final: _builtins.bool
     """True where all of them are final."""
+    date_basis: _builtins.str
+    """What their dates stand for: INTERACTION, CONVERSION, SEND or EVENT."""
+    breakdown: _builtins.str
+    """What splits their days, as "age&gender"; empty for entries of whole days."""
     @_builtins.property
     def group(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Dimension to value; enums are their names without prefix."""
@@ -1743,10 +1750,12 @@ class MetricsRow(_message.Message):
         entry_count: _builtins.int = ...,
         quality_score: _builtins.float = ...,
         final: _builtins.bool = ...,
+        date_basis: _builtins.str = ...,
+        breakdown: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["derived_metrics", b"derived_metrics", "metrics", b"metrics"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["derived_metrics", b"derived_metrics", "entry_count", b"entry_count", "final", b"final", "group", b"group", "metrics", b"metrics", "period_start_date", b"period_start_date", "quality_score", b"quality_score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breakdown", b"breakdown", "date_basis", b"date_basis", "derived_metrics", b"derived_metrics", "entry_count", b"entry_count", "final", b"final", "group", b"group", "metrics", b"metrics", "period_start_date", b"period_start_date", "quality_score", b"quality_score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1792,7 +1801,8 @@ class QueryMetricsArrowRequest(_message.Message):
     @_builtins.property
     def group_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Dimensions: platform, account_id, campaign_id, ad_group_id, ad_id, flow_id, message_id, series_id,
-        channel, attribution_key, date_basis, breakdown_key, day_of_week. At most 8.
+        channel, attribution_key, date_basis, breakdown, breakdown_key, day_of_week. At most 8. Rows are
+        apart by date_basis and breakdown in any case: the same clicks and sales stand under each.
         """
 
     @_builtins.property

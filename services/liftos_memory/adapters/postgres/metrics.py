@@ -59,6 +59,8 @@ _PERIODS: Final = {
 }
 _DIMENSIONS: Final = {
     "channel": "coalesce(channel, '')",
+    "breakdown": "case when breakdown_key = '' then ''"
+    " else regexp_replace(breakdown_key, '=[^&]*', '', 'g') end",
     "currency_code": "coalesce(currency_code, '')",
     "day_of_week": f"(date - {_MONDAY}) % 7 + 1",
 }
@@ -153,12 +155,12 @@ def _ratio_sql(metric: DerivedMetric) -> str:
 def _converted_sums(query: MetricsQuery, where: str, order: str, parameters: Parameters) -> str:
     """Return sums in the target currency: per day and currency first, then per row."""
     target = parameters.add(query.currency_code, "text")
-    dimensions = [name for name in query.group_by if name != "day_of_week"]
+    dimensions = [name for name in query.dimensions if name != "day_of_week"]
     daily = "".join(f", {_DIMENSIONS.get(name, name)} as {name}" for name in dimensions)
     groups = [f"{_PERIODS[query.granularity]} as period_start_date"]
     groups += [
         f"{_DIMENSIONS[name]} as {name}" if name == "day_of_week" else name
-        for name in query.group_by
+        for name in query.dimensions
     ]
     amounts = {
         name: f"case when currency_code = {target} then {name} "
