@@ -15,6 +15,7 @@ from liftos_memory.domain.documents import (
     Sums,
     WeeklyFacts,
 )
+from liftos_memory.domain.knowledge import DescribedObject
 from liftos_memory.search_ports import Vectors
 
 
@@ -147,11 +148,19 @@ class DocumentStore(Protocol):
         """Keep vectors by the hash of their text."""
 
     async def save(
-        self, org: str, work: Work, *, documents: Sequence[Document], gone: Collection[str]
+        self,
+        org: str,
+        work: Work,
+        *,
+        documents: Sequence[Document],
+        objects: Sequence[DescribedObject],
+        gone: Collection[str],
+        compare_now: bool,
     ) -> None:
-        """Store documents, delete those that are gone, and take the work out of the outbox.
+        """Store documents and objects, delete those that are gone, and take work out of the outbox.
 
-        What has changed again since it was taken stays there.
+        What has changed again since it was taken stays there. When no objects wait any more, or
+        with `compare_now`, all of the org's are compared with each other.
         """
 
     async def indexed_version(self, org: str) -> int:

@@ -23,6 +23,7 @@ from liftos_memory.adapters.postgres.documents import PostgresDocumentStore
 from liftos_memory.adapters.postgres.entries import PostgresEntryStore
 from liftos_memory.adapters.postgres.exchange_rates import PostgresRateStore
 from liftos_memory.adapters.postgres.metrics import PostgresMetricsStore
+from liftos_memory.adapters.postgres.objects import PostgresObjectStore
 from liftos_memory.adapters.postgres.org import PostgresOrgStore
 from liftos_memory.adapters.postgres.records import PostgresRecordStore
 from liftos_memory.adapters.redis_query_vectors import SharedQueryVectors
@@ -152,7 +153,13 @@ async def open_services(settings: MemorySettings) -> Services:
                 comparisons=Comparisons(metrics_store, org_store, executor), freshness=freshness
             ),
             SearchServicer(
-                search=Search(documents, index, embedder, on_leg=_measure_leg),
+                search=Search(
+                    documents,
+                    PostgresObjectStore(database),
+                    index,
+                    embedder,
+                    on_leg=_measure_leg,
+                ),
                 page_tokens=page_tokens,
             ),
             TransformServicer(

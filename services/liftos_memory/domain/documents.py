@@ -94,6 +94,10 @@ class ObjectProfileFacts:
             caller takes for it where there is none. Months without data are absent.
         hemisphere: Whose seasons to name.
         quality_score: The lowest among its entries, 0 to 1; None where unknown.
+        recent_activity: Its size over the 28 days up to its last one.
+        prior_activity: Its size over the 28 days before those; None without data there.
+        weekly_variation: Standard deviation over mean of its weeks, up to 26 counted back from its
+            last day; None for fewer than two.
     """
 
     key: ObjectKey
@@ -107,6 +111,9 @@ class ObjectProfileFacts:
     activity_by_month: Mapping[int, int]
     hemisphere: Hemisphere = Hemisphere.NORTHERN
     quality_score: float | None = None
+    recent_activity: float | None = None
+    prior_activity: float | None = None
+    weekly_variation: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +277,16 @@ def document_id(kind: DocumentKind, key: ObjectKey, *, week_start: date | None =
         return f"{kind.value.lower()}-{digest.hexdigest()}"
     iso = week_start.isocalendar()
     return f"digest-{iso.year:04d}w{iso.week:02d}-{digest.hexdigest()}"
+
+
+def own_name(key: ObjectKey, names: ObjectNames) -> str:
+    """Return the name of an object itself, empty where it has none."""
+    return str(getattr(names, f"{_LEVEL_FIELD[key.level]}_name"))
+
+
+def own_id(key: ObjectKey) -> str:
+    """Return the id of an object itself, without those of what it belongs to."""
+    return str(getattr(key, f"{_LEVEL_FIELD[key.level]}_id"))
 
 
 def content_hash(text: str) -> str:
@@ -450,8 +467,7 @@ def _platform(platform: str) -> str:
 
 
 def _subject(key: ObjectKey, names: ObjectNames) -> str:
-    part = _LEVEL_FIELD[key.level]
-    name = getattr(names, f"{part}_name") or getattr(key, f"{part}_id")
+    name = own_name(key, names) or own_id(key)
     return f"{_platform(key.platform)} {_LEVEL_WORDS[key.level]} “{_line(name)}”"
 
 

@@ -143,18 +143,26 @@ def fuse(
 
 
 def explain(
-    hit: FusedHit, *, failed: Sequence[SearchMode] = (), matched_words: Sequence[str] = ()
+    hit: FusedHit,
+    *,
+    failed: Sequence[SearchMode] = (),
+    empty: Mapping[SearchMode, str] | None = None,
+    details: Mapping[SearchMode, str] | None = None,
+    matched_words: Sequence[str] = (),
 ) -> str:
     """Say in one sentence why a hit is where it is.
 
     Args:
         hit: The hit.
         failed: Legs of its answer that failed.
+        empty: Legs of its answer that found nothing, and why.
+        details: What else legs have to say of the hit.
         matched_words: Words of the document that the query names, as a reader sees them.
     """
+    told = details or {}
     reasons = [
         f"rank {share.rank} {_BY[share.mode]} ({_MEASURE[share.mode]} {share.raw_score:.3g},"
-        f" adds {share.contribution:.3f})"
+        f" adds {share.contribution:.3f}{f'; {told[share.mode]}' if share.mode in told else ''})"
         for share in hit.legs
     ]
     sentence = f"Score {hit.score:.3f}: {' and '.join(reasons)}"
@@ -163,6 +171,8 @@ def explain(
         for word in matched_words:
             words.setdefault(word.casefold(), word)
         sentence += f"; it names {', '.join(words.values())}"
+    for mode, why in (empty or {}).items():
+        sentence += f"; {mode.value} added 0: {why}"
     if failed:
         sentence += f"; {' and '.join(mode.value for mode in failed)} did not answer and added 0"
     return f"{sentence}."

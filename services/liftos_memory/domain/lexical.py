@@ -76,6 +76,26 @@ def lexical_text(text: str) -> str:
     return " ".join(lexical_terms(text))
 
 
+def note_of_words(query: str) -> str:
+    """Say why no document can match the words of a query; empty where some can."""
+    if next((token for token in tokenize(query) if token.terms), None) is not None:
+        return ""
+    if next(tokenize(query), None) is None:
+        return "the query has no letters or digits"
+    return "the query has only words that say nothing, such as “the” or “what”"
+
+
+def note_of_script(query: str) -> str:
+    """Say that a model may not know the script of a query; empty where most of it is Latin."""
+    letters = [each for each in query if each.isalpha()]
+    foreign = sum(not unicodedata.name(each, "").startswith("LATIN") for each in letters)
+    if not letters:
+        return "the query has no letters, so that closeness of meaning says little"
+    if 2 * foreign > len(letters):
+        return "most letters of the query are not Latin; the model may not know what they mean"
+    return ""
+
+
 def _words(text: str) -> Iterator[tuple[int, int]]:
     if text.isascii():
         for found in _ASCII_WORD.finditer(text):

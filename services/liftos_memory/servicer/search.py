@@ -8,13 +8,20 @@ from grpc.aio import ServicerContext
 from liftos.memory.v1 import document_pb2
 from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_kit.auth import require_org
-from liftos_kit.core.errors import FieldViolation, InvalidFieldsError, NotBuiltError
+from liftos_kit.core.errors import FieldViolation, InvalidFieldsError
 from liftos_kit.core.filters import FieldType, FilterField, parse_filter
 from liftos_kit.core.paging import PageTokens
 from liftos_kit.deadline import remaining_seconds
 from liftos_kit.requests import PageRequest, page_request
 from liftos_mapping.entry_fields import LEVELS
-from liftos_memory.convert.documents import KINDS, METHODS, MODES, hit_message
+from liftos_memory.convert.documents import (
+    KINDS,
+    METHODS,
+    MODES,
+    hit_message,
+    leg_report,
+    object_key,
+)
 from liftos_memory.convert.slices import days_of
 from liftos_memory.domain.fusion import DEFAULT_WEIGHTS, FusionMethod, SearchMode
 from liftos_memory.domain.write_token import decode_write_token, encode_write_token
@@ -63,9 +70,10 @@ class SearchServicer:
         following = wanted.offset + wanted.limit
         more = result.has_more and following < LEG_DEPTH
         return pb.SearchDocumentsResponse(
-            hits=[hit_message(org, hit) for hit in result.hits],
+            hits=[hit_message(org, hit, result.targets) for hit in result.hits],
             next_page_token=asked.next_token(following if more else None),
             index_write_token=encode_write_token(org, result.indexed_version),
+            legs=[leg_report(report) for report in result.legs],
         )
 
     async def _wait(self, org: str, token: str) -> None:
@@ -81,8 +89,12 @@ def _request(org: str, request: pb.SearchDocumentsRequest, asked: PageRequest) -
     days = None
     if request.HasField("date_range"):
         days = days_of(request.date_range, field="date_range", maximum_days=_MAXIMUM_DAYS)
+    weights = _weights(request)
+    like = None
     if request.HasField("like"):
-        raise NotBuiltError("Search for what resembles an object")
+        if tuple(weights) != (SearchMode.CONCEPTUAL,):
+            raise InvalidFieldsError.of("like", "is for mode CONCEPTUAL alone; set mode to that")
+        like = object_key(request.like, field="like")
     scope = SearchScope(
         org=org,
         kinds=[KINDS[kind - 1] for kind in request.kinds],
@@ -96,7 +108,7 @@ def _request(org: str, request: pb.SearchDocumentsRequest, asked: PageRequest) -
     return SearchRequest(
         query=request.query,
         scope=scope,
-        weights=_weights(request),
+        weights=weights,
         method=METHODS[request.fusion_method - 1]
         if request.fusion_method
         else FusionMethod.WEIGHTED_MIN_MAX,
@@ -104,6 +116,7 @@ def _request(org: str, request: pb.SearchDocumentsRequest, asked: PageRequest) -
         group_by_object=request.group_by_object,
         offset=asked.number_cursor or 0,
         limit=asked.limit,
+        like=like,
     )
 
 

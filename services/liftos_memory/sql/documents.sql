@@ -18,7 +18,11 @@ set start_date = excluded.start_date, end_date = excluded.end_date, title = excl
     quality_score = excluded.quality_score, scope = excluded.scope, update_time = excluded.update_time;
 
 -- name: delete_documents!
+with objects_gone as (delete from objects where org = :org and object_id = any(:document_ids))
 delete from documents where org = :org and document_id = any(:document_ids);
+
+-- name: waits$
+select exists (select from outbox where org = :org);
 
 -- name: fetch_documents
 select * from documents where org = :org and document_id = any(:document_ids);

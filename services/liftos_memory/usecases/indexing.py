@@ -31,6 +31,7 @@ from liftos_memory.domain.documents import (
     profile_document,
     weekly_document,
 )
+from liftos_memory.domain.knowledge import DescribedObject, described
 from liftos_memory.domain.record_documents import record_document_id
 from liftos_memory.search_ports import (
     DocumentIndex,
@@ -43,6 +44,8 @@ from liftos_memory.usecases.calendar import OrgCalendar, OrgCalendars
 
 _WEEKS_PER_ROUND: Final = 256
 """Short rounds, since every other org and every new commit waits for the end of one."""
+_ROUNDS_PER_COMPARISON: Final = 32
+"""In a long load the objects of an org are compared so seldom that it is not slowed down."""
 _RECORDS_PER_ROUND: Final = 128
 """Fewer, since a model reads long texts slowly."""
 _DOCUMENTS_PER_WRITE: Final = 128
@@ -94,6 +97,7 @@ class Indexing:
         self._continue_trace = continue_trace
         self._looked_for_ended_weeks: date | None = None
         self._unsettled_documents = 0
+        self._rounds_since_compared: dict[str, int] = {}
 
     async def run_alone(self, stop: asyncio.Event) -> None:
         """Follow all orgs until told to stop, once no other worker does.
@@ -180,17 +184,35 @@ class Indexing:
             )
         with self._continue_trace(await self._store.trace_parent(org)):
             work = await self._store.take(org, limit=_WEEKS_PER_ROUND, records=_RECORDS_PER_ROUND)
-            documents, gone = await self._write_documents(org, work)
+            documents, objects, gone = await self._write_documents(org, work)
             await self._put(org, documents)
             if gone:
                 await _leaving_room(self._index.delete(org, gone))
-            await self._store.save(org, work, documents=documents, gone=gone)
+            await self._store.save(
+                org,
+                work,
+                documents=documents,
+                objects=objects,
+                gone=gone,
+                compare_now=self._is_time_to_compare(org),
+            )
             _log.info("indexed", org=org, documents=len(documents), gone=len(gone))
         self._on_round(len(documents), len(gone))
 
-    async def _write_documents(self, org: str, work: Work) -> tuple[list[Document], list[str]]:
-        """Return the documents of what was taken, and the ids of those that are gone."""
-        documents = await self._object_documents(org, work) if work.weeks else []
+    def _is_time_to_compare(self, org: str) -> bool:
+        """Tell whether a long load should have the org's objects compared before its end."""
+        rounds = self._rounds_since_compared.get(org, 0) + 1
+        self._rounds_since_compared[org] = rounds % _ROUNDS_PER_COMPARISON
+        return rounds == _ROUNDS_PER_COMPARISON
+
+    async def _write_documents(
+        self, org: str, work: Work
+    ) -> tuple[list[Document], list[DescribedObject], list[str]]:
+        """Return documents and objects of what was taken, and ids of documents that are gone."""
+        documents: list[Document] = []
+        objects: list[DescribedObject] = []
+        if work.weeks:
+            documents, objects = await self._object_documents(org, work)
         for kind, writer in self._records.items():
             if record_ids := work.records_of(kind):
                 documents += await writer.documents(org, record_ids)
@@ -203,9 +225,11 @@ class Indexing:
         missing = expected - {document.document_id for document in documents}
         # Most never were: a change reaches into the next week, which may have no entries. One that
         # a round put into the index and did not live to save is found when a worker starts.
-        return documents, sorted(await self._store.fetch(org, missing))
+        return documents, objects, sorted(await self._store.fetch(org, missing))
 
-    async def _object_documents(self, org: str, work: Work) -> list[Document]:
+    async def _object_documents(
+        self, org: str, work: Work
+    ) -> tuple[list[Document], list[DescribedObject]]:
         facts = await self._store.facts(org, work, today=self._today())
         calendar = await self._calendars.get(org)
         labels = await _labels(calendar, {week.week_start for week in facts.weeks})
@@ -217,7 +241,7 @@ class Indexing:
             weekly_document(replace(week, calendar_labels=labels[week.week_start]))
             for week in facts.weeks
         ]
-        return documents
+        return documents, [described(profile) for profile in facts.profiles]
 
     async def _put(self, org: str, documents: Sequence[Document]) -> None:
         for group in _groups(documents, _DOCUMENTS_PER_WRITE):

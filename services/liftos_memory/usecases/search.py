@@ -2,37 +2,37 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
-from typing import Final
+from typing import Final, assert_never
 
-from liftos_kit.core.errors import (
-    InvalidFieldsError,
-    NotBuiltError,
-    StaleReadError,
-    StoreUnavailableError,
-)
+from liftos_kit.core.errors import InvalidFieldsError, StaleReadError, StoreUnavailableError
 from liftos_memory.document_ports import DocumentStore, ObjectMetrics
-from liftos_memory.domain.documents import Document
+from liftos_memory.domain.concept_lexicon import wished
+from liftos_memory.domain.concepts import Concept, Targets, explain_concepts, explain_targets
+from liftos_memory.domain.documents import Document, DocumentKind, ObjectKey, document_id
 from liftos_memory.domain.fusion import (
-    FusedAnswer,
     FusedHit,
     FusionMethod,
     Leg,
-    LegHit,
     SearchMode,
     explain,
     fuse,
 )
 from liftos_memory.domain.highlights import Highlight, highlight
+from liftos_memory.domain.knowledge import MAXIMUM_RELATED, explain_path
+from liftos_memory.domain.lexical import lexical_terms, note_of_script, note_of_words
+from liftos_memory.object_ports import ObjectStore, Related
 from liftos_memory.search_ports import DocumentIndex, Embedder, SearchScope
 
 LEG_DEPTH: Final = 200
 """Hits that each leg gives to the fusion; no page goes deeper."""
 
 _POLL_SECONDS: Final = 0.05
-_BUILT: Final = (SearchMode.NEURAL, SearchMode.LEXICAL)
+_OF_OBJECTS: Final = (SearchMode.CONCEPTUAL, SearchMode.KNOWLEDGE)
+_LONG_CHARACTERS: Final = 20_000
+"""More text than that is highlighted beside the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,12 @@ class SearchRequest:
     """A ranked query.
 
     Attributes:
-        query: What is looked for; not empty.
+        query: What is looked for; may be empty with `like`.
         scope: Which documents may be seen.
         weights: The legs and their weights.
         method: How legs become one order.
         metrics_range: Days of the metrics beside hits; None is each document's own.
+        like: What hits resemble; its one leg is CONCEPTUAL.
         group_by_object: At most one hit per object.
         offset: Hits to pass by.
         limit: Hits to return at most.
@@ -58,26 +59,73 @@ class SearchRequest:
     group_by_object: bool
     offset: int
     limit: int
+    like: ObjectKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One result with what stands behind it; metrics are None for a document without an object."""
+    """One result with what stands behind it.
+
+    Attributes:
+        fused: Its score.
+        document: What was found.
+        highlights: Pieces that match.
+        explanation: Why it is here.
+        metrics: Sums of its object; None for a document without one.
+        concepts: Where its object stands.
+    """
 
     fused: FusedHit
     document: Document
     highlights: tuple[Highlight, ...]
     explanation: str
     metrics: ObjectMetrics | None
+    concepts: Sequence[Concept]
+
+
+@dataclass(frozen=True, slots=True)
+class LegReport:
+    """What a leg did: how many documents it found, and what to know of it."""
+
+    mode: SearchMode
+    hit_count: int
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Hits, whether there are more, and the version up to which the index had followed."""
+    """A page of hits.
+
+    Attributes:
+        hits: The hits.
+        has_more: Whether there are more.
+        indexed_version: The version up to which the index had followed.
+        legs: What each leg did.
+        targets: What was wished for by dimension; empty where nothing.
+    """
 
     hits: Sequence[Hit]
     has_more: bool
     indexed_version: int
+    legs: Sequence[LegReport]
+    targets: Targets
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a leg said.
+
+    Attributes:
+        leg: Its hits.
+        note: What to know of it.
+        details: What it has to say of hits, by document.
+        error: Why it failed.
+    """
+
+    leg: Leg
+    note: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
+    error: StoreUnavailableError | None = None
 
 
 class Search:
@@ -85,6 +133,7 @@ class Search:
 
     Args:
         store: Documents as the record of truth has them.
+        objects: Objects with what they are like and how they are related.
         index: What is searched.
         embedder: Gives the vector of a query.
         on_leg: Told of each leg that answered and the seconds it took.
@@ -93,12 +142,14 @@ class Search:
     def __init__(
         self,
         store: DocumentStore,
+        objects: ObjectStore,
         index: DocumentIndex,
         embedder: Embedder,
         *,
         on_leg: Callable[[SearchMode, float], None],
     ) -> None:
         self._store = store
+        self._objects = objects
         self._index = index
         self._embedder = embedder
         self._on_leg = on_leg
@@ -119,71 +170,180 @@ class Search:
         """Return a page of hits, best first.
 
         A leg whose store fails adds nothing and is named in the explanations, as long as another
-        leg answers.
+        leg answers. So does a leg that the query gives nothing to look for.
 
         Raises:
-            NotBuiltError: A leg is asked for that this version does not have.
+            InvalidFieldsError: There is nothing to look for.
             StoreUnavailableError: No leg answers.
         """
-        for mode in request.weights:
-            if mode not in _BUILT:
-                raise NotBuiltError(f"Search by {mode.value}")
-        if not request.query.strip():
-            raise InvalidFieldsError.of("query", "say what to look for", rule="required")
         org = request.scope.org
+        targets = await self._targets(request)
         indexed_version = await self._store.indexed_version(org)
-        answer = await self._fuse(request)
-        stored = await self._store.fetch(org, [hit.document_id for hit in answer.hits])
+        answers = await self._ask(request, targets)
+        answer = fuse([each.leg for each in answers], method=request.method)
+        documents = await self._store.fetch(org, [hit.document_id for hit in answer.hits])
         # The record of truth has the last word on what exists.
-        found = [(hit, stored[hit.document_id]) for hit in answer.hits if hit.document_id in stored]
+        found = [
+            (hit, documents[hit.document_id]) for hit in answer.hits if hit.document_id in documents
+        ]
         if request.group_by_object:
             found = _first_of_each_object(found)
         page = found[request.offset : request.offset + request.limit]
-        metrics = await self._metrics(request, [each for _, each in page])
-        hits = []
-        for fused, document in page:
-            highlights = highlight(document.text, request.query)
-            hits.append(
-                Hit(
+        metrics, concepts, highlights = await asyncio.gather(
+            self._metrics(request, [document for _, document in page]),
+            self._concepts(org, [document for _, document in page]),
+            _highlights(request.query, [document for _, document in page]),
+        )
+        empty = {
+            each.leg.mode: each.note
+            for each in answers
+            if each.leg.hits is not None and not each.leg.hits and each.note
+        }
+        hits = [
+            Hit(
+                fused,
+                document,
+                pieces,
+                explain(
                     fused,
-                    document,
-                    highlights,
-                    explain(fused, failed=answer.failed, matched_words=_words(highlights)),
-                    metrics.get(fused.document_id),
+                    failed=answer.failed,
+                    empty=empty,
+                    details=_details(answers, fused.document_id, places, targets),
+                    matched_words=_words(pieces),
+                ),
+                metrics.get(fused.document_id),
+                places,
+            )
+            for (fused, document), pieces in zip(page, highlights, strict=True)
+            for places in (concepts.get(_object_id(document), ()),)
+        ]
+        return SearchResult(
+            hits,
+            len(found) > request.offset + request.limit,
+            indexed_version,
+            [LegReport(each.leg.mode, len(each.leg.hits or ()), each.note) for each in answers],
+            targets,
+        )
+
+    async def _targets(self, request: SearchRequest) -> Targets:
+        """Return what is wished for by dimension."""
+        if request.like is not None:
+            return await self._targets_of(request.scope.org, request.like, request.query)
+        if not request.query.strip():
+            raise InvalidFieldsError.of("query", "say what to look for", rule="required")
+        if SearchMode.CONCEPTUAL not in request.weights:
+            return {}
+        targets = wished(request.query)
+        if not targets and len(request.weights) == 1:
+            raise InvalidFieldsError.of("query", f"{_NO_CONCEPT}; {_WRITE_CONCEPTS}")
+        return targets
+
+    async def _targets_of(self, org: str, like: ObjectKey, query: str) -> Targets:
+        """Return where an object stands, in the dimensions that the query names or in all."""
+        object_id = document_id(DocumentKind.PROFILE, like)
+        places = (await self._objects.concepts(org, [object_id])).get(object_id)
+        if places is None:
+            if await self._objects.is_known(org, object_id):
+                raise InvalidFieldsError.of(
+                    "like", "is not compared with others yet; try again when the load is done"
+                )
+            raise InvalidFieldsError.of("like", "names no object that has entries")
+        named = wished(query) if query.strip() else None
+        if named is not None and not named:
+            raise InvalidFieldsError.of(
+                "query", f"{_NO_CONCEPT}; {_WRITE_CONCEPTS}, or leave it empty"
+            )
+        targets = {
+            place.dimension: place.percentile
+            for place in places
+            if named is None or place.dimension in named
+        }
+        if not targets:
+            raise InvalidFieldsError.of("query", "names dimensions that like has no data for")
+        return targets
+
+    async def _ask(self, request: SearchRequest, targets: Targets) -> list[_Answer]:
+        """Ask all legs; those of objects last, since they also score what the others found."""
+        modes = list(request.weights)
+        answers = list(
+            await asyncio.gather(
+                *(
+                    self._leg(mode, request, targets, ())
+                    for mode in modes
+                    if mode not in _OF_OBJECTS
                 )
             )
-        return SearchResult(hits, len(found) > request.offset + request.limit, indexed_version)
-
-    async def _fuse(self, request: SearchRequest) -> FusedAnswer:
-        answers = await asyncio.gather(
-            *(self._leg(mode, weight, request) for mode, weight in request.weights.items())
         )
-        failures = [error for _, error in answers if error is not None]
-        if len(failures) == len(answers):
-            raise failures[0]
-        return fuse([leg for leg, _ in answers], method=request.method)
+        also = {hit.document_id for answer in answers for hit in answer.leg.hits or ()}
+        answers += await asyncio.gather(
+            *(self._leg(mode, request, targets, also) for mode in modes if mode in _OF_OBJECTS)
+        )
+        errors = [answer.error for answer in answers if answer.error is not None]
+        if len(errors) == len(answers):
+            raise errors[0]
+        return answers
 
     async def _leg(
-        self, mode: SearchMode, weight: float, request: SearchRequest
-    ) -> tuple[Leg, StoreUnavailableError | None]:
-        ask: Mapping[SearchMode, Callable[[SearchRequest], Awaitable[list[LegHit]]]] = {
-            SearchMode.NEURAL: self._neural,
-            SearchMode.LEXICAL: self._lexical,
-        }
+        self, mode: SearchMode, request: SearchRequest, targets: Targets, also: Collection[str]
+    ) -> _Answer:
+        weight = request.weights[mode]
         started = time.perf_counter()
         try:
-            hits = await ask[mode](request)
+            match mode:
+                case SearchMode.NEURAL:
+                    answer = await self._neural(weight, request)
+                case SearchMode.LEXICAL:
+                    answer = await self._lexical(weight, request)
+                case SearchMode.CONCEPTUAL:
+                    answer = await self._conceptual(weight, request, targets, also)
+                case SearchMode.KNOWLEDGE:
+                    answer = await self._knowledge(weight, request, also)
+                case _:
+                    assert_never(mode)
         except StoreUnavailableError as error:
-            return Leg(mode, weight, None), error
+            return _Answer(
+                Leg(mode, weight, None), "did not answer, and added nothing", error=error
+            )
         self._on_leg(mode, time.perf_counter() - started)
-        return Leg(mode, weight, hits), None
+        return answer
 
-    async def _neural(self, request: SearchRequest) -> list[LegHit]:
+    async def _neural(self, weight: float, request: SearchRequest) -> _Answer:
         vector = await self._embedder.embed_query(request.query)
-        return await self._index.search_dense(request.scope, vector, LEG_DEPTH)
+        hits = await self._index.search_dense(request.scope, vector, LEG_DEPTH)
+        return _Answer(Leg(SearchMode.NEURAL, weight, hits), note_of_script(request.query))
 
-    async def _lexical(self, request: SearchRequest) -> list[LegHit]:
-        return await self._index.search_lexical(request.scope, request.query, LEG_DEPTH)
+    async def _lexical(self, weight: float, request: SearchRequest) -> _Answer:
+        hits = await self._index.search_lexical(request.scope, request.query, LEG_DEPTH)
+        return _Answer(Leg(SearchMode.LEXICAL, weight, hits), note_of_words(request.query))
+
+    async def _conceptual(
+        self, weight: float, request: SearchRequest, targets: Targets, also: Collection[str]
+    ) -> _Answer:
+        if not targets:
+            return _Answer(Leg(SearchMode.CONCEPTUAL, weight, []), _NO_CONCEPT)
+        hits = await self._objects.search_conceptual(
+            request.scope, targets, LEG_DEPTH, also=also, like=request.like
+        )
+        asked = explain_targets(targets)
+        note = f"looked for {asked}" if hits else f"no object in scope is known for {asked}"
+        return _Answer(Leg(SearchMode.CONCEPTUAL, weight, hits), note)
+
+    async def _knowledge(
+        self, weight: float, request: SearchRequest, also: Collection[str]
+    ) -> _Answer:
+        terms = set(lexical_terms(request.query))
+        related = await self._objects.search_knowledge(request.scope, terms, LEG_DEPTH, also=also)
+        return _Answer(
+            Leg(SearchMode.KNOWLEDGE, weight, related.hits),
+            _note_of_beginnings(related),
+            {each: explain_path(path) for each, path in related.paths.items()},
+        )
+
+    async def _concepts(
+        self, org: str, page: Sequence[Document]
+    ) -> Mapping[str, Sequence[Concept]]:
+        object_ids = {_object_id(document) for document in page} - {""}
+        return await self._objects.concepts(org, object_ids)
 
     async def _metrics(
         self, request: SearchRequest, page: Sequence[Document]
@@ -209,5 +369,47 @@ def _first_of_each_object(
     return list(first.values())
 
 
+def _object_id(document: Document) -> str:
+    return "" if document.key is None else document_id(DocumentKind.PROFILE, document.key)
+
+
+async def _highlights(query: str, page: Sequence[Document]) -> list[tuple[Highlight, ...]]:
+    def find() -> list[tuple[Highlight, ...]]:
+        return [highlight(document.text, query) for document in page]
+
+    if sum(len(document.text) for document in page) > _LONG_CHARACTERS:
+        return await asyncio.to_thread(find)
+    return find()
+
+
+def _details(
+    answers: Sequence[_Answer], found_id: str, places: Sequence[Concept], targets: Targets
+) -> Mapping[SearchMode, str]:
+    details = {
+        answer.leg.mode: answer.details[found_id]
+        for answer in answers
+        if found_id in answer.details
+    }
+    if targets and places:
+        details[SearchMode.CONCEPTUAL] = explain_concepts(places, targets)
+    return details
+
+
+def _note_of_beginnings(related: Related) -> str:
+    if not related.beginnings:
+        return "no object's name or id has a word of the query"
+    first, *more = related.beginnings
+    note = f"began at {first}" + (f" and {len(more)} more" if more else "")
+    if not related.hits:
+        note = f"{note}, but nothing related is in scope"
+    if related.is_cut:
+        note = f"{note}; of more than {MAXIMUM_RELATED:,} related objects the nearest were taken"
+    return note
+
+
 def _words(highlights: Sequence[Highlight]) -> list[str]:
     return [piece.snippet[span.start : span.end] for piece in highlights for span in piece.spans]
+
+
+_NO_CONCEPT: Final = "no word of the query names a dimension"
+_WRITE_CONCEPTS: Final = "write words such as “large”, “growing” or “low cost”"

@@ -22,6 +22,7 @@ from liftos_memory.adapters.hashing_embedder import HashingEmbedder
 from liftos_memory.adapters.milvus import MilvusDocumentIndex
 from liftos_memory.adapters.postgres.database import SCHEMA, Database
 from liftos_memory.adapters.postgres.documents import PostgresDocumentStore
+from liftos_memory.adapters.postgres.objects import PostgresObjectStore
 from liftos_memory.adapters.postgres.org import PostgresOrgStore
 from liftos_memory.adapters.postgres.record_documents import documents_of_records
 from liftos_memory.document_ports import DocumentStore, RecordDocuments
@@ -35,6 +36,7 @@ from liftos_memory.domain.documents import (
     profile_document,
     weekly_document,
 )
+from liftos_memory.object_ports import ObjectStore
 from liftos_memory.search_ports import DocumentIndex, Embedder, Vectors
 from liftos_memory.settings import MemorySettings
 from liftos_memory.usecases.calendar import OrgCalendars
@@ -125,6 +127,7 @@ class Pieces:
         index: Documents in Milvus.
         embedder: What embeds them.
         records: What writes the documents of records.
+        objects: Objects in Postgres.
         rounds: Documents written and deleted by each round.
     """
 
@@ -133,6 +136,7 @@ class Pieces:
     embedder: CountingEmbedder
     calendars: OrgCalendars
     records: Mapping[DocumentKind, RecordDocuments]
+    objects: ObjectStore
     rounds: list[tuple[int, int]] = field(default_factory=list)
 
     def indexing(
@@ -239,6 +243,7 @@ async def opened_pieces(
                     PostgresOrgStore(database), monotonic_seconds=lambda: float(next(moments))
                 ),
                 records=documents_of_records(database),
+                objects=PostgresObjectStore(database),
             )
         finally:
             await pool.close()

@@ -346,7 +346,7 @@ async def test_what_changes_during_a_round_waits_for_the_next(
     work = await pieces.store.take(org, limit=10, records=10)
     await write(client, org, [entry(monday(2), clicks=900)])
     await pieces.store.enqueue(org, after_version=1, through_version=2)
-    await pieces.store.save(org, work, documents=[], gone=[])
+    await pieces.store.save(org, work, documents=[], objects=[], gone=[], compare_now=False)
     assert await pieces.store.indexed_version(org) == 0
     await pieces.catch_up()
     await pieces.check(org, client)

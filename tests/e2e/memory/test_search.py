@@ -440,23 +440,6 @@ async def test_another_org_is_never_seen(
 
 
 @pytest.mark.parametrize(
-    "fields",
-    [
-        {"mode": document_pb2.SEARCH_MODE_CONCEPTUAL},
-        {"mode": document_pb2.SEARCH_MODE_KNOWLEDGE},
-        {"mode": HYBRID, "weights": [{"mode": "SEARCH_MODE_KNOWLEDGE", "weight": 1.0}]},
-        {"like": document_pb2.ObjectRef(platform="meta", account_id="1")},
-    ],
-    ids=str,
-)
-async def test_what_is_not_built_says_so(crowd: Any, fields: dict[str, Any]) -> None:
-    """Modes and kinds that this version lacks answer UNIMPLEMENTED, never as if none were found."""
-    refusal = await _refused(crowd, CROWD, **fields)
-    assert refusal.code is grpc.StatusCode.UNIMPLEMENTED
-    assert refusal.reason == "ERROR_REASON_NOT_BUILT"
-
-
-@pytest.mark.parametrize(
     ("fields", "field"),
     [
         ({"query": ""}, "query"),
@@ -609,7 +592,7 @@ async def test_the_model_finds_by_meaning(
             await index.ensure()
             (pending,) = [each for each in await pieces.store.pending() if each.org == org]
             await pieces.indexing(index=index, embedder=model).follow(pending)
-            search = Search(pieces.store, index, model, on_leg=lambda *_: None)
+            search = Search(pieces.store, pieces.objects, index, model, on_leg=lambda *_: None)
             best = []
             for query in ("shoes for snow", "pushchairs for infants", "bitcoin investing emails"):
                 result = await search.search(

@@ -72,7 +72,7 @@ async def _write_notes(client: Any, org: str, *notes: artifact_pb2.Note, origin:
 
 
 def _note(org: str, note_id: str, text: str, **fields: Any) -> artifact_pb2.Note:
-    given = {"scope": "causal"}
+    given: dict[str, Any] = {"scope": "causal"}
     return artifact_pb2.Note(name=f"orgs/{org}/notes/{note_id}", text=text, **(given | fields))
 
 

@@ -14,8 +14,10 @@ from asyncpg import Record
 
 from liftos_kit import postgres, telemetry
 from liftos_kit.core.errors import StoreUnavailableError
-from liftos_mapping.entry_fields import ADDITIVE_METRICS, ENTRY_FIELDS, LEVELS, FieldKind
+from liftos_mapping.entry_fields import ADDITIVE_METRICS, ENTRY_FIELDS, FieldKind
 from liftos_memory.adapters.postgres.database import Database
+from liftos_memory.adapters.postgres.object_keys import KEY, key_of, key_values, same_object
+from liftos_memory.adapters.postgres.objects import rank_objects, save_objects
 from liftos_memory.document_ports import (
     Facts,
     IndexLag,
@@ -31,26 +33,17 @@ from liftos_memory.domain.documents import (
     ObjectProfileFacts,
     WeeklyFacts,
 )
+from liftos_memory.domain.knowledge import DescribedObject
 from liftos_memory.domain.records import Collection
 from liftos_memory.search_ports import Vectors
 
 _SQL: Final = postgres.load_queries("liftos_memory", "sql/documents.sql")
 
-_KEY: Final = (
-    "platform",
-    "level",
-    "account_id",
-    "campaign_id",
-    "ad_group_id",
-    "ad_id",
-    "flow_id",
-    "message_id",
-    "series_id",
-)
 _NAMES: Final = tuple(ObjectNames.__dataclass_fields__)
 _MONEY: Final = {field.name for field in ENTRY_FIELDS if field.kind is FieldKind.MONEY}
 _KINDS: Final = tuple(DocumentKind)
 _ENTRIES_PER_OBJECT: Final = 10
+_WEEKS_OF_VARIATION: Final = 26
 _DOCUMENTS_PER_PAGE: Final = 500
 _FEW_OBJECTS: Final = 16
 _LEADER_POLL_SECONDS: Final = 0.5
@@ -58,16 +51,12 @@ _WEEK: Final = timedelta(days=7)
 _LEADER_LOCK: Final = "liftos memory index writer"
 
 
-def _listed(alias: str, columns: Sequence[str] = _KEY) -> str:
+def _listed(alias: str, columns: Sequence[str] = KEY) -> str:
     return ", ".join(f"{alias}.{column}" for column in columns)
 
 
 def _number(kind: DocumentKind) -> int:
     return _KINDS.index(kind) + 1
-
-
-def _same_object(left: str, right: str) -> str:
-    return " and ".join(f"{left}.{column} = {right}.{column}" for column in _KEY)
 
 
 _SUMS: Final = ", ".join(
@@ -90,14 +79,14 @@ _NEWEST_NAMES: Final = ", ".join(
 # An object's day counts once: rows that split it, or credit it otherwise, are left aside.
 _PROFILE_DAYS: Final = f"""
 select distinct on ({_listed("e")}, e.date) e.*
-from (select distinct {", ".join(_KEY)} from wanted) w
-join entries e on e.org = $1 and {_same_object("e", "w")}
+from (select distinct {", ".join(KEY)} from wanted) w
+join entries e on e.org = $1 and {same_object("e", "w")}
 where e.breakdown_key = ''
 order by {_listed("e")}, e.date, e.attribution_key, e.date_basis
 """  # noqa: S608 - column names are ours
 
 _ENQUEUE: Final = f"""/* enqueue */
-insert into outbox as b (org, {", ".join(_KEY)}, week, first_version, last_version)
+insert into outbox as b (org, {", ".join(KEY)}, week, first_version, last_version)
 select $1, {_listed("t")}, affected.week, min(t.version), max(t.version)
 from (
     select c.version, {_listed("e")}, e.date
@@ -117,7 +106,7 @@ cross join lateral (
     values (date_trunc('week', t.date)::date), (date_trunc('week', t.date)::date + 7)
 ) as affected (week)
 group by {_listed("t")}, affected.week
-on conflict (org, {", ".join(_KEY)}, week) do update set last_version = excluded.last_version
+on conflict (org, {", ".join(KEY)}, week) do update set last_version = excluded.last_version
 """  # noqa: S608 - column names are ours
 
 _ENQUEUE_RECORDS: Final = f"""/* enqueue_records */
@@ -141,7 +130,7 @@ on conflict (org, kind, record_id) do update set last_version = excluded.last_ve
 # No commit has changed anything, so these weeks wait behind the newest version that is indexed. A
 # round that began before midnight may have saved a little after it.
 _ENQUEUE_ENDED_WEEKS: Final = f"""/* enqueue_ended_weeks */
-insert into outbox (org, {", ".join(_KEY)}, week, first_version, last_version)
+insert into outbox (org, {", ".join(KEY)}, week, first_version, last_version)
 select $1, {_listed("d")}, d.week_start, p.version + 1, p.version
 from documents d join index_positions p on p.org = d.org
 where d.org = $1 and d.week_start + 7 <= $2
@@ -150,8 +139,8 @@ on conflict do nothing
 """  # noqa: S608 - column names are ours
 
 _TAKE_OLDEST: Final = f"""/* take_oldest */
-select {", ".join(_KEY)}, week, last_version from outbox
-where org = $1 order by first_version, {", ".join(_KEY)}, week limit $2
+select {", ".join(KEY)}, week, last_version from outbox
+where org = $1 order by first_version, {", ".join(KEY)}, week limit $2
 """  # noqa: S608 - column names are ours
 
 # By the last version: what a small commit changed again counts as its own.
@@ -193,7 +182,7 @@ where b.org = $1 and b.kind = w.kind and b.record_id = w.record_id
 """
 
 _WANTED: Final = f"""/* wanted */
-create temp table wanted on commit drop as select {", ".join(_KEY)}, week from outbox with no data
+create temp table wanted on commit drop as select {", ".join(KEY)}, week from outbox with no data
 """  # noqa: S608 - column names are ours
 
 _PROFILES: Final = f"""/* profiles */
@@ -204,23 +193,42 @@ select {_listed("e")}, {_NEWEST_NAMES}, {_CURRENCY}, {_SUMS}, min(e.date) as fir
 from days e group by {_listed("e")}
 """  # noqa: S608 - column names are ours
 
+_ACTIVITY: Final = (
+    "coalesce(sum(e.spend_micros), sum(e.revenue_micros), sum(e.delivered), sum(e.impressions),"
+    " sum(e.value_micros), 0)::bigint as activity"
+)
+
 _MONTHS: Final = f"""/* months */
 with days as ({_PROFILE_DAYS})
-select {_listed("e")}, extract(month from e.date)::int as month,
-       coalesce(sum(e.spend_micros), sum(e.revenue_micros), sum(e.delivered), sum(e.impressions),
-                sum(e.value_micros), 0)::bigint as activity
+select {_listed("e")}, extract(month from e.date)::int as month, {_ACTIVITY}
 from days e group by {_listed("e")}, 10
+"""  # noqa: S608 - column names are ours
+
+# Weeks are counted back from an object's last day, so that none is unfinished.
+_MOVEMENT: Final = f"""/* movement */
+with days as ({_PROFILE_DAYS}),
+dated as (select e.*, max(e.date) over (partition by {_listed("e")}) as last_date from days e),
+weekly as (
+    select {_listed("e")}, (e.last_date - e.date) / 7 as weeks_ago, {_ACTIVITY}
+    from dated e where e.date > e.last_date - {7 * _WEEKS_OF_VARIATION}
+    group by {_listed("e")}, 10
+)
+select {_listed("e")},
+       sum(e.activity) filter (where e.weeks_ago < 4)::float8 as recent_activity,
+       sum(e.activity) filter (where e.weeks_ago between 4 and 7)::float8 as prior_activity,
+       (stddev_samp(e.activity) / nullif(avg(e.activity), 0))::float8 as weekly_variation
+from weekly e group by {_listed("e")}
 """  # noqa: S608 - column names are ours
 
 _WEEKS: Final = f"""/* weeks */
 with affected as (
-    select {", ".join(_KEY)}, week from wanted
+    select {", ".join(KEY)}, week from wanted
     union
-    select {", ".join(_KEY)}, week - 7 from wanted
+    select {", ".join(KEY)}, week - 7 from wanted
 ),
 days as (
     select distinct on ({_listed("e")}, e.date) e.*
-    from affected w join entries e on e.org = $1 and {_same_object("e", "w")}
+    from affected w join entries e on e.org = $1 and {same_object("e", "w")}
          and e.date between w.week and w.week + 6
     where e.breakdown_key = ''
     order by {_listed("e")}, e.date, e.attribution_key, e.date_basis
@@ -233,21 +241,21 @@ from days e group by {_listed("e")}, 10
 _TAKE_OUT: Final = f"""/* take_out */
 delete from outbox b using unnest($2::text[], $3::smallint[], $4::text[], $5::text[], $6::text[],
     $7::text[], $8::text[], $9::text[], $10::text[], $11::date[], $12::bigint[])
-    as w ({", ".join(_KEY)}, week, last_version)
-where b.org = $1 and {_same_object("b", "w")} and b.week = w.week
+    as w ({", ".join(KEY)}, week, last_version)
+where b.org = $1 and {same_object("b", "w")} and b.week = w.week
   and b.last_version = w.last_version
 """  # noqa: S608 - column names are ours
 
 _OBJECT_METRICS: Final = f"""/* object_metrics */
 with wanted as (
-    select row_number() over () as place, {", ".join(_KEY)}, start_date, end_date
+    select row_number() over () as place, {", ".join(KEY)}, start_date, end_date
     from unnest($2::text[], $3::smallint[], $4::text[], $5::text[], $6::text[], $7::text[],
                 $8::text[], $9::text[], $10::text[], $11::date[], $12::date[])
-         as t ({", ".join(_KEY)}, start_date, end_date)
+         as t ({", ".join(KEY)}, start_date, end_date)
 ),
 days as (
     select distinct on (w.place, e.date) w.place, e.*
-    from wanted w join entries e on e.org = $1 and {_same_object("e", "w")}
+    from wanted w join entries e on e.org = $1 and {same_object("e", "w")}
          and e.date between w.start_date and w.end_date
     where e.breakdown_key = ''
     order by w.place, e.date, e.attribution_key, e.date_basis
@@ -332,7 +340,7 @@ class PostgresDocumentStore:
             oldest = await connection.fetch(_TAKE_OLDEST, org, limit)
             taken = await connection.fetch(_TAKE_RECORDS, org, records)
         # Some may be in both, so the oldest are as many as would do alone.
-        weeks = {(_key(row), row["week"]): row["last_version"] for row in (*smallest, *oldest)}
+        weeks = {(key_of(row), row["week"]): row["last_version"] for row in (*smallest, *oldest)}
         return Work(
             dict(islice(weeks.items(), limit)),
             {(_KINDS[row["kind"] - 1], row["record_id"]): row["last_version"] for row in taken},
@@ -354,8 +362,8 @@ class PostgresDocumentStore:
                 await connection.copy_records_to_table(
                     "wanted",
                     schema_name="pg_temp",
-                    records=[(*_key_values(key), week) for key, week in work.weeks],
-                    columns=[*_KEY, "week"],
+                    records=[(*key_values(key), week) for key, week in work.weeks],
+                    columns=[*KEY, "week"],
                 )
             await connection.execute("/* analyze_wanted */ analyze wanted")
             if len(work.keys) > _FEW_OBJECTS:
@@ -364,12 +372,16 @@ class PostgresDocumentStore:
                 await connection.execute("/* hash_joins */ set local enable_nestloop = off")
             months: dict[ObjectKey, dict[int, int]] = {}
             for row in await connection.fetch(_MONTHS, org):
-                months.setdefault(_key(row), {})[row["month"]] = row["activity"]
+                months.setdefault(key_of(row), {})[row["month"]] = row["activity"]
+            movements = {key_of(row): row for row in await connection.fetch(_MOVEMENT, org)}
             profiles = await connection.fetch(_PROFILES, org)
             rows = await connection.fetch(_WEEKS, org)
-        by_week = {(_key(row), row["week"]): row for row in rows}
+        by_week = {(key_of(row), row["week"]): row for row in rows}
         return Facts(
-            profiles=[_profile(row, months.get(_key(row), {})) for row in profiles],
+            profiles=[
+                _profile(row, months.get(key_of(row), {}), movements[key_of(row)])
+                for row in profiles
+            ],
             weeks=[
                 _weekly(key, week, row, by_week.get((key, week - _WEEK)), today)
                 for key, week in work.weeks
@@ -405,24 +417,34 @@ class PostgresDocumentStore:
             )
 
     async def save(
-        self, org: str, work: Work, *, documents: Sequence[Document], gone: Ids[str]
+        self,
+        org: str,
+        work: Work,
+        *,
+        documents: Sequence[Document],
+        objects: Sequence[DescribedObject],
+        gone: Ids[str],
+        compare_now: bool,
     ) -> None:
         """Store documents and take their work out of the outbox."""
         async with postgres.transaction(self._database.pool, org=org) as connection:
             if documents:
                 rows = [_document_values(org, document) for document in documents]
                 await _SQL.upsert_documents(connection, rows)
+            await save_objects(connection, org, objects)
             if gone:
                 await _SQL.delete_documents(connection, org=org, document_ids=list(gone))
             if work.weeks:
                 columns = zip(
                     *(
-                        (*_key_values(key), week, version)
+                        (*key_values(key), week, version)
                         for (key, week), version in work.weeks.items()
                     ),
                     strict=True,
                 )
                 await connection.execute(_TAKE_OUT, org, *map(list, columns))
+                if compare_now or not await _SQL.waits(connection, org=org):
+                    await rank_objects(connection, org)
             if work.records:
                 await connection.execute(
                     _TAKE_OUT_RECORDS,
@@ -453,7 +475,7 @@ class PostgresDocumentStore:
         """Return the sums of objects over days."""
         if not wanted:
             return []
-        columns = zip(*(_key_values(key) for key, _, _ in wanted), strict=True)
+        columns = zip(*(key_values(key) for key, _, _ in wanted), strict=True)
         async with self._database.read(org) as connection:
             rows = await connection.fetch(
                 _OBJECT_METRICS,
@@ -489,18 +511,6 @@ class PostgresDocumentStore:
             return [row["org"] async for row in _SQL.orgs_with_documents(connection)]
 
 
-def _key(row: Record) -> ObjectKey:
-    values = {column: row[column] for column in _KEY}
-    return ObjectKey(**{**values, "level": LEVELS[values["level"] - 1]})
-
-
-def _key_values(key: ObjectKey) -> tuple[Any, ...]:
-    return tuple(
-        LEVELS.index(key.level) + 1 if column == "level" else getattr(key, column)
-        for column in _KEY
-    )
-
-
 def _names(row: Record) -> ObjectNames:
     return ObjectNames(**{name: row[name] for name in _NAMES})
 
@@ -509,9 +519,11 @@ def _sums(row: Record) -> dict[str, int | None]:
     return {name: row[name] for name in ADDITIVE_METRICS}
 
 
-def _profile(row: Record, activity_by_month: Mapping[int, int]) -> ObjectProfileFacts:
+def _profile(
+    row: Record, activity_by_month: Mapping[int, int], movement: Record
+) -> ObjectProfileFacts:
     return ObjectProfileFacts(
-        key=_key(row),
+        key=key_of(row),
         names=_names(row),
         channel=row["channel"],
         currency_code=row["currency_code"],
@@ -521,6 +533,9 @@ def _profile(row: Record, activity_by_month: Mapping[int, int]) -> ObjectProfile
         sums=_sums(row),
         activity_by_month=activity_by_month,
         quality_score=row["quality_score"],
+        recent_activity=movement["recent_activity"],
+        prior_activity=movement["prior_activity"],
+        weekly_variation=movement["weekly_variation"],
     )
 
 
@@ -553,12 +568,12 @@ def _metrics(row: Record | None) -> ObjectMetrics:
 
 def _document_values(org: str, document: Document) -> dict[str, Any]:
     key = document.key
-    values = _key_values(key) if key else ("", 0, *[""] * (len(_KEY) - 2))
+    values = key_values(key) if key else ("", 0, *[""] * (len(KEY) - 2))
     return {
         "org": org,
         "document_id": document.document_id,
         "kind": _KINDS.index(document.kind) + 1,
-        **dict(zip(_KEY, values, strict=True)),
+        **dict(zip(KEY, values, strict=True)),
         "week_start": document.week_start,
         "start_date": document.start_date,
         "end_date": document.end_date,
@@ -576,7 +591,7 @@ def _document(row: Record) -> Document:
     return Document(
         document_id=row["document_id"],
         kind=_KINDS[row["kind"] - 1],
-        key=_key(row) if row["level"] else None,
+        key=key_of(row) if row["level"] else None,
         week_start=row["week_start"],
         start_date=row["start_date"],
         end_date=row["end_date"],
