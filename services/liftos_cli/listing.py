@@ -1,6 +1,6 @@
 """Lists of messages: the first so many, as a table or as one JSON document."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -51,6 +51,17 @@ def print_list(
 def page_size(limit: int, maximum: int) -> int:
     """Return how much to ask for at once; one more than the limit tells whether there is more."""
     return min(limit + 1, maximum)
+
+
+def narrowed(filter_: str, parts: Iterable[str]) -> str:
+    """Return a filter that holds with all parts that are not empty.
+
+    The filter comes first and as it was typed where it can, since errors tell places in it.
+    """
+    conditions = [part for part in parts if part]
+    if filter_ and conditions:
+        filter_ = f"({filter_})"
+    return " AND ".join(filter(None, [filter_, *conditions]))
 
 
 def used_fields(messages: Sequence[Message], field: str) -> list[str]:

@@ -8,7 +8,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for progra
 FilterOption = Annotated[
     str,
     typer.Option(
-        "--filter", metavar="EXPRESSION", help="Such as 'platform = \"meta\" AND final = true'."
+        "--filter",
+        metavar="EXPRESSION",
+        help="Such as 'platform = \"meta\"'; errors name the fields that there are.",
     ),
 ]
 FromOption = Annotated[

@@ -12,7 +12,7 @@ from liftos_cli.errors import CommandError, ExitCode
 from liftos_cli.figures import enum_word_of, short_name
 from liftos_cli.ingestion_call import IngestionCall, calls_ingestion
 from liftos_cli.lazy_group import command_app
-from liftos_cli.listing import page_size, print_list, take
+from liftos_cli.listing import narrowed, page_size, print_list, take
 from liftos_cli.message_view import print_fields, time_text
 from liftos_cli.object_files import read_object
 from liftos_cli.options import AccountsOption as OnlyAccountsOption
@@ -180,10 +180,9 @@ async def objects(
         f'platform = "{platform}"' if platform else "",
         _any_of("account_id", account_ids or []),
         _any_of("level", [level.upper() for level in levels or ()]),
-        f"({filter_})" if filter_ else "",
     ]
     pages = call.ingestion.list_objects(
-        filter=" AND ".join(filter(None, parts)), page_size=page_size(limit, 1_000)
+        filter=narrowed(filter_, parts), page_size=page_size(limit, 1_000)
     )
     found, more = await take(pages, limit)
     print_list(

@@ -11,7 +11,7 @@ from liftos_cli.errors import ExitCode
 from liftos_cli.figures import MICROS, UNSET, amount, enum_word_of, ratio, short_name
 from liftos_cli.ingestion_call import IngestionCall, calls_ingestion
 from liftos_cli.lazy_group import command_app
-from liftos_cli.listing import page_size, print_list, take
+from liftos_cli.listing import narrowed, page_size, print_list, take
 from liftos_cli.message_view import days_text, print_fields, progress_text, time_text
 from liftos_cli.options import (
     AccountsOption,
@@ -197,10 +197,9 @@ async def reconciliations(
     parts = [
         f'run = "{name}"' if name else "",
         'state = "MISMATCHED"' if mismatched else "",
-        f"({filter_})" if filter_ else "",
     ]
     pages = call.ingestion.list_reconciliations(
-        filter=" AND ".join(filter(None, parts)), page_size=page_size(limit, 1_000)
+        filter=narrowed(filter_, parts), page_size=page_size(limit, 1_000)
     )
     found, more = await take(pages, limit)
     print_list(

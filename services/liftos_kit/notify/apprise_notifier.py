@@ -103,7 +103,9 @@ class AppriseNotifier:
                     output = await _run(request.encode())
             except TimeoutError:
                 return _Answer(problem=Problem.TIMED_OUT)
-            except OSError:  # no memory, processes or descriptors
+            # No memory, processes or descriptors; or it ended before it was asked, whose pipe
+            # the event loop then calls closed.
+            except (OSError, RuntimeError):
                 return _Answer(problem=Problem.FAILED)
         return _parsed(output)
 

@@ -74,6 +74,22 @@ def test_nonsense(cron: str) -> None:
     assert cron_problem(cron)
 
 
+@pytest.mark.parametrize(
+    ("cron", "problem"),
+    [
+        ("15 25 * * *", "has 25 as hour, which is from 0 to 23"),
+        ("0 6 * * 1,8", "has 8 as weekday, which is from 0 to 7"),
+        ("0 6 -1 * *", "has a field that cannot be read"),
+        ("daily", "takes five fields"),
+    ],
+)
+def test_nonsense_is_named(cron: str, problem: str) -> None:
+    """The number and the field that it does not fit are told."""
+    told = cron_problem(cron)
+    assert told is not None
+    assert problem in told
+
+
 @pytest.mark.parametrize("zone", ["", "Europe", "Mars/Base", "../etc/passwd", "UTC\0", "CEST+2"])
 def test_no_zone(zone: str) -> None:
     """A name that is none is refused."""
