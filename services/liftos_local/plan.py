@@ -194,6 +194,7 @@ def _ingestion_environment(
         "LIFTOS_SOURCE_FILES_DIRECTORY": str(directory.files),
         # Whoever tries a source on one machine has its API there, or at home.
         "LIFTOS_ALLOW_PRIVATE_ADDRESSES": "true",
+        "LIFTOS_NOTIFICATION_PRIVATE_TARGETS": "true",
     }
     if "memory" in plan.ports:
         variables["LIFTOS_MEMORY_ADDRESS"] = plan.address("memory")

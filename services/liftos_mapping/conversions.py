@@ -151,7 +151,7 @@ def is_absent(value: object) -> bool:
 
 def show(value: object) -> str:
     """A short form of any value for a message."""
-    return reprlib.repr(value)
+    return str(value) if isinstance(value, Decimal) else reprlib.repr(value)
 
 
 def exact_decimal(value: object) -> Decimal | None:

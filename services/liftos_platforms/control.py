@@ -11,6 +11,7 @@
     GET    /rows                         ?platform= &account_id= &level= &day= &date_basis= &states=
     GET    /accounts
     POST   /accounts/{platform}/{id}     {"currency_code": …, "time_zone": …, "state": …, "name": …}
+    GET    /credentials/{platform}       the first credential, as a connection takes it
     GET    /grants                       credentials of the simulated platforms, in clear
     POST   /grants/{platform}            {"token": …, "revoked": true, "expires_at": …,
                                           "scopes": […], "account_ids": […]}; a new token is a
@@ -23,7 +24,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import fields, replace
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Final, assert_never
 
 from aiohttp import web
 
@@ -68,6 +69,7 @@ class ControlServer:
                 web.get("/rows", self._read_rows),
                 web.get("/accounts", self._read_accounts),
                 web.post("/accounts/{platform}/{account_id}", self._change_account),
+                web.get("/credentials/{platform}", self._read_credential),
                 web.get("/grants", self._read_grants),
                 web.post("/grants/{platform}", self._change_grant),
             ]
@@ -166,6 +168,11 @@ class ControlServer:
         )
         self._simulation.world = truth.with_account(self._simulation.world, changed)
         return web.json_response(_account_json(changed))
+
+    async def _read_credential(self, request: web.Request) -> web.Response:
+        platform = Platform(request.match_info["platform"])
+        token = next(it.token for it in self._simulation.world.grants if it.platform is platform)
+        return web.json_response(_credential_json(platform, token))
 
     async def _read_grants(self, _: web.Request) -> web.Response:
         grants = self._simulation.world.grants
@@ -274,6 +281,18 @@ def _account_json(account: Account) -> dict[str, object]:
         "managers": list(account.managers),
         "is_manager": account.is_manager,
     }
+
+
+def _credential_json(platform: Platform, token: str) -> dict[str, str]:
+    match platform:
+        case Platform.META:
+            return {"access_token": token}
+        case Platform.GOOGLE_ADS:
+            # The simulated token server knows its refresh tokens, and takes any client.
+            return {"client_id": "simulated", "client_secret": "simulated", "refresh_token": token}
+        case Platform.KLAVIYO:
+            return {"api_key": token}
+    assert_never(platform)
 
 
 def _grant_json(grant: Grant) -> dict[str, object]:

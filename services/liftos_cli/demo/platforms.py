@@ -33,38 +33,21 @@ class SimulatedPlatform:
 
     Attributes:
         platform: Its word.
-        token_field: The field of its credential that holds a token.
-        others: The other fields, for which any text will do.
         level: The most detailed level that it reports.
         date_basis: What dates stand for.
         metrics: Which are compared.
     """
 
     platform: str
-    token_field: str
-    others: Mapping[str, str]
     level: str
     date_basis: str
     metrics: tuple[str, ...]
 
-    def credential(self, token: str) -> Mapping[str, str]:
-        """Return the credential of a connection."""
-        return {self.token_field: token, **self.others}
-
 
 PLATFORMS: Final = (
-    SimulatedPlatform("meta", "access_token", {}, "AD", "INTERACTION", _AD_METRICS),
-    SimulatedPlatform(
-        "google_ads",
-        "refresh_token",
-        {"client_id": "liftos-demo", "client_secret": "any will do"},
-        "AD",
-        "INTERACTION",
-        _AD_METRICS,
-    ),
-    SimulatedPlatform(
-        "klaviyo", "api_key", {}, "MESSAGE", "SEND", ("sent", "delivered", "opened", "clicked")
-    ),
+    SimulatedPlatform("meta", "AD", "INTERACTION", _AD_METRICS),
+    SimulatedPlatform("google_ads", "AD", "INTERACTION", _AD_METRICS),
+    SimulatedPlatform("klaviyo", "MESSAGE", "SEND", ("sent", "delivered", "opened", "clicked")),
 )
 
 
@@ -155,8 +138,7 @@ async def _start(
     first: date,
 ) -> Run:
     """Connect a platform and start to read accounts of it."""
-    grants = (await control.get("grants"))["grants"]
-    token = next(it["token"] for it in grants if it["platform"] == each.platform)
+    credential = await control.get(f"credentials/{each.platform}")
     connection = each.platform.replace("_", "-")
     # In a directory of an earlier demo it is there already, with all its days.
     with suppress(AlreadyExistsError):
@@ -164,7 +146,7 @@ async def _start(
             connection,
             display_name=f"Simulated {each.platform}",
             platform=each.platform,
-            credential=each.credential(token),
+            credential=credential,
         )
     return await client.ingestion.start_run(
         connection,

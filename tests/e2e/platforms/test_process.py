@@ -72,6 +72,10 @@ async def test_another_process_holds_the_world_in_hand(
     token = token_of(11, Platform.META)
     grants = (await client.get("/grants")).json()["grants"]
     assert token in {grant["token"] for grant in grants}
+    assert (await client.get("/credentials/meta")).json() == {"access_token": token}
+    assert set((await client.get("/credentials/google_ads")).json()) == {
+        *("client_id", "client_secret", "refresh_token")
+    }
     async with reader(ports["meta_port"], token) as graph:
         moved = (await client.post("/clock", json={"advance_seconds": 3600})).json()
         assert moved == {"now": "2026-11-15T13:00:00+00:00"}
