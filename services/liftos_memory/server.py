@@ -22,6 +22,7 @@ from liftos_memory.adapters.postgres.digests import PostgresDigestStore
 from liftos_memory.adapters.postgres.documents import PostgresDocumentStore
 from liftos_memory.adapters.postgres.entries import PostgresEntryStore
 from liftos_memory.adapters.postgres.exchange_rates import PostgresRateStore
+from liftos_memory.adapters.postgres.insights import PostgresInsightStore
 from liftos_memory.adapters.postgres.metrics import PostgresMetricsStore
 from liftos_memory.adapters.postgres.objects import PostgresObjectStore
 from liftos_memory.adapters.postgres.org import PostgresOrgStore
@@ -32,6 +33,7 @@ from liftos_memory.servicer.calendar import CalendarServicer
 from liftos_memory.servicer.changes import ChangesServicer
 from liftos_memory.servicer.comparisons import ComparisonsServicer
 from liftos_memory.servicer.entries import EntriesServicer
+from liftos_memory.servicer.insights import InsightsServicer
 from liftos_memory.servicer.metrics import MetricsServicer
 from liftos_memory.servicer.org import OrgServicer
 from liftos_memory.servicer.presenter import EntryPresenter
@@ -46,6 +48,7 @@ from liftos_memory.usecases.digests import Digests
 from liftos_memory.usecases.entries import Entries
 from liftos_memory.usecases.freshness import Freshness
 from liftos_memory.usecases.ingest import BatchMeasure, Ingest
+from liftos_memory.usecases.insights import Insights
 from liftos_memory.usecases.metrics import ExchangeRates, Metrics
 from liftos_memory.usecases.org import OrgAdministration
 from liftos_memory.usecases.records import Records
@@ -56,11 +59,6 @@ SERVICE_NAME: Final = "liftos.memory.v1.MemoryService"
 
 _LATER: Final = (
     "EvaluateSearch",
-    "GenerateInsights",
-    "GetInsight",
-    "ListInsights",
-    "RerunInsight",
-    "RateInsight",
     "CreateInsightRoute",
     "GetInsightRoute",
     "ListInsightRoutes",
@@ -159,6 +157,17 @@ async def open_services(settings: MemorySettings) -> Services:
                     index,
                     embedder,
                     on_leg=_measure_leg,
+                ),
+                page_tokens=page_tokens,
+            ),
+            InsightsServicer(
+                insights=Insights(
+                    PostgresInsightStore(database),
+                    PostgresMetricsStore(database),
+                    calendars,
+                    executor,
+                    last_version=database.last_version,
+                    today=clock.today,
                 ),
                 page_tokens=page_tokens,
             ),

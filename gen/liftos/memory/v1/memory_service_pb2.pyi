@@ -146,8 +146,6 @@ class _ComparisonCaveatKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_
     """Members have several currencies and no currency_code was asked for."""
     COMPARISON_CAVEAT_KIND_BASELINE_EMPTY: _ComparisonCaveatKind.ValueType  # 6
     """There are no entries in the baseline days."""
-    COMPARISON_CAVEAT_KIND_BREAKDOWNS_MIXED: _ComparisonCaveatKind.ValueType  # 7
-    """A member has entries of whole days and breakdowns of them, so that a day may count more than once."""
 
 class ComparisonCaveatKind(_ComparisonCaveatKind, metaclass=_ComparisonCaveatKindEnumTypeWrapper):
     """ComparisonCaveatKind is a reason to read numbers with care."""
@@ -166,8 +164,6 @@ COMPARISON_CAVEAT_KIND_CURRENCIES: ComparisonCaveatKind.ValueType  # 5
 """Members have several currencies and no currency_code was asked for."""
 COMPARISON_CAVEAT_KIND_BASELINE_EMPTY: ComparisonCaveatKind.ValueType  # 6
 """There are no entries in the baseline days."""
-COMPARISON_CAVEAT_KIND_BREAKDOWNS_MIXED: ComparisonCaveatKind.ValueType  # 7
-"""A member has entries of whole days and breakdowns of them, so that a day may count more than once."""
 Global___ComparisonCaveatKind: _TypeAlias = ComparisonCaveatKind  # noqa: Y015
 
 class _RecordCollection:
@@ -1884,7 +1880,8 @@ class CompareMetricsRequest(_message.Message):
     """One level: levels are never summed across."""
     dimension: _builtins.str
     """What is set side by side: one of the dimensions of QueryMetrics, such as "platform" or
-    "campaign_id". At most 2,000 members.
+    "campaign_id". At most 2,000 members. A member whose entries have several date bases, or whole days
+    and breakdowns, is refused: choose one with the filter, since the same clicks stand under each.
     """
     filter: _builtins.str
     """AIP-160 subset: AND, OR, NOT, parentheses, =, !=, <, <=, >, >=, and : with a trailing * for text
@@ -3191,7 +3188,7 @@ class GenerateInsightsRequest(_message.Message):
     @_builtins.property
     def date_range(self) -> _marketing_pb2.DateRange:
         """Days that are judged, at most 731: anomalies of these days, trends over their whole ISO weeks (from 5
-        on), benchmarks of all of them. Days that are not over do not count; earlier days, at least 77
+        on), benchmarks of all of them. Days that are not over do not count; earlier days, at least 133
         and as many as these, tell what is usual. Unset is the last 91 days that have entries.
         """
 
@@ -4783,7 +4780,9 @@ Global___GetCacheStatsResponse: _TypeAlias = GetCacheStatsResponse  # noqa: Y015
 
 @_typing.final
 class CacheTierStats(_message.Message):
-    """CacheTierStats counts one tier's look-ups for the organisation since the server started."""
+    """CacheTierStats counts one tier's look-ups for the organisation since the server started; those of
+    "embeddings" are of all, since the vector of a query belongs to no one.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -4808,7 +4807,7 @@ class CacheTierStats(_message.Message):
     latency_p99_seconds: _builtins.float
     """99th percentile."""
     size_bytes: _builtins.int
-    """What it holds for the organisation; of "embeddings", for all, since a vector belongs to no one."""
+    """What it holds for the organisation."""
     maximum_bytes: _builtins.int
     """What it may hold for all organisations."""
     error_count: _builtins.int

@@ -10,7 +10,7 @@ The mean residual of a season from a step on, on a scale of its own, tells shift
 no single step would show.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -30,9 +30,6 @@ from liftos_memory.domain.detectors.statistics import (
     student_tails,
 )
 
-LEAST_STEPS_BEHIND: Final = 5
-"""Whole seasons before a step without which it is not judged."""
-
 DEGREES: Final = 20
 """Degrees of freedom of the tails: from 56 residuals a median absolute deviation knows the scale
 about as well as a standard deviation of 21 does."""
@@ -42,7 +39,8 @@ SHIFT_DEGREES: Final = 10
 
 _SEASONS_BACK: Final = 8
 _LEVEL_SEASONS: Final = 2
-_LEAST_ALIKE: Final = 3
+_LEAST_ALIKE: Final = 4
+_LEAST_RESIDUALS: Final = 4
 _STD_SHARE: Final = 0.1
 _LEAST_SCALE: Final = 0.02
 _UNKNOWN_EVENT_SCALE: Final = 3.0
@@ -52,6 +50,7 @@ _MEAN_SHARE: Final = 0.4
 """Least scale of a season's mean, in scales of a step: what white noise and an expectation with an
 error of its own give."""
 _SERIES_AT_ONCE: Final = 128
+_LARGEST_LOG: Final = 300.0
 
 
 class Scale(Enum):
@@ -61,6 +60,25 @@ class Scale(Enum):
     """As they are."""
     LOG = "log"
     """log(1 + x): changes are factors. For what is never negative."""
+    RATIO = "ratio"
+    """log(x): changes are factors. For ratios; what is not above 0 is unknown."""
+
+
+def _log_of_ratio(values: Floats) -> Floats:
+    known = np.nan_to_num(values) > 0.0
+    return np.log(values, out=np.full(values.shape, np.nan), where=known)
+
+
+def _count_of(logarithms: Floats) -> Floats:
+    return np.maximum(np.expm1(np.minimum(logarithms, _LARGEST_LOG)), 0.0)
+
+
+_SCALES: Final[Mapping[Scale, tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]]] = {
+    Scale.LINEAR: (lambda values: values, lambda values: values),
+    Scale.LOG: (np.log1p, _count_of),
+    Scale.RATIO: (_log_of_ratio, lambda values: np.exp(np.minimum(values, _LARGEST_LOG))),
+}
+"""To each scale, and back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +134,10 @@ def score_steps(
     events: Floats | None = None,
     occasions: Mapping[str, Integers] | None = None,
 ) -> Scores:
-    """Score every step of every series.
+    """Score every step of every series that has nine whole seasons behind it.
+
+    With 18 seasons behind it a score no longer depends on where the series begins; what comes after
+    it never matters.
 
     Args:
         timestamps: Evenly spaced.
@@ -136,10 +157,12 @@ def score_steps(
     check_regular(timestamps, values)
     if not values.size:
         return Scores(*(np.full(values.shape, np.nan) for _ in range(7)))
+    phase = _phase(timestamps, period)
     parts = [
         _score(
             values[start : start + _SERIES_AT_ONCE],
             period=period,
+            phase=phase,
             scale=scale,
             events=None if events is None else events[start : start + _SERIES_AT_ONCE],
             occasions=occasions or {},
@@ -155,21 +178,24 @@ def _score(
     values: Floats,
     *,
     period: int,
+    phase: int,
     scale: Scale,
     events: Floats | None,
     occasions: Mapping[str, Integers],
 ) -> tuple[Floats, ...]:
     count, steps = values.shape
-    seasons = -(-steps // period)
-    missing = seasons * period - steps
+    seasons = -(-(phase + steps) // period)
+    own = slice(phase, phase + steps)
 
     def pad(matrix: Floats) -> Floats:
-        return np.pad(matrix, ((0, 0), (missing, 0)), constant_values=np.nan)
+        after = seasons * period - phase - steps
+        return np.pad(matrix, ((0, 0), (phase, after)), constant_values=np.nan)
 
-    y = pad(np.log1p(values) if scale is Scale.LOG else values)
+    to_scale, back = _SCALES[scale]
+    y = pad(to_scale(values))
     special = np.zeros(y.shape[1], np.bool_)
     for places in occasions.values():
-        special[places + missing] = True
+        special[places + phase] = True
     history = np.where(special, np.nan, y)
     level = _trailing_median(history, _LEVEL_SEASONS * period, least=period)
     folded = (count, seasons, period)
@@ -178,37 +204,41 @@ def _score(
     residual = y - expected
     quiet = np.where(special, np.nan, residual)
     behind = _behind(quiet.reshape(folded)).reshape(count, seasons, period * _SEASONS_BACK)
-    spread = _spread(behind, least=2 * period)
+    spread = _spread(behind, least=_LEAST_RESIDUALS * period)
     seen = _behind(history.reshape(folded)).reshape(behind.shape)
-    least = _LEAST_SCALE * (1.0 if scale is Scale.LOG else np.abs(np.nan_to_num(level)))
+    least = _LEAST_SCALE * (np.abs(np.nan_to_num(level)) if scale is Scale.LINEAR else 1.0)
     width = np.maximum(spread, _STD_SHARE * deviation(seen))
     width = np.maximum(np.repeat(width, period, axis=1), least)
     if events is not None:
         chance = 1.0 / np.sqrt(np.maximum(pad(events), 1.0))
-        width = np.fmax(width, chance)
+        width = np.maximum(width, np.nan_to_num(chance, nan=0.0))
     for places in occasions.values():
-        _expect_again(expected, residual, width, places + missing)
+        _expect_again(expected, residual, width, places + phase)
     residual = y - expected
-    z = np.divide(residual, width, out=np.full(y.shape, np.nan), where=width > 0.0)[:, missing:]
+    z = np.divide(residual, width, out=np.full(y.shape, np.nan), where=width > 0.0)[:, own]
     means = _trailing_mean(np.where(special, np.nan, residual), period)
     behind = _behind(means.reshape(folded)).reshape(behind.shape)
-    mean_width = np.repeat(_spread(behind, least=2 * period), period, axis=1)
-    mean_width = np.fmax(mean_width, _MEAN_SHARE * width)
+    mean_width = np.repeat(_spread(behind, least=_LEAST_RESIDUALS * period), period, axis=1)
+    mean_width = np.maximum(mean_width, _MEAN_SHARE * width)
     ahead = np.full(y.shape, np.nan)
     ahead[:, : y.shape[1] - period + 1] = means[:, period - 1 :]
     shift_z = np.divide(ahead, mean_width, out=np.full(y.shape, np.nan), where=mean_width > 0.0)
-    shift_z = shift_z[:, missing:]
+    shift_z = shift_z[:, own]
     bounds = (expected + factor * width for factor in (0.0, -_RANGE_QUANTILE, _RANGE_QUANTILE))
     return (
         z,
         student_tails(z, DEGREES),
-        *(
-            (np.maximum(np.expm1(it), 0.0) if scale is Scale.LOG else it)[:, missing:]
-            for it in bounds
-        ),
+        *(back(it)[:, own] for it in bounds),
         shift_z,
         student_tails(shift_z, SHIFT_DEGREES),
     )
+
+
+def _phase(timestamps: Timestamps, period: int) -> int:
+    """Return where in a season the first step is, counted from the epoch, so that it is its own."""
+    step = timestamps[1] - timestamps[0] if timestamps.size > 1 else timestamps[0] - timestamps[0]
+    size = max(int(step.astype(np.int64)), 1)
+    return int(timestamps[0].astype(np.int64)) // size % period
 
 
 def _spread(behind: Floats, *, least: int) -> Floats:

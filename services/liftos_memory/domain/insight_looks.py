@@ -1,0 +1,223 @@
+"""Looking: every metric of a table with every detector that is asked for."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from liftos_memory.domain.calendar import CalendarDay
+from liftos_memory.domain.detectors.anomalies import Scale, Scores, score_steps
+from liftos_memory.domain.detectors.benchmarks import (
+    Change,
+    Standing,
+    compare_periods,
+    stand_among_peers,
+)
+from liftos_memory.domain.detectors.statistics import Floats, Integers, Timestamps
+from liftos_memory.domain.detectors.trends import Trends, find_trends
+from liftos_memory.domain.insight_metrics import INSIGHT_METRICS
+from liftos_memory.domain.insight_series import MetricSeries, SeriesTable, metric_series
+from liftos_memory.domain.insights import InsightKind, Subject
+
+HISTORY_DAYS: Final = 133
+"""Days before the first one that is judged, from which the detectors learn what is usual."""
+
+OUTER_PEERS: Final = 0.1
+"""Only the lowest and the highest tenth of peers are told."""
+
+_LONGEST_OCCASION_DAYS: Final = 14
+_WEEK: Final = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a run looks for.
+
+    Attributes:
+        start_date, end_date: Days that are judged.
+        kinds: What is looked for.
+        today: The present date; days from it on are not over.
+        version: The org's version that is looked at.
+        calendar: Every day that the tables hold.
+    """
+
+    start_date: date
+    end_date: date
+    kinds: Collection[InsightKind]
+    today: date
+    version: int
+    calendar: Sequence[CalendarDay]
+
+    @property
+    def last_day(self) -> date:
+        """The last day that is over."""
+        return min(self.end_date, self.today - timedelta(days=1))
+
+    @property
+    def weeks(self) -> tuple[date, date]:
+        """First and last day of the whole ISO weeks within the days that are over."""
+        first = self.start_date + timedelta(days=-self.start_date.weekday() % _WEEK)
+        return first, self.last_day - timedelta(days=(self.last_day.weekday() + 1) % _WEEK)
+
+    @property
+    def period_days(self) -> int:
+        """Days of the period, and of the one before it."""
+        return max(0, (self.last_day - self.start_date).days + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one detector said of one metric of one table.
+
+    Attributes:
+        question: What was asked.
+        table: The table.
+        series: The metric.
+        result: What the detector gave.
+        p_values: Of everything that was looked at; nan is not.
+    """
+
+    question: Question
+    table: SeriesTable
+    series: MetricSeries
+    result: Trends | Scores | Standing | Change
+    p_values: Floats
+
+
+def history_start(start_date: date, end_date: date) -> date:
+    """Return the first day that a run over some days has to read."""
+    return start_date - timedelta(days=max(HISTORY_DAYS, (end_date - start_date).days + 1))
+
+
+def occasions(calendar: Sequence[CalendarDay]) -> dict[str, Integers]:
+    """Return the days of each holiday, retail event and short event of the org's own, by index.
+
+    The name stands for all regions and years. Long events are context only: they leave no usual
+    days beside them.
+    """
+    days: dict[str, list[int]] = {}
+    for index, day in enumerate(calendar):
+        names = {*(it.name for it in day.holidays), *day.retail_events, *day.events}
+        for name in names:
+            days.setdefault(name, []).append(index)
+    return {
+        name: np.array(found)
+        for name, found in days.items()
+        if _longest_run(found) <= _LONGEST_OCCASION_DAYS
+    }
+
+
+def _longest_run(days: Sequence[int]) -> int:
+    edges = [0, *(at for at in range(1, len(days)) if days[at] != days[at - 1] + 1), len(days)]
+    return max(after - before for before, after in pairwise(edges))
+
+
+def look(table: SeriesTable, question: Question) -> list[Look]:
+    """Look at every metric of a table with every detector that is asked for."""
+    found: list[Look] = []
+    marked = occasions(question.calendar) if InsightKind.ANOMALY in question.kinds else {}
+    for metric in INSIGHT_METRICS:
+        series = metric_series(table, metric, today=question.today)
+        if series is None:
+            continue
+        if InsightKind.TREND in question.kinds:
+            found += _look_for_trends(table, series.until_settled(), question)
+        if InsightKind.ANOMALY in question.kinds:
+            found.append(_look_for_anomalies(table, series, question, marked))
+        if InsightKind.BENCHMARK in question.kinds:
+            found += _look_at_standing(table, series.until_settled(), question)
+            found += _look_at_periods(table, series.until_settled(), question)
+    return found
+
+
+def _look_for_trends(table: SeriesTable, series: MetricSeries, question: Question) -> list[Look]:
+    first, last = question.weeks
+    cut = days_between(table, first, last)
+    if cut.stop - cut.start < _WEEK:
+        return []
+    trends = find_trends(
+        _timestamps(table, cut),
+        series.numerators[:, cut],
+        weights=None if series.denominators is None else series.denominators[:, cut],
+    )
+    return [Look(question, table, series, trends, trends.p_value)]
+
+
+def _look_for_anomalies(
+    table: SeriesTable, series: MetricSeries, question: Question, marked: Mapping[str, Integers]
+) -> Look:
+    everything = slice(0, table.days)
+    scores = score_steps(
+        _timestamps(table, everything),
+        series.values,
+        scale=Scale.LOG if series.denominators is None else Scale.RATIO,
+        events=series.events,
+        occasions=marked,
+    )
+    cut = days_between(table, question.start_date, question.last_day)
+    p_values = np.full((2, *scores.p_value.shape), np.nan)
+    p_values[0, :, cut] = scores.p_value[:, cut]
+    p_values[1, :, cut] = scores.shift_p_value[:, cut]
+    if series.metric.is_late:
+        # What is still added to looks like a fall; what is above already can only rise further.
+        unsettled = ~series.settled
+        p_values[0][unsettled & (np.nan_to_num(scores.z) < 0.0)] = np.nan
+        p_values[1][unsettled & (np.nan_to_num(scores.shift_z) < 0.0)] = np.nan
+    return Look(question, table, series, scores, p_values)
+
+
+def _look_at_standing(table: SeriesTable, series: MetricSeries, question: Question) -> list[Look]:
+    if series.denominators is None or series.counted is None:
+        return []
+    cut = days_between(table, question.start_date, question.last_day)
+    both = np.isfinite(series.numerators[:, cut]) & np.isfinite(series.denominators[:, cut])
+    sums = [
+        np.where(both, np.nan_to_num(values[:, cut]), 0.0).sum(axis=1)
+        for values in (series.numerators, series.denominators, series.counted)
+    ]
+    least = series.metric.least_denominator * series.metric.divisor
+    below = np.where(sums[1] >= least, sums[1], np.nan)
+    names = [_peer_group(table.subjects[row], series) for row in series.rows]
+    groups = np.unique(np.array(names), return_inverse=True)[1]
+    standing = stand_among_peers(
+        sums[0], below, groups.astype(np.int64), events=sums[2], is_share=series.metric.is_share
+    )
+    outer = (standing.percentile <= OUTER_PEERS) | (standing.percentile >= 1.0 - OUTER_PEERS)
+    # Who is in the middle was looked at as well, and is counted so.
+    p_values = np.where(np.isnan(standing.p_value) | outer, standing.p_value, 1.0)
+    return [Look(question, table, series, standing, p_values)]
+
+
+def _peer_group(subject: Subject, series: MetricSeries) -> str:
+    money = subject.currency_code if series.metric.has_money else ""
+    peers = subject.channel or subject.key.platform
+    return "\n".join((peers, subject.attribution_key, str(subject.date_basis), money))
+
+
+def _look_at_periods(table: SeriesTable, series: MetricSeries, question: Question) -> list[Look]:
+    days = question.period_days
+    second = days_between(table, question.start_date, question.last_day)
+    if days < 4 * _WEEK or second.start - days < 0:
+        return []
+    first = slice(second.start - days, second.start)
+    below = series.denominators
+    change = compare_periods(
+        series.numerators[:, first],
+        series.numerators[:, second],
+        weights=None if below is None else (below[:, first], below[:, second]),
+    )
+    return [Look(question, table, series, change, change.p_value)]
+
+
+def days_between(table: SeriesTable, first: date, last: date) -> slice:
+    """Return the columns of some days, as far as the table has them."""
+    start = min(max(table.index(first), 0), table.days)
+    return slice(start, max(start, min(table.index(last) + 1, table.days)))
+
+
+def _timestamps(table: SeriesTable, days: slice) -> Timestamps:
+    found: Timestamps = np.datetime64(table.start, "D") + np.arange(days.start, days.stop)
+    return found

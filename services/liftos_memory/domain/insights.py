@@ -1,0 +1,215 @@
+"""Insights: findings over the complete store, with what is needed to find them again."""
+
+import hashlib
+from dataclasses import dataclass, fields
+from datetime import date
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+
+from liftos_kit.core.filters import FieldType, FilterField
+from liftos_mapping.entry_fields import LEVELS
+from liftos_memory.domain.documents import ObjectKey, ObjectNames
+from liftos_memory.domain.metrics_query import Granularity
+
+ALPHA: Final = 0.05
+"""Share of false discoveries that is accepted among what a run tells."""
+
+ORIGIN: Final = "insights"
+"""What commits of insights are marked with."""
+
+
+class InsightKind(IntEnum):
+    """What was looked for; the numbers are the contract's."""
+
+    TREND = 1
+    ANOMALY = 2
+    BENCHMARK = 3
+
+
+class InsightPattern(IntEnum):
+    """What it looks like; the numbers are the contract's."""
+
+    TREND = 1
+    POINT = 2
+    LEVEL_SHIFT = 3
+    PEERS = 4
+    PERIOD = 5
+
+
+class InsightState(IntEnum):
+    """Where an insight is; the numbers are the contract's."""
+
+    ACTIVE = 1
+    RESOLVED = 2
+
+
+class InsightDirection(IntEnum):
+    """To which side; the numbers are the contract's."""
+
+    UP = 1
+    DOWN = 2
+
+
+class InsightRating(IntEnum):
+    """What a reader thought; the numbers are the contract's."""
+
+    UNRATED = 0
+    USEFUL = 1
+    NOT_USEFUL = 2
+
+
+INSIGHT_FILTER_FIELDS: Final = {
+    "kind": FilterField(FieldType.ENUM, tuple(it.name for it in InsightKind)),
+    "pattern": FilterField(FieldType.ENUM, tuple(it.name for it in InsightPattern)),
+    "direction": FilterField(FieldType.ENUM, tuple(it.name for it in InsightDirection)),
+    "state": FilterField(FieldType.ENUM, tuple(it.name for it in InsightState)),
+    "rating": FilterField(FieldType.ENUM, tuple(it.name for it in InsightRating)),
+    "level": FilterField(FieldType.ENUM, LEVELS),
+    "metric": FilterField(FieldType.TEXT),
+    "platform": FilterField(FieldType.TEXT),
+    "account_id": FilterField(FieldType.TEXT),
+    "campaign_id": FilterField(FieldType.TEXT),
+    "channel": FilterField(FieldType.TEXT),
+    "severity": FilterField(FieldType.REAL),
+    "quality_score": FilterField(FieldType.REAL),
+    "start_date": FilterField(FieldType.DATE),
+    "end_date": FilterField(FieldType.DATE),
+}
+"""Fields that a filter of insights may name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The series that an insight is about.
+
+    Attributes:
+        key: The object.
+        channel: Its channel; empty where unknown.
+        attribution_key: Of its numbers.
+        date_basis: Number of what its days stand for, from 1.
+        currency_code: Of its money; empty where it has none.
+    """
+
+    key: ObjectKey
+    channel: str = ""
+    attribution_key: str = ""
+    date_basis: int = 1
+    currency_code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A query of metrics that gives the numbers of an insight.
+
+    Attributes:
+        level: Its level.
+        filter: Its filter.
+        start_date, end_date: Its days.
+        granularity: Its step.
+        group_by: Its dimensions.
+        entry_count: Entries behind the finding.
+        version: The org's version that the finding was made on.
+    """
+
+    level: str
+    filter: str
+    start_date: date
+    end_date: date
+    granularity: Granularity
+    group_by: tuple[str, ...]
+    entry_count: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Insight:
+    """A finding.
+
+    Attributes:
+        insight_id: See `insight_id`.
+        kind: What was looked for.
+        pattern: What it looks like.
+        direction: To which side.
+        state: Whether it holds.
+        metric: The metric's name.
+        subject: The series.
+        names: Names of the object; empty where unknown.
+        start_date, end_date: The days that it is about.
+        observed: What was seen, in the metric's unit; of a trend the level, per week.
+        expected: What was expected instead; None for a trend.
+        expected_low, expected_high: Range of what was expected; None where there is none.
+        change: Of a trend the slope a week, else observed against expected, as a fraction.
+        change_low, change_high: Its 95 % interval; None where there is none.
+        sample_count: Weeks, days or peers that it rests on.
+        percentile: Place among peers, 0 to 1; None for other patterns.
+        severity: 0 to 100.
+        p_value: Of such a finding by chance.
+        q_value: After control of false discoveries.
+        p_limit: The largest p-value that was told in the same run.
+        quality_score: Lowest among the entries behind it.
+        context: Holidays, events and breaks of its days.
+        evidence: What gives the numbers.
+        summary: One sentence.
+    """
+
+    insight_id: str
+    kind: InsightKind
+    pattern: InsightPattern
+    direction: InsightDirection
+    state: InsightState
+    metric: str
+    subject: Subject
+    names: ObjectNames
+    start_date: date
+    end_date: date
+    observed: float
+    expected: float | None
+    expected_low: float | None
+    expected_high: float | None
+    change: float | None
+    change_low: float | None
+    change_high: float | None
+    sample_count: int
+    percentile: float | None
+    severity: float
+    p_value: float
+    q_value: float
+    p_limit: float
+    quality_score: float
+    context: tuple[str, ...]
+    evidence: Evidence
+    summary: str = ""
+
+
+def insight_id(
+    subject: Subject,
+    *,
+    kind: InsightKind,
+    pattern: InsightPattern,
+    metric: str,
+    direction: InsightDirection,
+    start_date: date,
+) -> str:
+    """Return the id of a finding, 32 hexadecimal digits, so that the same one is one insight.
+
+    A trend or a standing is the same whenever it is found; an anomaly is one of its first day, be
+    it a day or a shift that begins with it.
+    """
+    own = (
+        start_date.isoformat() if kind is InsightKind.ANOMALY else "",
+        pattern.name if kind is InsightKind.BENCHMARK else "",
+    )
+    series = (subject.attribution_key, str(subject.date_basis), subject.currency_code)
+    key = (str(getattr(subject.key, field.name)) for field in fields(subject.key))
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (kind.name, metric, direction.name, *own, *series, *key):
+        encoded = part.encode()
+        digest.update(len(encoded).to_bytes(4, "big") + encoded)
+    return digest.hexdigest()
+
+
+def severity(p_value: float) -> float:
+    """Return how unusual a finding is: -10 log10 p, from 0 to 100. One in a thousand is 30."""
+    return float(np.clip(-10.0 * np.log10(max(p_value, 1e-14)), 0.0, 100.0))

@@ -1,0 +1,430 @@
+"""Insights: looking at the complete store, keeping what is found, and finding it again."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from concurrent.futures import Executor
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import partial
+from typing import Final, TypeVar
+
+import pyarrow as pa
+
+from liftos_kit.core.errors import InvalidFieldsError, NotFoundError
+from liftos_kit.core.filters import Filter, parse_filter
+from liftos_kit.core.repeatable import AnsweredBeforeError, Repeatable
+from liftos_memory.domain.entry_filter import ENTRY_FILTER_FIELDS
+from liftos_memory.domain.insight_findings import Told, tell
+from liftos_memory.domain.insight_looks import Look, Question, history_start, look
+from liftos_memory.domain.insight_series import SeriesTable, series_query
+from liftos_memory.domain.insight_text import keeps_numbers, summary
+from liftos_memory.domain.insights import (
+    ORIGIN,
+    Insight,
+    InsightKind,
+    InsightRating,
+    InsightState,
+    Subject,
+)
+from liftos_memory.domain.metrics_query import MetricsQuery
+from liftos_memory.insight_ports import InsightStore, StoredInsight, WordedInsight, Wording
+from liftos_memory.metrics_ports import MetricsRow, MetricsStore
+from liftos_memory.ports import WriteContext
+from liftos_memory.usecases.calendar import OrgCalendars
+
+DEFAULT_LEVELS: Final = ("ACCOUNT", "CAMPAIGN", "FLOW", "OUTCOME")
+"""Levels that are looked at where none are named; there are few objects of each."""
+
+MAXIMUM_DAYS: Final = 731
+
+_USUAL_DAYS: Final = 91
+_USUAL_ANOMALY_DAYS: Final = 28
+_EVIDENCE_ROWS: Final = 1_000
+_WORDED_PER_RUN: Final = 20
+_WORDED_AT_ONCE: Final = 4
+_ALL_KINDS: Final = tuple(InsightKind)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a run looks at.
+
+    Attributes:
+        days: First and last day that are judged; None is what is usual.
+        kinds: What is looked for.
+        levels: Levels that are looked at.
+        where: Only entries that match.
+    """
+
+    days: tuple[date, date] | None = None
+    kinds: tuple[InsightKind, ...] = _ALL_KINDS
+    levels: tuple[str, ...] = DEFAULT_LEVELS
+    where: Filter | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What a run did.
+
+    Attributes:
+        insights: The most severe of what holds, most severe first.
+        insight_count: How many hold.
+        resolved: Ids of what does not hold any more.
+        series_count: Series of a metric that were looked at.
+        seen_version: The org's version that was looked at.
+        version: The org's version after it.
+    """
+
+    insights: Sequence[StoredInsight]
+    insight_count: int
+    resolved: Sequence[str]
+    series_count: int
+    seen_version: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """An insight on the data of now.
+
+    Attributes:
+        stored: As found now; as stored and resolved where it does not hold.
+        holds: Whether it does.
+        query: The query of its evidence.
+        rows: What that gives now.
+    """
+
+    stored: StoredInsight
+    holds: bool
+    query: MetricsQuery
+    rows: Sequence[MetricsRow]
+
+
+class Insights:
+    """Finds, keeps, shows and rates insights.
+
+    Args:
+        store: Where they are kept.
+        metrics: Sums over entries.
+        calendars: Name holidays and events.
+        executor: Computes.
+        last_version: An org's newest version.
+        today: The present date in UTC.
+        wording: Says sentences in other words; None leaves them as they are.
+    """
+
+    def __init__(
+        self,
+        store: InsightStore,
+        metrics: MetricsStore,
+        calendars: OrgCalendars,
+        executor: Executor,
+        *,
+        last_version: Callable[[str], Awaitable[int]],
+        today: Callable[[], date],
+        wording: Wording | None = None,
+    ) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._calendars = calendars
+        self._executor = executor
+        self._last_version = last_version
+        self._today = today
+        self._wording = wording
+
+    async def generate(
+        self,
+        org: str,
+        scope: Scope,
+        *,
+        shown: int = 0,
+        repeatable: Repeatable[Generated] | None = None,
+    ) -> Generated | bytes:
+        """Look for insights and keep what is found.
+
+        Args:
+            org: The org.
+            scope: What is looked at.
+            shown: How many insights the result lists, at most.
+            repeatable: Set where the request carries a request_id.
+
+        Returns:
+            What the run did, or the answer that the same request was given before.
+
+        Raises:
+            InvalidFieldsError: The days are none, too many, or more series match than a run holds.
+            FenceClosedError: Writes of the org are closed.
+        """
+        version = await self._last_version(org)
+        questions = await self._questions(org, scope, version)
+        told, subjects = await self._look(org, scope, questions)
+        named = await self._named(org, told.insights, questions)
+        worded = await self._worded(org, named)
+        try:
+            async with self._store.write(org, WriteContext(origin=ORIGIN)) as write:
+                if repeatable is not None:
+                    await repeatable.recall(write)
+                active = await write.active(scope.kinds, scope.levels)
+                resolved = _resolved(active, told, questions, scope, subjects)
+                await write.store(worded, resolved)
+                found = await write.fetch([it.insight.insight_id for it in worded[:shown]])
+                after = await write.finish()
+                result = Generated(found, len(worded), resolved, told.series_count, version, after)
+                if repeatable is not None:
+                    await repeatable.remember(write, result)
+        except AnsweredBeforeError as answered:
+            return answered.response
+        return result
+
+    async def get(self, org: str, insight_id: str, *, name: str) -> StoredInsight:
+        """Return an insight.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        stored = await self._store.get(org, insight_id)
+        if stored is None:
+            raise NotFoundError(name)
+        return stored
+
+    async def list_page(
+        self, org: str, *, where: Filter | None, after: tuple[float, str] | None, limit: int
+    ) -> tuple[Sequence[StoredInsight], tuple[float, str] | None]:
+        """Return a page of insights, and where the next one begins; None at the end."""
+        found = await self._store.list_page(org, where=where, after=after, limit=limit + 1)
+        if len(found) <= limit:
+            return found, None
+        last = found[limit - 1].insight
+        return found[:limit], (last.severity, last.insight_id)
+
+    async def rerun(self, org: str, insight_id: str, *, name: str) -> Rerun:
+        """Run the evidence of an insight again on the data of now.
+
+        It holds where the same run over the same series finds the same, by the p-value that was
+        accepted then.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        stored = await self.get(org, insight_id, name=name)
+        before = stored.insight
+        evidence = before.evidence
+        where = parse_filter(evidence.filter, ENTRY_FILTER_FIELDS)
+        scope = Scope(
+            days=(before.start_date, before.end_date),
+            kinds=(before.kind,),
+            levels=(evidence.level,),
+            where=where,
+        )
+        version = await self._last_version(org)
+        questions = await self._questions(org, scope, version)
+        told, _ = await self._look(org, scope, questions, p_limit=before.p_limit)
+        query = MetricsQuery(
+            start_date=evidence.start_date,
+            end_date=evidence.end_date,
+            level=evidence.level,
+            granularity=evidence.granularity,
+            group_by=evidence.group_by,
+            where=where,
+        )
+        rows = await self._metrics.page(org, query, after=None, limit=_EVIDENCE_ROWS)
+        again = [it for it in told.insights if _is_same(it, before)]
+        if not again:
+            now = replace(before, state=InsightState.RESOLVED)
+        else:
+            # The filter of the evidence stays the one that was stored.
+            kept = replace(evidence, entry_count=again[0].evidence.entry_count, version=version)
+            now = replace(
+                again[0],
+                insight_id=insight_id,
+                names=before.names,
+                evidence=kept,
+                q_value=before.q_value,
+            )
+            now = replace(now, summary=summary(now))
+        return Rerun(replace(stored, insight=now), bool(again), query, rows)
+
+    async def rate(
+        self, org: str, insight_id: str, rating: InsightRating, *, comment: str, subject: str
+    ) -> StoredInsight:
+        """Keep what a reader thought of an insight.
+
+        Raises:
+            NotFoundError: There is none.
+            FenceClosedError: Writes of the org are closed.
+        """
+        async with self._store.write(org, WriteContext(origin=ORIGIN)) as write:
+            stored = await write.rate(insight_id, rating, comment=comment, subject=subject)
+            if stored is None:
+                # Inside the write, so that nothing becomes a commit.
+                raise NotFoundError(f"orgs/{org}/insights/{insight_id}")
+        return stored
+
+    async def _questions(self, org: str, scope: Scope, version: int) -> list[Question]:
+        today = self._today()
+        if scope.days is not None:
+            _check_days(*scope.days)
+            spans = [(scope.days, frozenset(scope.kinds))]
+        else:
+            newest = await self._store.newest_day(org, today=today)
+            if newest is None:
+                return []
+            anomalies = frozenset({InsightKind.ANOMALY})
+            spans = [
+                (_days_until(newest, _USUAL_DAYS), frozenset(scope.kinds) - anomalies),
+                (_days_until(newest, _USUAL_ANOMALY_DAYS), frozenset(scope.kinds) & anomalies),
+            ]
+        spans = [(days, kinds) for days, kinds in spans if kinds]
+        start = min(history_start(*days) for days, _ in spans)
+        end = max(days[1] for days, _ in spans)
+        calendar = await self._calendars.get(org)
+        days_known = await self._compute(lambda: calendar.days(start, end))
+        return [
+            Question(days[0], days[1], kinds, today, version, days_known) for days, kinds in spans
+        ]
+
+    async def _look(
+        self,
+        org: str,
+        scope: Scope,
+        questions: Sequence[Question],
+        *,
+        p_limit: float | None = None,
+    ) -> tuple[Told, Collection[Subject]]:
+        """Return what is told, and the series that were looked at."""
+        looks: list[Look] = []
+        subjects: set[Subject] = set()
+        for level in scope.levels if questions else ():
+            start, end = questions[0].calendar[0].date, questions[0].calendar[-1].date
+            query = series_query(level, start, end, scope.where)
+            async with aclosing(self._metrics.stream(org, query)) as stream:
+                batches = [batch async for batch in stream]
+            if not sum(batch.num_rows for batch in batches):
+                continue
+
+            table, found = await self._compute(partial(_look_at, query, batches, questions))
+            looks += found
+            subjects.update(table.subjects)
+        told = await self._compute(lambda: tell(looks, p_limit=p_limit))
+        return told, subjects
+
+    async def _named(
+        self, org: str, insights: Sequence[Insight], questions: Sequence[Question]
+    ) -> list[Insight]:
+        if not insights:
+            return []
+        keys = list(dict.fromkeys(it.subject.key for it in insights))
+        days = (questions[0].calendar[0].date, questions[0].calendar[-1].date)
+        names = dict(zip(keys, await self._store.names(org, keys, days=days), strict=True))
+        return [replace(it, names=names[it.subject.key]) for it in insights]
+
+    async def _worded(self, org: str, insights: Sequence[Insight]) -> list[WordedInsight]:
+        """Return insights with their words; those that they have stay as long as they fit."""
+        templates = [summary(it) for it in insights]
+        found = [
+            WordedInsight(replace(it, summary=template), template)
+            for it, template in zip(insights, templates, strict=True)
+        ]
+        if self._wording is None:
+            return found
+        known = await self._store.known_summaries(org, [it.insight_id for it in insights])
+        turn = asyncio.Semaphore(_WORDED_AT_ONCE)
+        wording = self._wording
+
+        async def word(it: WordedInsight, *, ask: bool) -> WordedInsight:
+            before = known.get(it.insight.insight_id)
+            if before is not None and before.template == it.template:
+                text: str | None = before.summary
+            elif ask:
+                async with turn:
+                    text = await wording.word(it.template)
+            else:
+                text = None
+            if text is None or not keeps_numbers(text, it.template):
+                return it
+            return replace(it, insight=replace(it.insight, summary=text.strip()))
+
+        return list(
+            await asyncio.gather(
+                *(word(it, ask=place < _WORDED_PER_RUN) for place, it in enumerate(found))
+            )
+        )
+
+    async def _compute(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+
+def _look_at(
+    query: MetricsQuery, batches: Sequence[pa.RecordBatch], questions: Sequence[Question]
+) -> tuple[SeriesTable, list[Look]]:
+    table = SeriesTable.read(query, batches)
+    return table, [found for question in questions for found in look(table, question)]
+
+
+def _is_same(found: Insight, before: Insight) -> bool:
+    """Return whether a finding is the one of before; restated days may move an anomaly a little."""
+    if found.insight_id == before.insight_id:
+        return True
+    return (
+        found.kind is before.kind is InsightKind.ANOMALY
+        and found.metric == before.metric
+        and found.direction is before.direction
+        and _without_money(found.subject) == _without_money(before.subject)
+        and found.start_date <= before.end_date
+        and before.start_date <= found.end_date
+    )
+
+
+def _days_until(last: date, days: int) -> tuple[date, date]:
+    return last - timedelta(days=days - 1), last
+
+
+def _check_days(start: date, end: date) -> None:
+    count = (end - start).days + 1
+    if not 1 <= count <= MAXIMUM_DAYS:
+        raise InvalidFieldsError.of(
+            "date_range",
+            f"must hold 1 to {MAXIMUM_DAYS} days, first day first; it holds {max(count, 0)}",
+            rule="insights.days",
+        )
+
+
+def _resolved(
+    active: Sequence[Insight],
+    told: Told,
+    questions: Sequence[Question],
+    scope: Scope,
+    subjects: Collection[Subject],
+) -> list[str]:
+    """Return ids of insights that were looked at again and not found.
+
+    Of an anomaly that is so where its first day was judged, or, by a run over the usual days, where
+    it lies before them; of others where the run reaches as far.
+    """
+    found = {it.insight_id for it in told.insights}
+    looked_at = {_without_money(it) for it in subjects}
+    whole = scope.where is None
+    gone = []
+    for it in active:
+        if it.insight_id in found:
+            continue
+        if not whole and _without_money(it.subject) not in looked_at:
+            continue
+        for question in questions:
+            if it.kind not in question.kinds:
+                continue
+            if it.kind is InsightKind.ANOMALY:
+                again = question.start_date <= it.start_date <= question.last_day
+                again |= scope.days is None and it.end_date < question.start_date
+            else:
+                again = question.last_day >= it.end_date
+            if again:
+                gone.append(it.insight_id)
+    return gone
+
+
+def _without_money(subject: Subject) -> Subject:
+    return replace(subject, currency_code="", channel="")

@@ -1,0 +1,302 @@
+"""Insights through the server, on Postgres: found, kept, found again, rated, resolved."""
+
+import math
+from collections.abc import Callable, Iterable
+from datetime import date, timedelta
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import numpy as np
+import pytest
+from tests.e2e.memory.conftest import ClientFactory
+from tests.inprocess.kit.statuses import refusal_of
+
+from liftos.common.v1 import marketing_pb2
+from liftos.memory.v1 import calendar_pb2, entry_pb2, insight_pb2
+from liftos.memory.v1 import memory_service_pb2 as pb
+from liftos_memory.domain.write_token import decode_write_token
+
+FIRST = date(2026, 1, 5)
+LAST = date(2026, 6, 28)
+DAYS = (LAST - FIRST).days + 1
+SPIKE = date(2026, 6, 18)
+
+
+def _clicks(campaign: int, day: int) -> int:
+    """Clicks with a week's season and a scatter of a twentieth, always the same."""
+    noise = np.random.default_rng([campaign, day]).normal()
+    return round(500 * math.exp(0.2 * math.sin(2 * math.pi * day / 7) + 0.05 * noise))
+
+
+def _entries(
+    campaign: int, change: Callable[[date, int], int] = lambda _, clicks: clicks
+) -> Iterable[entry_pb2.Entry]:
+    for number in range(DAYS):
+        day = FIRST + timedelta(days=number)
+        clicks = change(day, _clicks(campaign, number))
+        yield entry_pb2.Entry(
+            platform="meta",
+            level=entry_pb2.ENTRY_LEVEL_CAMPAIGN,
+            account_id="act_1",
+            campaign_id=str(campaign),
+            campaign_name=f"Campaign {campaign}",
+            date=day.isoformat(),
+            final=True,
+            metrics=entry_pb2.Metrics(
+                currency_code="USD",
+                spend_micros=clicks * 800_000,
+                impressions=clicks * 50,
+                clicks=clicks,
+            ),
+        )
+
+
+async def _write(client: Any, org: str, entries: Iterable[entry_pb2.Entry]) -> None:
+    rows = list(entries)
+    for start in range(0, len(rows), 500):
+        answer = await client.BatchUpsertEntries(
+            pb.BatchUpsertEntriesRequest(
+                parent=f"orgs/{org}",
+                rows=entry_pb2.EntryBatch(entries=rows[start : start + 500]),
+                origin="test",
+            )
+        )
+        assert not answer.item_errors
+
+
+def _spiked(day: date, clicks: int) -> int:
+    return clicks * 3 if day == SPIKE else clicks
+
+
+def _rising(day: date, clicks: int) -> int:
+    return int(clicks * 1.02 ** ((day - FIRST).days / 7))
+
+
+async def _generate(
+    client: Any, org: str, *, start: date = date(2026, 4, 6), end: date = LAST, **fields: Any
+) -> pb.GenerateInsightsResponse:
+    answer: pb.GenerateInsightsResponse = await client.GenerateInsights(
+        pb.GenerateInsightsRequest(
+            parent=f"orgs/{org}",
+            date_range=marketing_pb2.DateRange(
+                start_date=start.isoformat(), end_date=end.isoformat()
+            ),
+            maximum_insights=500,
+            **fields,
+        )
+    )
+    return answer
+
+
+def _of(
+    insights: Iterable[insight_pb2.Insight], campaign: int, metric: str, pattern: str
+) -> insight_pb2.Insight:
+    (found,) = [
+        it
+        for it in insights
+        if it.object.campaign_id == str(campaign)
+        and it.metric == metric
+        and it.pattern == insight_pb2.InsightPattern.Value(f"INSIGHT_PATTERN_{pattern}")
+    ]
+    return found
+
+
+@pytest.fixture(scope="module")
+async def shop(memory_client: ClientFactory) -> str:
+    """An org with six campaigns: one that rises, one with a spike, four without either."""
+    client = memory_client("insight-shop")
+    for campaign in range(1, 7):
+        change = {1: _rising, 2: _spiked}.get(campaign, lambda _, clicks: clicks)
+        await _write(client, "insight-shop", _entries(campaign, change))
+    await client.UpsertCalendarEvent(
+        pb.UpsertCalendarEventRequest(
+            calendar_event=calendar_pb2.CalendarEvent(
+                name="orgs/insight-shop/calendarEvents/newsletter",
+                display_name="Newsletter",
+                date_range=marketing_pb2.DateRange(
+                    start_date=SPIKE.isoformat(), end_date=SPIKE.isoformat()
+                ),
+            )
+        )
+    )
+    return "insight-shop"
+
+
+async def test_what_stands_out_is_found_and_nothing_else(
+    memory_client: ClientFactory, shop: str
+) -> None:
+    """A trend and a spike, with their figures; the four quiet campaigns have neither."""
+    client = memory_client(shop)
+    answer = await _generate(client, shop)
+    trend = _of(answer.insights, 1, "clicks", "TREND")
+    assert trend.direction == insight_pb2.INSIGHT_DIRECTION_UP
+    assert trend.change == pytest.approx(0.02, abs=0.006)
+    assert trend.change_low < 0.02 < trend.change_high
+    assert trend.display_name == "Campaign 1"
+    assert trend.summary.startswith("Clicks of campaign Campaign 1 (meta) rise by ")
+    spike = _of(answer.insights, 2, "clicks", "POINT")
+    assert spike.date_range.start_date == SPIKE.isoformat()
+    assert spike.observed == 3 * _clicks(2, (SPIKE - FIRST).days)
+    assert spike.expected_low < spike.observed / 3 < spike.expected_high < spike.observed
+    assert "Newsletter" in spike.context
+    assert {it.object.campaign_id for it in answer.insights} <= {"1", "2"}
+    assert answer.series_count == 6 * 6
+    assert answer.insight_count == len(answer.insights)
+    severities = [it.severity for it in answer.insights]
+    assert severities == sorted(severities, reverse=True)
+    assert all(0.0 < it.quality_score <= 1.0 for it in answer.insights)
+
+
+async def test_the_same_finding_is_one_insight(memory_client: ClientFactory, shop: str) -> None:
+    """Found twice it is confirmed, and nothing is resolved; a repeated request answers the same."""
+    client = memory_client(shop)
+    first = await _generate(client, shop)
+    request_id = str(uuid4())
+    second = await _generate(client, shop, request_id=request_id)
+    assert [it.name for it in second.insights] == [it.name for it in first.insights]
+    assert [it.summary for it in second.insights] == [it.summary for it in first.insights]
+    assert second.resolved_count == 0
+    again = await _generate(client, shop, request_id=request_id)
+    assert again == second
+    got = await client.GetInsight(pb.GetInsightRequest(name=first.insights[0].name))
+    assert got.insight.create_time == first.insights[0].create_time
+
+
+async def test_evidence_is_a_query_that_gives_the_numbers(
+    memory_client: ClientFactory, shop: str
+) -> None:
+    """Sent as it is, it answers the spike, and as many entries as are behind it."""
+    client = memory_client(shop)
+    spike = _of((await _generate(client, shop)).insights, 2, "clicks", "POINT")
+    evidence = spike.evidence
+    rows = await client.QueryMetrics(
+        pb.QueryMetricsRequest(
+            parent=f"orgs/{shop}",
+            date_range=evidence.date_range,
+            level=entry_pb2.EntryLevel.Value(evidence.level),
+            granularity=pb.Granularity.Value(evidence.granularity),
+            group_by=evidence.group_by,
+            filter=evidence.filter,
+        )
+    )
+    by_day = {row.period_start_date: row.metrics.clicks for row in rows.rows}
+    assert by_day[SPIKE.isoformat()] == spike.observed
+    assert sum(row.entry_count for row in rows.rows) == evidence.entry_count
+    assert decode_write_token(shop, evidence.write_token, field="write_token") > 0
+
+
+async def test_an_insight_is_run_again_on_the_data_of_now(
+    memory_client: ClientFactory, org: str
+) -> None:
+    """It holds until its day is restated; then the next run resolves it."""
+    client = memory_client(org)
+    for campaign in range(1, 4):
+        change = _spiked if campaign == 2 else lambda _, clicks: clicks
+        await _write(client, org, _entries(campaign, change))
+    spike = _of((await _generate(client, org)).insights, 2, "clicks", "POINT")
+    rerun = await client.RerunInsight(pb.RerunInsightRequest(name=spike.name))
+    assert rerun.holds
+    assert rerun.insight.observed == spike.observed
+    assert rerun.insight.summary == spike.summary
+    assert len(rerun.evidence_rows) == 57
+    await _write(client, org, _entries(2))
+    rerun = await client.RerunInsight(pb.RerunInsightRequest(name=spike.name))
+    assert not rerun.holds
+    assert rerun.insight.state == insight_pb2.INSIGHT_STATE_RESOLVED
+    stored = (await client.GetInsight(pb.GetInsightRequest(name=spike.name))).insight
+    assert stored.state == insight_pb2.INSIGHT_STATE_ACTIVE
+    answer = await _generate(client, org)
+    assert answer.resolved_count >= 1
+    stored = (await client.GetInsight(pb.GetInsightRequest(name=spike.name))).insight
+    assert stored.state == insight_pb2.INSIGHT_STATE_RESOLVED
+
+
+async def test_lists_are_filtered_and_paged(memory_client: ClientFactory, shop: str) -> None:
+    """Most severe first, each once."""
+    client = memory_client(shop)
+    await _generate(client, shop)
+    parent = f"orgs/{shop}"
+    everything = (await client.ListInsights(pb.ListInsightsRequest(parent=parent))).insights
+    names: list[str] = []
+    token = ""
+    while True:
+        page = await client.ListInsights(
+            pb.ListInsightsRequest(parent=parent, page_size=2, page_token=token)
+        )
+        names += [it.name for it in page.insights]
+        token = page.next_page_token
+        if not token:
+            break
+    assert names == [it.name for it in everything]
+    wanted = 'kind = ANOMALY AND campaign_id = "2" AND state = ACTIVE AND severity >= 20'
+    found = await client.ListInsights(pb.ListInsightsRequest(parent=parent, filter=wanted))
+    assert found.insights
+    assert {it.kind for it in found.insights} == {insight_pb2.INSIGHT_KIND_ANOMALY}
+
+
+async def test_ratings_are_kept(memory_client: ClientFactory, shop: str) -> None:
+    """Also when the insight is found again."""
+    client = memory_client(shop)
+    insight = (await _generate(client, shop)).insights[0]
+    rated = await client.RateInsight(
+        pb.RateInsightRequest(
+            name=insight.name, rating=insight_pb2.INSIGHT_RATING_USEFUL, comment="we knew"
+        )
+    )
+    assert rated.insight.rating_comment == "we knew"
+    again = (await _generate(client, shop)).insights[0]
+    assert again.rating == insight_pb2.INSIGHT_RATING_USEFUL
+
+
+async def test_two_tenants_with_the_same_data_see_their_own(
+    memory_client: ClientFactory, shop: str, org: str
+) -> None:
+    """The ids are the same; neither can read the other's."""
+    mine = (await _generate(memory_client(shop), shop)).insights[0]
+    other = memory_client(org)
+    theirs = mine.name.replace(f"orgs/{shop}/", f"orgs/{org}/")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await other.GetInsight(pb.GetInsightRequest(name=theirs))
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    assert not (await other.ListInsights(pb.ListInsightsRequest(parent=f"orgs/{org}"))).insights
+
+
+@pytest.mark.parametrize("days", [1, 2, 40])
+async def test_little_data_gives_no_insights(
+    memory_client: ClientFactory, org: str, days: int
+) -> None:
+    """One day, two, or too few weeks: an answer, and nothing in it."""
+    client = memory_client(org)
+    entries = [it for it in _entries(1) if it.date >= (LAST - timedelta(days=days - 1)).isoformat()]
+    await _write(client, org, entries)
+    answer = await client.GenerateInsights(pb.GenerateInsightsRequest(parent=f"orgs/{org}"))
+    assert not answer.insights
+    assert answer.insight_count == 0
+
+
+async def test_an_org_without_data_has_no_insights(memory_client: ClientFactory, org: str) -> None:
+    """Asked for any days, or for the usual ones."""
+    client = memory_client(org)
+    assert not (await _generate(client, org)).insights
+    assert not (
+        await client.GenerateInsights(pb.GenerateInsightsRequest(parent=f"orgs/{org}"))
+    ).insights
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "field"),
+    [
+        (date(2026, 2, 1), date(2026, 1, 1), "date_range"),
+        (date(2020, 1, 1), date(2026, 1, 1), "date_range"),
+    ],
+)
+async def test_impossible_days_are_refused(
+    memory_client: ClientFactory, org: str, start: date, end: date, field: str
+) -> None:
+    """With the field, and what to do."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await _generate(memory_client(org), org, start=start, end=end)
+    refusal = refusal_of(caught.value)
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert [named for named, _ in refusal.violations] == [field]
