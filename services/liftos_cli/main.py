@@ -53,6 +53,7 @@ ROOT_COMMANDS: Final = (
     LazyCommand("settings", f"{_COMMANDS}.settings", "Read and change the organisation."),
     LazyCommand("artifacts", f"{_COMMANDS}.artifacts", "Keep models, results and tables."),
     LazyCommand("notes", f"{_COMMANDS}.notes", "Keep texts with all their versions."),
+    LazyCommand("cache", f"{_COMMANDS}.cache", "See how the cache does."),
     LazyCommand("fence", f"{_COMMANDS}.fence", "Close and open writes."),
     LazyCommand("version", f"{_COMMANDS}.version", "Print the version of LiftOS."),
 )

@@ -1,6 +1,7 @@
 """The composition root of Memory's server: the one place that names concrete adapters."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 import grpc
@@ -22,25 +23,30 @@ from liftos_memory.adapters.postgres.digests import PostgresDigestStore
 from liftos_memory.adapters.postgres.documents import PostgresDocumentStore
 from liftos_memory.adapters.postgres.entries import PostgresEntryStore
 from liftos_memory.adapters.postgres.exchange_rates import PostgresRateStore
-from liftos_memory.adapters.postgres.insights import PostgresInsightStore
 from liftos_memory.adapters.postgres.metrics import PostgresMetricsStore
 from liftos_memory.adapters.postgres.objects import PostgresObjectStore
 from liftos_memory.adapters.postgres.org import PostgresOrgStore
 from liftos_memory.adapters.postgres.records import PostgresRecordStore
-from liftos_memory.adapters.redis_query_vectors import SharedQueryVectors
+from liftos_memory.adapters.postgres.states import PostgresOrgStates
+from liftos_memory.adapters.program_digest import program_digest
+from liftos_memory.adapters.redis_cache import RedisTier
+from liftos_memory.domain.byte_cache import ByteCache
+from liftos_memory.domain.cache_statistics import CacheResult
 from liftos_memory.domain.fusion import SearchMode
+from liftos_memory.servicer.cache import CacheServicer
+from liftos_memory.servicer.cached_search import CachedSearchServicer
 from liftos_memory.servicer.calendar import CalendarServicer
 from liftos_memory.servicer.changes import ChangesServicer
 from liftos_memory.servicer.comparisons import ComparisonsServicer
 from liftos_memory.servicer.entries import EntriesServicer
-from liftos_memory.servicer.insights import InsightsServicer
 from liftos_memory.servicer.metrics import MetricsServicer
 from liftos_memory.servicer.org import OrgServicer
 from liftos_memory.servicer.presenter import EntryPresenter
 from liftos_memory.servicer.records import RecordsServicer
-from liftos_memory.servicer.search import SearchServicer
 from liftos_memory.servicer.transform import TransformServicer
 from liftos_memory.settings import MemorySettings
+from liftos_memory.usecases.answers import Answers
+from liftos_memory.usecases.cache import Cache
 from liftos_memory.usecases.calendar import Calendar, OrgCalendars
 from liftos_memory.usecases.changes import Changes
 from liftos_memory.usecases.comparisons import Comparisons
@@ -48,9 +54,9 @@ from liftos_memory.usecases.digests import Digests
 from liftos_memory.usecases.entries import Entries
 from liftos_memory.usecases.freshness import Freshness
 from liftos_memory.usecases.ingest import BatchMeasure, Ingest
-from liftos_memory.usecases.insights import Insights
 from liftos_memory.usecases.metrics import ExchangeRates, Metrics
 from liftos_memory.usecases.org import OrgAdministration
+from liftos_memory.usecases.query_vectors import CachedQueryVectors
 from liftos_memory.usecases.records import Records
 from liftos_memory.usecases.search import Search
 from liftos_memory.usecases.transform import Transform
@@ -59,6 +65,11 @@ SERVICE_NAME: Final = "liftos.memory.v1.MemoryService"
 
 _LATER: Final = (
     "EvaluateSearch",
+    "GenerateInsights",
+    "GetInsight",
+    "ListInsights",
+    "RerunInsight",
+    "RateInsight",
     "CreateInsightRoute",
     "GetInsightRoute",
     "ListInsightRoutes",
@@ -66,9 +77,10 @@ _LATER: Final = (
     "DeleteInsightRoute",
     "TestInsightRoute",
     "ExportDataset",
-    "GetCacheStats",
 )
 _REDIS_SECONDS: Final = 0.25
+_VECTORS_SHARE: Final = 8
+"""Vectors of queries have an eighth of the cache in this process."""
 
 
 def application(settings: MemorySettings) -> Application:
@@ -115,7 +127,23 @@ async def open_services(settings: MemorySettings) -> Services:
         socket_connect_timeout=_REDIS_SECONDS,
     )
     key = settings.embedder_api_key
-    embedder = SharedQueryVectors(
+    shared_tier = (
+        RedisTier(redis, secret=settings.page_token_key, maximum_bytes=settings.cache_redis_bytes)
+        if settings.cache_redis_bytes
+        else None
+    )
+
+    def opened_cache(kind: str, maximum_bytes: int) -> Cache:
+        return Cache(
+            ByteCache(maximum_bytes, monotonic_seconds=clock.monotonic_seconds),
+            shared_tier,
+            on_lookup=partial(_measure_lookup, kind),
+        )
+
+    vector_bytes = settings.cache_bytes // _VECTORS_SHARE
+    answer_cache = opened_cache("answer", settings.cache_bytes - vector_bytes)
+    vector_cache = opened_cache("query_vector", vector_bytes)
+    embedder = CachedQueryVectors(
         MeasuredEmbedder(
             open_embedder(
                 settings.embedder,
@@ -123,12 +151,17 @@ async def open_services(settings: MemorySettings) -> Services:
                 api_key="" if key is None else key.get_secret_value(),
             )
         ),
-        redis,
+        vector_cache,
     )
     index = MilvusDocumentIndex(
         settings.milvus_url.get_secret_value(),
         model_id=embedder.model_id,
         dimension=embedder.dimension,
+    )
+    answers = Answers(
+        answer_cache,
+        PostgresOrgStates(database),
+        program=f"{program_digest()} {embedder.model_id}",
     )
     presenter = EntryPresenter(calendars, executor)
     servicer = combine(
@@ -143,14 +176,18 @@ async def open_services(settings: MemorySettings) -> Services:
             ),
             MetricsServicer(
                 metrics=Metrics(metrics_store),
+                answers=answers,
                 exchange_rates=ExchangeRates(PostgresRateStore(database), org_store),
                 freshness=freshness,
                 page_tokens=page_tokens,
             ),
             ComparisonsServicer(
-                comparisons=Comparisons(metrics_store, org_store, executor), freshness=freshness
+                comparisons=Comparisons(metrics_store, org_store, executor),
+                answers=answers,
+                freshness=freshness,
             ),
-            SearchServicer(
+            CacheServicer(cache=answer_cache, vectors=embedder),
+            CachedSearchServicer(
                 search=Search(
                     documents,
                     PostgresObjectStore(database),
@@ -158,17 +195,7 @@ async def open_services(settings: MemorySettings) -> Services:
                     embedder,
                     on_leg=_measure_leg,
                 ),
-                page_tokens=page_tokens,
-            ),
-            InsightsServicer(
-                insights=Insights(
-                    PostgresInsightStore(database),
-                    PostgresMetricsStore(database),
-                    calendars,
-                    executor,
-                    last_version=database.last_version,
-                    today=clock.today,
-                ),
+                answers=answers,
                 page_tokens=page_tokens,
             ),
             TransformServicer(
@@ -207,12 +234,28 @@ async def open_services(settings: MemorySettings) -> Services:
             StoreProbe("redis", redis.ping, is_required=False),
             StoreProbe("milvus", index.ping, is_required=False),
         ),
-        close=(close_executor, index.close, embedder.close, database.close),
+        close=(
+            close_executor,
+            index.close,
+            embedder.close,
+            answer_cache.close,
+            vector_cache.close,
+            redis.aclose,
+            database.close,
+        ),
     )
 
 
 def _measure_leg(mode: SearchMode, seconds: float) -> None:
     telemetry.search_leg_duration.record(seconds, {telemetry.LEG: mode.value.lower()})
+
+
+def _measure_lookup(kind: str, tier: str, result: CacheResult, seconds: float) -> None:
+    telemetry.cache_requests.add(
+        1,
+        {telemetry.TIER: tier, telemetry.CACHED: kind, telemetry.RESULT: result.value},
+    )
+    telemetry.cache_duration.record(seconds, {telemetry.TIER: tier, telemetry.CACHED: kind})
 
 
 def _measure_batch(batch: BatchMeasure) -> None:

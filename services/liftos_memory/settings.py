@@ -21,6 +21,11 @@ class MemorySettings(ServiceSettings):
     embedder_api_key: SecretStr | None = None
     """Sent to an embedder behind a URL."""
 
+    cache_bytes: Annotated[int, Field(ge=0, le=64 * 1024**3)] = 64 * 1024**2
+    """Answers and vectors of queries that a process keeps, at most; 0 keeps none."""
+    cache_redis_bytes: Annotated[int, Field(ge=0, le=1024 * 1024**3)] = 256 * 1024**2
+    """The same in Redis, for all servers together; 0 keeps none there."""
+
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, problem) for rules between fields."""
         yield from super().check()

@@ -21,7 +21,6 @@ class CaveatKind(Enum):
     STRUCTURAL_BREAK = "STRUCTURAL_BREAK"
     CURRENCIES = "CURRENCIES"
     BASELINE_EMPTY = "BASELINE_EMPTY"
-    BREAKDOWNS_MIXED = "BREAKDOWNS_MIXED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +64,6 @@ def caveats(
                 " choose one with a filter such as attribution_key = '…'.",
                 (),
                 mixed[:_NAMED_MEMBERS],
-            )
-        )
-    split = tuple(name for name in members if facts[name].splits_days)
-    if split:
-        found.append(
-            Caveat(
-                CaveatKind.BREAKDOWNS_MIXED,
-                "Members have whole days and breakdowns of them, and a day may count more than"
-                ' once; choose with a filter such as breakdown_key = "".',
-                (),
-                split[:_NAMED_MEMBERS],
             )
         )
     unfinished = tuple(name for name in members if not facts[name].final)

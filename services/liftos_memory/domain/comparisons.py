@@ -321,13 +321,11 @@ class MemberFacts:
         quality_score: The lowest.
         final: Whether all of them are.
         attribution_settings: `attribution_key/date_basis`, in order.
-        splits_days: Whether some of them are the whole object and others are breakdowns of it.
     """
 
     quality_score: float
     final: bool
     attribution_settings: tuple[str, ...]
-    splits_days: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -363,7 +361,8 @@ def compared_sums(question: ComparisonQuestion, batches: Sequence[pa.RecordBatch
         batches: Its rows, with the columns of the question.
 
     Raises:
-        InvalidFieldsError: There are too many members, or a sum does not fit into 64 bits.
+        InvalidFieldsError: There are too many members, one of them has entries that cannot be
+            added up, or a sum does not fit into 64 bits.
     """
     schema = pa.schema([question.daily.schema.field(name) for name in question.columns])
     table = pa.Table.from_batches(batches, schema=schema).combine_chunks()
@@ -371,6 +370,7 @@ def compared_sums(question: ComparisonQuestion, batches: Sequence[pa.RecordBatch
     days = question.days
     if len(members) > MAXIMUM_MEMBERS or len(members) * len(days) > MAXIMUM_CELLS:
         raise too_many_members(f"{len(members)} members over {len(days)} days")
+    _check_apart(table, member_codes, members)
     places = _day_places(table.column("period_start_date"), days)
     codes, currencies = _coded(table.column("currency_code"))
     columns = list(dict.fromkeys(name for one in question.metrics for name in one.columns))
@@ -459,18 +459,36 @@ def _facts(
         zip(member_codes.tolist(), key_codes.tolist(), basis_codes.tolist(), strict=True)
     ):
         settings[member].add(f"{keys[key]}/{bases[basis]}")
-    split_codes, splits = _coded(table.column("breakdown_key"))
-    is_split = np.array([bool(split) for split in splits], np.bool_)
-    has_parts, has_whole = np.zeros((2, len(members)), np.bool_)
-    if len(split_codes):
-        has_parts[member_codes[is_split[split_codes]]] = True
-        has_whole[member_codes[~is_split[split_codes]]] = True
     return {
-        name: MemberFacts(
-            float(quality[place]),
-            bool(final[place]),
-            tuple(sorted(settings[place])),
-            bool(has_parts[place] and has_whole[place]),
-        )
+        name: MemberFacts(float(quality[place]), bool(final[place]), tuple(sorted(settings[place])))
         for place, name in enumerate(members)
     }
+
+
+def _check_apart(
+    table: pa.Table, member_codes: npt.NDArray[np.intp], members: Sequence[str]
+) -> None:
+    """Refuse members under whose name the same clicks and sales stand more than once."""
+    for field, read, example in (
+        ("date_basis", str, "date_basis = INTERACTION"),
+        ("breakdown_key", _breakdown, 'breakdown_key = ""'),
+    ):
+        codes, values = _coded(table.column(field))
+        kinds: dict[int, set[str]] = {}
+        for member, code in set(zip(member_codes.tolist(), codes.tolist(), strict=True)):
+            kinds.setdefault(member, set()).add(read(values[code]))
+        mixed = [member for member, found in kinds.items() if len(found) > 1]
+        if mixed:
+            first = min(mixed)
+            found = ", ".join(kind or "whole days" for kind in sorted(kinds[first]))
+            raise InvalidFieldsError.of(
+                "filter",
+                f"{members[first]!r:.80} has entries of several kinds ({found:.200}), under each of"
+                f" which the same clicks and sales stand; choose one, such as {example}",
+                rule=f"comparison.{field}",
+            )
+
+
+def _breakdown(key: str) -> str:
+    """Return the names in a breakdown key: "age&gender" of "age=18-24&gender=female"."""
+    return "&".join(part.partition("=")[0] for part in key.split("&"))

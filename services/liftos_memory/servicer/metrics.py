@@ -1,6 +1,6 @@
 """Sums of metrics and exchange rates on the wire: convert, call, convert."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -17,8 +17,11 @@ from liftos_memory.convert.metrics import (
     rate_message,
     rate_of,
 )
+from liftos_memory.convert.questions import question_of_request
 from liftos_memory.domain.exchange_rates import read_rates
+from liftos_memory.domain.metrics_query import MetricsQuery
 from liftos_memory.domain.write_token import encode_write_token
+from liftos_memory.usecases.answers import Answer, Answers
 from liftos_memory.usecases.freshness import Freshness
 from liftos_memory.usecases.metrics import ExchangeRates, Metrics
 
@@ -33,11 +36,13 @@ class MetricsServicer:
         self,
         *,
         metrics: Metrics,
+        answers: Answers,
         exchange_rates: ExchangeRates,
         freshness: Freshness,
         page_tokens: PageTokens,
     ) -> None:
         self._metrics = metrics
+        self._answers = answers
         self._exchange_rates = exchange_rates
         self._freshness = freshness
         self._page_tokens = page_tokens
@@ -51,16 +56,16 @@ class MetricsServicer:
             request, org, self._page_tokens, default=_DEFAULT_ROWS, maximum=_MAXIMUM_ROWS
         )
         await self._freshness.wait(org, request.consistency.at_least_as_fresh)
-        page = await self._metrics.page(
-            org,
-            query,
-            cursor=asked.cursor,
-            limit=asked.limit,
-        )
-        response = pb.QueryMetricsResponse()
-        add_rows(response, page.rows, query)
-        response.next_page_token = asked.next_token(page.cursor)
-        return response
+
+        async def compute() -> Answer:
+            page = await self._metrics.page(org, query, cursor=asked.cursor, limit=asked.limit)
+            response = pb.QueryMetricsResponse()
+            add_rows(response, page.rows, query)
+            response.next_page_token = asked.next_token(page.cursor)
+            return Answer(response.SerializeToString())
+
+        data = await self._answers.get(question_of_request(org, request), compute)
+        return pb.QueryMetricsResponse.FromString(data)
 
     async def QueryMetricsArrow(
         self, request: pb.QueryMetricsArrowRequest, context: ServicerContext[Any, Any]
@@ -68,9 +73,18 @@ class MetricsServicer:
         org = require_org(request.parent)
         query = query_of(request)
         await self._freshness.wait(org, request.consistency.at_least_as_fresh)
+        question = question_of_request(org, request)
+        async with aclosing(
+            self._answers.stream(question, lambda: self._arrow(org, query))
+        ) as pieces:
+            async for piece in pieces:
+                yield pb.QueryMetricsArrowResponse.FromString(piece)
+
+    async def _arrow(self, org: str, query: MetricsQuery) -> AsyncGenerator[bytes, None]:
         async with aclosing(self._metrics.stream(org, query)) as batches:
             async for arrow, row_count in arrow_pieces(batches, query.schema):
-                yield pb.QueryMetricsArrowResponse(arrow=arrow, row_count=row_count)
+                response = pb.QueryMetricsArrowResponse(arrow=arrow, row_count=row_count)
+                yield response.SerializeToString()
 
     async def UpsertExchangeRates(
         self, request: pb.UpsertExchangeRatesRequest, context: ServicerContext[Any, Any]

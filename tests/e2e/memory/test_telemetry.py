@@ -187,7 +187,7 @@ async def test_a_search_is_one_trace_through_all_stores(observed: Observed) -> N
         ("liftos-memory", "milvus"),
     } == _steps(spans)
     _check_is_connected(spans)
-    assert {span.name for span in spans if "redis" in str(span.attributes)} >= {"GET", "SET"}
+    assert {span.name for span in spans if "redis" in str(span.attributes)} >= {"GET", "EVALSHA"}
     assert sum(span.name.startswith("search ") for span in spans) == 2
 
 
@@ -237,11 +237,20 @@ MEASURED: list[tuple[str, str, dict[str, str], Callable[[float], bool]]] = [
         {"liftos_search_leg": "neural"},
         lambda n: n == 1,
     ),
-    ("serve", "liftos_cache_requests_total", {"liftos_cache_result": "miss"}, lambda n: n == 1),
+    (
+        "serve",
+        "liftos_cache_requests_total",
+        {
+            "liftos_cache_result": "miss",
+            "liftos_cache_tier": "redis",
+            "liftos_cache_what": "query_vector",
+        },
+        lambda n: n == 1,
+    ),
     (
         "serve",
         "liftos_cache_duration_seconds_count",
-        {"liftos_cache_tier": "redis"},
+        {"liftos_cache_tier": "process", "liftos_cache_what": "query_vector"},
         lambda n: n == 1,
     ),
     (

@@ -16,7 +16,7 @@ from liftos_kit.telemetry import inject_carrier
 from liftos_memory.ports import WriteContext
 
 SCHEMA: Final = "memory"
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 """The schema that this code needs; servers and workers refuse to start on an older one."""
 
 _POINT_READ_CONNECTIONS: Final = 4
@@ -71,11 +71,19 @@ class Database:
             collection="entries",
             connections=_POINT_READ_CONNECTIONS,
         )
+        self.state_reads: Final = postgres.PointReads(
+            pool,
+            "select * from read_state($1)",
+            name="read_state",
+            collection="orgs",
+            connections=_POINT_READ_CONNECTIONS,
+        )
         self._months: set[date] = set()
 
     async def close(self) -> None:
         """Close all connections."""
         await self.entry_reads.close()
+        await self.state_reads.close()
         await self.pool.close()
 
     @asynccontextmanager
