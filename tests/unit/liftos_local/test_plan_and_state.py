@@ -141,6 +141,7 @@ def test_ingestion_reads_from_the_platforms_of_the_stack(tmp_path: Path) -> None
         "LIFTOS_SECRET_KEYS",
         "LIFTOS_SOURCE_FILES_DIRECTORY",
         "LIFTOS_ALLOW_PRIVATE_ADDRESSES",
+        "LIFTOS_NOTIFICATION_PRIVATE_TARGETS",
     }
 
 
