@@ -1,6 +1,6 @@
 """What runs are kept in: the ledger, and Memory as the place that they write to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -409,11 +409,11 @@ class SliceWriter(Protocol):
     async def flush(self) -> None:
         """Wait until Memory has answered for all rows."""
 
-    async def commit(self, raw: bytes) -> Written:
+    async def commit(self, raw: Callable[[], bytes]) -> Written:
         """Replace the scope of the slice by what was written.
 
         Args:
-            raw: The platform's raw answer.
+            raw: Returns the platform's raw answer; asked in a thread, once it is this one's turn.
         """
 
 

@@ -38,6 +38,8 @@ class IngestionSettings(SecretSettings, NotificationSettings):
     """Told in the ledger; the host and the process if unset."""
     worker_concurrency: Annotated[int, Field(ge=1, le=200)] = 8
     """Slices that one worker reads at a time."""
+    worker_mib_in_hand: Annotated[int, Field(ge=1, le=4096)] = 8
+    """MiB of answers, as they came, that all slices of a worker parse, map and write at a time."""
     verification_hours: Annotated[float, Field(gt=0, le=720, allow_inf_nan=False)] = 24.0
     """How long a connection goes unverified, at most; to verify it renews what is about to end."""
 

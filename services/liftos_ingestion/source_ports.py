@@ -12,12 +12,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mappi
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Protocol, TypeAlias, final
+from typing import Final, Protocol, TypeAlias, final
 
 from liftos_ingestion.domain.rate_limits import Limit, Observation
 from liftos_kit.secrets.secret import Secret
 from liftos_mapping.mapping import PlatformMapping
 from liftos_mapping.transform import TransformContext
+
+_ROW_BYTES: Final = 200
+"""What a row is taken for at least; not every page has the bytes that its rows came in."""
 
 JsonObject: TypeAlias = Mapping[str, object]
 KeepRenewed: TypeAlias = Callable[[Mapping[str, Secret], datetime | None], Awaitable[bool]]
@@ -211,6 +214,11 @@ class Page:
     raw: bytes = b""
     request_id: str = ""
 
+    @property
+    def size_bytes(self) -> int:
+        """What it is taken for: the bytes that it came in, where it has them and they are many."""
+        return max(len(self.raw), _ROW_BYTES * len(self.rows))
+
 
 @dataclass(frozen=True, slots=True)
 class PlatformJob:
@@ -254,6 +262,17 @@ class CallGate(Protocol):
 
     def received(self, size_bytes: int) -> None:
         """Count bytes as they came over the wire."""
+        ...
+
+    def in_hand(self, size_bytes: int) -> AbstractAsyncContextManager[None]:
+        """Parse an answer and yield its pages inside, once the worker has room for it.
+
+        Only for long answers, which take many times their size once they are parsed: they are
+        taken in a few at a time. Pages that are yielded outside are bounded without it.
+
+        Args:
+            size_bytes: Of the answer as it came.
+        """
         ...
 
 

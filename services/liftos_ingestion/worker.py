@@ -105,6 +105,7 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
             executor=executor,
             clock=clock,
             worker=settings.effective_worker_name,
+            bytes_in_hand=settings.worker_mib_in_hand * 2**20,
             on_attempt=_measure_attempt,
         )
         scheduling = Scheduling(

@@ -195,11 +195,11 @@ class _MemorySlice:
             # What Memory refused of them did not arrive, so it cannot be kept for a person.
             raise StoreUnavailableError(STORE, retry_after_seconds=1.0)
 
-    async def commit(self, raw: bytes) -> Written:
+    async def commit(self, raw: Callable[[], bytes]) -> Written:
         """Replace the scope of the slice."""
         with _translated():
             async with self._commits:
-                self._opened.raw = raw
+                self._opened.raw = await asyncio.to_thread(raw)
                 await self._stack.aclose()
             self.committed = True
             if not self._opened.name:

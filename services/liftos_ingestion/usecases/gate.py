@@ -1,14 +1,15 @@
 """Leave to call a platform, under the limits that all workers share."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from liftos_ingestion.domain.failures import NotReadyError
 from liftos_ingestion.domain.rate_limits import Limit, Observation, Priority, Renewal
 from liftos_ingestion.quota_ports import Admitted, Parked, RateGovernor
 from liftos_ingestion.run_ports import Usage
+from liftos_ingestion.usecases.byte_budget import ByteBudget
 from liftos_kit.core.errors import StoreUnavailableError
 
 _PATIENCE_SECONDS: Final = 70.0
@@ -24,15 +25,24 @@ class GovernedGate:
         org: Whose limits they are.
         caller: Who asks, one call at a time, such as a slice of a run.
         priority: Who goes first.
+        budget: What all sessions of a worker have in hand; None bounds nothing.
     """
 
     def __init__(
-        self, governor: RateGovernor, *, org: str, caller: str, priority: Priority
+        self,
+        governor: RateGovernor,
+        *,
+        org: str,
+        caller: str,
+        priority: Priority,
+        budget: ByteBudget | None = None,
     ) -> None:
         self._governor = governor
         self._org = org
         self._caller = caller
         self._priority = priority
+        self._budget = budget
+        self._has_in_hand = False
         self._leased: list[Admitted] = []
         self._calls = 0
         self._bytes = 0
@@ -70,6 +80,19 @@ class GovernedGate:
     def received(self, size_bytes: int) -> None:
         """Count bytes as they came over the wire."""
         self._bytes += size_bytes
+
+    @asynccontextmanager
+    async def in_hand(self, size_bytes: int) -> AsyncIterator[None]:
+        """Have an answer in hand inside, once there is room for it."""
+        if self._budget is None or self._has_in_hand:
+            yield
+            return
+        async with self._budget.take(size_bytes):
+            self._has_in_hand = True
+            try:
+                yield
+            finally:
+                self._has_in_hand = False
 
     async def renew(self) -> None:
         """Hold leased units for another lease; one that is lost is missed at the next call."""

@@ -24,8 +24,8 @@ MAXIMUM_DEAD_LETTERS: Final = 10_000
 _RAW_BYTES: Final = 8 * 1024 * 1024
 """The largest raw answer that Memory keeps with a slice."""
 
-_UNANSWERED_ROWS: Final = 10_000
-"""Rows of a slice that Memory may still have to answer for when the next page is taken."""
+_UNANSWERED_BYTES: Final = 2 * 1024 * 1024
+"""Pages of a slice that Memory may still have to answer for when the next one is taken."""
 
 _Problem: TypeAlias = tuple[str, str, str]
 """Field, code and message of a rule that a row breaks."""
@@ -38,7 +38,33 @@ class _Pending:
     first_row: int
     end_row: int
     page: Page
+    size_bytes: int
     source_index: Sequence[int]
+
+
+class _RawAnswer:
+    """The bytes of all pages of a slice, compressed, and none where they are too many to keep."""
+
+    def __init__(self) -> None:
+        self._pages: list[tuple[bytes, int]] = []
+        self._size_bytes = 0
+
+    def add(self, page: bytes) -> None:
+        """Add the bytes of a page; some have none of their own."""
+        self._size_bytes += len(page)
+        if not page:
+            return
+        if self._size_bytes <= _RAW_BYTES:
+            self._pages.append((pa.compress(page, codec="zstd", asbytes=True), len(page)))
+        else:
+            # A part of the answer would look like the whole.
+            self._pages.clear()
+
+    def whole(self) -> bytes:
+        """Return all of them."""
+        return b"\n".join(
+            pa.decompress(page, size, codec="zstd", asbytes=True) for page, size in self._pages
+        )
 
 
 class Intake:
@@ -63,8 +89,7 @@ class Intake:
         self._final_through = final_through
         self._executor = executor
         self._sums = DaySums()
-        self._raw: list[bytes] = []
-        self._raw_bytes = 0
+        self._raw = _RawAnswer()
         self._row_count = 0
         self._written_count = 0
         self._pending: deque[_Pending] = deque()
@@ -79,20 +104,18 @@ class Intake:
         loop = asyncio.get_running_loop()
         result = await loop.run_in_executor(self._executor, self._map, page)
         self._row_count += len(page.rows)
-        self._raw_bytes += len(page.raw)
-        if self._raw_bytes <= _RAW_BYTES:
-            self._raw.append(page.raw)
-        else:
-            # A part of the answer would look like the whole.
-            self._raw.clear()
         self._refuse_unmapped(page, result)
         rows = result.table.num_rows
         if rows:
             end = self._written_count + rows
-            self._pending.append(_Pending(self._written_count, end, page, result.source_index))
+            # Its bytes are kept elsewhere.
+            kept = replace(page, raw=b"")
+            self._pending.append(
+                _Pending(self._written_count, end, kept, page.size_bytes, result.source_index)
+            )
             self._written_count = end
             await writer.write(_known_columns(result.table))
-            if self._written_count - writer.acknowledged_count >= _UNANSWERED_ROWS:
+            if self._unanswered_bytes(writer) >= _UNANSWERED_BYTES:
                 await writer.flush()
         self._collect_refused(writer)
 
@@ -100,9 +123,7 @@ class Intake:
         """Commit the slice once Memory has answered for every row."""
         await writer.flush()
         self._collect_refused(writer)
-        raw = b"\n".join(self._raw)
-        self._raw.clear()
-        written = await writer.commit(raw)
+        written = await writer.commit(self._raw.whole)
         return SliceResult(
             memory_slice=written.memory_slice,
             row_count=self._row_count,
@@ -142,6 +163,7 @@ class Intake:
             index = [it for it, stays in zip(result.source_index, kept, strict=True) if stays]
             result = replace(result, source_index=index)
         self._sums.add(table, keys[kept])
+        self._raw.add(page.raw)
         return replace(result, table=table)
 
     def _refuse_unmapped(self, page: Page, result: TransformResult) -> None:
@@ -149,6 +171,10 @@ class Intake:
         for error in result.errors:
             errors.setdefault(error.index, []).append((error.field, error.code, error.message))
         self._refuse(page, errors, counted=False)
+
+    def _unanswered_bytes(self, writer: SliceWriter) -> int:
+        answered = writer.acknowledged_count
+        return sum(it.size_bytes for it in self._pending if it.end_row > answered)
 
     def _collect_refused(self, writer: SliceWriter) -> None:
         """Keep what Memory has refused, and forget the pages that it has answered for."""

@@ -48,6 +48,7 @@ from liftos_ingestion.source_ports import (
     ReadRequest,
     SourceCatalog,
 )
+from liftos_ingestion.usecases.byte_budget import ByteBudget
 from liftos_ingestion.usecases.gate import GovernedGate
 from liftos_ingestion.usecases.intake import Intake
 from liftos_kit.core.clock import Clock
@@ -60,8 +61,8 @@ LEASE_SECONDS: Final = 15.0
 _LOOK_SECONDS: Final = 1.5
 """How often a worker asks whether it may go on; a cancelled run is let go within that time."""
 
-_PAGES_AT_ONCE: Final = 3
-"""Pages of all slices of a worker that are mapped and written at a time, to bound its memory."""
+BYTES_IN_HAND: Final = 8 * 1024 * 1024
+"""Bytes of answers that all slices of a worker parse, map and write at a time."""
 
 _OBJECTS_AT_ONCE: Final = 1_000
 """Objects of an account that a worker holds before they are kept."""
@@ -117,6 +118,7 @@ class Reading:
         executor: Where rows are mapped.
         clock: Now.
         worker: The name of this worker.
+        bytes_in_hand: Bytes of answers that all slices together parse, map and write at a time.
         on_attempt: Told of every try, however it ended.
     """
 
@@ -131,6 +133,7 @@ class Reading:
         executor: Executor,
         clock: Clock,
         worker: str,
+        bytes_in_hand: int = BYTES_IN_HAND,
         on_attempt: Callable[[AttemptMeasure], None] = lambda _: None,
     ) -> None:
         self._ledger = ledger
@@ -142,7 +145,7 @@ class Reading:
         self._clock = clock
         self._worker = worker
         self._on_attempt = on_attempt
-        self._pages = asyncio.Semaphore(_PAGES_AT_ONCE)
+        self._budget = ByteBudget(bytes_in_hand)
 
     async def read(self, org: str, slice_id: UUID) -> None:
         """Read a slice, where it is due and its lane is free; otherwise do nothing."""
@@ -156,6 +159,7 @@ class Reading:
             org=held.lane.org,
             caller=held.slice.hex,
             priority=Priority(held.priority),
+            budget=self._budget,
         )
         attempt = asyncio.create_task(self._attempt(held, gate), name=f"read {slice_id.hex}")
         ending = _Ending()
@@ -369,7 +373,7 @@ class Reading:
                         continue
                     # Only now: until a platform's job is done nothing is open in Memory.
                     writer = writer or await opened(item.request_id)
-                    async with self._pages:
+                    async with gate.in_hand(item.size_bytes):
                         await intake.take(item, writer)
             writer = writer or await opened()
             return await intake.commit(writer)

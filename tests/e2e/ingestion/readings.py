@@ -29,7 +29,7 @@ from liftos_ingestion.source_ports import (
     SourceSession,
     Verified,
 )
-from liftos_ingestion.usecases.reading import AttemptMeasure, Reading
+from liftos_ingestion.usecases.reading import BYTES_IN_HAND, AttemptMeasure, Reading
 from liftos_kit import postgres
 from liftos_kit.core.clock import SystemClock
 from liftos_kit.jobs.queue import Job
@@ -202,7 +202,7 @@ class Harness:
     governor: RateGovernor
     measures: list[AttemptMeasure] = field(default_factory=list)
 
-    def reading(self, worker: str = "worker-1") -> Reading:
+    def reading(self, worker: str = "worker-1", *, bytes_in_hand: int = BYTES_IN_HAND) -> Reading:
         """Return a worker."""
         return Reading(
             ledger=self.ledger,
@@ -213,6 +213,7 @@ class Harness:
             executor=ThreadPoolExecutor(1),
             clock=SystemClock(),
             worker=worker,
+            bytes_in_hand=bytes_in_hand,
             on_attempt=self.measures.append,
         )
 

@@ -466,6 +466,7 @@ class OpenGate:
     def __init__(self) -> None:
         self.limits: list[Sequence[Limit]] = []
         self.observations: list[Observation] = []
+        self.bytes_in_hand = 0
 
     async def enter(self, limits: Sequence[Limit], *, is_poll: bool = False) -> None:
         """Let it out."""
@@ -477,6 +478,15 @@ class OpenGate:
 
     def received(self, size_bytes: int) -> None:
         """Count nothing."""
+
+    @asynccontextmanager
+    async def in_hand(self, size_bytes: int) -> AsyncIterator[None]:
+        """Have room for everything, and count it."""
+        self.bytes_in_hand += size_bytes
+        try:
+            yield
+        finally:
+            self.bytes_in_hand -= size_bytes
 
 
 @asynccontextmanager
@@ -731,16 +741,24 @@ async def test_a_long_message_is_handed_on_in_pieces() -> None:
     await face.start(HOST, 0)
     try:
         platforms = Platforms(simulation, {Platform.GOOGLE_ADS: face})
-        async with opened(platforms, settings={"login_customer_id": MANAGER}) as session:
-            pages = [it async for it in session.read(REQUEST, None) if isinstance(it, Page)]
+        pages: list[Page] = []
+        in_hand: list[int] = []
+        gate = OpenGate()
+        async with opened(platforms, gate=gate, settings={"login_customer_id": MANAGER}) as session:
+            async for page in session.read(REQUEST, None):
+                assert isinstance(page, Page)
+                pages.append(page)
+                in_hand.append(gate.bytes_in_hand)
     finally:
         await face.stop()
-    first, *others = pages
+    *others, last = pages
+    assert set(in_hand) == {len(last.raw)}, "a message is parsed once there is room for it"
+    assert gate.bytes_in_hand == 0
     sizes = [len(page.rows) for page in pages]
     assert others
     assert set(sizes[:-1]) == {CHUNK_ROWS}
     assert 0 < sizes[-1] <= CHUNK_ROWS
-    assert len(first.raw) == 5 + int.from_bytes(first.raw[1:5], "big")
+    assert len(last.raw) == 5 + int.from_bytes(last.raw[1:5], "big")
     assert {page.raw for page in others} == {b""}
     found = {(row["ad_group_ad.ad.id"], row["segments.date"]) for it in pages for row in it.rows}
     true = {

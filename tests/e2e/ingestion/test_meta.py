@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -462,6 +462,10 @@ class OpenGate:
 
     def received(self, size_bytes: int) -> None:
         """Count nothing."""
+
+    def in_hand(self, size_bytes: int) -> AbstractAsyncContextManager[None]:
+        """Have room for everything."""
+        return nullcontext()
 
 
 @asynccontextmanager

@@ -394,7 +394,7 @@ async def test_a_frozen_worker_writes_nothing(harness: Harness, memory: Client) 
             fetch_time=slice_["next_attempt_time"],
             request_id="",
         ) as writer:
-            await writer.commit(b"")
+            await writer.commit(lambda: b"")
     with pytest.raises(HoldLostError):
         await harness.ledger.give_up(frozen, Failure(ErrorClass.PERMANENT, "late"), Usage(0, 0))
     assert await stored(memory) == {("1", DAY.isoformat()): 5}

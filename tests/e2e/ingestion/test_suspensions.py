@@ -169,7 +169,7 @@ async def test_a_frozen_holder_is_shut_out(harness: Harness, client: Any, memory
             fetch_time=SystemClock().now(),
             request_id="",
         ) as writer:
-            await writer.commit(b"")
+            await writer.commit(lambda: b"")
     assert await harness.ledger.extend(frozen, lease_seconds=9) is Hold.LOST
     await harness.ledger.let_go(frozen, Usage(0, 0))
     await client.ResumeIngestion(_resume(name))

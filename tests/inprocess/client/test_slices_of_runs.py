@@ -60,6 +60,6 @@ async def test_a_commit_whose_name_was_lost_is_no_failure_of_the_slice(
     )
     with pytest.raises(StoreUnavailableError):
         async with writing as writer:
-            await writer.commit(b"{}")
+            await writer.commit(lambda: b"{}")
     (stream,) = memory.streams.values()
     assert [it.WhichOneof("action") for it in stream.applied] == ["open_slice", "commit_slice"]

@@ -1,6 +1,7 @@
 """What tests of sources that an org defines have in common."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import date
 from typing import Any
 
@@ -43,6 +44,10 @@ class OpenGate:
     def received(self, size_bytes: int) -> None:
         """Count it."""
         self.size_bytes += size_bytes
+
+    def in_hand(self, size_bytes: int) -> AbstractAsyncContextManager[None]:
+        """Have room for everything."""
+        return nullcontext()
 
 
 def asked(

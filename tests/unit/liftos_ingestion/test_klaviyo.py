@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -53,6 +53,10 @@ class OpenGate:
 
     def received(self, size_bytes: int) -> None:
         """Count nothing."""
+
+    def in_hand(self, size_bytes: int) -> AbstractAsyncContextManager[None]:
+        """Have room for everything."""
+        return nullcontext()
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -75,6 +75,10 @@ class RecordingGate:
 
     def received(self, size_bytes: int) -> None:
         """Count nothing."""
+
+    def in_hand(self, size_bytes: int) -> AbstractAsyncContextManager[None]:
+        """Have room for everything."""
+        return nullcontext()
 
 
 @asynccontextmanager

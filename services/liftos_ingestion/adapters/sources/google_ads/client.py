@@ -78,7 +78,7 @@ class Chunk:
     Attributes:
         rows: By the names of the fields that the query selects.
         raw: The message as it came, in the frame in which gRPC sends it, so that messages that are
-            put one behind the other can be told apart; empty but for the first chunk of a message.
+            put one behind the other can be told apart; empty but for the last chunk of a message.
         request_id: Google's id of the call.
     """
 
@@ -243,9 +243,10 @@ class GoogleAdsClient:
             while (frame := await self._next(call)) is not None:
                 has_begun = True
                 self._gate.received(len(frame) - _PREFIX_BYTES)
-                chunks = self._chunks(frame, reader)
-                while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
-                    yield chunk
+                async with self._gate.in_hand(len(frame)):
+                    chunks = self._chunks(frame, reader)
+                    while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+                        yield chunk
         except grpc.aio.AioRpcError as error:
             raise await self._refused(error, token, customer_id, has_begun=has_begun) from error
         finally:
@@ -263,14 +264,13 @@ class GoogleAdsClient:
 
     def _chunks(self, frame: bytes, reader: AnswerReader) -> Iterator[Chunk]:
         """Yield the rows of a message a chunk at a time."""
-        raw = frame
         try:
             answer = reader.parse(memoryview(frame)[_PREFIX_BYTES:])
             rows = answer.results
             for start in range(0, max(len(rows), 1), CHUNK_ROWS):
-                columns = reader.columns(rows[start : start + CHUNK_ROWS])
-                yield Chunk(columns, raw, answer.request_id)
-                raw = b""
+                end = start + CHUNK_ROWS
+                columns = reader.columns(rows[start:end])
+                yield Chunk(columns, frame if end >= len(rows) else b"", answer.request_id)
         except self._messages.DecodeError as error:
             raise unreadable() from error
 

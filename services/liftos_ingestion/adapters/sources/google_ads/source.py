@@ -66,6 +66,9 @@ RESTATEMENT_DAYS: Final = 90
 DAYS_PER_READ: Final = 30
 """A stream is one operation however long, and one that breaks is read again as a whole."""
 
+LOOKAHEAD_BYTES: Final = 1024 * 1024
+"""What a stream receives beyond what is read of it; at 100 ms to Google it brings 10 MB/s."""
+
 BREAKS: Final = 3
 """After so many, an answer of several days is taken for too large."""
 
@@ -181,6 +184,9 @@ class GoogleAdsSource:
     def _channel(self) -> grpc.aio.Channel:
         options = (
             ("grpc.max_receive_message_length", MAXIMUM_MESSAGE_BYTES),
+            # Measured by gRPC itself, the window grows until all of a stream is received ahead.
+            ("grpc.http2.bdp_probe", 0),
+            ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
             # Environment variables must not send a credential elsewhere.
             ("grpc.enable_http_proxy", 0),
         )
