@@ -53,7 +53,7 @@ def wait_text(message: Run | RunSlice, now: datetime) -> str:
 
 @contextmanager
 def run_bar(name: str) -> Iterator[ShowRun]:
-    """Show a bar on a terminal's stderr, and nothing elsewhere."""
+    """Show a bar on a terminal's stderr; elsewhere a line when its state or its wait changes."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -69,9 +69,16 @@ def run_bar(name: str) -> Iterator[ShowRun]:
         task = bar.add_task(name, total=0, rows=0, rate=0.0, failed="", waits="")
         began = time.monotonic()
         first_rows: int | None = None
+        told: tuple[int, int] | None = None
 
         def show(run: Run) -> None:
-            nonlocal first_rows
+            nonlocal first_rows, told
+            if bar.disable:
+                now = (run.state, run.wait.reason)
+                if now != told:
+                    told = now
+                    say(_line(name, run))
+                return
             if first_rows is None:
                 first_rows = run.row_count
             seconds = time.monotonic() - began
@@ -88,6 +95,12 @@ def run_bar(name: str) -> Iterator[ShowRun]:
             )
 
         yield show
+
+
+def _line(name: str, run: Run) -> str:
+    progress = f"{done_count(run.progress):,}/{run.progress.total_count:,} slices"
+    waits = wait_text(run, datetime.now(UTC))
+    return f"{name} {enum_word_of(run, 'state').lower()}, {progress}" + (waits and f", {waits}")
 
 
 def print_run(run: Run) -> None:

@@ -43,8 +43,8 @@ _ADVICE: Final = {
     "ETAG_MISMATCH": "run the command again",
     "NOT_BUILT": "use a server of a later version",
     "UNIMPLEMENTED": "name {service}'s own address with --target; `liftos status` shows it",
-    "CREDENTIALS_REJECTED": "give one that the platform takes; `liftos sources get PLATFORM` shows"
-    " its fields",
+    "CREDENTIALS_REJECTED": "give one that the platform takes; `liftos sources get` and the"
+    " platform's name show its fields",
     "CHANNEL_INSECURE": "add --tls, and take a new secret: this one went over an open channel",
     "PLATFORM_RATE_LIMITED": "try again later; `liftos runs quota` shows the limits",
     "FILTER_INVALID": 'write it like \'platform = "meta" AND date >= "2026-01-01"\'',

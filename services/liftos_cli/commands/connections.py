@@ -49,8 +49,9 @@ SettingsOption = Annotated[
     ),
 ]
 
+_UNVERIFIED: Final = ConnectionState.CONNECTION_STATE_UNVERIFIED
 _WITHOUT_CREDENTIAL: Final = (
-    ConnectionState.CONNECTION_STATE_UNVERIFIED,
+    _UNVERIFIED,
     ConnectionState.CONNECTION_STATE_REJECTED,
 )
 
@@ -90,6 +91,12 @@ async def create(
         credential=read_credential(credential_file, credential_env, worker_env, worker_file),
         validate_only=validate_only,
     )
+    if validate_only and not call.json:
+        print(f"{short_name(connection.name)} can be stored; nothing was.")
+        if connection.missing_scopes:
+            say(f"The platform did not grant {', '.join(connection.missing_scopes)}.")
+        _print_accounts(connection)
+        return
     _tell(call, connection)
 
 
@@ -148,20 +155,7 @@ async def accounts(call: IngestionCall, connection_id: IdArgument) -> None:
     if call.json:
         print_json({"accounts": list(connection.accounts)})
         return
-    print_table(
-        [
-            Column("account"),
-            Column("name"),
-            Column("zone"),
-            Column("currency"),
-            Column("last outcome"),
-            Column("newest day"),
-            Column("final until"),
-            Column("read"),
-        ],
-        map(_account_row, connection.accounts),
-        empty="No account is known yet; `liftos connections verify` asks the platform.",
-    )
+    _print_accounts(connection)
 
 
 @app.command(epilog="Example: liftos connections objects --platform meta --level campaign")
@@ -354,6 +348,11 @@ def _tell(call: IngestionCall, connection: Connection) -> None:
         say(f"The platform did not grant {', '.join(connection.missing_scopes)}.")
     if connection.state == ConnectionState.CONNECTION_STATE_ACTIVE:
         say(f"Next: `liftos runs start {short_name(connection.name)} --watch`.")
+    elif connection.state == _UNVERIFIED and connection.HasField("credential"):
+        say(
+            "The platform did not answer, so the credential is not tried yet. Next:"
+            f" `liftos connections verify {short_name(connection.name)}`."
+        )
     elif connection.state in _WITHOUT_CREDENTIAL:
         say(f"Next: `liftos connections set-credential {short_name(connection.name)} --help`.")
 
@@ -363,6 +362,23 @@ def _tell_state(call: IngestionCall, connection: Connection) -> None:
     _tell(call, connection)
     if connection.state in _WITHOUT_CREDENTIAL:
         raise typer.Exit(ExitCode.NEGATIVE)
+
+
+def _print_accounts(connection: Connection) -> None:
+    print_table(
+        [
+            Column("account"),
+            Column("name"),
+            Column("zone"),
+            Column("currency"),
+            Column("last outcome"),
+            Column("newest day"),
+            Column("final until"),
+            Column("read"),
+        ],
+        map(_account_row, connection.accounts),
+        empty="No account is known yet; `liftos connections verify` asks the platform.",
+    )
 
 
 def _account_row(account: Account) -> list[str]:

@@ -87,6 +87,11 @@ async def create(
         paused=paused,
         validate_only=validate_only,
     )
+    if validate_only and not call.json:
+        print(f"{short_name(schedule.name)} can be stored; nothing was. It would start runs at:")
+        for time in schedule.next_run_times:
+            print(f"  {time.ToJsonString()}")
+        return
     _tell(call, schedule)
 
 

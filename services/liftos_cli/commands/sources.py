@@ -256,4 +256,9 @@ def new_source(
         return
     for path in written:
         print(path)
-    say("Look at them in this order. `pytest` in that folder holds them to the conformance suite.")
+    place = folder or Path(name)
+    say(
+        "Look at them in this order. In the environment of the services,"
+        f" `uv pip install --editable './{place}[dev]'` makes the source known to them and"
+        f" `python -m pytest {place}` holds it to the conformance suite."
+    )

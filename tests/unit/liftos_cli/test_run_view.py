@@ -18,7 +18,7 @@ from liftos.ingestion.v1.run_pb2 import (
 )
 from liftos.memory.v1.entry_pb2 import EntryLevel
 from liftos_cli.message_view import print_fields
-from liftos_cli.run_view import has_ended, print_run, wait_text
+from liftos_cli.run_view import has_ended, print_run, run_bar, wait_text
 
 _NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -41,6 +41,20 @@ def test_a_run_says_what_it_waits_for() -> None:
     assert wait_text(report, _NOW) == "waits for platform job, 0 s"
     assert wait_text(Run(), _NOW) == ""
     assert wait_text(RunSlice(wait=quota.wait), _NOW) == "waits for quota, 90 s: calls of the app"
+
+
+def test_without_a_terminal_changes_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each state and each wait is one line, however often they are reported."""
+    suspended = waiting(WaitReason.WAIT_REASON_SUSPENSION, "audit")
+    suspended.state = RunState.RUN_STATE_RUNNING
+    suspended.progress.total_count = 4
+    with run_bar("1a2b") as show:
+        for run in (suspended, suspended, Run(state=RunState.RUN_STATE_CANCELLED)):
+            show(run)
+    assert capsys.readouterr().err.splitlines() == [
+        "1a2b running, 0/4 slices, waits for suspension: audit",
+        "1a2b cancelled, 0/0 slices",
+    ]
 
 
 def test_a_long_reason_is_cut() -> None:
