@@ -26,6 +26,7 @@ from liftos_memory.adapters.postgres.exchange_rates import PostgresRateStore
 from liftos_memory.adapters.postgres.metrics import PostgresMetricsStore
 from liftos_memory.adapters.postgres.objects import PostgresObjectStore
 from liftos_memory.adapters.postgres.org import PostgresOrgStore
+from liftos_memory.adapters.postgres.panel import PostgresPanelStore
 from liftos_memory.adapters.postgres.records import PostgresRecordStore
 from liftos_memory.adapters.postgres.states import PostgresOrgStates
 from liftos_memory.adapters.program_digest import program_digest
@@ -39,6 +40,7 @@ from liftos_memory.servicer.calendar import CalendarServicer
 from liftos_memory.servicer.changes import ChangesServicer
 from liftos_memory.servicer.comparisons import ComparisonsServicer
 from liftos_memory.servicer.entries import EntriesServicer
+from liftos_memory.servicer.exports import ExportsServicer
 from liftos_memory.servicer.metrics import MetricsServicer
 from liftos_memory.servicer.org import OrgServicer
 from liftos_memory.servicer.presenter import EntryPresenter
@@ -52,6 +54,7 @@ from liftos_memory.usecases.changes import Changes
 from liftos_memory.usecases.comparisons import Comparisons
 from liftos_memory.usecases.digests import Digests
 from liftos_memory.usecases.entries import Entries
+from liftos_memory.usecases.exports import Exports
 from liftos_memory.usecases.freshness import Freshness
 from liftos_memory.usecases.ingest import BatchMeasure, Ingest
 from liftos_memory.usecases.metrics import ExchangeRates, Metrics
@@ -76,7 +79,6 @@ _LATER: Final = (
     "UpdateInsightRoute",
     "DeleteInsightRoute",
     "TestInsightRoute",
-    "ExportDataset",
 )
 _REDIS_SECONDS: Final = 0.25
 _VECTORS_SHARE: Final = 8
@@ -200,6 +202,11 @@ async def open_services(settings: MemorySettings) -> Services:
             ),
             TransformServicer(
                 transform=Transform(entry_store, org_store, executor, today=clock.today)
+            ),
+            ExportsServicer(
+                exports=Exports(PostgresPanelStore(database), executor),
+                freshness=freshness,
+                page_tokens=page_tokens,
             ),
             CalendarServicer(
                 calendar=Calendar(org_store, calendars, executor), page_tokens=page_tokens

@@ -75,6 +75,8 @@ class AccessSuite:
                 grpc.StatusCode.UNIMPLEMENTED,
                 # No worker has made a search index yet.
                 grpc.StatusCode.UNAVAILABLE,
+                # Nothing has been written yet.
+                grpc.StatusCode.FAILED_PRECONDITION,
             ), (rpc.path, refusal)
         assert kinds == self.kinds
 

@@ -275,14 +275,25 @@ class DataInsufficientError(DomainError):
         need: What there must be more of, such as "days with spend".
         found: How much there is.
         required: How much the answer needs.
+        violations: What exactly is missing, where that is known.
+        advice: What to do.
     """
 
     reason = "ERROR_REASON_DATA_INSUFFICIENT"
 
-    def __init__(self, need: str, *, found: str, required: str) -> None:
+    def __init__(
+        self,
+        need: str,
+        *,
+        found: str,
+        required: str,
+        violations: Sequence[FieldViolation] = (),
+        advice: str = "load more or ask wider",
+    ) -> None:
         super().__init__(
-            f"The data has {found} {need} and the answer needs {required}; load more or ask wider.",
+            f"The data has {found} {need} and the answer needs {required}; {advice}.",
             metadata={"need": need, "found": found, "required": required},
+            violations=violations,
         )
 
 

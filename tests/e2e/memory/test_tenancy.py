@@ -104,7 +104,9 @@ def _entry(word: str, clicks: int) -> entry_pb2.Entry:
         campaign_id="c1",
         campaign_name=word,
         date=_DAY,
-        metrics=entry_pb2.Metrics(impressions=2 * clicks, clicks=clicks),
+        metrics=entry_pb2.Metrics(
+            impressions=2 * clicks, clicks=clicks, conversions_micros=clicks
+        ),
     )
 
 
@@ -231,6 +233,12 @@ def _aimed(orgs: Orgs, org: str, rpc: Rpc) -> Any:
         "GetStreamPosition": lambda: {"stream_id": "run"},
         "QueryMetrics": lambda: {"level": 2, "date_range": _DAYS},
         "QueryMetricsArrow": lambda: {"level": 2, "date_range": _DAYS},
+        "ExportDataset": lambda: {
+            "date_range": _DAYS,
+            "format": pb.DATASET_FORMAT_LONG,
+            "kpi": "conversions",
+            "allow_attributed_kpi": True,
+        },
         "ListCalendarDays": lambda: {"date_range": _DAYS},
         "SearchDocuments": lambda: {"query": HIDDEN, "page_size": 100},
     }

@@ -43,7 +43,7 @@ class PostgresOrgStore:
         async with self._database.write(org, _NO_FENCE) as write:
             connection = write.connection
             await _SQL.claim_settings(connection, org=org, **_columns(OrgSettings()))
-            before = _settings(await _SQL.lock_settings(connection, org=org))
+            before = settings_of(await _SQL.lock_settings(connection, org=org))
             after = change(before)
             if (
                 after.base_currency_code != before.base_currency_code
@@ -55,7 +55,7 @@ class PostgresOrgStore:
                     allowed_states=["without exchange rates"],
                 )
             row = await _SQL.store_settings(connection, org=org, **_columns(after))
-        return _settings(row)
+        return settings_of(row)
 
     async def upsert_event(
         self, org: str, event_id: str, event: CalendarEvent, *, maximum_events: int
@@ -140,10 +140,11 @@ class PostgresOrgStore:
 
 async def _read_settings(connection: Connection, org: str) -> OrgSettings:
     row = await _SQL.get_settings(connection, org=org)
-    return OrgSettings() if row is None else _settings(row)
+    return OrgSettings() if row is None else settings_of(row)
 
 
-def _settings(row: Record) -> OrgSettings:
+def settings_of(row: Record) -> OrgSettings:
+    """Return the settings that a row holds."""
     return OrgSettings(
         fiscal_start_month=row["fiscal_start_month"],
         hemisphere=_HEMISPHERES[row["hemisphere"] - 1],
