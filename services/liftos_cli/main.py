@@ -24,7 +24,7 @@ ROOT_COMMANDS: Final = (
     LazyCommand("token", f"{_COMMANDS}.token", "Print a token that lets a caller in."),
     LazyCommand("entries", f"{_COMMANDS}.entries", "Import, list and sum daily numbers."),
     LazyCommand(
-        "search", f"{_COMMANDS}.search", "Find campaigns and their weeks by meaning and by words."
+        "search", f"{_COMMANDS}.search", "Find objects, their weeks, notes and artifacts, best first."
     ),
     LazyCommand("compare", f"{_COMMANDS}.compare", "Set channels and periods against each other."),
     LazyCommand(

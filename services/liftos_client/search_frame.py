@@ -15,6 +15,12 @@ from liftos_client.frames import frame_in_units
 _IDS: Final = tuple(
     field.name for field in ObjectRef.DESCRIPTOR.fields if field.name.endswith("_id")
 )
+DIMENSIONS: Final = (
+    *("scale", "reach", "efficiency", "engagement", "conversion", "value", "price", "growth"),
+    *("volatility", "seasonality", "recency", "longevity"),
+)
+"""What objects are compared in; a frame has each as `concept_…`, a percentile from 0 to 1."""
+
 _DTYPES: Final = {
     FieldDescriptor.TYPE_STRING: "str",
     FieldDescriptor.TYPE_INT64: "Int64",
@@ -35,11 +41,19 @@ def frame_of_hits(hits: Sequence[SearchHit]) -> pd.DataFrame:
     }
     for name in _IDS:
         columns[name] = _texts([getattr(ref, name) for ref in objects])
+    columns["scope"] = _texts([document.scope for document in documents])
+    columns["record"] = _texts([document.record for document in documents])
     columns["text"] = _texts([document.text for document in documents])
     columns["explanation"] = _texts([hit.explanation for hit in hits])
     columns |= _numbers(Metrics.DESCRIPTOR, [hit.metrics for hit in hits])
     columns |= _numbers(DerivedMetrics.DESCRIPTOR, [hit.derived_metrics for hit in hits])
     columns["entry_count"] = pd.Series([hit.entry_count for hit in hits], dtype="Int64")
+    for name in DIMENSIONS:
+        places = [
+            next((each.percentile for each in hit.concepts if each.dimension == name), None)
+            for hit in hits
+        ]
+        columns[f"concept_{name}"] = pd.Series(places, dtype="Float64")
     return frame_in_units(pd.DataFrame(columns))
 
 

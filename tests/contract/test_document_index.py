@@ -4,13 +4,15 @@ import asyncio
 import re
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
-from pymilvus import AsyncMilvusClient
+from pymilvus import AsyncMilvusClient, DataType, Function, FunctionType
 from tests.contract.milvus_server import MilvusServer
 
 from liftos_kit.core.errors import StoreUnavailableError
@@ -379,8 +381,11 @@ async def test_rebuild_serves_only_after_the_switch(
         await rebuild.upsert(orgs[0], [new], await EMBEDDER.embed_documents([new.text]))
         assert set(await index.list_ids(orgs[0])) == {old.document_id}
     assert set(await index.list_ids(orgs[0])) == {old.document_id}
+    other = digest("Other_Sale")
     async with index.rebuild() as rebuild:
-        await rebuild.upsert(orgs[0], [new], await EMBEDDER.embed_documents([new.text]))
+        assert set(await rebuild.list_ids(orgs[0])) == {new.document_id}, "it goes on"
+        await rebuild.upsert(orgs[0], [other], await EMBEDDER.embed_documents([other.text]))
+        await rebuild.delete(orgs[0], [other.document_id])
         await rebuild.switch()
     assert set(await index.list_ids(orgs[0])) == {new.document_id}
     assert await both(index, SearchScope(org=orgs[0]), "sale") == [{new.document_id}] * 2
@@ -492,6 +497,50 @@ async def test_milvus_never_mixes_models(tmp_path: Path) -> None:
         await old.close()
         await new.close()
         server.kill()
+
+
+async def test_milvus_with_fields_of_before_is_rebuilt(tmp_path: Path) -> None:
+    """Until then it serves as far as it goes, and says that it is away where it does not."""
+    server = MilvusServer(tmp_path)
+    await server.start()
+    index = MilvusDocumentIndex(
+        server.url, model_id=EMBEDDER.model_id, dimension=EMBEDDER.dimension
+    )
+    try:
+        await _make_index_without_scopes(server.url)
+        scoped = SearchScope("acme", where=parse_filter('scope = "x"', DOCUMENT_FILTER_FIELDS))
+        assert await index.search_lexical(SearchScope("acme"), "sale", 10) == []
+        with pytest.raises(StoreUnavailableError):
+            await index.search_lexical(scoped, "sale", 10)
+        with pytest.raises(IndexOfAnotherModelError):
+            await index.ensure()
+        async with index.rebuild() as rebuild:
+            await rebuild.switch()
+        await index.ensure()
+        assert await index.search_lexical(scoped, "sale", 10) == []
+    finally:
+        await index.close()
+        server.kill()
+
+
+async def _make_index_without_scopes(url: str) -> None:
+    client = AsyncMilvusClient(uri=url)
+    schema = AsyncMilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("pk", DataType.VARCHAR, is_primary=True, max_length=512)
+    schema.add_field("org", DataType.VARCHAR, max_length=64, is_partition_key=True)
+    schema.add_field("document_id", DataType.VARCHAR, max_length=256)
+    schema.add_field("lexical_text", DataType.VARCHAR, max_length=999, enable_analyzer=True)
+    schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
+    schema.add_function(Function("bm25", FunctionType.BM25, ["lexical_text"], ["sparse"]))
+    name = "documents_before_g1"
+    await client.create_collection(name, schema=schema)
+    parameters = client.prepare_index_params()
+    parameters.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
+    with suppress(grpc.RpcError):  # Lite creates the index, but has no clock to wait by
+        await client.create_index(name, parameters)
+    await client.create_alias(name, ALIAS)
+    await client.load_collection(name)
+    await client.close()
 
 
 async def test_milvus_creation_that_was_cut_short_is_done_again(tmp_path: Path) -> None:

@@ -5,14 +5,17 @@ from typing import Annotated, Final
 import typer
 from rich.text import Text
 
-from liftos.memory.v1.document_pb2 import Highlight, SearchHit
+from liftos.memory.v1.document_pb2 import Highlight, LegReport, ObjectRef, SearchHit
+from liftos.memory.v1.entry_pb2 import EntryLevel
+from liftos.memory.v1.memory_service_pb2 import SearchDocumentsResponse
 from liftos_cli.entry_view import metric_cell
 from liftos_cli.figures import MICROS, enum_word_of, ratio
 from liftos_cli.lazy_group import command_app
-from liftos_cli.listing import take
 from liftos_cli.memory_call import MemoryCall, calls_memory
 from liftos_cli.options import FilterOption, FromOption, LimitOption, ToOption
 from liftos_cli.output import print_json, print_text, say
+from liftos_client.arguments import enum_value
+from liftos_client.pages import Pages
 
 app = command_app()
 
@@ -26,15 +29,37 @@ _INDENT: Final = " " * 4
 @calls_memory
 async def search(
     call: MemoryCall,
-    query: Annotated[str, typer.Argument(help="What is looked for.")],
+    query: Annotated[
+        str, typer.Argument(help="What is looked for; may be left out with --like.")
+    ] = "",
     *,
     mode: Annotated[
         str,
-        typer.Option(metavar="MODE", help="hybrid, neural or lexical."),
+        typer.Option(metavar="MODE", help="hybrid, neural, lexical, conceptual or knowledge."),
     ] = "hybrid",
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weight",
+            metavar="MODE=WEIGHT",
+            help="A leg of a hybrid search, such as knowledge=0.2; may be repeated.",
+        ),
+    ] = None,
+    like: Annotated[
+        str,
+        typer.Option(
+            metavar="FIELD=VALUE,…",
+            help="Find what resembles an object, such as platform=meta,level=campaign,"
+            "account_id=act_1,campaign_id=7.",
+        ),
+    ] = "",
     kinds: Annotated[
         list[str] | None,
-        typer.Option("--kind", metavar="KIND", help="profile or weekly_digest; may be repeated."),
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help="profile, weekly_digest, insight, artifact or note; may be repeated.",
+        ),
     ] = None,
     start_date: FromOption = None,
     end_date: ToOption = None,
@@ -48,10 +73,12 @@ async def search(
     ] = False,
     limit: LimitOption = 10,
 ) -> None:
-    """Find campaigns and their weeks by meaning and by words, best first."""
+    """Find objects, their weeks, notes and artifacts, best first."""
     pages = call.memory.search_documents(
         query,
-        mode=mode,
+        mode="conceptual" if like else mode,
+        weights=_weights(weights or []),
+        like=_object(like) if like else None,
         kinds=kinds or [],
         start_date=start_date,
         end_date=end_date,
@@ -60,14 +87,59 @@ async def search(
         group_by_object=one_per_object,
         page_size=min(limit, 100),
     )
-    hits, _ = await take(pages, limit)
+    hits, legs = await _first_hits(pages, limit)
     if call.json:
-        print_json({"hits": hits})
+        print_json({"hits": hits, "legs": legs})
         return
     if not hits:
         say("Nothing found.")
     for place, hit in enumerate(hits, start=1):
         print_text(_shown(place, hit))
+    for leg in legs:
+        if leg.note:
+            say(f"{enum_word_of(leg, 'mode').capitalize()}: {leg.note}.")
+
+
+async def _first_hits(
+    pages: Pages[SearchHit, SearchDocumentsResponse], limit: int
+) -> tuple[list[SearchHit], list[LegReport]]:
+    hits: list[SearchHit] = []
+    legs: list[LegReport] = []
+    async for page in pages.pages():
+        hits += page.hits
+        legs = list(page.legs)
+        if len(hits) >= limit:
+            break
+    return hits[:limit], legs
+
+
+def _weights(texts: list[str]) -> dict[str, float]:
+    weights: dict[str, float] = {}
+    for text in texts:
+        mode, _, number = text.partition("=")
+        try:
+            weights[mode.strip()] = float(number)
+        except ValueError:
+            raise typer.BadParameter(
+                f"{text!r} is no MODE=WEIGHT; write for example knowledge=0.2",
+                param_hint="--weight",
+            ) from None
+    return weights
+
+
+def _object(text: str) -> ObjectRef:
+    names = [field.name for field in ObjectRef.DESCRIPTOR.fields]
+    fields: dict[str, str] = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        if name.strip() not in names or not value:
+            raise typer.BadParameter(
+                f"{part!r} is none of {', '.join(names)} with a value, such as platform=meta",
+                param_hint="--like",
+            )
+        fields[name.strip()] = value.strip()
+    level = enum_value(EntryLevel, fields.pop("level", ""), field="level")
+    return ObjectRef(**fields, level=level)
 
 
 def _shown(place: int, hit: SearchHit) -> Text:
@@ -92,6 +164,9 @@ def _shown(place: int, hit: SearchHit) -> Text:
     numbers += [f"{field.name} {ratio(value)}" for field, value in hit.derived_metrics.ListFields()]
     if numbers:
         text.append(f"{_INDENT}{', '.join(numbers)}\n", style="dim")
+    if hit.concepts:
+        places = ", ".join(f"{each.dimension} {each.percentile:.2f}" for each in hit.concepts)
+        text.append(f"{_INDENT}{places}\n", style="dim")
     return text
 
 

@@ -52,19 +52,23 @@ class SearchMethods(MemoryCalls):
         at_least_as_fresh: Freshness = None,
         timeout_seconds: float | None = None,
     ) -> Pages[SearchHit, pb.SearchDocumentsResponse]:
-        """Rank documents by meaning, by words, or both; best first.
+        """Rank documents by meaning, words, named dimensions, relations or several; best first.
+
+        Each page also says in `legs` what each way of ranking did.
 
         Args:
-            query: What is looked for; may be empty only with `like`.
+            query: What is looked for, at most 10,000 characters; may be empty only with `like`.
             mode: "HYBRID", "NEURAL", "LEXICAL", "CONCEPTUAL" or "KNOWLEDGE".
-            weights: Weight of each leg of a hybrid search, such as {"NEURAL": 0.7, "LEXICAL": 0.3}.
+            weights: Weight of each leg of a hybrid search, such as {"NEURAL": 0.7, "KNOWLEDGE":
+                0.3}; CONCEPTUAL and KNOWLEDGE join only so.
             fusion_method: "WEIGHTED_MIN_MAX" or "RECIPROCAL_RANK".
             kinds: Only these, such as "PROFILE"; none means all.
             start_date: Only documents that touch the days from here; hits carry their metrics.
             end_date: Last day; given together with the first.
-            filter: Over platform, level and the ids.
+            filter: Over platform, level, the ids, and the scope of notes and artifacts.
             minimum_quality_score: Only documents that score at least this, 0 to 1.
-            like: Find what resembles this object; mode CONCEPTUAL only.
+            like: Find what of its level resembles this object; mode CONCEPTUAL only. A query
+                limits it to the dimensions that it names.
             group_by_object: At most one hit per object.
             page_size: At most 100; 0 is 10.
             page_token: Where to begin.

@@ -38,6 +38,7 @@ KNOWLEDGE = document_pb2.SEARCH_MODE_KNOWLEDGE
 HYBRID = document_pb2.SEARCH_MODE_HYBRID
 PROFILE = document_pb2.DOCUMENT_KIND_PROFILE
 DIGEST = document_pb2.DOCUMENT_KIND_WEEKLY_DIGEST
+CAMPAIGN = entry_pb2.ENTRY_LEVEL_CAMPAIGN
 LEGS = (NEURAL, LEXICAL, CONCEPTUAL, KNOWLEDGE)
 
 ORG: Final = "modes"
@@ -213,7 +214,7 @@ async def test_what_is_unknown_is_farthest(client: Any) -> None:
 async def test_like_finds_what_resembles_an_object(client: Any) -> None:
     """The same level, without itself, by all dimensions that are known of it or by those named."""
     like = document_pb2.ObjectRef(
-        platform="meta", level="ENTRY_LEVEL_CAMPAIGN", account_id="act_1", campaign_id="autumn"
+        platform="meta", level=CAMPAIGN, account_id="act_1", campaign_id="autumn"
     )
     answer = await _search(client, ORG, "", mode=CONCEPTUAL, like=like)
     assert _ids(answer)[0] == "summer"
@@ -224,13 +225,13 @@ async def test_like_finds_what_resembles_an_object(client: Any) -> None:
         "growth"
     }
     unknown = document_pb2.ObjectRef(
-        platform="meta", level="ENTRY_LEVEL_CAMPAIGN", account_id="act_1", campaign_id="nothing"
+        platform="meta", level=CAMPAIGN, account_id="act_1", campaign_id="nothing"
     )
     for fields, field in (
         ({"like": unknown, "mode": CONCEPTUAL}, "like"),
         ({"like": like, "mode": HYBRID}, "like"),
         ({"like": document_pb2.ObjectRef(platform="meta"), "mode": CONCEPTUAL}, "like.level"),
-        ({"like": document_pb2.ObjectRef(level=2), "mode": CONCEPTUAL}, "like.platform"),
+        ({"like": document_pb2.ObjectRef(level=CAMPAIGN), "mode": CONCEPTUAL}, "like.platform"),
     ):
         refusal = await _refused(client, ORG, "", **fields)
         assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
@@ -456,7 +457,7 @@ async def test_two_orgs_with_the_same_data_never_see_each_other(
     fields: dict[str, Any] = {"mode": mode, "filter": where}
     if mode == HYBRID:
         fields["weights"] = _weights(0.4, 0.3, 0.2, 0.1)
-    answers = []
+    answers: list[Any] = []
     for org, client in twins.items():
         try:
             answer = await _search(client, org, query, **fields)

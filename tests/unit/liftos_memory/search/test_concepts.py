@@ -1,6 +1,7 @@
 """Concepts: what is measured, where objects stand, and which dimensions a query names."""
 
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,20 @@ def test_the_lexicon_gives_each_word_one_meaning() -> None:
     for dimension, (high, low) in DIRECTIONS.items():
         assert all(wished(word) == {dimension: 1.0} for word in high.split())
         assert all(wished(word) == {dimension: 0.0} for word in low.split())
+
+
+def test_the_page_tells_the_lexicon() -> None:
+    """The documented words are those that are searched by."""
+    page = (Path(__file__).parents[4] / "docs" / "search.md").read_text()
+    rows = [
+        [cell.strip() for cell in row.split("|")[1:-1]] for row in page.splitlines() if "|" in row
+    ]
+    told = {row[0]: row[2:] for row in rows if len(row) == 5}
+    for dimension in Dimension:
+        expected = [DIMENSION_WORDS[dimension], *DIRECTIONS[dimension]]
+        assert told[dimension.value] == [words.replace(" ", ", ") for words in expected]
+    for words in DEGREES.values():
+        assert words.replace(" ", ", ") in page
 
 
 def test_explanations_name_the_dimensions() -> None:
