@@ -166,12 +166,14 @@ async def open_services(
             AlertsServicer(
                 alerts=Alerts(PostgresAlerts(pool)),
                 routes=AlertRoutes(PostgresAlertRoutes(pool), vault, apprise_notifier(settings)),
+                catalog=catalog,
                 page_tokens=page_tokens,
             ),
             SuspensionsServicer(
                 suspensions=Suspensions(
                     PostgresSuspensions(pool, jobs), MemoryEntryWriter(clients.of), clock
                 ),
+                catalog=catalog,
                 page_tokens=page_tokens,
             ),
             DeadLettersServicer(

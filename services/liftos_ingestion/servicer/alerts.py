@@ -22,10 +22,11 @@ from liftos_ingestion.convert.alerts import (
 )
 from liftos_ingestion.domain.alert_filters import ALERT_FIELDS
 from liftos_ingestion.run_view_ports import Row
-from liftos_ingestion.servicer.channel import require_private_channel
 from liftos_ingestion.usecases.alert_routes import AlertRoutes
 from liftos_ingestion.usecases.alerts import Alerts
+from liftos_ingestion.usecases.sources import Catalog
 from liftos_kit.auth import current_principal, require_org
+from liftos_kit.channel import require_private_channel
 from liftos_kit.core.filters import parse_filter
 from liftos_kit.core.paging import PageTokens
 from liftos_kit.core.repeatable import Repeatable
@@ -46,9 +47,12 @@ class AlertsServicer:
         page_tokens: Of lists; their key also signs what is kept of requests with secrets.
     """
 
-    def __init__(self, *, alerts: Alerts, routes: AlertRoutes, page_tokens: PageTokens) -> None:
+    def __init__(
+        self, *, alerts: Alerts, routes: AlertRoutes, catalog: Catalog, page_tokens: PageTokens
+    ) -> None:
         self._alerts = alerts
         self._routes = routes
+        self._catalog = catalog
         self._page_tokens = page_tokens
 
     async def GetAlert(
@@ -98,6 +102,8 @@ class AlertsServicer:
         if request.alert_route.target_url:
             require_private_channel(context, field=_TARGET_FIELD)
 
+        await self._catalog.require(org, request.alert_route.platforms)
+
         def answer(stored: StoredRoute) -> pb.CreateAlertRouteResponse:
             return pb.CreateAlertRouteResponse(alert_route=route_message(org, stored))
 
@@ -138,6 +144,8 @@ class AlertsServicer:
         org = require_org(request.alert_route.name, field="alert_route.name")
         if request.alert_route.target_url:
             require_private_channel(context, field=_TARGET_FIELD)
+
+        await self._catalog.require(org, request.alert_route.platforms)
 
         def answer(stored: StoredRoute) -> pb.UpdateAlertRouteResponse:
             return pb.UpdateAlertRouteResponse(alert_route=route_message(org, stored))

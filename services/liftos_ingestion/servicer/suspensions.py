@@ -7,6 +7,7 @@ from grpc.aio import ServicerContext
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos_ingestion.convert.suspensions import scope_of, suspension_id, suspension_message
 from liftos_ingestion.run_view_ports import Row
+from liftos_ingestion.usecases.sources import Catalog
 from liftos_ingestion.usecases.suspensions import Suspensions
 from liftos_kit.auth import current_principal, require_org
 from liftos_kit.core.paging import PageTokens
@@ -16,8 +17,11 @@ from liftos_kit.requests import answer_to, page_request, repeatable
 class SuspensionsServicer:
     """Suspends ingestion and lets it go on."""
 
-    def __init__(self, *, suspensions: Suspensions, page_tokens: PageTokens) -> None:
+    def __init__(
+        self, *, suspensions: Suspensions, catalog: Catalog, page_tokens: PageTokens
+    ) -> None:
         self._suspensions = suspensions
+        self._catalog = catalog
         self._page_tokens = page_tokens
 
     async def SuspendIngestion(
@@ -26,6 +30,9 @@ class SuspensionsServicer:
         org = require_org(request.parent)
         if request.scope.connection:
             require_org(request.scope.connection, field="scope.connection")
+        if request.scope.platform:
+            # A typing error must not look like a platform that has been stopped.
+            await self._catalog.require(org, [request.scope.platform])
 
         def answer(row: Row) -> pb.SuspendIngestionResponse:
             return pb.SuspendIngestionResponse(suspension=suspension_message(org, row))

@@ -1,6 +1,6 @@
 """Sources: built-in ones and those that an org defines as data."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -114,6 +114,16 @@ class Catalog:
         if stored is None:
             raise NotFoundError(f"orgs/{org}/sources/{source}")
         return self.described_own(stored)
+
+    async def require(self, org: str, platforms: Iterable[str]) -> None:
+        """Return if all platforms are registered.
+
+        Raises:
+            NotFoundError: One is not.
+        """
+        for platform in platforms:
+            if platform not in self.built_in:
+                await self.own(org, platform)
 
     def described_built_in(self, source: str) -> DescribedSource:
         """Return a built-in source as people see it."""

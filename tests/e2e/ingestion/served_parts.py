@@ -4,12 +4,16 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 import grpc
 from tests.e2e.ingestion.conftest import StubClient
 
 from liftos.ingestion.v1 import ingestion_service_pb2, ingestion_service_pb2_grpc
+from liftos_ingestion.adapters.postgres.sources import PostgresSources
+from liftos_ingestion.adapters.sources.registry import built_in_sources, own_sources
 from liftos_ingestion.server import SERVICE_NAME
 from liftos_ingestion.settings import IngestionSettings
+from liftos_ingestion.usecases.sources import Catalog
 from liftos_kit.server import Application, Server, Services
 from liftos_kit.servicer_parts import combine
 from liftos_kit.settings import load
@@ -24,6 +28,15 @@ def ingestion_settings(environment: Mapping[str, str], **given: str) -> Ingestio
     """Return the settings of a service over the module's database."""
     kept = {key: value for key, value in environment.items() if key != "LIFTOS_MILVUS_URL"}
     return load(IngestionSettings, {**kept, "LIFTOS_PORT": "0", **given})
+
+
+def catalog_of(pool: asyncpg.Pool, settings: IngestionSettings) -> Catalog:
+    """Return the server's catalogue of sources."""
+    return Catalog(
+        built_in_sources(settings),
+        store=PostgresSources(pool),
+        build=own_sources(settings).build,
+    )
 
 
 @asynccontextmanager

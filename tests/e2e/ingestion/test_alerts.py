@@ -15,7 +15,12 @@ import asyncpg
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
-from tests.e2e.ingestion.served_parts import ClientFactory, clients_of, ingestion_settings
+from tests.e2e.ingestion.served_parts import (
+    ClientFactory,
+    catalog_of,
+    clients_of,
+    ingestion_settings,
+)
 from tests.e2e.ingestion.webhook import PATH_SECRET, Webhook, webhook
 from tests.inprocess.kit.statuses import refusal_of
 
@@ -67,6 +72,7 @@ async def clients(pool: asyncpg.Pool, settings: IngestionSettings) -> AsyncItera
             KeyringVault(settings.secret_places()),
             apprise_notifier(settings),
         ),
+        catalog=catalog_of(pool, settings),
         page_tokens=page_tokens,
     )
     async with clients_of(settings, [servicer]) as factory:
@@ -388,6 +394,9 @@ async def test_a_route_keeps_its_target_to_itself(
     await client.DeleteAlertRoute(delete)
     await client.DeleteAlertRoute(delete)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await _add_route(client, org, target, platforms=["mteta"])
+    assert refusal_of(caught.value).reason == "ERROR_REASON_RESOURCE_NOT_FOUND"
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
         await client.GetAlertRoute(pb.GetAlertRouteRequest(name=made.name))
     assert refusal_of(caught.value).reason == "ERROR_REASON_RESOURCE_NOT_FOUND"
 
@@ -411,7 +420,10 @@ async def test_a_target_is_encrypted_again_with_the_newest_key(
         )
         page_tokens = PageTokens(settings.page_token_key)
         return settings, AlertsServicer(
-            alerts=Alerts(PostgresAlerts(pool)), routes=routes, page_tokens=page_tokens
+            alerts=Alerts(PostgresAlerts(pool)),
+            routes=routes,
+            catalog=catalog_of(pool, settings),
+            page_tokens=page_tokens,
         )
 
     async with AsyncExitStack() as stack:

@@ -10,7 +10,12 @@ import asyncpg
 import grpc
 import pytest
 from tests.e2e.ingestion.readings import ACCOUNT, DAY, Harness, add_connection, pages, row, stored
-from tests.e2e.ingestion.served_parts import ClientFactory, clients_of, ingestion_settings
+from tests.e2e.ingestion.served_parts import (
+    ClientFactory,
+    catalog_of,
+    clients_of,
+    ingestion_settings,
+)
 from tests.inprocess.kit.statuses import refusal_of
 
 from liftos.ingestion.v1 import alert_pb2
@@ -65,7 +70,9 @@ async def client(
         PostgresSuspensions(harness.pool, queue), harness.writer, SystemClock()
     )
     servicer = SuspensionsServicer(
-        suspensions=suspensions, page_tokens=PageTokens(settings.page_token_key)
+        suspensions=suspensions,
+        catalog=catalog_of(harness.pool, settings),
+        page_tokens=PageTokens(settings.page_token_key),
     )
     factory: ClientFactory
     async with clients_of(settings, [servicer]) as factory:
@@ -248,6 +255,9 @@ async def test_bad_suspensions(harness: Harness, client: Any) -> None:
         await client.SuspendIngestion(
             _suspend(harness.org, connection=f"orgs/{harness.org}/connections/sohp")
         )
+    assert refusal_of(caught.value).reason == "ERROR_REASON_RESOURCE_NOT_FOUND"
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await client.SuspendIngestion(_suspend(harness.org, platform="mteta"))
     assert refusal_of(caught.value).reason == "ERROR_REASON_RESOURCE_NOT_FOUND"
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await client.SuspendIngestion(_suspend(harness.org, connection="orgs/x/connections/shop"))

@@ -550,8 +550,8 @@ class IngestionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateAlertRoute(self, request, context):
-        """CreateAlertRoute says where alerts go. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS);
-        FAILED_PRECONDITION (CHANNEL_INSECURE).
+        """CreateAlertRoute says where alerts go. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS); NOT_FOUND for
+        an unknown platform; FAILED_PRECONDITION (CHANNEL_INSECURE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -596,7 +596,7 @@ class IngestionServiceServicer:
 
     def SuspendIngestion(self, request, context):
         """SuspendIngestion keeps runs of a scope from going on; when the call returns, no write of theirs
-        is under way any more. NOT_FOUND for an unknown connection.
+        is under way any more. NOT_FOUND for an unknown connection or platform.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -157,8 +157,8 @@ class IngestionServiceStub:
     resolved; NOT_FOUND.
     """
     CreateAlertRoute: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.CreateAlertRouteRequest, _ingestion_service_pb2.CreateAlertRouteResponse]
-    """CreateAlertRoute says where alerts go. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS);
-    FAILED_PRECONDITION (CHANNEL_INSECURE).
+    """CreateAlertRoute says where alerts go. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS); NOT_FOUND for
+    an unknown platform; FAILED_PRECONDITION (CHANNEL_INSECURE).
     """
     GetAlertRoute: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.GetAlertRouteRequest, _ingestion_service_pb2.GetAlertRouteResponse]
     """GetAlertRoute reads one route. NOT_FOUND."""
@@ -175,7 +175,7 @@ class IngestionServiceStub:
     """TestAlertRoute sends a message that says it is a test. NOT_FOUND."""
     SuspendIngestion: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.SuspendIngestionRequest, _ingestion_service_pb2.SuspendIngestionResponse]
     """SuspendIngestion keeps runs of a scope from going on; when the call returns, no write of theirs
-    is under way any more. NOT_FOUND for an unknown connection.
+    is under way any more. NOT_FOUND for an unknown connection or platform.
     """
     ResumeIngestion: _grpc.UnaryUnaryMultiCallable[_ingestion_service_pb2.ResumeIngestionRequest, _ingestion_service_pb2.ResumeIngestionResponse]
     """ResumeIngestion lifts a suspension; runs that waited go on. NOT_FOUND."""
@@ -311,8 +311,8 @@ class IngestionServiceAsyncStub(IngestionServiceStub):
     resolved; NOT_FOUND.
     """
     CreateAlertRoute: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.CreateAlertRouteRequest, _ingestion_service_pb2.CreateAlertRouteResponse]  # type: ignore[assignment]
-    """CreateAlertRoute says where alerts go. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS);
-    FAILED_PRECONDITION (CHANNEL_INSECURE).
+    """CreateAlertRoute says where alerts go. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS); NOT_FOUND for
+    an unknown platform; FAILED_PRECONDITION (CHANNEL_INSECURE).
     """
     GetAlertRoute: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.GetAlertRouteRequest, _ingestion_service_pb2.GetAlertRouteResponse]  # type: ignore[assignment]
     """GetAlertRoute reads one route. NOT_FOUND."""
@@ -329,7 +329,7 @@ class IngestionServiceAsyncStub(IngestionServiceStub):
     """TestAlertRoute sends a message that says it is a test. NOT_FOUND."""
     SuspendIngestion: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.SuspendIngestionRequest, _ingestion_service_pb2.SuspendIngestionResponse]  # type: ignore[assignment]
     """SuspendIngestion keeps runs of a scope from going on; when the call returns, no write of theirs
-    is under way any more. NOT_FOUND for an unknown connection.
+    is under way any more. NOT_FOUND for an unknown connection or platform.
     """
     ResumeIngestion: _aio.UnaryUnaryMultiCallable[_ingestion_service_pb2.ResumeIngestionRequest, _ingestion_service_pb2.ResumeIngestionResponse]  # type: ignore[assignment]
     """ResumeIngestion lifts a suspension; runs that waited go on. NOT_FOUND."""
@@ -678,8 +678,8 @@ class IngestionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ingestion_service_pb2.CreateAlertRouteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ingestion_service_pb2.CreateAlertRouteResponse, _abc.Awaitable[_ingestion_service_pb2.CreateAlertRouteResponse]]:
-        """CreateAlertRoute says where alerts go. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS);
-        FAILED_PRECONDITION (CHANNEL_INSECURE).
+        """CreateAlertRoute says where alerts go. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS); NOT_FOUND for
+        an unknown platform; FAILED_PRECONDITION (CHANNEL_INSECURE).
         """
 
     @_abc_1.abstractmethod
@@ -732,7 +732,7 @@ class IngestionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ingestion_service_pb2.SuspendIngestionResponse, _abc.Awaitable[_ingestion_service_pb2.SuspendIngestionResponse]]:
         """SuspendIngestion keeps runs of a scope from going on; when the call returns, no write of theirs
-        is under way any more. NOT_FOUND for an unknown connection.
+        is under way any more. NOT_FOUND for an unknown connection or platform.
         """
 
     @_abc_1.abstractmethod
