@@ -28,6 +28,9 @@ ROOT_COMMANDS: Final = (
     ),
     LazyCommand("compare", f"{_COMMANDS}.compare", "Set channels and periods against each other."),
     LazyCommand(
+        "export", f"{_COMMANDS}.export", "Write data sets for marketing mix models."
+    ),
+    LazyCommand(
         "calendar", f"{_COMMANDS}.calendar", "Show holidays, retail events and own events."
     ),
     LazyCommand("events", f"{_COMMANDS}.events", "Keep the organisation's own events."),

@@ -2,6 +2,7 @@
 
 from liftos_client.memory.calendar import CalendarMethods
 from liftos_client.memory.entries import EntryMethods
+from liftos_client.memory.exports import ExportMethods
 from liftos_client.memory.insights import InsightMethods
 from liftos_client.memory.metrics import MetricsMethods
 from liftos_client.memory.records import RecordMethods
@@ -12,6 +13,7 @@ from liftos_client.memory.settings import SettingsMethods
 class MemoryClient(
     EntryMethods,
     MetricsMethods,
+    ExportMethods,
     SearchMethods,
     InsightMethods,
     CalendarMethods,

@@ -1,10 +1,7 @@
-"""Sums of metrics, comparisons, and data sets for causal analysis."""
+"""Sums of metrics, and comparisons."""
 
-from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos.memory.v1.entry_pb2 import EntryLevel
@@ -25,11 +22,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     Step: TypeAlias = pb.Granularity.ValueType | str
-    Format: TypeAlias = pb.DatasetFormat.ValueType | str
-    Gaps: TypeAlias = pb.GapPolicy.ValueType | str
 else:
-    # The generated code names these types for type checkers only.
-    Step = Format = Gaps = int | str
+    # The generated code names this type for type checkers only.
+    Step = int | str
 
 
 class MetricsMethods(MemoryCalls):
@@ -185,56 +180,3 @@ class MetricsMethods(MemoryCalls):
             consistency=consistency(at_least_as_fresh),
         )
         return await self._calls.unary(self._stub.CompareMetrics, request, timeout_seconds)
-
-    def export_dataset(
-        self,
-        start_date: Day,
-        end_date: Day,
-        *,
-        format: Format,  # noqa: A002  # the contract's word
-        kpi: str,
-        granularity: Step = "DAY",
-        filter: str = "",  # noqa: A002
-        allow_attributed_kpi: bool = False,
-        on_gap: Gaps = "FAIL",
-        as_of: datetime | None = None,
-        currency_code: str = "",
-        resume_token: str = "",
-        timeout_seconds: float | None = None,
-    ) -> AsyncIterator[pb.ExportDatasetResponse]:
-        """Stream a data set for causal analysis: pieces of one Arrow stream, the sidecar last.
-
-        It goes on by itself after a lost connection.
-
-        Args:
-            start_date: First day.
-            end_date: Last day.
-            format: "LONG", "MERIDIAN", "PYMC" or "ROBYN".
-            kpi: "revenue" or "orders"; "conversions" needs allow_attributed_kpi.
-            granularity: "DAY", "WEEK" or "MONTH".
-            filter: Which treatments; see `list_entries`.
-            allow_attributed_kpi: Take what platforms claim as the outcome, with a caveat.
-            on_gap: "FAIL", "TRIM" or "ZERO".
-            as_of: As the store was then; None is now.
-            currency_code: Currency of all money; empty is the org's base currency.
-            resume_token: From the last answer received.
-            timeout_seconds: Deadline of the whole.
-        """
-        moment = None
-        if as_of is not None:
-            moment = Timestamp()
-            moment.FromDatetime(as_of)
-        request = pb.ExportDatasetRequest(
-            parent=self._parent,
-            date_range=date_range(start_date, end_date),
-            format=enum_value(pb.DatasetFormat, format, field="format"),
-            granularity=enum_value(pb.Granularity, granularity, field="granularity"),
-            filter=filter,
-            kpi=kpi,
-            allow_attributed_kpi=allow_attributed_kpi,
-            on_gap=enum_value(pb.GapPolicy, on_gap, field="on_gap"),
-            as_of=moment,
-            currency_code=currency_code,
-            resume_token=resume_token,
-        )
-        return self._calls.resume(self._stub.ExportDataset, request, timeout_seconds)
