@@ -62,7 +62,7 @@ def optional_date_range(
         return None
     if start_date is None or end_date is None:
         missing = "start_date" if start_date is None else "end_date"
-        raise _invalid(
+        raise invalid_argument(
             prefix + missing,
             f"{prefix}start_date and {prefix}end_date are given together or not at all",
         )
@@ -91,7 +91,7 @@ def enum_value(
     if found is None:
         words = ", ".join(known.name.removeprefix(prefix) for known in descriptor.values[1:])
         name = field or descriptor.name
-        raise _invalid(name, f"{value!r} is none of {words}")
+        raise invalid_argument(name, f"{value!r} is none of {words}")
     number: Any = found.number
     return number  # type: ignore[no-any-return]  # numbers of the enum's own values
 
@@ -103,7 +103,7 @@ def text_list(texts: Sequence[str], *, field: str) -> Sequence[str]:
         FieldInvalidError: It is one text, which would be taken for a list of its letters.
     """
     if isinstance(texts, str):
-        raise _invalid(field, f"{texts!r} is no list of texts; write [{texts!r}]")
+        raise invalid_argument(field, f"{texts!r} is no list of texts; write [{texts!r}]")
     return texts
 
 
@@ -137,7 +137,8 @@ def consistency(freshness: Freshness) -> Consistency | None:
     return Consistency(at_least_as_fresh=token)
 
 
-def _invalid(field: str, description: str) -> FieldInvalidError:
+def invalid_argument(field: str, description: str) -> FieldInvalidError:
+    """Return the error of an argument, as the server would answer it."""
     return FieldInvalidError(
         f"{field}: {description}",
         code=grpc.StatusCode.INVALID_ARGUMENT,

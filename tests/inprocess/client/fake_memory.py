@@ -16,8 +16,10 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from liftos.common.v1.marketing_pb2 import DateRange
 from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos.memory.v1 import memory_service_pb2_grpc
+from liftos.memory.v1.calendar_pb2 import CalendarDay
 from liftos.memory.v1.entry_pb2 import Entry, EntryLevel
 
 Context = grpc.aio.ServicerContext
@@ -174,6 +176,32 @@ class FakeMemory(memory_service_pb2_grpc.MemoryServiceServicer):
     ) -> pb.SearchDocumentsResponse:
         await self._receive("SearchDocuments", request, context)
         return self.search
+
+    async def CompareMetrics(
+        self, request: pb.CompareMetricsRequest, context: Context[Any, Any]
+    ) -> pb.CompareMetricsResponse:
+        await self._receive("CompareMetrics", request, context)
+        return pb.CompareMetricsResponse(
+            comparisons=[
+                pb.MetricComparison(member="meta", metric=metric, value=1.5)
+                for metric in request.metrics
+            ],
+            baseline_date_range=DateRange(start_date="2025-12-01", end_date="2025-12-31"),
+        )
+
+    async def ListInsights(
+        self, request: pb.ListInsightsRequest, context: Context[Any, Any]
+    ) -> pb.ListInsightsResponse:
+        await self._receive("ListInsights", request, context)
+        return pb.ListInsightsResponse()
+
+    async def ListCalendarDays(
+        self, request: pb.ListCalendarDaysRequest, context: Context[Any, Any]
+    ) -> pb.ListCalendarDaysResponse:
+        await self._receive("ListCalendarDays", request, context)
+        return pb.ListCalendarDaysResponse(
+            calendar_days=[CalendarDay(date=request.date_range.start_date, day_of_week=1)]
+        )
 
     async def WatchEntries(
         self, request: pb.WatchEntriesRequest, context: Context[Any, Any]

@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -37,7 +38,19 @@ def served(memory: FakeMemory) -> Iterator[Mapping[str, str]]:
 def test_every_example_runs_as_it_stands(served: Mapping[str, str], memory: FakeMemory) -> None:
     """One after the other, as a reader would, with only the addresses changed."""
     memory.entries = [Entry(name="orgs/acme/entries/x", level=EntryLevel.ENTRY_LEVEL_CAMPAIGN)]
-    table = pa.table({"campaign_id": ["1"], "spend_micros": [1_000_000]})
+    table = pa.table(
+        {
+            "period_start_date": pa.array([date(2026, 1, 5)], pa.date32()),
+            "platform": ["meta"],
+            "campaign_id": ["1"],
+            "currency_code": ["USD"],
+            "spend_micros": [1_000_000],
+            "roas": [2.5],
+            "entry_count": [1],
+            "quality_score": [1.0],
+            "final": [True],
+        }
+    )
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
