@@ -27,6 +27,7 @@ class Secrets:
     redis_password: str = field(repr=False)
     jwt_secret: str = field(repr=False)
     ingestion_key: str = field(repr=False)
+    memory_key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ def load_secrets(directory: DataDirectory) -> Secrets:
 
 
 def _new_secret(name: str) -> str:
-    if name == "ingestion_key":
+    if name in ("ingestion_key", "memory_key"):
         return f"local:{base64.b64encode(secrets.token_bytes(32)).decode()}"
     return secrets.token_urlsafe(32)
 

@@ -181,6 +181,8 @@ def process_environment(
         variables["LIFTOS_METRICS_PORT"] = str(plan.ports[f"{spec.name}-metrics"])
     if spec.listens:
         variables["LIFTOS_PORT"] = str(plan.ports[spec.name])
+    if spec.module == "liftos_memory":
+        variables["LIFTOS_SECRET_KEYS"] = secrets.memory_key
     if spec.module == "liftos_ingestion":
         variables |= _ingestion_environment(plan, directory, secrets)
     return variables

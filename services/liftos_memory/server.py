@@ -12,9 +12,12 @@ from liftos_kit import postgres, telemetry
 from liftos_kit.core.clock import SystemClock
 from liftos_kit.core.paging import PageTokens
 from liftos_kit.health import StoreProbe
+from liftos_kit.notify.apprise_notifier import apprise_notifier
 from liftos_kit.server import Application, Services
 from liftos_kit.servicer_parts import combine
 from liftos_memory.adapters.embedders import open_embedder
+from liftos_memory.adapters.http_wording import open_wording
+from liftos_memory.adapters.keyring_targets import KeyringTargets
 from liftos_memory.adapters.measured_embedder import MeasuredEmbedder
 from liftos_memory.adapters.milvus import MilvusDocumentIndex
 from liftos_memory.adapters.postgres.changes import PostgresChangeStore
@@ -23,6 +26,8 @@ from liftos_memory.adapters.postgres.digests import PostgresDigestStore
 from liftos_memory.adapters.postgres.documents import PostgresDocumentStore
 from liftos_memory.adapters.postgres.entries import PostgresEntryStore
 from liftos_memory.adapters.postgres.exchange_rates import PostgresRateStore
+from liftos_memory.adapters.postgres.insight_routes import PostgresInsightRoutes
+from liftos_memory.adapters.postgres.insights import PostgresInsightStore
 from liftos_memory.adapters.postgres.metrics import PostgresMetricsStore
 from liftos_memory.adapters.postgres.objects import PostgresObjectStore
 from liftos_memory.adapters.postgres.org import PostgresOrgStore
@@ -40,6 +45,8 @@ from liftos_memory.servicer.calendar import CalendarServicer
 from liftos_memory.servicer.changes import ChangesServicer
 from liftos_memory.servicer.comparisons import ComparisonsServicer
 from liftos_memory.servicer.entries import EntriesServicer
+from liftos_memory.servicer.insight_routes import InsightRoutesServicer
+from liftos_memory.servicer.insights import InsightsServicer
 from liftos_memory.servicer.exports import ExportsServicer
 from liftos_memory.servicer.metrics import MetricsServicer
 from liftos_memory.servicer.org import OrgServicer
@@ -57,6 +64,8 @@ from liftos_memory.usecases.entries import Entries
 from liftos_memory.usecases.exports import Exports
 from liftos_memory.usecases.freshness import Freshness
 from liftos_memory.usecases.ingest import BatchMeasure, Ingest
+from liftos_memory.usecases.insight_routes import InsightRoutes
+from liftos_memory.usecases.insights import Insights
 from liftos_memory.usecases.metrics import ExchangeRates, Metrics
 from liftos_memory.usecases.org import OrgAdministration
 from liftos_memory.usecases.query_vectors import CachedQueryVectors
@@ -68,17 +77,6 @@ SERVICE_NAME: Final = "liftos.memory.v1.MemoryService"
 
 _LATER: Final = (
     "EvaluateSearch",
-    "GenerateInsights",
-    "GetInsight",
-    "ListInsights",
-    "RerunInsight",
-    "RateInsight",
-    "CreateInsightRoute",
-    "GetInsightRoute",
-    "ListInsightRoutes",
-    "UpdateInsightRoute",
-    "DeleteInsightRoute",
-    "TestInsightRoute",
 )
 _REDIS_SECONDS: Final = 0.25
 _VECTORS_SHARE: Final = 8
@@ -165,6 +163,7 @@ async def open_services(settings: MemorySettings) -> Services:
         PostgresOrgStates(database),
         program=f"{program_digest()} {embedder.model_id}",
     )
+    wording = open_wording(settings)
     presenter = EntryPresenter(calendars, executor)
     servicer = combine(
         memory_service_pb2.DESCRIPTOR.services_by_name["MemoryService"],
@@ -200,6 +199,26 @@ async def open_services(settings: MemorySettings) -> Services:
                 answers=answers,
                 page_tokens=page_tokens,
             ),
+            InsightsServicer(
+                insights=Insights(
+                    PostgresInsightStore(database),
+                    PostgresMetricsStore(database),
+                    calendars,
+                    executor,
+                    last_version=database.last_version,
+                    today=clock.today,
+                    wording=wording,
+                ),
+                page_tokens=page_tokens,
+            ),
+            InsightRoutesServicer(
+                routes=InsightRoutes(
+                    PostgresInsightRoutes(pool),
+                    KeyringTargets(settings.keyring()),
+                    apprise_notifier(settings),
+                ),
+                page_tokens=page_tokens,
+            ),
             TransformServicer(
                 transform=Transform(entry_store, org_store, executor, today=clock.today)
             ),
@@ -233,6 +252,10 @@ async def open_services(settings: MemorySettings) -> Services:
     async def close_executor() -> None:
         executor.shutdown(wait=False, cancel_futures=True)
 
+    async def close_wording() -> None:
+        if wording is not None:
+            await wording.close()
+
     return Services(
         register=register,
         probes=(
@@ -243,6 +266,7 @@ async def open_services(settings: MemorySettings) -> Services:
         ),
         close=(
             close_executor,
+            close_wording,
             index.close,
             embedder.close,
             answer_cache.close,

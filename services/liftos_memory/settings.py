@@ -5,10 +5,10 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr
 
-from liftos_kit.settings import ServiceSettings
+from liftos_kit.settings import NotificationSettings, SecretSettings
 
 
-class MemorySettings(ServiceSettings):
+class MemorySettings(SecretSettings, NotificationSettings):
     """Settings of Memory's server, worker and schema runner."""
 
     port: Annotated[int, Field(ge=0, le=65_535)] = 8003
@@ -26,9 +26,24 @@ class MemorySettings(ServiceSettings):
     cache_redis_bytes: Annotated[int, Field(ge=0, le=1024 * 1024**3)] = 256 * 1024**2
     """The same in Redis, for all servers together; 0 keeps none there."""
 
+    insight_quiet_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 120.0
+    """How long nothing is written before an org is looked at for insights."""
+    insight_wait_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 1_800.0
+    """How long a write waits for that, at most."""
+    insight_every_hours: Annotated[float, Field(gt=0, le=720, allow_inf_nan=False)] = 24.0
+    """How often an org is looked at where nothing is written."""
+    insight_wording_url: str = ""
+    """An OpenAI-compatible server that words insights, such as `https://host/v1`; empty: none."""
+    insight_wording_model: str = ""
+    """The model's name there."""
+    insight_wording_api_key: SecretStr | None = None
+    """Sent to it."""
+
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, problem) for rules between fields."""
         yield from super().check()
+        if bool(self.insight_wording_url) != bool(self.insight_wording_model):
+            yield "insight_wording_model", "insight_wording_url and the model go together"
         for field in ("postgres_url", "redis_url", "milvus_url"):
             if getattr(self, field) is None:
                 yield field, "Memory needs it"

@@ -1,6 +1,7 @@
 """The composition root of Memory's worker, which keeps the search index in step."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Final
@@ -9,11 +10,21 @@ import structlog
 
 from liftos_kit import postgres, telemetry, worker_process
 from liftos_kit.core.clock import SystemClock
+from liftos_kit.notify.apprise_notifier import apprise_notifier
 from liftos_memory.adapters.embedders import open_embedder
+from liftos_memory.adapters.http_wording import open_wording
+from liftos_memory.adapters.keyring_targets import KeyringTargets
 from liftos_memory.adapters.measured_embedder import MeasuredEmbedder
 from liftos_memory.adapters.milvus import MilvusDocumentIndex
 from liftos_memory.adapters.postgres.database import SCHEMA, SCHEMA_VERSION, Database
 from liftos_memory.adapters.postgres.documents import PostgresDocumentStore
+from liftos_memory.adapters.postgres.insight_routes import PostgresInsightOutbox
+from liftos_memory.adapters.postgres.insights import (
+    PostgresInsightSchedule,
+    PostgresInsightStore,
+    documents_of_insights,
+)
+from liftos_memory.adapters.postgres.metrics import PostgresMetricsStore
 from liftos_memory.adapters.postgres.org import PostgresOrgStore
 from liftos_memory.adapters.postgres.perishables import PostgresPerishables
 from liftos_memory.adapters.postgres.record_documents import documents_of_records
@@ -23,8 +34,11 @@ from liftos_memory.usecases.calendar import OrgCalendars
 from liftos_memory.usecases.housekeeping import Housekeeping
 from liftos_memory.usecases.index_lag import watch_lag
 from liftos_memory.usecases.indexing import Indexing
+from liftos_memory.usecases.insight_telling import InsightTelling
+from liftos_memory.usecases.insight_watch import InsightWatch
+from liftos_memory.usecases.insights import Insights
 
-_CONNECTIONS: Final = 4
+_CONNECTIONS: Final = 8
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.worker")
 
@@ -66,26 +80,58 @@ async def _follow(settings: MemorySettings, stop: asyncio.Event) -> None:
         model_id=embedder.model_id,
         dimension=embedder.dimension,
     )
+    calendars = OrgCalendars(PostgresOrgStore(database), monotonic_seconds=clock.monotonic_seconds)
     indexing = Indexing(
         store,
         index,
         embedder,
-        OrgCalendars(PostgresOrgStore(database), monotonic_seconds=clock.monotonic_seconds),
-        documents_of_records(database),
+        calendars,
+        {**documents_of_records(database), **documents_of_insights(database)},
         today=clock.today,
         on_round=_measure_round,
         continue_trace=_continue_trace,
+    )
+    executor = ThreadPoolExecutor(1, thread_name_prefix="insights")
+    insight_store = PostgresInsightStore(database)
+    wording = open_wording(settings)
+    watch = InsightWatch(
+        PostgresInsightSchedule(
+            database,
+            quiet_seconds=settings.insight_quiet_seconds,
+            wait_seconds=settings.insight_wait_seconds,
+            every_seconds=settings.insight_every_hours * 3600.0,
+        ),
+        Insights(
+            insight_store,
+            PostgresMetricsStore(database),
+            calendars,
+            executor,
+            last_version=database.last_version,
+            today=clock.today,
+            wording=wording,
+        ),
+    )
+    telling = InsightTelling(
+        PostgresInsightOutbox(pool, insight_store),
+        KeyringTargets(settings.keyring()),
+        apprise_notifier(settings),
+        send_seconds=settings.notification_timeout_seconds,
     )
     try:
         _log.info("working", model=embedder.model_id)
         # An error in any of them ends the worker, so that it is seen and started again.
         async with asyncio.TaskGroup() as programs:
             programs.create_task(indexing.run_alone(stop), name="indexing")
+            programs.create_task(watch.run(stop), name="insights")
+            programs.create_task(telling.run(stop), name="telling")
             programs.create_task(watch_lag(store, _measure_lag, stop), name="lag")
             programs.create_task(
                 Housekeeping(PostgresPerishables(database)).run(stop), name="housekeeping"
             )
     finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        if wording is not None:
+            await wording.close()
         await index.close()
         await embedder.close()
         await pool.close()

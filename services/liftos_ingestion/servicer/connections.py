@@ -19,9 +19,9 @@ from liftos_ingestion.convert.connections import (
     new_connection,
 )
 from liftos_ingestion.domain.connection_filters import CONNECTION_FIELDS
-from liftos_ingestion.servicer.channel import require_private_channel
 from liftos_ingestion.usecases.connections import ConnectionAdministration
 from liftos_kit.auth import require_org
+from liftos_kit.channel import require_private_channel
 from liftos_kit.core.filters import parse_filter
 from liftos_kit.core.paging import PageTokens
 from liftos_kit.core.repeatable import Repeatable

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from liftos_kit.core.filters import FieldType, FilterField
+from liftos_kit.core.names import Pattern
 from liftos_mapping.entry_fields import LEVELS
 from liftos_memory.domain.documents import ObjectKey, ObjectNames
 from liftos_memory.domain.metrics_query import Granularity
@@ -18,6 +19,14 @@ ALPHA: Final = 0.05
 
 ORIGIN: Final = "insights"
 """What commits of insights are marked with."""
+
+
+ROUTE_NAME: Final = Pattern("orgs/{org}/insightRoutes/{insight_route}")
+
+
+def route_name(org: str, insight_route: str) -> str:
+    """Return the name of a route."""
+    return ROUTE_NAME.format(org=org, insight_route=insight_route)
 
 
 class InsightKind(IntEnum):

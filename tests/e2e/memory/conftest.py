@@ -12,6 +12,7 @@ import pytest
 
 from liftos.memory.v1 import memory_service_pb2_grpc
 from liftos_kit import postgres
+from liftos_kit.secrets.keyring import generate_key
 from liftos_kit.server import Server
 from liftos_kit.settings import load
 from liftos_kit.testing.server import SECRET, RunningServer, authorization
@@ -76,7 +77,14 @@ def memory_settings(database: TestDatabase) -> MemorySettings:
         for name, value in database.environment.items()
         if name != "LIFTOS_POSTGRES_OWNER_URL"
     }
-    own = {"LIFTOS_PORT": "0", "LIFTOS_JWT_SECRET": SECRET, "LIFTOS_DRAIN_SECONDS": "5"}
+    own = {
+        "LIFTOS_PORT": "0",
+        "LIFTOS_JWT_SECRET": SECRET,
+        "LIFTOS_DRAIN_SECONDS": "5",
+        "LIFTOS_SECRET_KEYS": generate_key("test").reveal(),
+        # Targets of insight routes are servers of the tests.
+        "LIFTOS_NOTIFICATION_PRIVATE_TARGETS": "true",
+    }
     return load(MemorySettings, environment | own)
 
 

@@ -1,76 +1,28 @@
 """Insights through the server, on Postgres: found, kept, found again, rated, resolved."""
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Any
 from uuid import uuid4
 
 import grpc
-import numpy as np
 import pytest
 from tests.e2e.memory.conftest import ClientFactory
+from tests.e2e.memory.daily_clicks import (
+    LAST,
+    SPIKE,
+    clicks_of,
+    entries_of,
+    rising,
+    spiked,
+    write,
+)
 from tests.inprocess.kit.statuses import refusal_of
 
 from liftos.common.v1 import marketing_pb2
 from liftos.memory.v1 import calendar_pb2, entry_pb2, insight_pb2
 from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_memory.domain.write_token import decode_write_token
-
-FIRST = date(2026, 1, 5)
-LAST = date(2026, 6, 28)
-DAYS = (LAST - FIRST).days + 1
-SPIKE = date(2026, 6, 18)
-
-
-def _clicks(campaign: int, day: int) -> int:
-    """Clicks with a week's season and a scatter of a twentieth, always the same."""
-    noise = np.random.default_rng([campaign, day]).normal()
-    return round(500 * math.exp(0.2 * math.sin(2 * math.pi * day / 7) + 0.05 * noise))
-
-
-def _entries(
-    campaign: int, change: Callable[[date, int], int] = lambda _, clicks: clicks
-) -> Iterable[entry_pb2.Entry]:
-    for number in range(DAYS):
-        day = FIRST + timedelta(days=number)
-        clicks = change(day, _clicks(campaign, number))
-        yield entry_pb2.Entry(
-            platform="meta",
-            level=entry_pb2.ENTRY_LEVEL_CAMPAIGN,
-            account_id="act_1",
-            campaign_id=str(campaign),
-            campaign_name=f"Campaign {campaign}",
-            date=day.isoformat(),
-            final=True,
-            metrics=entry_pb2.Metrics(
-                currency_code="USD",
-                spend_micros=clicks * 800_000,
-                impressions=clicks * 50,
-                clicks=clicks,
-            ),
-        )
-
-
-async def _write(client: Any, org: str, entries: Iterable[entry_pb2.Entry]) -> None:
-    rows = list(entries)
-    for start in range(0, len(rows), 500):
-        answer = await client.BatchUpsertEntries(
-            pb.BatchUpsertEntriesRequest(
-                parent=f"orgs/{org}",
-                rows=entry_pb2.EntryBatch(entries=rows[start : start + 500]),
-                origin="test",
-            )
-        )
-        assert not answer.item_errors
-
-
-def _spiked(day: date, clicks: int) -> int:
-    return clicks * 3 if day == SPIKE else clicks
-
-
-def _rising(day: date, clicks: int) -> int:
-    return int(clicks * 1.02 ** ((day - FIRST).days / 7))
 
 
 async def _generate(
@@ -107,8 +59,8 @@ async def shop(memory_client: ClientFactory) -> str:
     """An org with six campaigns: one that rises, one with a spike, four without either."""
     client = memory_client("insight-shop")
     for campaign in range(1, 7):
-        change = {1: _rising, 2: _spiked}.get(campaign, lambda _, clicks: clicks)
-        await _write(client, "insight-shop", _entries(campaign, change))
+        change = {1: rising, 2: spiked}.get(campaign, lambda _, clicks: clicks)
+        await write(client, "insight-shop", entries_of(campaign, change))
     await client.UpsertCalendarEvent(
         pb.UpsertCalendarEventRequest(
             calendar_event=calendar_pb2.CalendarEvent(
@@ -137,7 +89,7 @@ async def test_what_stands_out_is_found_and_nothing_else(
     assert trend.summary.startswith("Clicks of campaign Campaign 1 (meta) rise by ")
     spike = _of(answer.insights, 2, "clicks", "POINT")
     assert spike.date_range.start_date == SPIKE.isoformat()
-    assert spike.observed == 3 * _clicks(2, (SPIKE - FIRST).days)
+    assert spike.observed == 3 * clicks_of(2, SPIKE)
     assert spike.expected_low < spike.observed / 3 < spike.expected_high < spike.observed
     assert "Newsletter" in spike.context
     assert {it.object.campaign_id for it in answer.insights} <= {"1", "2"}
@@ -192,15 +144,15 @@ async def test_an_insight_is_run_again_on_the_data_of_now(
     """It holds until its day is restated; then the next run resolves it."""
     client = memory_client(org)
     for campaign in range(1, 4):
-        change = _spiked if campaign == 2 else lambda _, clicks: clicks
-        await _write(client, org, _entries(campaign, change))
+        change = spiked if campaign == 2 else lambda _, clicks: clicks
+        await write(client, org, entries_of(campaign, change))
     spike = _of((await _generate(client, org)).insights, 2, "clicks", "POINT")
     rerun = await client.RerunInsight(pb.RerunInsightRequest(name=spike.name))
     assert rerun.holds
     assert rerun.insight.observed == spike.observed
     assert rerun.insight.summary == spike.summary
     assert len(rerun.evidence_rows) == 57
-    await _write(client, org, _entries(2))
+    await write(client, org, entries_of(2))
     rerun = await client.RerunInsight(pb.RerunInsightRequest(name=spike.name))
     assert not rerun.holds
     assert rerun.insight.state == insight_pb2.INSIGHT_STATE_RESOLVED
@@ -268,8 +220,7 @@ async def test_little_data_gives_no_insights(
 ) -> None:
     """One day, two, or too few weeks: an answer, and nothing in it."""
     client = memory_client(org)
-    entries = [it for it in _entries(1) if it.date >= (LAST - timedelta(days=days - 1)).isoformat()]
-    await _write(client, org, entries)
+    await write(client, org, entries_of(1, first=LAST - timedelta(days=days - 1)))
     answer = await client.GenerateInsights(pb.GenerateInsightsRequest(parent=f"orgs/{org}"))
     assert not answer.insights
     assert answer.insight_count == 0

@@ -114,9 +114,14 @@ def test_a_service_sees_its_own_ports_and_not_the_owner(tmp_path: Path) -> None:
         "LIFTOS_LOG_LEVEL": "DEBUG",
         "LIFTOS_PORT": "8003",
         "LIFTOS_METRICS_PORT": "9003",
+        "LIFTOS_SECRET_KEYS": secrets.memory_key,
     }
     worker = process_environment(SERVICES["memory-worker"], PLAN, directory, secrets)
-    assert worker == {"LIFTOS_LOG_LEVEL": "DEBUG", "LIFTOS_METRICS_PORT": "9103"}
+    assert worker == {
+        "LIFTOS_LOG_LEVEL": "DEBUG",
+        "LIFTOS_METRICS_PORT": "9103",
+        "LIFTOS_SECRET_KEYS": secrets.memory_key,
+    }
 
 
 def test_ingestion_reads_from_the_platforms_of_the_stack(tmp_path: Path) -> None:
@@ -153,6 +158,7 @@ def test_settings_never_replace_a_port(tmp_path: Path) -> None:
     assert process_environment(SERVICES["memory"], plan, directory, secrets) == {
         "LIFTOS_PORT": "8003",
         "LIFTOS_METRICS_PORT": "9003",
+        "LIFTOS_SECRET_KEYS": secrets.memory_key,
     }
 
 

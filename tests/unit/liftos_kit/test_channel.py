@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 from grpc.aio import ServicerContext
 
-from liftos_ingestion.servicer.channel import is_local, require_private_channel
+from liftos_kit.channel import is_local, require_private_channel
 from liftos_kit.core.errors import ChannelInsecureError
 
 
