@@ -1,11 +1,12 @@
 """What a source is: something that can be read day by day.
 
 A source says what it can do and is stateless, but for what it may forget at any moment: an access
-token until it ends, or by which way an account was reached. `open` gives a session with a
-credential; a session lists accounts and objects and reads one scope. It never writes, never sleeps
-for a limit, and keeps nothing: what has to be waited for is raised as `NotReadyError`, what went
-wrong as `ReadingError` with a class (`liftos_ingestion.domain.failures`), and a platform's own job
-is yielded so that the caller keeps it and gives it back after a crash.
+token until it ends, by which way an account was reached, or what slices of a run share. `open`
+gives a session with a credential; a session lists accounts and objects and reads one scope. It
+never writes, never sleeps for a limit, and keeps nothing: what has to be waited for is raised as
+`NotReadyError`, what went wrong as `ReadingError` with a class
+(`liftos_ingestion.domain.failures`), and a platform's own job is yielded so that the caller keeps
+it and gives it back after a crash.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -242,6 +243,11 @@ class CallGate(Protocol):
     @property
     def org(self) -> str:
         """Whose limits they are, for the keys of limits."""
+        ...
+
+    @property
+    def run(self) -> str:
+        """The run that is read, whose slices may share answers; empty where there is none."""
         ...
 
     async def enter(self, limits: Sequence[Limit], *, is_poll: bool = False) -> None:

@@ -139,6 +139,7 @@ class RecordingGate:
     """Lets calls through, up to a number, and keeps what it was asked and told."""
 
     org = "conformance"
+    run = ""
 
     def __init__(self, room: int | None, rest: Callable[[], None]) -> None:
         self._room = room

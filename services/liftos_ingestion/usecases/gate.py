@@ -25,6 +25,7 @@ class GovernedGate:
         org: Whose limits they are.
         caller: Who asks, one call at a time, such as a slice of a run.
         priority: Who goes first.
+        run: Of which the caller is a slice, if it is one.
         budget: What all sessions of a worker have in hand; None bounds nothing.
     """
 
@@ -35,12 +36,14 @@ class GovernedGate:
         org: str,
         caller: str,
         priority: Priority,
+        run: str = "",
         budget: ByteBudget | None = None,
     ) -> None:
         self._governor = governor
         self._org = org
         self._caller = caller
         self._priority = priority
+        self._run = run
         self._budget = budget
         self._has_in_hand = False
         self._leased: list[Admitted] = []
@@ -51,6 +54,11 @@ class GovernedGate:
     def org(self) -> str:
         """Whose limits they are."""
         return self._org
+
+    @property
+    def run(self) -> str:
+        """The run that is read; empty where there is none."""
+        return self._run
 
     @property
     def usage(self) -> Usage:

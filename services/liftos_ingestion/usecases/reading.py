@@ -159,6 +159,7 @@ class Reading:
             org=held.lane.org,
             caller=held.slice.hex,
             priority=Priority(held.priority),
+            run=held.run.hex,
             budget=self._budget,
         )
         attempt = asyncio.create_task(self._attempt(held, gate), name=f"read {slice_id.hex}")

@@ -462,6 +462,7 @@ class OpenGate:
     """Lets every call out, and keeps what answers told."""
 
     org = "org"
+    run = ""
 
     def __init__(self) -> None:
         self.limits: list[Sequence[Limit]] = []

@@ -27,6 +27,7 @@ class OpenGate:
     """Lets every call through, and remembers what it was told."""
 
     org = "acme"
+    run = ""
 
     def __init__(self) -> None:
         self.entered: list[Sequence[Limit]] = []

@@ -59,6 +59,7 @@ class RecordingGate:
     """Lets every call out and keeps what was asked and told."""
 
     org = "org"
+    run = ""
 
     def __init__(self) -> None:
         self.entered: list[tuple[tuple[str, ...], bool]] = []

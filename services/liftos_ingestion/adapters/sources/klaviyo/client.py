@@ -1,8 +1,10 @@
 """Calls to Klaviyo: limits, headers, pages, and refusals as failures."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Final
 
+from liftos_ingestion.adapters.sources.klaviyo.answers import AnswersOfSession
 from liftos_ingestion.adapters.sources.klaviyo.documents import next_cursor
 from liftos_ingestion.adapters.sources.klaviyo.errors import malformed, refusal
 from liftos_ingestion.adapters.sources.platform_http import Answer, PlatformHttp
@@ -24,12 +26,24 @@ class KlaviyoClient:
         http: Klaviyo's host, with the credential.
         gate: Whose limits hold.
         account_id: Whose limits they are.
+        taker: What is read, as the slices of a run tell themselves apart.
+        answers: What the session shares with others of its run; None shares nothing.
     """
 
-    def __init__(self, http: PlatformHttp, gate: CallGate, account_id: str) -> None:
+    def __init__(
+        self,
+        http: PlatformHttp,
+        gate: CallGate,
+        account_id: str,
+        *,
+        taker: str = "",
+        answers: AnswersOfSession | None = None,
+    ) -> None:
         self._http = http
         self._gate = gate
         self._account_id = account_id
+        self._taker = taker
+        self._answers = answers
 
     async def get(
         self,
@@ -118,14 +132,28 @@ class KlaviyoClient:
                 endpoint=endpoint,
             ).observations
 
-        answer = await self._http.call(
-            method,
-            path,
-            limits=klaviyo_limits(self._gate.org, account_id=self._account_id, endpoint=endpoint),
-            params=params,
-            body=body,
-            headers=None if body is None else {"Content-Type": MEDIA_TYPE},
-            observe=told,
+        async def ask() -> Answer:
+            answer = await self._http.call(
+                method,
+                path,
+                limits=klaviyo_limits(
+                    self._gate.org, account_id=self._account_id, endpoint=endpoint
+                ),
+                params=params,
+                body=body,
+                headers=None if body is None else {"Content-Type": MEDIA_TYPE},
+                observe=told,
+            )
+            # That something is not there is an answer too.
+            if not answer.ok and answer.status != HTTPStatus.NOT_FOUND:
+                raise refusal(answer, tuple(told(answer)))
+            return answer
+
+        question = (self._account_id, method, path, params, body)
+        answer = (
+            await ask()
+            if self._answers is None
+            else await self._answers.take(self._taker, *question, ask=ask)
         )
         if not answer.ok:
             raise refusal(answer, tuple(told(answer)))

@@ -5,10 +5,6 @@ day. Since a message of a campaign is sent at one moment, one report over all da
 rows are dated by when the list of campaigns says that they were sent. Where that is unknown (the
 campaign is deleted, or sent over several days) the days are halved, down to a report of one day,
 whose rows have that date.
-
-The slices of CAMPAIGN (or FLOW) and of MESSAGE ask for the same report, each for itself: any worker
-may take either at any time, so an answer that both used would have to be kept between them, and be
-old for the second. It is two reports instead of one for 60 days of an account.
 """
 
 from collections.abc import Iterable, Sequence

@@ -5,6 +5,8 @@ from itertools import islice
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from liftos_ingestion.adapters.sources.account_checks import require_unchanged
+from liftos_ingestion.adapters.sources.klaviyo.answers import AnswersOfSession
 from liftos_ingestion.adapters.sources.klaviyo.client import KlaviyoClient
 from liftos_ingestion.adapters.sources.klaviyo.documents import listed, text
 from liftos_ingestion.adapters.sources.klaviyo.errors import malformed
@@ -62,6 +64,7 @@ class KlaviyoSession:
         gate: Asked before each call.
         conversion_metric_id: The metric that counts orders; empty follows Klaviyo's own mapping.
         granted_scopes: What the credential may read; None where only calls can tell.
+        answers: What it shares with others of its run; None shares nothing.
     """
 
     def __init__(
@@ -71,11 +74,13 @@ class KlaviyoSession:
         *,
         conversion_metric_id: str,
         granted_scopes: frozenset[str] | None,
+        answers: AnswersOfSession | None = None,
     ) -> None:
         self._http = http
         self._gate = gate
         self._conversion_metric_id = conversion_metric_id
         self._granted_scopes = granted_scopes
+        self._answers = answers
 
     async def verify(self) -> Verified:
         """Say which account the credential opens, and what it may read there."""
@@ -94,7 +99,7 @@ class KlaviyoSession:
 
         Klaviyo does not list what is deleted; its numbers are still reported.
         """
-        client = self._client(account.account_id)
+        client = self._client(account.account_id, taker="objects")
         async for campaign in campaigns_of(client, ZoneInfo(account.time_zone)):
             for found in objects_of(campaign):
                 yield found
@@ -107,7 +112,8 @@ class KlaviyoSession:
     ) -> AsyncGenerator[Page | PlatformJob, None]:
         """Yield the rows of a scope; Klaviyo has no jobs."""
         del job
-        client = self._client(request.account.account_id)
+        scope = (request.level, request.date_basis, request.start_date, request.end_date)
+        client = self._client(request.account.account_id, taker=" ".join(map(str, scope)))
         await self._check(client, request.account)
         if request.date_basis == "EVENT":
             for page in _pages(await self._events(client, request), request.level):
@@ -124,8 +130,8 @@ class KlaviyoSession:
             for page in _pages(await flow_sends(client, request, metric), request.level):
                 yield page
 
-    def _client(self, account_id: str) -> KlaviyoClient:
-        return KlaviyoClient(self._http, self._gate, account_id)
+    def _client(self, account_id: str, *, taker: str = "") -> KlaviyoClient:
+        return KlaviyoClient(self._http, self._gate, account_id, taker=taker, answers=self._answers)
 
     async def _account(self, client: KlaviyoClient) -> PlatformAccount:
         answer = await client.get(KlaviyoEndpoint.ACCOUNTS)
@@ -159,18 +165,7 @@ class KlaviyoSession:
                     " set the one of the account, or verify the connection.",
                 )
             )
-        for what, known, said in (
-            ("currency", account.currency_code, now.currency_code),
-            ("time zone", account.time_zone, now.time_zone),
-        ):
-            if known != said:
-                raise ReadingError(
-                    Failure(
-                        ErrorClass.PERMANENT,
-                        f"The {what} of account {account.account_id} is {said} and was {known};"
-                        " verify the connection, and read again what has changed with it.",
-                    )
-                )
+        require_unchanged(account, currency_code=now.currency_code, time_zone=now.time_zone)
 
     async def _probed(self, client: KlaviyoClient) -> frozenset[str]:
         granted = {SCOPES[0]}

@@ -1,11 +1,14 @@
 """Klaviyo as a source."""
 
 import base64
+import hashlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import date
 from typing import Final
 
+from liftos_ingestion.adapters.sources.klaviyo.answers import AnswersOfSession, SharedAnswers
 from liftos_ingestion.adapters.sources.klaviyo.client import MEDIA_TYPE
 from liftos_ingestion.adapters.sources.klaviyo.errors import malformed, token_refusal
 from liftos_ingestion.adapters.sources.klaviyo.session import KlaviyoSession
@@ -62,6 +65,7 @@ class KlaviyoSource:
         self._url = url
         self._revision = revision
         self._timeout_seconds = timeout_seconds
+        self._answers = SharedAnswers()
         self.capabilities: Capabilities = Capabilities(
             levels=("CAMPAIGN", "FLOW", "MESSAGE"),
             date_bases=("SEND", "EVENT"),
@@ -90,6 +94,8 @@ class KlaviyoSource:
             NotReadyError: The gate is shut.
         """
         metric = settings.get(_CONVERSION_METRIC)
+        # Before it is renewed: so it is what other sessions of the run are opened with.
+        answers = AnswersOfSession(self._answers, run=gate.run, credential=_digest(credential))
         authorization, scopes = await self._signed_in(credential, gate)
 
         async def reauthorize() -> str:
@@ -100,12 +106,19 @@ class KlaviyoSource:
             {"Authorization": authorization},
             reauthorize=None if API_KEY in credential else reauthorize,
         ) as http:
-            yield KlaviyoSession(
-                http,
-                gate,
-                conversion_metric_id=metric if isinstance(metric, str) else "",
-                granted_scopes=scopes,
-            )
+            try:
+                yield KlaviyoSession(
+                    http,
+                    gate,
+                    conversion_metric_id=metric if isinstance(metric, str) else "",
+                    granted_scopes=scopes,
+                    answers=answers,
+                )
+            except ReadingError as error:
+                # What has to be asked for fewer days was answered well.
+                if error.failure.error_class is not ErrorClass.TOO_LARGE:
+                    answers.forget()
+                raise
 
     def _http(
         self,
@@ -174,6 +187,11 @@ class KlaviyoSource:
         access = Secret(token)
         granted = frozenset(scope.split()) if isinstance(scope, str) and scope else None
         return f"Bearer {access.reveal()}", granted
+
+
+def _digest(credential: Credential) -> str:
+    fields = {name: secret.reveal() for name, secret in credential.items()}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def _end_of(revision: str) -> date | None:
