@@ -248,7 +248,7 @@ class Concept(_message.Message):
     seasonality, recency, longevity.
     """
     percentile: _builtins.float
-    """Share of those objects that it exceeds, equals counting half: above 0, below 1."""
+    """Share of those objects that it exceeds, equals and itself counting half; 0 to 1, four digits."""
     measure: _builtins.str
     """What was measured, such as "roas" or "spend a week in USD"."""
     target: _builtins.float
