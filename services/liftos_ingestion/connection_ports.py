@@ -161,8 +161,9 @@ class CommittedDays:
     """The days of a lane that were committed.
 
     Attributes:
-        final: Those that the platform no longer restates.
-        open_since: The oldest one that it may still restate; None where there is none.
+        final: Those that need not be read again: the platform no longer restates them, and no row
+            of them was refused.
+        open_since: The oldest of the others; None where there is none.
     """
 
     final: Sequence[date] = ()

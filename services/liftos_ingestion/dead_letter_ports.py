@@ -81,6 +81,19 @@ class DeadLetterStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayedRun:
+    """A run that tries dead letters again.
+
+    Attributes:
+        platform: Whose rows they are.
+        connection: What they were read through.
+    """
+
+    platform: str
+    connection: str
+
+
+@dataclass(frozen=True, slots=True)
 class Letter:
     """A dead letter that is tried again.
 
@@ -162,8 +175,8 @@ class Wait:
 class ReplayLedger(Protocol):
     """What runs of kind REPLAY still have to try."""
 
-    async def platform(self, org: str, run: UUID) -> str | None:
-        """Return whose rows a run tries; None where it has ended, or is none."""
+    async def replayed(self, org: str, run: UUID) -> ReplayedRun | None:
+        """Return what a run tries again; None where it has ended, or is none."""
 
     async def lanes(self, org: str, run: UUID) -> Sequence[Lane]:
         """Return the lanes of what a run still has to try."""

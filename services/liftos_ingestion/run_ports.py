@@ -409,6 +409,9 @@ class SliceWriter(Protocol):
     async def flush(self) -> None:
         """Wait until Memory has answered for all rows."""
 
+    async def held_counts(self) -> Mapping[date, int]:
+        """Return how many entries Memory holds of each day of the slice until it is committed."""
+
     async def commit(self, raw: Callable[[], bytes]) -> Written:
         """Replace the scope of the slice by what was written.
 

@@ -131,6 +131,7 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
         )
         replaying = Replaying(
             ledger=PostgresReplays(pool, jobs),
+            connections=connections,
             catalog=catalog,
             writer=MemoryEntryWriter(clients.of),
             executor=executor,

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import date, datetime
 from typing import Final
@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from liftos.common.v1.marketing_pb2 import DateRange
 from liftos.memory.v1.entry_pb2 import DateBasis, EntryLevel
+from liftos.memory.v1.memory_service_pb2 import MetricsRow
 from liftos.memory.v1.slice_pb2 import Lineage, SliceScope
 from liftos_client import Client
 from liftos_client.errors import (
@@ -114,6 +115,7 @@ class MemoryEntryWriter:
                 )
                 writer = _MemorySlice(
                     self._client_of(lane.org),
+                    ReadLane(lane, request.start_date, request.end_date),
                     stream,
                     await stack.enter_async_context(opened),
                     stack=stack,
@@ -157,6 +159,7 @@ class _MemorySlice:
     def __init__(
         self,
         client: Client,
+        scope: ReadLane,
         stream: IngestStream,
         opened: ClientSlice,
         *,
@@ -164,6 +167,7 @@ class _MemorySlice:
         commits: asyncio.Semaphore,
     ) -> None:
         self._client = client
+        self._scope = scope
         self._stream = stream
         self._opened = opened
         self._stack = stack
@@ -194,6 +198,15 @@ class _MemorySlice:
         if self._stream.result.unreported_count:
             # What Memory refused of them did not arrive, so it cannot be kept for a person.
             raise StoreUnavailableError(STORE, retry_after_seconds=1.0)
+
+    async def held_counts(self) -> Mapping[date, int]:
+        """Return how many entries there are of each day, until the slice is committed."""
+        counts: dict[date, int] = {}
+        with _translated():
+            async for row in _days_of(self._client, self._scope):
+                day = date.fromisoformat(row.period_start_date)
+                counts[day] = counts.get(day, 0) + row.entry_count
+        return counts
 
     async def commit(self, raw: Callable[[], bytes]) -> Written:
         """Replace the scope of the slice."""
@@ -226,22 +239,28 @@ class MemoryEntryTotals:
 
     async def day_sums(self, read: ReadLane) -> DaySums:
         """Return the sums of a lane's entries by day."""
-        lane = read.lane
-        where = (
-            f"platform = {_quoted(lane.platform)} AND account_id = {_quoted(lane.account_id)}"
-            f' AND date_basis = {lane.date_basis} AND breakdown_key = ""'
-        )
         sums: dict[date, dict[str, int]] = {}
         with _translated():
-            async for row in self._client_of(lane.org).memory.query_metrics(
-                read.start_date, read.end_date, level=lane.level, granularity="DAY", filter=where
-            ):
+            async for row in _days_of(self._client_of(read.lane.org), read):
                 day = sums.setdefault(date.fromisoformat(row.period_start_date), {})
                 for field, value in row.metrics.ListFields():
                     if isinstance(value, int):
-                        # More than one row a day where the money is of several currencies.
                         day[field.name] = day.get(field.name, 0) + value
         return sums
+
+
+def _days_of(client: Client, read: ReadLane) -> AsyncIterator[MetricsRow]:
+    """Return what Memory holds of a lane; more than one row a day where there is other money."""
+    lane = read.lane
+    where = (
+        f"platform = {_quoted(lane.platform)} AND account_id = {_quoted(lane.account_id)}"
+        f' AND date_basis = {lane.date_basis} AND breakdown_key = ""'
+    )
+    return aiter(
+        client.memory.query_metrics(
+            read.start_date, read.end_date, level=lane.level, granularity="DAY", filter=where
+        )
+    )
 
 
 def _quoted(text: str) -> str:

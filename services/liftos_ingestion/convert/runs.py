@@ -11,7 +11,7 @@ from liftos.common.v1.marketing_pb2 import DateRange, Progress
 from liftos.ingestion.v1 import connection_pb2, object_pb2, run_pb2
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos.memory.v1.entry_pb2 import EntryLevel
-from liftos_ingestion.domain.failures import AccountOutcome, ErrorClass, outcome_of
+from liftos_ingestion.domain.failures import ErrorClass, outcome_of
 from liftos_ingestion.domain.names import CONNECTION_NAME, connection_name
 from liftos_ingestion.domain.windows import Days
 from liftos_ingestion.run_ports import RunKind, RunState
@@ -175,6 +175,7 @@ def _account(row: Row) -> run_pb2.RunAccount:
     outcome = outcome_of(
         {ErrorClass(word) for word in row["failures"]},
         objects_failed=row["objects_failed"],
+        rows_refused=row["rows_refused"],
         waits_for_quota=row["waits_for_quota"],
         committed=row["committed"],
     )
@@ -183,8 +184,12 @@ def _account(row: Row) -> run_pb2.RunAccount:
         outcome=connection_pb2.AccountOutcome.Value(f"ACCOUNT_OUTCOME_{outcome}"),
         progress=_progress(row),
         # What a later try has made good is no news.
-        error=None if outcome is AccountOutcome.OK else error_message(row["error"]),
+        error=error_message(row["error"]) if _is_news(row) else None,
     )
+
+
+def _is_news(row: Row) -> bool:
+    return bool(row["failures"] or row["objects_failed"] or row["waits_for_quota"])
 
 
 def _wait(row: Row) -> run_pb2.Wait | None:

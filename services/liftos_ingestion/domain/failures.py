@@ -107,6 +107,9 @@ class Failure:
         platform_code: The platform's own code, such as `17/2446079`; empty where it gave none.
         platform_request_id: The platform's id of the call, for its support.
         retry_after_seconds: How long the platform asks to wait; None where it does not say.
+        fewer_days: Whether it is of some of the days only: several are read again in halves.
+        account_changed: Whether the account is no longer what is known of it, so that the
+            connection has to be verified before it is read again.
     """
 
     error_class: ErrorClass
@@ -114,6 +117,8 @@ class Failure:
     platform_code: str = ""
     platform_request_id: str = ""
     retry_after_seconds: float | None = None
+    fewer_days: bool = False
+    account_changed: bool = False
 
     @property
     def disposition(self) -> Disposition:
@@ -145,10 +150,26 @@ class NotReadyError(Exception):
         self.quota: Final = quota
 
 
+def account_changed(account_id: str, how: str) -> Failure:
+    """Return that an account is no longer what is known of it, which a verification sets right.
+
+    Args:
+        account_id: Which.
+        how: What has changed, as a clause.
+    """
+    return Failure(
+        ErrorClass.INVALID_DATA,
+        f"Account {account_id} has changed at the platform: {how}. What was stored stays. The"
+        " connection is verified by itself within minutes, and the next run reads these days anew.",
+        account_changed=True,
+    )
+
+
 def outcome_of(
     given_up: Collection[ErrorClass],
     *,
     objects_failed: bool,
+    rows_refused: bool,
     waits_for_quota: bool,
     committed: bool,
 ) -> AccountOutcome:
@@ -157,6 +178,7 @@ def outcome_of(
     Args:
         given_up: Classes of the failures of slices of numbers that were given up.
         objects_failed: Whether its objects could not be listed.
+        rows_refused: Whether rows of a slice that was committed were refused.
         waits_for_quota: Whether a slice waits for a limit.
         committed: Whether any slice of numbers was committed.
     """
@@ -165,6 +187,6 @@ def outcome_of(
             return disposition.outcome
     if given_up:
         return AccountOutcome.PARTIAL if committed else AccountOutcome.PLATFORM_FAILED
-    if objects_failed:
+    if objects_failed or rows_refused:
         return AccountOutcome.PARTIAL
     return AccountOutcome.QUOTA_PARKED if waits_for_quota else AccountOutcome.OK

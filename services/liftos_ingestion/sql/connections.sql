@@ -28,11 +28,23 @@ where a.org = :org and a.connection = any(:connections::text[])
 order by a.connection, a.account_id;
 
 -- name: committed_days
+-- A day of which rows were refused when it was last read is read again, final or not, until somebody deals with them.
+with refused as (
+    select account_id, level, attribution_key, date_basis, date, max(read_time) as read_time
+    from dead_letters
+    where org = :org and platform = :platform and account_id = any(:account_ids::text[]) and state = 1
+      and date is not null
+    group by account_id, level, attribution_key, date_basis, date
+), days as (
+    select d.account_id, d.level, d.attribution_key, d.date_basis, d.date,
+           d.final and coalesce(r.read_time < d.commit_time, true) as final
+    from lane_days d left join refused r using (account_id, level, attribution_key, date_basis, date)
+    where d.org = :org and d.platform = :platform and d.account_id = any(:account_ids::text[])
+)
 select account_id, level, attribution_key, date_basis,
        coalesce(array_agg(date order by date) filter (where final), '{}') as final_dates,
        min(date) filter (where not final) as open_since
-from lane_days
-where org = :org and platform = :platform and account_id = any(:account_ids::text[])
+from days
 group by account_id, level, attribution_key, date_basis;
 
 -- name: keep_renewed^

@@ -1,5 +1,5 @@
 -- name: run_of_replay^
-select platform from runs where org = :org and run = :run and kind = 3 and state in (1, 2);
+select platform, connection from runs where org = :org and run = :run and kind = 3 and state in (1, 2);
 
 -- name: lanes_of_replay
 select distinct d.platform, d.account_id, d.level, d.attribution_key, d.date_basis

@@ -107,6 +107,17 @@ returning slice;
 update connections set state = 3, update_time = now()
 where org = :org and connection = :connection and state = 2;
 
+-- name: ask_for_verification!
+-- What the platform says of its accounts is no longer what is known of them.
+update connections set verify_ask_time = clock_timestamp() where org = :org and connection = :connection;
+
+-- name: reopen_lane_days!
+-- Their newest answer was not taken in, so that the next run reads them again, final or not.
+update lane_days set final = false
+where org = :org and platform = :platform and account_id = :account_id and level = :level
+  and attribution_key = :attribution_key and date_basis = :date_basis and final
+  and date between :start_date and :end_date;
+
 -- name: split_slice!
 with whole as (
     update run_slices
@@ -194,7 +205,7 @@ select distinct account_id from run_slices where org = :org and run = :run and s
 
 -- name: account_slices
 select state, level = 0 as of_objects, error ->> 'error_class' as error_class,
-       wait_reason = 1 as waits_for_quota
+       wait_reason = 1 as waits_for_quota, dead_letter_count > 0 as rows_refused
 from run_slices where org = :org and run = :run and account_id = :account_id;
 
 -- name: store_outcome!

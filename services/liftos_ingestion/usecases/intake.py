@@ -1,22 +1,27 @@
 """Takes the pages of a slice through the mapping into Memory; no row is lost in silence."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
-from datetime import date
-from itertools import chain
+from datetime import date, timedelta
 from typing import Final, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from liftos_ingestion.domain.day_sums import DaySums, last_of_each, row_keys
-from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
+from liftos_ingestion.domain.failures import (
+    ErrorClass,
+    Failure,
+    ReadingError,
+    account_changed,
+)
 from liftos_ingestion.run_ports import DeadLetter, SliceResult, SliceWriter
 from liftos_ingestion.source_ports import JsonObject, Page, PlatformSource, ReadRequest
 from liftos_mapping.engine import TransformContext, TransformResult, days_of, evaluate
+from liftos_mapping.errors import RowErrorCode
 
 MAXIMUM_DEAD_LETTERS: Final = 10_000
 """Rows of a slice that are kept where they do not fit; where there are more it fails as a whole."""
@@ -92,6 +97,7 @@ class Intake:
         self._raw = _RawAnswer()
         self._row_count = 0
         self._written_count = 0
+        self._written_on: Counter[date | None] = Counter()
         self._pending: deque[_Pending] = deque()
         self._dead_letters: list[DeadLetter] = []
 
@@ -107,6 +113,8 @@ class Intake:
         self._refuse_unmapped(page, result)
         rows = result.table.num_rows
         if rows:
+            for it in result.table["date"].value_counts().to_pylist():
+                self._written_on[it["values"]] += it["counts"]
             end = self._written_count + rows
             # Its bytes are kept elsewhere.
             kept = replace(page, raw=b"")
@@ -120,9 +128,15 @@ class Intake:
         self._collect_refused(writer)
 
     async def commit(self, writer: SliceWriter) -> SliceResult:
-        """Commit the slice once Memory has answered for every row."""
+        """Commit the slice once Memory has answered for every row.
+
+        Raises:
+            ReadingError: Most rows do not fit, and more rows are stored than do.
+        """
         await writer.flush()
         self._collect_refused(writer)
+        if self._dead_letters:
+            await self._require_no_loss(writer)
         written = await writer.commit(self._raw.whole)
         return SliceResult(
             memory_slice=written.memory_slice,
@@ -137,6 +151,50 @@ class Intake:
                 if self._request.start_date <= day <= self._request.end_date
             },
             final_through=self._final_through,
+        )
+
+    async def _require_no_loss(self, writer: SliceWriter) -> None:
+        """Keep rows that do not fit from taking the place of a day's good ones.
+
+        Raises:
+            ReadingError: They would, or the account has other money by now.
+        """
+        if 2 * len(self._other_money()) > self._row_count:
+            raise ReadingError(self._too_many_refused("Most rows"))
+        refused = Counter(letter.day for letter in self._dead_letters)
+        fit = self._written_on - Counter(it.day for it in self._dead_letters if it.counted)
+        # A row that does not say its day may be of any.
+        doubtful = [it for it in self._days_asked() if refused[it] + refused[None] > fit[it]]
+        held = await writer.held_counts() if doubtful else {}
+        losing = {it for it in doubtful if fit[it] < held.get(it, 0)}
+        if losing:
+            others_fit = any(fit[day] for day in self._days_asked() if day not in losing)
+            failure = self._too_many_refused(f"Most rows of {min(losing)}")
+            raise ReadingError(replace(failure, fewer_days=others_fit))
+
+    def _days_asked(self) -> Sequence[date]:
+        first = self._request.start_date
+        return [first + timedelta(days=number) for number in range(self._request.day_count)]
+
+    def _other_money(self) -> Sequence[_Problem]:
+        """Return what is wrong with rows of another currency than the account's."""
+        return [
+            problem
+            for letter in self._dead_letters
+            for problem in letter.errors
+            if problem[1] == RowErrorCode.CURRENCY_MISMATCH
+        ]
+
+    def _too_many_refused(self, which: str) -> Failure:
+        other_money = self._other_money()
+        if 2 * len(other_money) > len(self._dead_letters):
+            how = f"its rows have another currency ({other_money[0][2]})"
+            return account_changed(self._request.account.account_id, how)
+        field, _, message = self._dead_letters[0].errors[0]
+        return Failure(
+            ErrorClass.INVALID_DATA,
+            f"{which} do not fit; the first says {field}: {message}. What was stored of the "
+            "days stays. Correct the mapping or the source, and start another run of these days.",
         )
 
     def _context(self, page: Page) -> TransformContext:
@@ -198,15 +256,14 @@ class Intake:
         """Keep rows of a page, by their positions, as dead letters."""
         if not errors:
             return
-        if len(self._dead_letters) + len(errors) > MAXIMUM_DEAD_LETTERS:
-            earlier = (letter.errors for letter in self._dead_letters)
-            raise ReadingError(_too_many_refused(next(chain(earlier, errors.values()))[0]))
         rows = [page.rows[index] for index in errors]
         context = {k: v for k, v in asdict(self._context(page)).items() if v not in (None, (), "")}
         self._dead_letters += [
             DeadLetter(row, context, day, found, counted)
             for row, day, found in zip(rows, self._days(page, rows), errors.values(), strict=True)
         ]
+        if len(self._dead_letters) > MAXIMUM_DEAD_LETTERS:
+            raise ReadingError(self._too_many_refused(f"More than {MAXIMUM_DEAD_LETTERS:,} rows"))
 
     def _days(self, page: Page, rows: Sequence[JsonObject]) -> Sequence[date | None]:
         """Return the day of each row, as far as it can be read."""
@@ -216,15 +273,6 @@ class Intake:
             # Its columns are made of several rows.
             return [day] * len(rows)
         return [own or day for own in days_of(self._source.mapping, rows)]
-
-
-def _too_many_refused(first: _Problem) -> Failure:
-    field, _, message = first
-    return Failure(
-        ErrorClass.INVALID_DATA,
-        f"More than {MAXIMUM_DEAD_LETTERS:,} rows do not fit; the first says {field}: {message}. "
-        "Correct the mapping or the source, and start another run of these days.",
-    )
 
 
 def _known_columns(rows: pa.Table) -> pa.Table:

@@ -279,7 +279,7 @@ class Reading:
     async def _fail(self, held: HeldSlice, failure: Failure, usage: Usage) -> _Ending:
         ending = _Ending(error_class=failure.error_class)
         too_large = failure.error_class is ErrorClass.TOO_LARGE
-        if too_large and held.end_date > held.start_date:
+        if (too_large or failure.fewer_days) and held.end_date > held.start_date:
             await self._ledger.split(held, failure, usage)
             return ending
         disposition = failure.disposition

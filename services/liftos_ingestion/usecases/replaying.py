@@ -17,6 +17,7 @@ from uuid import UUID
 import pyarrow as pa
 import structlog
 
+from liftos_ingestion.connection_ports import ConnectionReader
 from liftos_ingestion.dead_letter_ports import (
     CommittedDay,
     Letter,
@@ -28,7 +29,7 @@ from liftos_ingestion.dead_letter_ports import (
 from liftos_ingestion.domain.day_sums import DaySums, last_of_each, row_keys
 from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
 from liftos_ingestion.run_ports import EntryWriter, HoldLostError, WaitReason
-from liftos_ingestion.source_ports import JsonObject, SourceCatalog
+from liftos_ingestion.source_ports import JsonObject, PlatformAccount, SourceCatalog
 from liftos_kit.core.errors import (
     DomainError,
     InvalidFieldsError,
@@ -37,7 +38,7 @@ from liftos_kit.core.errors import (
 )
 from liftos_mapping.engine import TransformContext, evaluate
 from liftos_mapping.entry_fields import ENTRY_SCHEMA
-from liftos_mapping.errors import TransformContextError
+from liftos_mapping.errors import RowErrorCode, TransformContextError
 from liftos_mapping.mapping import PlatformMapping
 
 LEASE_SECONDS: Final = 60.0
@@ -61,6 +62,7 @@ class Replaying:
 
     Args:
         ledger: What is still to be tried, and what became of it.
+        connections: What is known of accounts now.
         catalog: Finds mappings.
         writer: Memory.
         executor: Where rows are mapped.
@@ -71,12 +73,14 @@ class Replaying:
         self,
         *,
         ledger: ReplayLedger,
+        connections: ConnectionReader,
         catalog: SourceCatalog,
         writer: EntryWriter,
         executor: Executor,
         worker: str,
     ) -> None:
         self._ledger = ledger
+        self._connections = connections
         self._catalog = catalog
         self._writer = writer
         self._executor = executor
@@ -84,12 +88,13 @@ class Replaying:
 
     async def replay(self, org: str, run: UUID) -> None:
         """Try what a run still has to try and what nobody else holds; line the rest up."""
-        platform = await self._ledger.platform(org, run)
-        if platform is None:
+        replayed = await self._ledger.replayed(org, run)
+        if replayed is None:
             return
         wait_seconds, wait = _WAIT_SECONDS, None
         try:
-            mapping = (await self._catalog.source(org, platform)).mapping
+            mapping = (await self._catalog.source(org, replayed.platform)).mapping
+            accounts = await self._accounts(org, replayed.connection)
             for lane in await self._ledger.lanes(org, run):
                 while taken := await self._ledger.take(
                     run, lane, worker=self._worker, lease_seconds=LEASE_SECONDS, limit=_AT_ONCE
@@ -97,7 +102,7 @@ class Replaying:
                     if not taken.letters:
                         await self._ledger.let_go(taken)
                         break
-                    await self._try(taken, mapping)
+                    await self._try(taken, mapping, accounts.get(lane.account_id))
         except HoldLostError:
             _log.warning("replay_lost", run=run.hex)
         except (NotFoundError, InvalidFieldsError) as error:
@@ -117,10 +122,21 @@ class Replaying:
             )
         await self._ledger.move_on(org, run, delay_seconds=wait_seconds, wait=wait)
 
-    async def _try(self, taken: TakenLetters, mapping: PlatformMapping) -> None:
+    async def _accounts(self, org: str, connection: str) -> Mapping[str, PlatformAccount]:
+        """Return the accounts of a connection by their ids; none where it is gone."""
+        try:
+            stored = await self._connections.get(org, connection)
+        except NotFoundError:
+            return {}
+        described = [account.described for account in stored.accounts]
+        return {it.account_id: it for it in described if it is not None}
+
+    async def _try(
+        self, taken: TakenLetters, mapping: PlatformMapping, account: PlatformAccount | None
+    ) -> None:
         try:
             mapped = await asyncio.get_running_loop().run_in_executor(
-                self._executor, _map, mapping, taken.letters
+                self._executor, _map, mapping, taken.letters, account
             )
             days = await self._ledger.days(
                 taken.lane, sorted(set(mapped.table["date"].to_pylist()))
@@ -172,16 +188,38 @@ class _Mapped:
     problems: Sequence[list[_Problem]]
 
 
-def _map(mapping: PlatformMapping, letters: Sequence[Letter]) -> _Mapped:
+def _map(
+    mapping: PlatformMapping, letters: Sequence[Letter], account: PlatformAccount | None
+) -> _Mapped:
+    """Map letters as they were read; those of other money than then as the account is now."""
+    mapped = _evaluated(mapping, letters, [letter.context for letter in letters])
+    other_money = {
+        position
+        for position, problems in enumerate(mapped.problems)
+        if any(code == RowErrorCode.CURRENCY_MISMATCH for _, code, _ in problems)
+    }
+    if account is None or not other_money:
+        return mapped
+    now = {"currency_code": account.currency_code, "time_zone": account.time_zone}
+    contexts = [
+        {**letter.context, **(now if position in other_money else {})}
+        for position, letter in enumerate(letters)
+    ]
+    return _evaluated(mapping, letters, contexts)
+
+
+def _evaluated(
+    mapping: PlatformMapping, letters: Sequence[Letter], contexts: Sequence[JsonObject]
+) -> _Mapped:
     """Map letters, those with the same context at once."""
     alike: dict[str, list[int]] = {}
-    for position, letter in enumerate(letters):
-        alike.setdefault(json.dumps(letter.context, sort_keys=True), []).append(position)
+    for position, given in enumerate(contexts):
+        alike.setdefault(json.dumps(given, sort_keys=True), []).append(position)
     problems: list[list[_Problem]] = [[] for _ in letters]
     tables, letter_of = [ENTRY_SCHEMA.empty_table()], list[int]()
     for positions in alike.values():
         try:
-            context = _context(letters[positions[0]].context)
+            context = _context(contexts[positions[0]])
         except (TypeError, TransformContextError) as error:
             for position in positions:
                 problems[position].append(("", "CONTEXT_INVALID", str(error)))

@@ -14,8 +14,9 @@ from liftos_client import Client
 from liftos_ingestion.adapters.memory import MemoryEntryWriter
 from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
-from liftos_ingestion.connection_ports import OpenConnection
+from liftos_ingestion.connection_ports import ConnectionOpener, OpenConnection
 from liftos_ingestion.domain.windows import Days, windows
+from liftos_ingestion.quota_ports import RateGovernor
 from liftos_ingestion.run_ports import OBJECTS, NewRun, RunKind, SlicePlan
 from liftos_ingestion.source_ports import (
     Credential,
@@ -118,13 +119,19 @@ class PlatformWorker:
         self.ledger = PostgresRunLedger(self.pool, SilentQueue())
         self._clock_key = f"clock:{self.org}"
         self._read_count = 0
+        self.read_through(self.connection)
+
+    def make_governor(self) -> RateGovernor:
+        """Return a governor that has the world's time."""
+        return RedisRateGovernor(self.redis, clock_command=("LRANGE", self._clock_key, "0", "1"))
+
+    def read_through(self, connections: ConnectionOpener) -> None:
+        """Take connections from there from now on."""
         self._reading = Reading(
             ledger=self.ledger,
-            connections=self.connection,
+            connections=connections,
             catalog=OneSource(self.source),
-            governor=RedisRateGovernor(
-                self.redis, clock_command=("LRANGE", self._clock_key, "0", "1")
-            ),
+            governor=self.make_governor(),
             writer=MemoryEntryWriter(lambda _: self.memory),
             executor=ThreadPoolExecutor(1),
             clock=WorldClock(self.simulation.clock),

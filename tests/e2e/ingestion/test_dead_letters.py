@@ -1,7 +1,7 @@
 """Dead letters: tried again with the mapping of now, once, and never over a newer answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
@@ -17,6 +17,7 @@ from tests.e2e.ingestion.readings import (
     Harness,
     OneSource,
     SilentQueue,
+    add_connection,
     pages,
     row,
     stored,
@@ -28,6 +29,7 @@ from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos.ingestion.v1 import run_pb2
 from liftos_client import Client, connect
 from liftos_ingestion.adapters.memory import MemoryEntryWriter
+from liftos_ingestion.adapters.postgres.connections import PostgresConnections
 from liftos_ingestion.adapters.postgres.database import SCHEMA
 from liftos_ingestion.adapters.postgres.dead_letters import (
     REPLAY,
@@ -107,6 +109,7 @@ class _ImpatientReplays(PostgresReplays):
 def _replaying(harness: Harness, ledger: PostgresReplays | None = None) -> Replaying:
     return Replaying(
         ledger=ledger or PostgresReplays(harness.pool, SilentQueue()),
+        connections=PostgresConnections(harness.pool),
         catalog=OneSource(harness.source),
         writer=harness.writer,
         executor=ThreadPoolExecutor(1),
@@ -261,6 +264,41 @@ async def test_what_is_still_refused_stays(
     assert [it["field"] for it in letter["errors"]] == ["spend"]
 
 
+async def test_a_day_with_refused_rows_is_read_again(
+    harness: Harness, clients: ClientFactory
+) -> None:
+    """Final or not, until they are taken in or given up, or a newer answer has all of its rows."""
+    client = clients(harness.org)
+    connections = PostgresConnections(harness.pool)
+
+    async def finals() -> Sequence[date]:
+        found = await connections.committed_days(harness.org, "meta", ["7"])
+        days = found["7", "CAMPAIGN", "", "INTERACTION"]
+        assert (days.open_since is None) == (DAY in days.final)
+        return days.final
+
+    await _read(harness, row("1", "5"), row("2", "many"))
+    assert await finals() == ()
+    await _read(harness, row("1", "5"), row("2", "6"))
+    assert await finals() == (DAY,)
+    await _read(harness, row("1", "5"), row("2", "many"))
+    assert await finals() == ()
+    discard = pb.DiscardDeadLettersRequest(
+        parent=f"orgs/{harness.org}/runs/-",
+        filter="state = OPEN",
+        reason="a test row",
+        request_id=str(uuid4()),
+    )
+    await client.DiscardDeadLetters(discard)
+    assert await finals() == (DAY,)
+    await _read(harness, row("1", "5"), row("3", "many"))
+    assert await finals() == ()
+    harness.source.mapping = _without(harness.source.mapping, "clicks")
+    started = await _replay(client, harness)
+    await _replaying(harness).replay(harness.org, _id(started.run))
+    assert await finals() == (DAY,)
+
+
 async def test_a_newer_answer_stands(
     harness: Harness, clients: ClientFactory, memory: Client
 ) -> None:
@@ -278,6 +316,35 @@ async def test_a_newer_answer_stands(
     again = await _replay(client, harness)
     await _replaying(harness).replay(harness.org, _id(again.run))
     assert await stored(memory) == {("2", DAY.isoformat()): 7}, "trying it makes it no newer"
+
+
+async def test_rows_of_other_money_are_tried_as_the_account_is_now(
+    harness: Harness, clients: ClientFactory, memory: Client
+) -> None:
+    """Once its other currency is known; rows of the one before stay what they were."""
+    await add_connection(harness.pool, harness.org)
+    other = {"account_currency": "GBP"}
+    await _read(
+        harness,
+        *(row(str(number), "5") for number in range(4)),
+        {**row("8", "6"), **other},
+        {**row("9", "many"), "account_currency": "EUR"},
+    )
+    harness.source.mapping = _without(harness.source.mapping, "clicks")
+    client = clients(harness.org)
+    still = await _replay(client, harness, 'state = OPEN AND account_id = "7"')
+    await _replaying(harness).replay(harness.org, _id(still.run))
+    letters = await _letters(harness)
+    assert {name: it["state"] for name, it in letters.items()} == {"8": 1, "9": 2}
+    assert [it["code"] for it in letters["8"]["errors"]] == ["CURRENCY_MISMATCH"]
+    async with postgres.transaction(harness.pool, org=harness.org) as connection:
+        await connection.execute("update accounts set currency_code = 'GBP'")
+    started = await _replay(client, harness)
+    await _replaying(harness).replay(harness.org, _id(started.run))
+    assert (await _letters(harness))["8"]["state"] == 2
+    entries = {it.campaign_id: it async for it in memory.memory.list_entries()}
+    assert entries["8"].metrics.currency_code == "GBP"
+    assert entries["9"].metrics.currency_code == "EUR"
 
 
 async def test_what_memory_refused_counts_once(
@@ -463,6 +530,7 @@ async def test_a_lost_source_fails_the_run(harness: Harness, clients: ClientFact
     started = await _replay(clients(harness.org), harness)
     replaying = Replaying(
         ledger=PostgresReplays(harness.pool, SilentQueue()),
+        connections=PostgresConnections(harness.pool),
         catalog=_NoSource(),
         writer=harness.writer,
         executor=ThreadPoolExecutor(1),

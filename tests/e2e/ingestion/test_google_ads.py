@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from tests.e2e.ingestion.platform_worker import (
     FixedConnection,
     PlatformWorker,
+    described,
     described_accounts,
 )
 from tests.e2e.ingestion.truth_comparison import (
@@ -677,7 +678,7 @@ async def test_ways_are_found_once_for_all_that_read_at_once(google_ads: Platfor
     source = source_of(google_ads)
 
     async def one_session(account_id: str) -> None:
-        account = PlatformAccount(account_id, "", "Europe/Paris", "EUR")
+        account = described(simulation.account(Platform.GOOGLE_ADS, account_id))
         async with opened(google_ads, source=source) as session:
             assert [it async for it in session.read(replace(REQUEST, account=account), None)]
 

@@ -564,7 +564,7 @@ async def test_another_accounts_numbers_are_never_stored(workers: Workers, memor
     slices = sorted(await worker.rows("run_slices"), key=lambda it: it["start_time"])
     assert [it["error"]["error_class"] for it in slices] == [
         ErrorClass.CREDENTIALS,
-        ErrorClass.PERMANENT,
+        ErrorClass.INVALID_DATA,
         ErrorClass.ACCOUNT_CLOSED,
     ]
     assert "SEK" in slices[1]["error"]["message"]

@@ -2,22 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from redis.asyncio import Redis
-from tests.e2e.ingestion.platform_worker import (
-    PlatformWorker,
-    WorldClock,
-)
-from tests.e2e.ingestion.readings import OneSource
+from tests.e2e.ingestion.platform_worker import PlatformWorker
 
-from liftos_ingestion.adapters.memory import MemoryEntryWriter
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
 from liftos_ingestion.domain.rate_limits import Limit, Observation, Priority
-from liftos_ingestion.quota_ports import Admitted, Parked
-from liftos_ingestion.usecases.reading import Reading
+from liftos_ingestion.quota_ports import Admitted, Parked, RateGovernor
 from liftos_platforms.clock import VirtualClock
 
 _PATIENCE_SECONDS = 90.0
@@ -67,16 +60,7 @@ class WorldTimeWorker(PlatformWorker):
 
     governor: WorldGovernor = field(init=False)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def make_governor(self) -> RateGovernor:
+        """Return a governor that moves the world on."""
         self.governor = WorldGovernor(self.redis, self.simulation.clock, self._clock_key)
-        self._reading = Reading(
-            ledger=self.ledger,
-            connections=self.connection,
-            catalog=OneSource(self.source),
-            governor=self.governor,
-            writer=MemoryEntryWriter(lambda _: self.memory),
-            executor=ThreadPoolExecutor(1),
-            clock=WorldClock(self.simulation.clock),
-            worker="worker",
-        )
+        return self.governor

@@ -25,6 +25,7 @@ from liftos_ingestion.dead_letter_ports import (
     DeadLetterState,
     Letter,
     Replayed,
+    ReplayedRun,
     Selection,
     TakenLetters,
     Wait,
@@ -177,11 +178,11 @@ class PostgresReplays:
         self._pool = pool
         self._jobs = jobs
 
-    async def platform(self, org: str, run: UUID) -> str | None:
-        """Return whose rows a run tries."""
+    async def replayed(self, org: str, run: UUID) -> ReplayedRun | None:
+        """Return what a run tries again."""
         async with postgres.transaction(self._pool, org=org, read_only=True) as connection:
             row = await _SQL.run_of_replay(connection, org=org, run=run)
-        return None if row is None else row["platform"]
+        return None if row is None else ReplayedRun(row["platform"], row["connection"])
 
     async def lanes(self, org: str, run: UUID) -> Sequence[Lane]:
         """Return the lanes of what a run still has to try."""

@@ -95,6 +95,7 @@ select account_id, count(*) as total_count,
        count(*) filter (where state = 5) as skipped_count,
        bool_or(wait_reason = 1) as waits_for_quota,
        bool_or(state = 6 and level = 0) as objects_failed,
+       sum(dead_letter_count) > 0 as rows_refused,
        bool_or(state in (4, 5) and level > 0) as committed,
        coalesce(array_agg(distinct error ->> 'error_class')
            filter (where state = 6 and level > 0), '{}') as failures,

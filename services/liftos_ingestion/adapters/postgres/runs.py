@@ -346,6 +346,15 @@ class PostgresRunLedger:
                 await _SQL.reject_connection(
                     connection, org=held.lane.org, connection=held.connection
                 )
+            if failure.account_changed:
+                await _SQL.ask_for_verification(
+                    connection, org=held.lane.org, connection=held.connection
+                )
+            if failure.error_class is ErrorClass.INVALID_DATA:
+                lane = {key: value for key, value in _lane(held).items() if key != "epoch"}
+                await _SQL.reopen_lane_days(
+                    connection, **lane, start_date=held.start_date, end_date=held.end_date
+                )
             await self._move_on(connection, held)
 
     async def let_go(self, held: HeldSlice, usage: Usage) -> None:
@@ -451,6 +460,7 @@ async def _store_outcome(
         objects_failed=any(
             row["of_objects"] and row["state"] == SliceState.FAILED for row in slices
         ),
+        rows_refused=any(row["rows_refused"] for row in slices),
         waits_for_quota=any(row["waits_for_quota"] for row in slices),
         committed=any(
             row["state"] in (SliceState.COMMITTED, SliceState.UNCHANGED) for row in numbers

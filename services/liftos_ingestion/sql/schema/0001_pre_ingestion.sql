@@ -13,6 +13,8 @@ create table connections (
     verify_time timestamptz,
     -- When a worker last began to verify it by itself.
     verify_attempt_time timestamptz,
+    -- When a reading last found that an account is not what is known of it.
+    verify_ask_time timestamptz,
     -- Where the credential is: 0 none, 1 here and encrypted, 2 in the environment, 3 in a file.
     credential_kind smallint not null default 0,
     credential_fields text[] not null default '{}',
@@ -466,14 +468,17 @@ language sql security definer set search_path from current as $$
     select c.org from connections c union select a.org from alerts a where a.state in (1, 2) order by 1
 $$;
 
--- Whether nobody has verified a connection for so long, give or take a quarter so that they are spread, and no worker
--- is verifying it or has tried to lately. One that a person has stopped is never due.
+-- Whether nobody has verified a connection for so long, give or take a quarter so that they are spread, or since a
+-- reading asked for it, and no worker is verifying it or has tried to lately; what a reading waits for is tried again
+-- sooner. One that a person has stopped is never due.
 create function verification_is_due(c connections, p_every interval, p_again interval) returns boolean
 language sql as $$
-    select not c.disabled and c.credential_kind <> 0
-      and coalesce(c.verify_time, '-infinity') < clock_timestamp() - p_every
-          * (0.75 + 0.25 * (hashtextextended(c.org || ' ' || c.connection, 0) & 1023) / 1024)
-      and coalesce(c.verify_attempt_time, '-infinity') < clock_timestamp() - p_again
+    select not c.disabled and (c.credential_kind <> 0 or c.verify_ask_time is not null)
+      and coalesce(c.verify_time, '-infinity') < greatest(c.verify_ask_time, clock_timestamp() - p_every
+          * (0.75 + 0.25 * (hashtextextended(c.org || ' ' || c.connection, 0) & 1023) / 1024))
+      and coalesce(c.verify_attempt_time, '-infinity') < greatest(c.verify_ask_time, clock_timestamp()
+          - case when c.verify_ask_time > coalesce(c.verify_time, '-infinity') then least(p_again, interval '2 minutes')
+                 else p_again end)
       and not exists (
           select from suspensions u where u.org = c.org and u.end_time is null
           and u.platform in ('', c.platform) and u.connection in ('', c.connection) and u.account_id = '')

@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 
 import grpc
 
+from liftos_ingestion.adapters.sources.account_checks import require_unchanged
 from liftos_ingestion.adapters.sources.google_ads.client import (
     MAXIMUM_MESSAGE_BYTES,
     Caller,
+    Chunk,
     GoogleAdsClient,
 )
 from liftos_ingestion.adapters.sources.google_ads.errors import (
@@ -270,7 +272,7 @@ class GoogleAdsSession:
 
         Raises:
             NotReadyError: A limit is reached.
-            ReadingError: Google did not answer to the end.
+            ReadingError: Google did not answer to the end, or the account has changed.
         """
         account_id = request.account.account_id
         context = TransformContext(
@@ -279,6 +281,7 @@ class GoogleAdsSession:
         try:
             async with aclosing(self._client.search(account_id, report(request))) as chunks:
                 async for chunk in chunks:
+                    _require_unchanged(request.account, chunk)
                     yield Page(chunk.rows, context, chunk.raw, chunk.request_id)
         except GoogleAdsError as error:
             if error.remedy is not Remedy.FEWER_DAYS:
@@ -294,6 +297,18 @@ class GoogleAdsSession:
 def _tls() -> grpc.ChannelCredentials:
     """Return credentials for TLS, whose root certificates take a while to load."""
     return grpc.ssl_channel_credentials()
+
+
+def _require_unchanged(account: PlatformAccount, chunk: Chunk) -> None:
+    if not chunk.rows:
+        return
+    # Each row says it of the customer, of whom there is one.
+    row = chunk.rows[0]
+    require_unchanged(
+        account,
+        currency_code=str(row.get("customer.currency_code", account.currency_code)),
+        time_zone=str(row.get("customer.time_zone", account.time_zone)),
+    )
 
 
 def _breaks(job: PlatformJob | None) -> int:

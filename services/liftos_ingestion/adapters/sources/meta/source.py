@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from liftos_ingestion.adapters.sources.account_checks import RecentChecks, require_unchanged
 from liftos_ingestion.adapters.sources.meta.client import MetaClient, MetaCredential
 from liftos_ingestion.adapters.sources.meta.errors import MetaError, malformed
 from liftos_ingestion.adapters.sources.meta.reports import STATES, Report
@@ -79,6 +80,7 @@ class MetaSource:
         self._version = version
         self._timeout_seconds = timeout_seconds
         self._clock = clock or SystemClock()
+        self._checks = RecentChecks(self._clock)
         self.platform = META
         self.display_name = "Meta"
         self.mapping = platform_mapping(META)
@@ -158,7 +160,14 @@ class MetaSource:
             context = TransformContext(
                 conversion_actions=tuple(map(str, actions)) if isinstance(actions, list) else ()
             )
-            yield MetaSession(client, credential, context, org=gate.org, clock=self._clock)
+            yield MetaSession(
+                client,
+                credential,
+                context,
+                org=gate.org,
+                clock=self._clock,
+                checks=self._checks,
+            )
 
 
 class MetaSession:
@@ -172,12 +181,14 @@ class MetaSession:
         *,
         org: str,
         clock: Clock,
+        checks: RecentChecks,
     ) -> None:
         self._client = client
         self._credential = credential
         self._context = context
         self._org = org
         self._clock = clock
+        self._checks = checks
 
     async def verify(self) -> Verified:
         """Say what the token may read and, where the app is given, what Meta knows of the token.
@@ -231,6 +242,8 @@ class MetaSession:
                     "windows are among the actions.",
                 )
             )
+        if job is None:
+            await self._check(request.account)
         report = Report(self._client, request, job, org=self._org, clock=self._clock)
         async with aclosing(report.read()) as items:
             async for item in items:
@@ -238,6 +251,26 @@ class MetaSession:
                     yield item
                 else:
                     yield Page(item.items, self._context, raw=item.raw, request_id=item.request_id)
+
+    async def _check(self, account: PlatformAccount) -> None:
+        """Hold the account to what is known of it: rows do not say in whose days they are.
+
+        Raises:
+            ReadingError: It has changed.
+        """
+        if not self._checks.is_due(account):
+            return
+        now = await self._client.get(
+            f"act_{account.account_id}",
+            account_id=account.account_id,
+            params={"fields": "currency,timezone_name"},
+        )
+        require_unchanged(
+            account,
+            currency_code=_text(now, "currency", ""),
+            time_zone=_text(now, "timezone_name", ""),
+        )
+        self._checks.found_unchanged(account)
 
     async def _accounts(self) -> list[PlatformAccount]:
         params = {"fields": "account_id,name,currency,timezone_name,account_status"}
