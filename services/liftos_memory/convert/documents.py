@@ -62,7 +62,10 @@ def object_key(message: document_pb2.ObjectRef, *, field: str) -> ObjectKey:
 def leg_report(report: LegReport) -> document_pb2.LegReport:
     """Return the message of what a leg did."""
     return document_pb2.LegReport(
-        mode=_mode(report.mode), hit_count=report.hit_count, note=report.note
+        mode=_mode(report.mode),
+        hit_count=report.hit_count,
+        note=report.note,
+        failed=report.failed,
     )
 
 

@@ -19,7 +19,6 @@ from liftos_memory.domain.documents import (
     document_id,
     own_id,
     own_name,
-    profile_document,
 )
 from liftos_memory.domain.lexical import lexical_terms
 
@@ -87,15 +86,20 @@ class Path:
     steps: tuple[Step, ...]
 
 
-def described(facts: ObjectProfileFacts) -> DescribedObject:
-    """Return an object with what it is related by and what is measured of it."""
+def described(facts: ObjectProfileFacts, *, title: str) -> DescribedObject:
+    """Return an object with what it is related by and what is measured of it.
+
+    Args:
+        facts: What is known of it.
+        title: That of its profile.
+    """
     key = facts.key
     name_terms = lexical_terms(own_name(key, facts.names))
     above = [document_id(DocumentKind.PROFILE, each) for each in ancestors(key)]
     return DescribedObject(
         object_id=document_id(DocumentKind.PROFILE, key),
         key=key,
-        title=profile_document(facts).title,
+        title=title,
         name_key=" ".join(name_terms),
         name_terms=tuple(dict.fromkeys([*name_terms, *lexical_terms(own_id(key))])),
         channel=facts.channel,

@@ -16,8 +16,7 @@ from liftos_memory.usecases.search import Search
 class CachedSearchServicer(SearchServicer):
     """Ranks documents, and gives an answer again as long as nothing was written.
 
-    An answer in which a leg had something to tell, such as that its store did not answer, is not
-    kept: the next one may be better.
+    An answer of which a leg failed is not kept: the next one may be better.
     """
 
     def __init__(self, *, search: Search, answers: Answers, page_tokens: PageTokens) -> None:
@@ -35,7 +34,7 @@ class CachedSearchServicer(SearchServicer):
         async def compute() -> Answer:
             response = await search(request, context)
             return Answer(
-                response.SerializeToString(), keep=not any(leg.note for leg in response.legs)
+                response.SerializeToString(), keep=not any(leg.failed for leg in response.legs)
             )
 
         question = question_of_request(org, request, of_index=True)

@@ -234,14 +234,18 @@ class Indexing:
         calendar = await self._calendars.get(org)
         labels = await _labels(calendar, {week.week_start for week in facts.weeks})
         hemisphere = calendar.settings.hemisphere
-        documents = [
+        profiles = [
             profile_document(replace(profile, hemisphere=hemisphere)) for profile in facts.profiles
         ]
-        documents += [
+        weeks = [
             weekly_document(replace(week, calendar_labels=labels[week.week_start]))
             for week in facts.weeks
         ]
-        return documents, [described(profile) for profile in facts.profiles]
+        objects = [
+            described(profile, title=document.title)
+            for profile, document in zip(facts.profiles, profiles, strict=True)
+        ]
+        return profiles + weeks, objects
 
     async def _put(self, org: str, documents: Sequence[Document]) -> None:
         for group in _groups(documents, _DOCUMENTS_PER_WRITE):

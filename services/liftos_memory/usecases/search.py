@@ -85,11 +85,12 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class LegReport:
-    """What a leg did: how many documents it found, and what to know of it."""
+    """What a leg did: how many documents it found, what to know of it, whether it failed."""
 
     mode: SearchMode
     hit_count: int
     note: str
+    failed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +182,7 @@ class Search:
         indexed_version = await self._store.indexed_version(org)
         answers = await self._ask(request, targets)
         answer = fuse([each.leg for each in answers], method=request.method)
-        documents = await self._store.fetch(org, [hit.document_id for hit in answer.hits])
-        # The record of truth has the last word on what exists.
-        found = [
-            (hit, documents[hit.document_id]) for hit in answer.hits if hit.document_id in documents
-        ]
-        if request.group_by_object:
-            found = _first_of_each_object(found)
+        found = await self._first(request, answer.hits)
         page = found[request.offset : request.offset + request.limit]
         metrics, concepts, highlights = await asyncio.gather(
             self._metrics(request, [document for _, document in page]),
@@ -221,9 +216,35 @@ class Search:
             hits,
             len(found) > request.offset + request.limit,
             indexed_version,
-            [LegReport(each.leg.mode, len(each.leg.hits or ()), each.note) for each in answers],
+            [
+                LegReport(each.leg.mode, len(each.leg.hits or ()), each.note, each.leg.hits is None)
+                for each in answers
+            ],
             targets,
         )
+
+    async def _first(
+        self, request: SearchRequest, hits: Sequence[FusedHit]
+    ) -> list[tuple[FusedHit, Document]]:
+        """Return hits with their documents, at least one more than the page goes if there is one.
+
+        The record of truth has the last word on what exists.
+        """
+        wanted = request.offset + request.limit + 1
+        found: dict[object, tuple[FusedHit, Document]] = {}
+        position, size = 0, wanted
+        while position < len(hits) and len(found) < wanted:
+            part = hits[position : position + size]
+            documents = await self._store.fetch(
+                request.scope.org, [hit.document_id for hit in part]
+            )
+            for hit in part:
+                document = documents.get(hit.document_id)
+                if document is not None:
+                    key = document.key if request.group_by_object else None
+                    found.setdefault(key or hit.document_id, (hit, document))
+            position, size = position + size, 2 * size
+        return list(found.values())
 
     async def _targets(self, request: SearchRequest) -> Targets:
         """Return what is wished for by dimension."""
@@ -358,15 +379,6 @@ class Search:
         return {
             document.document_id: metrics for document, metrics in zip(documents, sums, strict=True)
         }
-
-
-def _first_of_each_object(
-    found: Sequence[tuple[FusedHit, Document]],
-) -> list[tuple[FusedHit, Document]]:
-    first: dict[object, tuple[FusedHit, Document]] = {}
-    for hit, document in found:
-        first.setdefault(document.key or hit.document_id, (hit, document))
-    return list(first.values())
 
 
 def _object_id(document: Document) -> str:

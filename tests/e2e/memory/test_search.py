@@ -536,13 +536,16 @@ async def test_vectors_of_another_model_are_never_searched(
                 return bool(await index.search_dense(scope, vector, 1))
 
             await eventually(has_switched)
-        assert (await _refused(crowd, CROWD, mode=NEURAL)).code is grpc.StatusCode.UNAVAILABLE
-        hits = (await _search(crowd, CROWD)).hits
-        assert "NEURAL did not answer" in hits[0].explanation
+        # Other words, since answers of before are given again.
+        refusal = await _refused(crowd, CROWD, "sale", mode=NEURAL)
+        assert refusal.code is grpc.StatusCode.UNAVAILABLE
+        answer = await _search(crowd, CROWD, "sale")
+        assert "NEURAL did not answer" in answer.hits[0].explanation
+        assert {leg.mode: leg.failed for leg in answer.legs} == {NEURAL: True, LEXICAL: False}
     async with running(pieces.indexing()):
 
         async def is_back() -> bool:
-            answer = await _search(crowd, CROWD)
+            answer = await _search(crowd, CROWD, "sale")
             return "NEURAL did not answer" not in answer.hits[0].explanation
 
         await eventually(is_back)
@@ -561,7 +564,7 @@ async def test_without_milvus_search_says_so_and_comes_back(
             await pieces.catch_up()
             assert len((await _search(client, org)).hits) == 2
             server.kill()
-            refusal = await _refused(client, org)
+            refusal = await _refused(client, org, "sale")
             assert refusal.code is grpc.StatusCode.UNAVAILABLE
             assert refusal.metadata["store"] == "milvus"
             await write(client, org, [entry(monday(1), campaign_name="Spring sale")])
@@ -570,7 +573,7 @@ async def test_without_milvus_search_says_so_and_comes_back(
 
                 async def finds_all() -> bool:
                     with suppress(grpc.aio.AioRpcError):
-                        return len((await _search(client, org)).hits) == 3
+                        return len((await _search(client, org, "sale")).hits) == 3
                     return False
 
                 await eventually(finds_all)

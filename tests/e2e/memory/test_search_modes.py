@@ -194,6 +194,7 @@ async def test_hits_show_where_their_objects_stand(client: Any) -> None:
     assert scale == pytest.approx([0.875, 0.625, 0.375, 0.125])
     (report,) = answer.legs
     assert (report.mode, report.hit_count, report.note) == (CONCEPTUAL, 4, "looked for high scale")
+    assert not report.failed
     words = await _search(client, ORG, "winter", mode=LEXICAL, filter=ON_META)
     assert _places(words.hits[0]).keys() == places.keys(), "in every mode"
 

@@ -26,19 +26,19 @@ from liftos.common.v1 import marketing_pb2 as liftos_dot_common_dot_v1_dot_marke
 from liftos.memory.v1 import entry_pb2 as liftos_dot_memory_dot_v1_dot_entry__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fliftos/memory/v1/document.proto\x12\x10liftos.memory.v1\x1a liftos/common/v1/marketing.proto\x1a\x1cliftos/memory/v1/entry.proto\"\xcf\x01\n\tObjectRef\x12\x10\n\x08platform\x18\x01 \x01(\t\x12+\n\x05level\x18\x02 \x01(\x0e\x32\x1c.liftos.memory.v1.EntryLevel\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x04 \x01(\t\x12\x13\n\x0b\x61\x64_group_id\x18\x05 \x01(\t\x12\r\n\x05\x61\x64_id\x18\x06 \x01(\t\x12\x0f\n\x07\x66low_id\x18\x07 \x01(\t\x12\x12\n\nmessage_id\x18\x08 \x01(\t\x12\x11\n\tseries_id\x18\t \x01(\t\"\x8e\x02\n\x08\x44ocument\x12\x0c\n\x04name\x18\x01 \x01(\t\x12,\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.liftos.memory.v1.DocumentKind\x12\r\n\x05title\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12+\n\x06object\x18\x05 \x01(\x0b\x32\x1b.liftos.memory.v1.ObjectRef\x12/\n\ndate_range\x18\x06 \x01(\x0b\x32\x1b.liftos.common.v1.DateRange\x12\x1a\n\rquality_score\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06record\x18\x08 \x01(\t\x12\r\n\x05scope\x18\t \x01(\tB\x10\n\x0e_quality_score\"a\n\x07\x43oncept\x12\x11\n\tdimension\x18\x01 \x01(\t\x12\x12\n\npercentile\x18\x02 \x01(\x01\x12\x0f\n\x07measure\x18\x03 \x01(\t\x12\x13\n\x06target\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_target\"X\n\tLegReport\x12*\n\x04mode\x18\x01 \x01(\x0e\x32\x1c.liftos.memory.v1.SearchMode\x12\x11\n\thit_count\x18\x02 \x01(\x05\x12\x0c\n\x04note\x18\x03 \x01(\t\"~\n\tSearchLeg\x12*\n\x04mode\x18\x01 \x01(\x0e\x32\x1c.liftos.memory.v1.SearchMode\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\x11\n\traw_score\x18\x03 \x01(\x01\x12\x0e\n\x06weight\x18\x04 \x01(\x01\x12\x14\n\x0c\x63ontribution\x18\x05 \x01(\x01\"G\n\tHighlight\x12\x0f\n\x07snippet\x18\x01 \x01(\t\x12)\n\x05spans\x18\x02 \x03(\x0b\x32\x1a.liftos.memory.v1.TextSpan\"&\n\x08TextSpan\x12\r\n\x05start\x18\x01 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x05\"\xf3\x02\n\tSearchHit\x12,\n\x08\x64ocument\x18\x01 \x01(\x0b\x32\x1a.liftos.memory.v1.Document\x12\r\n\x05score\x18\x02 \x01(\x01\x12)\n\x04legs\x18\x03 \x03(\x0b\x32\x1b.liftos.memory.v1.SearchLeg\x12/\n\nhighlights\x18\x04 \x03(\x0b\x32\x1b.liftos.memory.v1.Highlight\x12\x13\n\x0b\x65xplanation\x18\x05 \x01(\t\x12*\n\x07metrics\x18\x06 \x01(\x0b\x32\x19.liftos.memory.v1.Metrics\x12\x39\n\x0f\x64\x65rived_metrics\x18\x07 \x01(\x0b\x32 .liftos.memory.v1.DerivedMetrics\x12\x13\n\x0b\x65ntry_count\x18\x08 \x01(\x03\x12\x0f\n\x07\x65ntries\x18\t \x03(\t\x12+\n\x08\x63oncepts\x18\n \x03(\x0b\x32\x19.liftos.memory.v1.Concept*\xb8\x01\n\x0c\x44ocumentKind\x12\x1d\n\x19\x44OCUMENT_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44OCUMENT_KIND_PROFILE\x10\x01\x12\x1f\n\x1b\x44OCUMENT_KIND_WEEKLY_DIGEST\x10\x02\x12\x19\n\x15\x44OCUMENT_KIND_INSIGHT\x10\x03\x12\x1a\n\x16\x44OCUMENT_KIND_ARTIFACT\x10\x04\x12\x16\n\x12\x44OCUMENT_KIND_NOTE\x10\x05*\xa9\x01\n\nSearchMode\x12\x1b\n\x17SEARCH_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12SEARCH_MODE_NEURAL\x10\x01\x12\x17\n\x13SEARCH_MODE_LEXICAL\x10\x02\x12\x1a\n\x16SEARCH_MODE_CONCEPTUAL\x10\x03\x12\x19\n\x15SEARCH_MODE_KNOWLEDGE\x10\x04\x12\x16\n\x12SEARCH_MODE_HYBRID\x10\x05*t\n\x0c\x46usionMethod\x12\x1d\n\x19\x46USION_METHOD_UNSPECIFIED\x10\x00\x12\"\n\x1e\x46USION_METHOD_WEIGHTED_MIN_MAX\x10\x01\x12!\n\x1d\x46USION_METHOD_RECIPROCAL_RANK\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fliftos/memory/v1/document.proto\x12\x10liftos.memory.v1\x1a liftos/common/v1/marketing.proto\x1a\x1cliftos/memory/v1/entry.proto\"\xcf\x01\n\tObjectRef\x12\x10\n\x08platform\x18\x01 \x01(\t\x12+\n\x05level\x18\x02 \x01(\x0e\x32\x1c.liftos.memory.v1.EntryLevel\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x04 \x01(\t\x12\x13\n\x0b\x61\x64_group_id\x18\x05 \x01(\t\x12\r\n\x05\x61\x64_id\x18\x06 \x01(\t\x12\x0f\n\x07\x66low_id\x18\x07 \x01(\t\x12\x12\n\nmessage_id\x18\x08 \x01(\t\x12\x11\n\tseries_id\x18\t \x01(\t\"\x8e\x02\n\x08\x44ocument\x12\x0c\n\x04name\x18\x01 \x01(\t\x12,\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.liftos.memory.v1.DocumentKind\x12\r\n\x05title\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12+\n\x06object\x18\x05 \x01(\x0b\x32\x1b.liftos.memory.v1.ObjectRef\x12/\n\ndate_range\x18\x06 \x01(\x0b\x32\x1b.liftos.common.v1.DateRange\x12\x1a\n\rquality_score\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06record\x18\x08 \x01(\t\x12\r\n\x05scope\x18\t \x01(\tB\x10\n\x0e_quality_score\"a\n\x07\x43oncept\x12\x11\n\tdimension\x18\x01 \x01(\t\x12\x12\n\npercentile\x18\x02 \x01(\x01\x12\x0f\n\x07measure\x18\x03 \x01(\t\x12\x13\n\x06target\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_target\"h\n\tLegReport\x12*\n\x04mode\x18\x01 \x01(\x0e\x32\x1c.liftos.memory.v1.SearchMode\x12\x11\n\thit_count\x18\x02 \x01(\x05\x12\x0c\n\x04note\x18\x03 \x01(\t\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x08\"~\n\tSearchLeg\x12*\n\x04mode\x18\x01 \x01(\x0e\x32\x1c.liftos.memory.v1.SearchMode\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\x11\n\traw_score\x18\x03 \x01(\x01\x12\x0e\n\x06weight\x18\x04 \x01(\x01\x12\x14\n\x0c\x63ontribution\x18\x05 \x01(\x01\"G\n\tHighlight\x12\x0f\n\x07snippet\x18\x01 \x01(\t\x12)\n\x05spans\x18\x02 \x03(\x0b\x32\x1a.liftos.memory.v1.TextSpan\"&\n\x08TextSpan\x12\r\n\x05start\x18\x01 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x05\"\xf3\x02\n\tSearchHit\x12,\n\x08\x64ocument\x18\x01 \x01(\x0b\x32\x1a.liftos.memory.v1.Document\x12\r\n\x05score\x18\x02 \x01(\x01\x12)\n\x04legs\x18\x03 \x03(\x0b\x32\x1b.liftos.memory.v1.SearchLeg\x12/\n\nhighlights\x18\x04 \x03(\x0b\x32\x1b.liftos.memory.v1.Highlight\x12\x13\n\x0b\x65xplanation\x18\x05 \x01(\t\x12*\n\x07metrics\x18\x06 \x01(\x0b\x32\x19.liftos.memory.v1.Metrics\x12\x39\n\x0f\x64\x65rived_metrics\x18\x07 \x01(\x0b\x32 .liftos.memory.v1.DerivedMetrics\x12\x13\n\x0b\x65ntry_count\x18\x08 \x01(\x03\x12\x0f\n\x07\x65ntries\x18\t \x03(\t\x12+\n\x08\x63oncepts\x18\n \x03(\x0b\x32\x19.liftos.memory.v1.Concept*\xb8\x01\n\x0c\x44ocumentKind\x12\x1d\n\x19\x44OCUMENT_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44OCUMENT_KIND_PROFILE\x10\x01\x12\x1f\n\x1b\x44OCUMENT_KIND_WEEKLY_DIGEST\x10\x02\x12\x19\n\x15\x44OCUMENT_KIND_INSIGHT\x10\x03\x12\x1a\n\x16\x44OCUMENT_KIND_ARTIFACT\x10\x04\x12\x16\n\x12\x44OCUMENT_KIND_NOTE\x10\x05*\xa9\x01\n\nSearchMode\x12\x1b\n\x17SEARCH_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12SEARCH_MODE_NEURAL\x10\x01\x12\x17\n\x13SEARCH_MODE_LEXICAL\x10\x02\x12\x1a\n\x16SEARCH_MODE_CONCEPTUAL\x10\x03\x12\x19\n\x15SEARCH_MODE_KNOWLEDGE\x10\x04\x12\x16\n\x12SEARCH_MODE_HYBRID\x10\x05*t\n\x0c\x46usionMethod\x12\x1d\n\x19\x46USION_METHOD_UNSPECIFIED\x10\x00\x12\"\n\x1e\x46USION_METHOD_WEIGHTED_MIN_MAX\x10\x01\x12!\n\x1d\x46USION_METHOD_RECIPROCAL_RANK\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'liftos.memory.v1.document_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DOCUMENTKIND']._serialized_start=1405
-  _globals['_DOCUMENTKIND']._serialized_end=1589
-  _globals['_SEARCHMODE']._serialized_start=1592
-  _globals['_SEARCHMODE']._serialized_end=1761
-  _globals['_FUSIONMETHOD']._serialized_start=1763
-  _globals['_FUSIONMETHOD']._serialized_end=1879
+  _globals['_DOCUMENTKIND']._serialized_start=1421
+  _globals['_DOCUMENTKIND']._serialized_end=1605
+  _globals['_SEARCHMODE']._serialized_start=1608
+  _globals['_SEARCHMODE']._serialized_end=1777
+  _globals['_FUSIONMETHOD']._serialized_start=1779
+  _globals['_FUSIONMETHOD']._serialized_end=1895
   _globals['_OBJECTREF']._serialized_start=118
   _globals['_OBJECTREF']._serialized_end=325
   _globals['_DOCUMENT']._serialized_start=328
@@ -46,13 +46,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONCEPT']._serialized_start=600
   _globals['_CONCEPT']._serialized_end=697
   _globals['_LEGREPORT']._serialized_start=699
-  _globals['_LEGREPORT']._serialized_end=787
-  _globals['_SEARCHLEG']._serialized_start=789
-  _globals['_SEARCHLEG']._serialized_end=915
-  _globals['_HIGHLIGHT']._serialized_start=917
-  _globals['_HIGHLIGHT']._serialized_end=988
-  _globals['_TEXTSPAN']._serialized_start=990
-  _globals['_TEXTSPAN']._serialized_end=1028
-  _globals['_SEARCHHIT']._serialized_start=1031
-  _globals['_SEARCHHIT']._serialized_end=1402
+  _globals['_LEGREPORT']._serialized_end=803
+  _globals['_SEARCHLEG']._serialized_start=805
+  _globals['_SEARCHLEG']._serialized_end=931
+  _globals['_HIGHLIGHT']._serialized_start=933
+  _globals['_HIGHLIGHT']._serialized_end=1004
+  _globals['_TEXTSPAN']._serialized_start=1006
+  _globals['_TEXTSPAN']._serialized_end=1044
+  _globals['_SEARCHHIT']._serialized_start=1047
+  _globals['_SEARCHHIT']._serialized_end=1418
 # @@protoc_insertion_point(module_scope)

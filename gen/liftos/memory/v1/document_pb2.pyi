@@ -280,22 +280,26 @@ class LegReport(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     HIT_COUNT_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
     mode: Global___SearchMode.ValueType
     """NEURAL, LEXICAL, CONCEPTUAL or KNOWLEDGE."""
     hit_count: _builtins.int
     """Documents that it found, at most 200, or those that other legs found if they are more."""
     note: _builtins.str
-    """What to know of it, such as why it found nothing or did not answer; empty where all is well."""
+    """What to know of it, such as where it began or why it found nothing; may be empty."""
+    failed: _builtins.bool
+    """Whether it did not answer; it added nothing then, and may do so when asked again."""
     def __init__(
         self,
         *,
         mode: Global___SearchMode.ValueType = ...,
         hit_count: _builtins.int = ...,
         note: _builtins.str = ...,
+        failed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hit_count", b"hit_count", "mode", b"mode", "note", b"note"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "hit_count", b"hit_count", "mode", b"mode", "note", b"note"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

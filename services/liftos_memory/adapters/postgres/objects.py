@@ -71,26 +71,27 @@ _STEP: Final = """
                   and o.object_id <> f.object_id
 """
 _KNOWLEDGE: Final = f"""
-named as (
-    select o.object_id, o.title, o.level, o.name_key, o.channel, o.parent_id, o.grandparent_id,
-           array(select t from unnest(o.name_terms) t where t = any($2)) as terms
-    from objects o where o.org = $1 and o.name_terms && $2
+matches as (
+    select o.object_id, q.term
+    from objects o cross join lateral unnest(o.name_terms) t (term)
+    join unnest($2::text[]) q (term) on q.term = t.term
+    where o.org = $1
 ),
 words as (
-    select t as term,
-           ln(1 + ((select count(*) from objects where org = $1) - count(*) + 0.5)
-              / (count(*) + 0.5)) as weight
-    from named n, unnest(n.terms) t group by t
+    select term, ln(1 + ((select count(*) from objects where org = $1) - count(*) + 0.5)
+                        / (count(*) + 0.5)) as weight
+    from matches group by term
 ),
-scored as (
-    select n.*, (select sum(w.weight) from words w where w.term = any(n.terms))
-                / (select sum(weight) from words) as nearness
-    from named n
+scored as materialized (
+    select m.object_id, sum(w.weight) / (select sum(weight) from words) as nearness
+    from matches m join words w on w.term = m.term group by m.object_id
 ),
 beginnings as materialized (
-    select * from scored
-    where nearness >= (select max(nearness) / 2 from scored)
-    order by nearness desc, object_id limit {MAXIMUM_BEGINNINGS}
+    select o.object_id, o.title, o.level, o.name_key, o.channel, o.parent_id, o.grandparent_id,
+           s.nearness
+    from scored s join objects o on o.org = $1 and o.object_id = s.object_id
+    where s.nearness >= (select max(nearness) / 2 from scored)
+    order by s.nearness desc, s.object_id limit {MAXIMUM_BEGINNINGS}
 ),
 first_steps as materialized (
     select * from (

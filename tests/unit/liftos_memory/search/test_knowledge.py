@@ -62,12 +62,12 @@ def test_an_object_is_found_by_its_own_name_and_id() -> None:
         sums={},
         activity_by_month={},
     )
-    found = described(facts)
+    found = described(facts, title="Snow boots")
     assert set(found.name_terms) >= {"snow", "boot", "2026", "g"}
     assert "winter" not in found.name_terms
     assert found.parent_id == document_id(DocumentKind.PROFILE, CAMPAIGN)
     assert found.grandparent_id == document_id(DocumentKind.PROFILE, ACCOUNT)
-    assert found.title == "Meta (Facebook, Instagram) ad group “Snow_Boots 2026”"
+    assert found.title == "Snow boots"
     assert found.measures.keys() == {Dimension.RECENCY, Dimension.LONGEVITY}
 
 
