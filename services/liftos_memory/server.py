@@ -213,7 +213,7 @@ async def open_services(settings: MemorySettings) -> Services:
             ),
             InsightRoutesServicer(
                 routes=InsightRoutes(
-                    PostgresInsightRoutes(pool),
+                    PostgresInsightRoutes(database),
                     KeyringTargets(settings.keyring()),
                     apprise_notifier(settings),
                 ),

@@ -3,6 +3,7 @@
 from liftos_client.memory.calendar import CalendarMethods
 from liftos_client.memory.entries import EntryMethods
 from liftos_client.memory.exports import ExportMethods
+from liftos_client.memory.insight_routes import InsightRouteMethods
 from liftos_client.memory.insights import InsightMethods
 from liftos_client.memory.metrics import MetricsMethods
 from liftos_client.memory.records import RecordMethods
@@ -16,6 +17,7 @@ class MemoryClient(
     ExportMethods,
     SearchMethods,
     InsightMethods,
+    InsightRouteMethods,
     CalendarMethods,
     RecordMethods,
     SettingsMethods,

@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
 from liftos.memory.v1 import memory_service_pb2 as pb
+from liftos.memory.v1.entry_pb2 import EntryLevel
 from liftos.memory.v1.insight_pb2 import Insight, InsightKind, InsightRating
-from liftos_client.arguments import Day, date_range, enum_value
+from liftos_client.arguments import Day, enum_value, optional_date_range
 from liftos_client.memory.base import MemoryCalls
+from liftos_client.memory.entries import Level
 from liftos_client.pages import Pages
 
 if TYPE_CHECKING:
@@ -22,21 +24,23 @@ class InsightMethods(MemoryCalls):
 
     async def generate_insights(
         self,
-        start_date: Day,
-        end_date: Day,
+        start_date: Day | None = None,
+        end_date: Day | None = None,
         *,
         kinds: Iterable[Kind] = (),
+        levels: Iterable[Level] = (),
         filter: str = "",  # noqa: A002  # the contract's word
         maximum_insights: int = 0,
         request_id: str = "",
         timeout_seconds: float | None = None,
     ) -> pb.GenerateInsightsResponse:
-        """Look for trends, anomalies and benchmarks now.
+        """Look for trends, anomalies and benchmarks now, and keep what is found.
 
         Args:
-            start_date: First day that is looked at.
+            start_date: First day that is judged; with None for both, the last 91 days with entries.
             end_date: Last day.
             kinds: Only these, such as "TREND"; none means all.
+            levels: Such as "AD"; none means accounts, campaigns, flows and outcomes.
             filter: Which entries; see `list_entries`.
             maximum_insights: At most 500; 0 is 50.
             request_id: UUID that makes a repeated request answer the same for 24 h.
@@ -44,7 +48,8 @@ class InsightMethods(MemoryCalls):
         """
         request = pb.GenerateInsightsRequest(
             parent=self._parent,
-            date_range=date_range(start_date, end_date),
+            date_range=optional_date_range(start_date, end_date),
+            levels=[enum_value(EntryLevel, level, field="levels") for level in levels],
             kinds=[enum_value(InsightKind, kind, field="kinds") for kind in kinds],
             filter=filter,
             maximum_insights=maximum_insights,

@@ -576,8 +576,8 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateInsightRoute(self, request, context):
-        """CreateInsightRoute says where insights are told. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS);
-        FAILED_PRECONDITION (CHANNEL_INSECURE).
+        """CreateInsightRoute says where insights are told. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS,
+        REQUEST_ID_REUSED); FAILED_PRECONDITION (CHANNEL_INSECURE, FENCE_CLOSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -599,22 +599,25 @@ class MemoryServiceServicer:
 
     def UpdateInsightRoute(self, request, context):
         """UpdateInsightRoute changes the fields in update_mask. ABORTED (ETAG_MISMATCH); NOT_FOUND;
-        FAILED_PRECONDITION (CHANNEL_INSECURE) where a target is given, (VERIFICATION_FAILED) where the
-        one that is to be encrypted again cannot be decrypted.
+        FAILED_PRECONDITION (FENCE_CLOSED), (CHANNEL_INSECURE) where a target is given,
+        (VERIFICATION_FAILED) where the one that is to be encrypted again cannot be decrypted;
+        ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteInsightRoute(self, request, context):
-        """DeleteInsightRoute removes a route. NOT_FOUND; ABORTED (ETAG_MISMATCH).
+        """DeleteInsightRoute removes a route. NOT_FOUND; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION
+        (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TestInsightRoute(self, request, context):
-        """TestInsightRoute sends a message that says it is a test. NOT_FOUND.
+        """TestInsightRoute sends a message that says it is a test, and keeps whether it went out. NOT_FOUND;
+        FAILED_PRECONDITION (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

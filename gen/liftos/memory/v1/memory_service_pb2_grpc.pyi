@@ -156,8 +156,8 @@ class MemoryServiceStub:
     (FENCE_CLOSED).
     """
     CreateInsightRoute: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.CreateInsightRouteRequest, _memory_service_pb2.CreateInsightRouteResponse]
-    """CreateInsightRoute says where insights are told. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS);
-    FAILED_PRECONDITION (CHANNEL_INSECURE).
+    """CreateInsightRoute says where insights are told. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS,
+    REQUEST_ID_REUSED); FAILED_PRECONDITION (CHANNEL_INSECURE, FENCE_CLOSED).
     """
     GetInsightRoute: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetInsightRouteRequest, _memory_service_pb2.GetInsightRouteResponse]
     """GetInsightRoute reads one route. NOT_FOUND."""
@@ -165,13 +165,18 @@ class MemoryServiceStub:
     """ListInsightRoutes pages through routes, by name."""
     UpdateInsightRoute: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.UpdateInsightRouteRequest, _memory_service_pb2.UpdateInsightRouteResponse]
     """UpdateInsightRoute changes the fields in update_mask. ABORTED (ETAG_MISMATCH); NOT_FOUND;
-    FAILED_PRECONDITION (CHANNEL_INSECURE) where a target is given, (VERIFICATION_FAILED) where the
-    one that is to be encrypted again cannot be decrypted.
+    FAILED_PRECONDITION (FENCE_CLOSED), (CHANNEL_INSECURE) where a target is given,
+    (VERIFICATION_FAILED) where the one that is to be encrypted again cannot be decrypted;
+    ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     DeleteInsightRoute: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.DeleteInsightRouteRequest, _memory_service_pb2.DeleteInsightRouteResponse]
-    """DeleteInsightRoute removes a route. NOT_FOUND; ABORTED (ETAG_MISMATCH)."""
+    """DeleteInsightRoute removes a route. NOT_FOUND; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION
+    (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
     TestInsightRoute: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.TestInsightRouteRequest, _memory_service_pb2.TestInsightRouteResponse]
-    """TestInsightRoute sends a message that says it is a test. NOT_FOUND."""
+    """TestInsightRoute sends a message that says it is a test, and keeps whether it went out. NOT_FOUND;
+    FAILED_PRECONDITION (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
     BatchUpsertArtifacts: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.BatchUpsertArtifactsRequest, _memory_service_pb2.BatchUpsertArtifactsResponse]
     """BatchUpsertArtifacts writes artifacts; one with the same contents makes no new version.
     FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
@@ -335,8 +340,8 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     (FENCE_CLOSED).
     """
     CreateInsightRoute: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.CreateInsightRouteRequest, _memory_service_pb2.CreateInsightRouteResponse]  # type: ignore[assignment]
-    """CreateInsightRoute says where insights are told. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS);
-    FAILED_PRECONDITION (CHANNEL_INSECURE).
+    """CreateInsightRoute says where insights are told. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS,
+    REQUEST_ID_REUSED); FAILED_PRECONDITION (CHANNEL_INSECURE, FENCE_CLOSED).
     """
     GetInsightRoute: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetInsightRouteRequest, _memory_service_pb2.GetInsightRouteResponse]  # type: ignore[assignment]
     """GetInsightRoute reads one route. NOT_FOUND."""
@@ -344,13 +349,18 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """ListInsightRoutes pages through routes, by name."""
     UpdateInsightRoute: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.UpdateInsightRouteRequest, _memory_service_pb2.UpdateInsightRouteResponse]  # type: ignore[assignment]
     """UpdateInsightRoute changes the fields in update_mask. ABORTED (ETAG_MISMATCH); NOT_FOUND;
-    FAILED_PRECONDITION (CHANNEL_INSECURE) where a target is given, (VERIFICATION_FAILED) where the
-    one that is to be encrypted again cannot be decrypted.
+    FAILED_PRECONDITION (FENCE_CLOSED), (CHANNEL_INSECURE) where a target is given,
+    (VERIFICATION_FAILED) where the one that is to be encrypted again cannot be decrypted;
+    ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     DeleteInsightRoute: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.DeleteInsightRouteRequest, _memory_service_pb2.DeleteInsightRouteResponse]  # type: ignore[assignment]
-    """DeleteInsightRoute removes a route. NOT_FOUND; ABORTED (ETAG_MISMATCH)."""
+    """DeleteInsightRoute removes a route. NOT_FOUND; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION
+    (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
     TestInsightRoute: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.TestInsightRouteRequest, _memory_service_pb2.TestInsightRouteResponse]  # type: ignore[assignment]
-    """TestInsightRoute sends a message that says it is a test. NOT_FOUND."""
+    """TestInsightRoute sends a message that says it is a test, and keeps whether it went out. NOT_FOUND;
+    FAILED_PRECONDITION (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
     BatchUpsertArtifacts: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.BatchUpsertArtifactsRequest, _memory_service_pb2.BatchUpsertArtifactsResponse]  # type: ignore[assignment]
     """BatchUpsertArtifacts writes artifacts; one with the same contents makes no new version.
     FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
@@ -715,8 +725,8 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.CreateInsightRouteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.CreateInsightRouteResponse, _abc.Awaitable[_memory_service_pb2.CreateInsightRouteResponse]]:
-        """CreateInsightRoute says where insights are told. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS);
-        FAILED_PRECONDITION (CHANNEL_INSECURE).
+        """CreateInsightRoute says where insights are told. ALREADY_EXISTS (RESOURCE_ALREADY_EXISTS,
+        REQUEST_ID_REUSED); FAILED_PRECONDITION (CHANNEL_INSECURE, FENCE_CLOSED).
         """
 
     @_abc_1.abstractmethod
@@ -742,8 +752,9 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.UpdateInsightRouteResponse, _abc.Awaitable[_memory_service_pb2.UpdateInsightRouteResponse]]:
         """UpdateInsightRoute changes the fields in update_mask. ABORTED (ETAG_MISMATCH); NOT_FOUND;
-        FAILED_PRECONDITION (CHANNEL_INSECURE) where a target is given, (VERIFICATION_FAILED) where the
-        one that is to be encrypted again cannot be decrypted.
+        FAILED_PRECONDITION (FENCE_CLOSED), (CHANNEL_INSECURE) where a target is given,
+        (VERIFICATION_FAILED) where the one that is to be encrypted again cannot be decrypted;
+        ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
 
     @_abc_1.abstractmethod
@@ -752,7 +763,9 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.DeleteInsightRouteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.DeleteInsightRouteResponse, _abc.Awaitable[_memory_service_pb2.DeleteInsightRouteResponse]]:
-        """DeleteInsightRoute removes a route. NOT_FOUND; ABORTED (ETAG_MISMATCH)."""
+        """DeleteInsightRoute removes a route. NOT_FOUND; ABORTED (ETAG_MISMATCH); FAILED_PRECONDITION
+        (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+        """
 
     @_abc_1.abstractmethod
     def TestInsightRoute(
@@ -760,7 +773,9 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.TestInsightRouteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.TestInsightRouteResponse, _abc.Awaitable[_memory_service_pb2.TestInsightRouteResponse]]:
-        """TestInsightRoute sends a message that says it is a test. NOT_FOUND."""
+        """TestInsightRoute sends a message that says it is a test, and keeps whether it went out. NOT_FOUND;
+        FAILED_PRECONDITION (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+        """
 
     @_abc_1.abstractmethod
     def BatchUpsertArtifacts(

@@ -9,10 +9,10 @@ import asyncpg
 from liftos_kit import postgres
 from liftos_kit.core.errors import AlreadyExistsError, NotFoundError, RequestIdReusedError
 from liftos_kit.core.repeatable import Repeatable
-from liftos_memory.adapters.postgres.database import Write
+from liftos_memory.adapters.postgres.database import Database
 from liftos_memory.adapters.postgres.insights import PostgresInsightStore
-from liftos_memory.adapters.postgres.writes import PostgresWrite
-from liftos_memory.domain.insights import InsightKind, route_name
+from liftos_memory.adapters.postgres.writes import PostgresWrite, begin
+from liftos_memory.domain.insights import ORIGIN, InsightKind, route_name
 from liftos_memory.insight_route_ports import (
     DueMessage,
     RouteSpec,
@@ -20,6 +20,7 @@ from liftos_memory.insight_route_ports import (
     StoredRoute,
     TakenMessage,
 )
+from liftos_memory.ports import WriteContext
 
 _SQL: Final = postgres.load_queries("liftos_memory", "sql/insight_routes.sql")
 _REQUESTS: Final = postgres.load_queries("liftos_memory", "sql/requests.sql")
@@ -30,14 +31,14 @@ Result = TypeVar("Result")
 class PostgresInsightRoutes:
     """Routes in Postgres; see `liftos_memory.insight_route_ports.InsightRouteStore`."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def find_answer(
         self, org: str, method: str, request_id: UUID, payload_digest: bytes
     ) -> bytes | None:
         """Return the answer that a request was given before."""
-        async with postgres.transaction(self._pool, org=org, read_only=True) as connection:
+        async with self._database.read(org) as connection:
             return await _answer(connection, org, method, request_id, payload_digest)
 
     async def create(
@@ -58,7 +59,7 @@ class PostgresInsightRoutes:
                 raise AlreadyExistsError(route_name(org, insight_route))
             return _route(row)
 
-        return await _once(self._pool, org, repeatable, act)
+        return await _once(self._database, org, repeatable, act)
 
     async def change(
         self,
@@ -76,7 +77,7 @@ class PostgresInsightRoutes:
             )
             return _route(row)
 
-        return await _once(self._pool, org, repeatable, act)
+        return await _once(self._database, org, repeatable, act)
 
     async def delete(
         self,
@@ -91,7 +92,7 @@ class PostgresInsightRoutes:
             check(await _locked(connection, org, insight_route))
             await _SQL.delete_route(connection, org=org, insight_route=insight_route)
 
-        await _once(self._pool, org, repeatable, act)
+        await _once(self._database, org, repeatable, act)
 
     async def record_sending(
         self, org: str, insight_route: str, error: str, repeatable: Repeatable[str] | None
@@ -102,17 +103,17 @@ class PostgresInsightRoutes:
             await _SQL.record_sending(connection, org=org, insight_route=insight_route, error=error)
             return error
 
-        await _once(self._pool, org, repeatable, act)
+        await _once(self._database, org, repeatable, act)
 
     async def get(self, org: str, insight_route: str) -> StoredRoute | None:
         """Return a route."""
-        async with postgres.transaction(self._pool, org=org, read_only=True) as connection:
+        async with self._database.read(org) as connection:
             row = await _SQL.get_route(connection, org=org, insight_route=insight_route)
         return None if row is None else _route(row)
 
     async def list_page(self, org: str, *, after: str, limit: int) -> Sequence[StoredRoute]:
         """Return routes by id."""
-        async with postgres.transaction(self._pool, org=org, read_only=True) as connection:
+        async with self._database.read(org) as connection:
             return [
                 _route(row)
                 async for row in _SQL.list_routes(connection, org=org, after=after, limit=limit)
@@ -175,20 +176,21 @@ class PostgresInsightOutbox:
 
 
 async def _once(
-    pool: asyncpg.Pool,
+    database: Database,
     org: str,
     repeatable: Repeatable[Result] | None,
     act: Callable[[asyncpg.Connection], Awaitable[Result]],
 ) -> Result:
-    """Do something in one transaction, and for a request with an id once.
+    """Do something as one commit of the org, and for a request with an id once.
 
-    Routes are no data of the org: to change one is no commit, and no fence closes it.
+    It is marked as one of insights, so that nobody looks for some because of it.
     """
-    async with postgres.transaction(pool, org=org) as connection:
-        write = PostgresWrite(Write(connection, org, origin="", tx=0, staging_exists=False))
+    async with begin(database, org, WriteContext(origin=ORIGIN)) as begun:
+        write = PostgresWrite(begun)
         if repeatable is not None:
             await repeatable.recall(write)
-        result = await act(connection)
+        result = await act(begun.connection)
+        await write.finish()
         if repeatable is not None:
             await repeatable.remember(write, result)
     return result
