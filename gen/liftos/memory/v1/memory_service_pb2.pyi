@@ -166,6 +166,46 @@ COMPARISON_CAVEAT_KIND_BASELINE_EMPTY: ComparisonCaveatKind.ValueType  # 6
 """There are no entries in the baseline days."""
 Global___ComparisonCaveatKind: _TypeAlias = ComparisonCaveatKind  # noqa: Y015
 
+class _KnownItemKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _KnownItemKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_KnownItemKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    KNOWN_ITEM_KIND_UNSPECIFIED: _KnownItemKind.ValueType  # 0
+    """Not a kind."""
+    KNOWN_ITEM_KIND_ID: _KnownItemKind.ValueType  # 1
+    """By an object's id and platform. Each document of the object answers it."""
+    KNOWN_ITEM_KIND_NAME: _KnownItemKind.ValueType  # 2
+    """By an object's name and platform. Each document of an object of that name answers it."""
+    KNOWN_ITEM_KIND_TYPO: _KnownItemKind.ValueType  # 3
+    """Likewise, with one slip in the longest word of the name."""
+    KNOWN_ITEM_KIND_PERIOD: _KnownItemKind.ValueType  # 4
+    """By name, platform, a metric and a week or month, in other words than texts have. Only a digest of
+    those days answers it.
+    """
+    KNOWN_ITEM_KIND_TITLE: _KnownItemKind.ValueType  # 5
+    """By the title of a note, an artifact or an insight."""
+
+class KnownItemKind(_KnownItemKind, metaclass=_KnownItemKindEnumTypeWrapper):
+    """KnownItemKind is how a known item is asked for."""
+
+KNOWN_ITEM_KIND_UNSPECIFIED: KnownItemKind.ValueType  # 0
+"""Not a kind."""
+KNOWN_ITEM_KIND_ID: KnownItemKind.ValueType  # 1
+"""By an object's id and platform. Each document of the object answers it."""
+KNOWN_ITEM_KIND_NAME: KnownItemKind.ValueType  # 2
+"""By an object's name and platform. Each document of an object of that name answers it."""
+KNOWN_ITEM_KIND_TYPO: KnownItemKind.ValueType  # 3
+"""Likewise, with one slip in the longest word of the name."""
+KNOWN_ITEM_KIND_PERIOD: KnownItemKind.ValueType  # 4
+"""By name, platform, a metric and a week or month, in other words than texts have. Only a digest of
+those days answers it.
+"""
+KNOWN_ITEM_KIND_TITLE: KnownItemKind.ValueType  # 5
+"""By the title of a note, an artifact or an insight."""
+Global___KnownItemKind: _TypeAlias = KnownItemKind  # noqa: Y015
+
 class _RecordCollection:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -3098,22 +3138,28 @@ class EvaluateSearchRequest(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     QUERY_COUNT_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """orgs/{org}."""
     query_count: _builtins.int
     """Known-item queries to generate: default 200, at most 2,000."""
     mode: _document_pb2.SearchMode.ValueType
-    """The mode to measure."""
+    """The mode to measure: NEURAL, LEXICAL or HYBRID, which is the default. The others do not look for
+    what a query names.
+    """
+    seed: _builtins.int
+    """Another seed makes other queries of other documents; the same seed makes the same again."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         query_count: _builtins.int = ...,
         mode: _document_pb2.SearchMode.ValueType = ...,
+        seed: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "parent", b"parent", "query_count", b"query_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "parent", b"parent", "query_count", b"query_count", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3121,7 +3167,7 @@ Global___EvaluateSearchRequest: _TypeAlias = EvaluateSearchRequest  # noqa: Y015
 
 @_typing.final
 class EvaluateSearchResponse(_message.Message):
-    """EvaluateSearchResponse holds the measures."""
+    """EvaluateSearchResponse holds the measures; a share of nothing is unset."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -3130,32 +3176,142 @@ class EvaluateSearchResponse(_message.Message):
     FILTER_ACCURACY_FIELD_NUMBER: _builtins.int
     QUERY_COUNT_FIELD_NUMBER: _builtins.int
     DOCUMENT_COUNT_FIELD_NUMBER: _builtins.int
+    SUCCESS_AT_5_LOW_FIELD_NUMBER: _builtins.int
+    SUCCESS_AT_5_HIGH_FIELD_NUMBER: _builtins.int
+    FILTERED_HIT_COUNT_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    MISSED_QUERIES_FIELD_NUMBER: _builtins.int
     recall_at_10: _builtins.float
-    """Share of the exact ten nearest that the index returned, 0 to 1."""
+    """Share of the exact ten nearest that the index returned for the vectors of the queries, 0 to 1; half
+    of them under a filter. What is as near as the tenth counts. Whatever the mode, it is that of
+    vectors.
+    """
     success_at_5: _builtins.float
-    """Share of known-item queries whose item was among the first five, 0 to 1."""
+    """Share of known-item queries that were answered among the first five hits, 0 to 1."""
     filter_accuracy: _builtins.float
-    """Share of hits that satisfied their filters, 0 to 1."""
+    """Share of hits under a filter that keep it, 0 to 1."""
     query_count: _builtins.int
     """Queries that were run."""
     document_count: _builtins.int
     """Documents that were searched."""
+    success_at_5_low: _builtins.float
+    """Lower end of Wilson's 95 % interval of success_at_5."""
+    success_at_5_high: _builtins.float
+    """Upper end of it."""
+    filtered_hit_count: _builtins.int
+    """Hits under a filter that were looked at."""
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedCompositeFieldContainer[Global___KnownItemResult]:
+        """Success by the kind of query; kinds that were not asked are left out."""
+
+    @_builtins.property
+    def missed_queries(self) -> _containers.RepeatedCompositeFieldContainer[Global___MissedQuery]:
+        """At most 20 of the queries that were not answered."""
+
     def __init__(
         self,
         *,
-        recall_at_10: _builtins.float = ...,
-        success_at_5: _builtins.float = ...,
-        filter_accuracy: _builtins.float = ...,
+        recall_at_10: _builtins.float | None = ...,
+        success_at_5: _builtins.float | None = ...,
+        filter_accuracy: _builtins.float | None = ...,
         query_count: _builtins.int = ...,
         document_count: _builtins.int = ...,
+        success_at_5_low: _builtins.float | None = ...,
+        success_at_5_high: _builtins.float | None = ...,
+        filtered_hit_count: _builtins.int = ...,
+        kinds: _abc.Iterable[Global___KnownItemResult] | None = ...,
+        missed_queries: _abc.Iterable[Global___MissedQuery] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_filter_accuracy", b"_filter_accuracy", "_recall_at_10", b"_recall_at_10", "_success_at_5", b"_success_at_5", "_success_at_5_high", b"_success_at_5_high", "_success_at_5_low", b"_success_at_5_low", "filter_accuracy", b"filter_accuracy", "recall_at_10", b"recall_at_10", "success_at_5", b"success_at_5", "success_at_5_high", b"success_at_5_high", "success_at_5_low", b"success_at_5_low"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_filter_accuracy", b"_filter_accuracy", "_recall_at_10", b"_recall_at_10", "_success_at_5", b"_success_at_5", "_success_at_5_high", b"_success_at_5_high", "_success_at_5_low", b"_success_at_5_low", "document_count", b"document_count", "filter_accuracy", b"filter_accuracy", "filtered_hit_count", b"filtered_hit_count", "kinds", b"kinds", "missed_queries", b"missed_queries", "query_count", b"query_count", "recall_at_10", b"recall_at_10", "success_at_5", b"success_at_5", "success_at_5_high", b"success_at_5_high", "success_at_5_low", b"success_at_5_low"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__filter_accuracy: _TypeAlias = _typing.Literal["filter_accuracy"]  # noqa: Y015
+    _WhichOneofArgType__filter_accuracy: _TypeAlias = _typing.Literal["_filter_accuracy", b"_filter_accuracy"]  # noqa: Y015
+    _WhichOneofReturnType__recall_at_10: _TypeAlias = _typing.Literal["recall_at_10"]  # noqa: Y015
+    _WhichOneofArgType__recall_at_10: _TypeAlias = _typing.Literal["_recall_at_10", b"_recall_at_10"]  # noqa: Y015
+    _WhichOneofReturnType__success_at_5: _TypeAlias = _typing.Literal["success_at_5"]  # noqa: Y015
+    _WhichOneofArgType__success_at_5: _TypeAlias = _typing.Literal["_success_at_5", b"_success_at_5"]  # noqa: Y015
+    _WhichOneofReturnType__success_at_5_high: _TypeAlias = _typing.Literal["success_at_5_high"]  # noqa: Y015
+    _WhichOneofArgType__success_at_5_high: _TypeAlias = _typing.Literal["_success_at_5_high", b"_success_at_5_high"]  # noqa: Y015
+    _WhichOneofReturnType__success_at_5_low: _TypeAlias = _typing.Literal["success_at_5_low"]  # noqa: Y015
+    _WhichOneofArgType__success_at_5_low: _TypeAlias = _typing.Literal["_success_at_5_low", b"_success_at_5_low"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__filter_accuracy) -> _WhichOneofReturnType__filter_accuracy | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__recall_at_10) -> _WhichOneofReturnType__recall_at_10 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__success_at_5) -> _WhichOneofReturnType__success_at_5 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__success_at_5_high) -> _WhichOneofReturnType__success_at_5_high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__success_at_5_low) -> _WhichOneofReturnType__success_at_5_low | None: ...
+
+Global___EvaluateSearchResponse: _TypeAlias = EvaluateSearchResponse  # noqa: Y015
+
+@_typing.final
+class KnownItemResult(_message.Message):
+    """KnownItemResult is what came of the queries of one kind."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    QUERY_COUNT_FIELD_NUMBER: _builtins.int
+    SUCCESS_COUNT_FIELD_NUMBER: _builtins.int
+    kind: Global___KnownItemKind.ValueType
+    """How the item was asked for."""
+    query_count: _builtins.int
+    """Queries that were run."""
+    success_count: _builtins.int
+    """Those of them that were answered among the first five hits."""
+    def __init__(
+        self,
+        *,
+        kind: Global___KnownItemKind.ValueType = ...,
+        query_count: _builtins.int = ...,
+        success_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_count", b"document_count", "filter_accuracy", b"filter_accuracy", "query_count", b"query_count", "recall_at_10", b"recall_at_10", "success_at_5", b"success_at_5"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "query_count", b"query_count", "success_count", b"success_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___EvaluateSearchResponse: _TypeAlias = EvaluateSearchResponse  # noqa: Y015
+Global___KnownItemResult: _TypeAlias = KnownItemResult  # noqa: Y015
+
+@_typing.final
+class MissedQuery(_message.Message):
+    """MissedQuery is a query whose item was not among the first five hits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
+    WANTED_TITLE_FIELD_NUMBER: _builtins.int
+    FIRST_TITLE_FIELD_NUMBER: _builtins.int
+    kind: Global___KnownItemKind.ValueType
+    """How the item was asked for."""
+    query: _builtins.str
+    """The query."""
+    wanted_title: _builtins.str
+    """Title of the document that it was made from."""
+    first_title: _builtins.str
+    """Title of the first hit; empty where there was none."""
+    def __init__(
+        self,
+        *,
+        kind: Global___KnownItemKind.ValueType = ...,
+        query: _builtins.str = ...,
+        wanted_title: _builtins.str = ...,
+        first_title: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_title", b"first_title", "kind", b"kind", "query", b"query", "wanted_title", b"wanted_title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MissedQuery: _TypeAlias = MissedQuery  # noqa: Y015
 
 @_typing.final
 class GenerateInsightsRequest(_message.Message):

@@ -136,7 +136,11 @@ class MemoryServiceStub:
     UNAVAILABLE (STORE_UNAVAILABLE) where the search index cannot be reached.
     """
     EvaluateSearch: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.EvaluateSearchRequest, _memory_service_pb2.EvaluateSearchResponse]
-    """EvaluateSearch measures the served index: recall against exact search, success on known items."""
+    """EvaluateSearch measures the served index: recall against exact search, success on known items,
+    and whether hits keep the filters. It stores nothing and answers from no cache. In the first part
+    of its deadline it asks questions, fewer than were wanted where that ends sooner; give it a minute
+    for 10,000 documents. UNAVAILABLE (STORE_UNAVAILABLE) where the search index cannot be reached.
+    """
     GenerateInsights: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GenerateInsightsRequest, _memory_service_pb2.GenerateInsightsResponse]
     """GenerateInsights looks for trends, anomalies and benchmarks now, and stores what it finds.
     Insights that were found before, were looked at again and are not found any more are resolved.
@@ -320,7 +324,11 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     UNAVAILABLE (STORE_UNAVAILABLE) where the search index cannot be reached.
     """
     EvaluateSearch: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.EvaluateSearchRequest, _memory_service_pb2.EvaluateSearchResponse]  # type: ignore[assignment]
-    """EvaluateSearch measures the served index: recall against exact search, success on known items."""
+    """EvaluateSearch measures the served index: recall against exact search, success on known items,
+    and whether hits keep the filters. It stores nothing and answers from no cache. In the first part
+    of its deadline it asks questions, fewer than were wanted where that ends sooner; give it a minute
+    for 10,000 documents. UNAVAILABLE (STORE_UNAVAILABLE) where the search index cannot be reached.
+    """
     GenerateInsights: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GenerateInsightsRequest, _memory_service_pb2.GenerateInsightsResponse]  # type: ignore[assignment]
     """GenerateInsights looks for trends, anomalies and benchmarks now, and stores what it finds.
     Insights that were found before, were looked at again and are not found any more are resolved.
@@ -669,7 +677,11 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.EvaluateSearchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.EvaluateSearchResponse, _abc.Awaitable[_memory_service_pb2.EvaluateSearchResponse]]:
-        """EvaluateSearch measures the served index: recall against exact search, success on known items."""
+        """EvaluateSearch measures the served index: recall against exact search, success on known items,
+        and whether hits keep the filters. It stores nothing and answers from no cache. In the first part
+        of its deadline it asks questions, fewer than were wanted where that ends sooner; give it a minute
+        for 10,000 documents. UNAVAILABLE (STORE_UNAVAILABLE) where the search index cannot be reached.
+        """
 
     @_abc_1.abstractmethod
     def GenerateInsights(
