@@ -39,5 +39,6 @@ def insight_document(insight: Insight) -> Document:
             key.platform,
             *(identifier for identifier in identifiers if identifier),
         ),
+        key=key,
         quality_score=insight.quality_score,
     )

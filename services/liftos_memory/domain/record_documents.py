@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Final
 
-from liftos_memory.domain.documents import Document, DocumentKind, content_hash
+from liftos_memory.domain.documents import Document, DocumentKind, ObjectKey, content_hash
 from liftos_memory.domain.lexical import lexical_text, tokenize
 from liftos_memory.domain.records import ARTIFACT_KINDS, JsonObject
 
@@ -37,6 +37,7 @@ def record_document(
     start_date: date,
     end_date: date,
     words: Sequence[str] = (),
+    key: ObjectKey | None = None,
     quality_score: float | None = None,
 ) -> Document:
     """Write the document of a record.
@@ -50,6 +51,7 @@ def record_document(
         start_date: First day that it is about.
         end_date: Last day that it is about.
         words: What else finds it.
+        key: The object that it is about; one without an id of its own stands for a platform.
         quality_score: Lowest quality of what it rests on, 0 to 1; None where it rests on none.
     """
     record_id = record.rpartition("/")[2]
@@ -59,7 +61,7 @@ def record_document(
     return Document(
         document_id=record_document_id(kind, record_id),
         kind=kind,
-        key=None,
+        key=key,
         week_start=None,
         start_date=start_date,
         end_date=end_date,

@@ -11,7 +11,7 @@ from liftos_kit.core.errors import InvalidFieldsError, StaleReadError, StoreUnav
 from liftos_memory.document_ports import DocumentStore, ObjectMetrics
 from liftos_memory.domain.concept_lexicon import wished
 from liftos_memory.domain.concepts import Concept, Targets, explain_concepts, explain_targets
-from liftos_memory.domain.documents import Document, DocumentKind, ObjectKey, document_id
+from liftos_memory.domain.documents import Document, DocumentKind, ObjectKey, document_id, own_id
 from liftos_memory.domain.fusion import (
     FusedHit,
     FusionMethod,
@@ -369,16 +369,17 @@ class Search:
     async def _metrics(
         self, request: SearchRequest, page: Sequence[Document]
     ) -> Mapping[str, ObjectMetrics]:
-        documents = [each for each in page if each.key is not None]
-        wanted = []
-        for document in documents:
-            assert document.key is not None
-            days = request.metrics_range or (document.start_date, document.end_date)
-            wanted.append((document.key, *days))
-        sums = await self._store.metrics(request.scope.org, wanted)
-        return {
-            document.document_id: metrics for document, metrics in zip(documents, sums, strict=True)
+        wanted = {
+            document.document_id: (
+                document.key,
+                *(request.metrics_range or (document.start_date, document.end_date)),
+            )
+            for document in page
+            # What is about a whole platform has no entries of its own.
+            if document.key is not None and own_id(document.key)
         }
+        sums = await self._store.metrics(request.scope.org, list(wanted.values()))
+        return dict(zip(wanted, sums, strict=True))
 
 
 def _object_id(document: Document) -> str:

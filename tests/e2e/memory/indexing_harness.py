@@ -22,6 +22,7 @@ from liftos_memory.adapters.hashing_embedder import HashingEmbedder
 from liftos_memory.adapters.milvus import MilvusDocumentIndex
 from liftos_memory.adapters.postgres.database import SCHEMA, Database
 from liftos_memory.adapters.postgres.documents import PostgresDocumentStore
+from liftos_memory.adapters.postgres.insights import documents_of_insights
 from liftos_memory.adapters.postgres.objects import PostgresObjectStore
 from liftos_memory.adapters.postgres.org import PostgresOrgStore
 from liftos_memory.adapters.postgres.record_documents import documents_of_records
@@ -242,7 +243,7 @@ async def opened_pieces(
                 calendars=OrgCalendars(
                     PostgresOrgStore(database), monotonic_seconds=lambda: float(next(moments))
                 ),
-                records=documents_of_records(database),
+                records={**documents_of_records(database), **documents_of_insights(database)},
                 objects=PostgresObjectStore(database),
             )
         finally:

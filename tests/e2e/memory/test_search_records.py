@@ -9,6 +9,8 @@ import pytest
 from google.protobuf.struct_pb2 import Struct
 from tests.contract.milvus_server import MilvusServer
 from tests.e2e.memory.conftest import ClientFactory
+from tests.e2e.memory.daily_clicks import LAST, entries_of, rising, spiked
+from tests.e2e.memory.daily_clicks import write as write_clicks
 from tests.e2e.memory.indexing_harness import (
     Pieces,
     entry,
@@ -178,6 +180,34 @@ async def test_what_is_changed_or_purged_is_no_longer_found(
     assert not await _found(client, org, "words others")
     assert not await pieces.index.list_ids(org)
     assert not (await pieces.store.lag()).commits
+
+
+async def test_insights_are_found_with_their_objects(
+    pieces: Pieces, memory_client: ClientFactory, org: str
+) -> None:
+    """By words, limited as objects are, and with the object's metrics of their days."""
+    client = memory_client(org)
+    for campaign in (1, 2, 3):
+        change = {1: rising, 2: spiked}.get(campaign, lambda _, clicks: clicks)
+        await write_clicks(client, org, entries_of(campaign, change))
+    days = marketing_pb2.DateRange(start_date="2026-04-06", end_date=LAST.isoformat())
+    made = await client.GenerateInsights(
+        pb.GenerateInsightsRequest(parent=f"orgs/{org}", date_range=days, maximum_insights=500)
+    )
+    await pieces.catch_up()
+    fields: dict[str, Any] = {"kinds": [document_pb2.DOCUMENT_KIND_INSIGHT]}
+    for mode in (NEURAL, LEXICAL):
+        found = await _found(client, org, "clicks trend anomaly", mode=mode, **fields)
+        assert {hit.document.record for hit in found.values()} <= {it.name for it in made.insights}
+        assert found
+    one = await _found(client, org, "clicks", filter='campaign_id = "2"', **fields)
+    assert one
+    for hit in one.values():
+        assert hit.document.object.campaign_id == "2"
+        assert hit.HasField("metrics")
+        assert hit.entry_count
+        assert hit.document.HasField("quality_score")
+    assert not await _found(client, org, "clicks", filter='platform = "klaviyo"', **fields)
 
 
 async def test_a_longest_note_is_indexed_as_far_as_it_goes(
