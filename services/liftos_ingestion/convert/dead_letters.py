@@ -8,6 +8,7 @@ from google.rpc.code_pb2 import INVALID_ARGUMENT
 
 from liftos.common.v1.marketing_pb2 import ItemError
 from liftos.ingestion.v1 import run_pb2
+from liftos_ingestion.convert.raw_rows import row_message
 from liftos_ingestion.convert.runs import RUN_NAME
 from liftos_ingestion.dead_letter_ports import DeadLetterState, Selection
 from liftos_ingestion.domain.dead_letter_filters import DEAD_LETTER_FIELDS
@@ -15,7 +16,7 @@ from liftos_ingestion.run_view_ports import Row
 from liftos_kit.core.errors import InvalidFieldsError
 from liftos_kit.core.filters import parse_filter
 from liftos_kit.core.names import Pattern
-from liftos_kit.structs import struct_of, timestamp
+from liftos_kit.structs import timestamp
 
 DEAD_LETTER_NAME: Final = Pattern("orgs/{org}/runs/{run}/deadLetters/{dead_letter}")
 
@@ -64,7 +65,7 @@ def dead_letter_message(org: str, row: Row) -> run_pb2.DeadLetter:
         account_id=row["account_id"],
         level=row["level"],
         date="" if row["date"] is None else row["date"].isoformat(),
-        row=struct_of(row["row"]),
+        row=row_message(row["row"]),
         errors=[_error(error) for error in row["errors"]],
         attempt_count=row["attempt_count"],
         replay_run="" if replay_run is None else RUN_NAME.format(org=org, run=replay_run.hex),

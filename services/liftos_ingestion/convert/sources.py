@@ -9,6 +9,7 @@ from liftos.ingestion.v1 import source_pb2
 from liftos.memory.v1 import entry_pb2
 from liftos_ingestion.catalog_ports import NewSource, SourceKind
 from liftos_ingestion.convert.connections import connection_id
+from liftos_ingestion.convert.raw_rows import row_message
 from liftos_ingestion.run_ports import Refused
 from liftos_ingestion.source_ports import Capabilities
 from liftos_ingestion.usecases.previews import Preview, PreviewRequest
@@ -78,7 +79,7 @@ def preview_request(request: pb.PreviewMappingRequest) -> PreviewRequest:
 def preview_response(preview: Preview) -> pb.PreviewMappingResponse:
     """Return the answer of a preview."""
     return pb.PreviewMappingResponse(
-        rows=map(struct_of, preview.rows),
+        rows=map(row_message, preview.rows),
         entries=map(_entry, preview.entries.to_pylist()),
         source_indexes=preview.source_indexes,
         item_errors=map(_item_error, preview.errors),

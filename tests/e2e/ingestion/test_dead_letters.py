@@ -1,6 +1,7 @@
 """Dead letters: tried again with the mapping of now, once, and never over a newer answer."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -240,6 +241,31 @@ async def test_a_row_that_json_cannot_hold_is_kept(
     await _replaying(harness).replay(harness.org, _id(started.run))
     (letter,) = (await client.ListDeadLetters(request)).dead_letters
     assert letter.attempt_count == 2, "it can be tried again like any other"
+
+
+async def test_what_is_no_object_is_shown_too(harness: Harness, clients: ClientFactory) -> None:
+    """An item that is no row, or one too deep for a message, keeps no other one from being seen."""
+    client = clients(harness.org)
+    deep: dict[str, object] = {}
+    for _ in range(150):
+        deep = {"in": deep}
+    bare: Any = ["text", 7, None, {**row("2", "many"), "deep": deep}]
+    await _read(harness, *bare, row("1", "5"), row("3", "many"))
+    request = pb.ListDeadLettersRequest(parent=f"orgs/{harness.org}/runs/-")
+    letters = (await client.ListDeadLetters(request)).dead_letters
+    shown = [MessageToDict(it.row) for it in letters]
+    items = [it["unreadable_item"] for it in shown if "unreadable_item" in it]
+    (nested,) = [it for it in items if "many" in str(it)]
+    assert json.loads(nested)["campaign_id"] == "2"
+    assert {repr(it) for it in items if it != nested} == {"'text'", "7.0", "None"}
+    assert [it["campaign_id"] for it in shown if "campaign_id" in it] == ["3"]
+    for letter in letters:
+        got = await client.GetDeadLetter(pb.GetDeadLetterRequest(name=letter.name))
+        assert got.dead_letter == letter
+    started = await _replay(client, harness)
+    await _replaying(harness).replay(harness.org, _id(started.run))
+    again = (await client.ListDeadLetters(request)).dead_letters
+    assert {it.attempt_count for it in again} == {2}
 
 
 async def test_what_is_still_refused_stays(

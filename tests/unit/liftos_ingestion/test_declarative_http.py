@@ -20,6 +20,7 @@ from tests.unit.liftos_ingestion.own_source_parts import (
     LAST,
     OpenGate,
     asked,
+    context,
     entries,
     pages,
     rows_of,
@@ -32,6 +33,7 @@ from liftos_ingestion.domain.failures import ErrorClass, ReadingError
 from liftos_ingestion.source_ports import Credential, PlatformAccount, PlatformSource
 from liftos_kit.core.errors import InvalidFieldsError
 from liftos_kit.secrets.secret import Secret
+from liftos_mapping.engine import evaluate
 
 MAPPING: dict[str, Any] = {
     "date_basis": "EVENT",
@@ -361,6 +363,23 @@ async def test_rows_are_grouped_over_pages_and_dated_by_the_call() -> None:
         (FIRST, "kind=a", 5),
         (FIRST, "kind=b", 2),
     ]
+
+
+async def test_an_item_that_is_no_row_is_told_of() -> None:
+    """Grouped or not, it breaks a rule and costs no other row."""
+    mapping = {
+        "aggregate": {"by": ["path_date"], "sum": ["n"]},
+        "columns": {"date": "path_date", "orders": "n"},
+    }
+    handler, _ = answering({"rows": [row(1), "oops", None]}, {"rows": [{"n": 2}, "oops"]})
+    async with served(handler) as url:
+        (plain,) = await pages(source(url), asked())
+        grouping = source(url, mapping=mapping, days_per_read=1)
+        (grouped,) = await pages(grouping, asked(end=FIRST))
+    for of, page, bad in ((source(url), plain, 2), (grouping, grouped, 1)):
+        result = evaluate(of.mapping, page.rows, context(page, asked()))
+        assert result.table["orders"].to_pylist() == ([1] if bad == 2 else [2])
+        assert [it.code for it in result.errors] == ["NOT_AN_OBJECT"] * bad
 
 
 async def test_rows_of_other_days_are_left_out() -> None:

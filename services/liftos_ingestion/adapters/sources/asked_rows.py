@@ -1,6 +1,6 @@
 """The rows of a reading out of all that a source of an org's own has, grouped where needed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Final
 
@@ -53,7 +53,7 @@ class AskedRows:
         if self._groups is None:
             chosen = self._asked(rows, day)
             return [row for row, asked in zip(rows, chosen, strict=True) if asked]
-        dated = rows if day is None else [{**row, PATH_DATE: day.isoformat()} for row in rows]
+        dated = rows if day is None else [_dated(row, day) for row in rows]
         self._groups.add(dated)
         if len(self._groups) > MAXIMUM_GROUPS:
             raise ReadingError(
@@ -74,3 +74,8 @@ class AskedRows:
             (it := found or day) is None or request.start_date <= it <= request.end_date
             for found in days_of(self._mapping, rows)
         ]
+
+
+def _dated(row: JsonObject, day: date) -> JsonObject:
+    # What is no object is told of where it is grouped.
+    return {**row, PATH_DATE: day.isoformat()} if isinstance(row, Mapping) else row
