@@ -193,6 +193,12 @@ async def _calls(bench: Simulated) -> list[Measurement]:
             accounts = bench.open_accounts(platform)
             # Of other days: by which way an account is reached is found out once in a life.
             await _run(client, connection, accounts, bench.first_day - timedelta(days=1), 1)
+            plan = await client.ingestion.plan_backfill(
+                connection,
+                bench.first_day,
+                bench.first_day + timedelta(days=_CALL_DAYS - 1),
+                account_ids=accounts,
+            )
             await asyncio.to_thread(bench.forget_calls)
             # By force the objects are listed too, as by the first run of a day.
             run = await _run(client, connection, accounts, bench.first_day, _CALL_DAYS, force=True)
@@ -200,7 +206,10 @@ async def _calls(bench: Simulated) -> list[Measurement]:
             calls = await asyncio.to_thread(bench.calls, platform)
             fewest = await asyncio.to_thread(least, bench, accounts, calls)
             fewest += await _least_for_objects(client, run, platform, accounts)
-            detail = f"{len(calls)} calls, {fewest} at least; {_WHAT_IS_LEAST[platform]}"
+            detail = (
+                f"{len(calls)} calls, {plan.call_count} of them planned without lists of objects,"
+                f" {fewest} at least; {_WHAT_IS_LEAST[platform]}"
+            )
             found.append(
                 Measurement(
                     f"calls_over_least_{platform}", len(calls) / fewest, 1.2, "lower", detail

@@ -45,6 +45,10 @@ class Capabilities:
         rows_per_call: Rows that one call answers, at most.
         adding_up_levels: Levels whose rows of a day add up to the row of level ACCOUNT.
         setup_calls: Calls of a reading beside those for its rows, job polls apart.
+        account_calls: Calls of a run for an account beside those of its readings.
+        object_calls: Calls that list the objects of an account, at least.
+        shared_calls: By level and date basis, what a reading asks for that others of the same days
+            ask for too, and in how many calls: a run asks once. It stands for all of its calls.
         seconds_per_call: How far apart calls are on the whole, within the platform's limits.
     """
 
@@ -60,6 +64,9 @@ class Capabilities:
     rows_per_call: int = 10_000
     adding_up_levels: tuple[str, ...] = ()
     setup_calls: int = 0
+    account_calls: int = 0
+    object_calls: int = 0
+    shared_calls: Mapping[tuple[str, str], Mapping[str, int]] = field(default_factory=dict)
     seconds_per_call: float = 1.0
 
     def calls(self, row_count: int) -> int:

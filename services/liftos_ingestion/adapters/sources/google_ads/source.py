@@ -122,6 +122,7 @@ class GoogleAdsSource:
             api_version_end_date=version_end_date,
             # All of them: a stream is one call.
             rows_per_call=1_000_000_000,
+            object_calls=len(OBJECT_LISTS),
         )
         self.credential_schema: JsonObject = _CREDENTIAL_SCHEMA
         self.settings_schema: JsonObject = _SETTINGS_SCHEMA

@@ -63,7 +63,7 @@ class _Counted:
         return {"count": self.count} | ({"unique": self.unique} if self.unique else {})
 
 
-_COUNTED: Final = (
+COUNTED: Final = (
     _Counted("Received Email", "email", "delivered"),
     _Counted("Opened Email", "email", "opens", "opens_unique"),
     _Counted("Clicked Email", "email", "clicks", "clicks_unique"),
@@ -75,6 +75,8 @@ _COUNTED: Final = (
     _Counted("Failed to Deliver SMS", "sms", "bounced_or_failed"),
     _Counted("Unsubscribed from SMS Marketing", "sms", "unsubscribes"),
 )
+"""What is asked for beside orders, where the account has it."""
+
 _OF_ORDERS: Final = {"count": "conversions", "sum_value": "conversion_value"}
 
 
@@ -199,7 +201,7 @@ async def events(
         ReadingError: As calls do.
     """
     asked = _Asked(client, request)
-    for counted in _COUNTED:
+    for counted in COUNTED:
         metric_id = metrics.get(counted.name)
         # Klaviyo lists a metric from its first event on.
         if metric_id is not None:

@@ -11,6 +11,7 @@ from typing import Final
 from liftos_ingestion.adapters.sources.klaviyo.answers import AnswersOfSession, SharedAnswers
 from liftos_ingestion.adapters.sources.klaviyo.client import MEDIA_TYPE
 from liftos_ingestion.adapters.sources.klaviyo.errors import malformed, token_refusal
+from liftos_ingestion.adapters.sources.klaviyo.events import COUNTED
 from liftos_ingestion.adapters.sources.klaviyo.session import KlaviyoSession
 from liftos_ingestion.adapters.sources.platform_http import PlatformHttp
 from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
@@ -39,6 +40,21 @@ _DAYS_PER_READ: Final = 60
 
 _SUPPORT_YEARS: Final = 2
 """A revision is stable for a year and deprecated for another."""
+
+
+_ACCOUNT_CALLS: Final = 5
+"""The account, its metrics, the one of revenue, campaigns and flows, which also are its objects."""
+
+_AGGREGATES: Final = {"aggregates": len(COUNTED) + 1}
+_SHARED_CALLS: Final = {
+    ("CAMPAIGN", "SEND"): {"campaigns": 1},
+    ("FLOW", "SEND"): {"flows": 1},
+    ("MESSAGE", "SEND"): {"campaigns": 1, "flows": 1},
+    ("CAMPAIGN", "EVENT"): _AGGREGATES,
+    ("FLOW", "EVENT"): _AGGREGATES,
+    ("MESSAGE", "EVENT"): _AGGREGATES,
+}
+"""Levels are made of reports of campaigns and of flows, or of a metric's events each."""
 
 
 class KlaviyoSource:
@@ -76,6 +92,8 @@ class KlaviyoSource:
             object_levels=("CAMPAIGN", "FLOW", "MESSAGE"),
             api_version=revision,
             api_version_end_date=revision_end_date or _end_of(revision),
+            account_calls=_ACCOUNT_CALLS,
+            shared_calls=_SHARED_CALLS,
         )
         self.credential_schema: JsonObject = _CREDENTIAL_SCHEMA
         self.settings_schema: JsonObject = _SETTINGS_SCHEMA

@@ -9,7 +9,11 @@ from typing import Final
 import structlog
 
 from liftos_ingestion.adapters.sources.account_checks import RecentChecks, require_unchanged
-from liftos_ingestion.adapters.sources.meta.client import MetaClient, MetaCredential
+from liftos_ingestion.adapters.sources.meta.client import (
+    PAGE_ROWS,
+    MetaClient,
+    MetaCredential,
+)
 from liftos_ingestion.adapters.sources.meta.errors import MetaError, malformed
 from liftos_ingestion.adapters.sources.meta.reports import STATES, Report
 from liftos_ingestion.adapters.sources.platform_http import PlatformHttp
@@ -95,6 +99,10 @@ class MetaSource:
             adding_up_levels=("CAMPAIGN",),
             api_version=version,
             api_version_end_date=version_end_date,
+            rows_per_call=PAGE_ROWS,
+            setup_calls=1,
+            account_calls=1,
+            object_calls=len(_EDGES),
         )
         self.credential_schema: JsonObject = {
             "type": "object",
