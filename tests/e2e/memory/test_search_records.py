@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import grpc
 import pytest
 from google.protobuf.struct_pb2 import Struct
@@ -28,6 +29,7 @@ from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_kit.settings import load
 from liftos_kit.testing.server import SECRET
 from liftos_local.testing import TestDatabase
+from liftos_memory.adapters.postgres.database import schema_files
 from liftos_memory.settings import MemorySettings
 
 NEURAL = document_pb2.SEARCH_MODE_NEURAL
@@ -236,3 +238,29 @@ async def test_a_query_may_be_long_and_not_too_long(
     assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
     assert refusal.violations == (("query", "query.max_len"),)
     assert "search for its main sentences" in refusal.message
+
+
+async def test_what_was_written_before_records_were_searched_is_found_after_the_upgrade(
+    database: TestDatabase, pieces: Pieces, memory_client: ClientFactory, org: str
+) -> None:
+    """The schema file that brings the tables has notes and objects of before described."""
+    client = memory_client(org)
+    await write(client, org, [entry(monday(2), campaign_name="Spring sale")])
+    await _write_notes(client, org, _note(org, "n", "first"), _note(org, "m", "second"))
+    await pieces.catch_up()
+    before = await pieces.stored(org)
+    assert len(before) == 4
+    owner = await asyncpg.connect(database.owner_url)
+    await owner.execute("set search_path to memory")
+    await owner.execute("drop table objects, record_outbox; drop function queue_documents")
+    await owner.execute("delete from documents where kind = 5")
+    await owner.execute("alter table documents drop column scope")
+    await owner.execute((schema_files() / "0004_pre_concepts.sql").read_text())
+    await owner.close()
+    assert await pieces.store.indexed_version(org) == 1, "the notes wait"
+    await pieces.catch_up()
+    assert await pieces.stored(org) == before
+    assert await _found(client, org, "second", mode=LEXICAL)
+    fields = {"mode": document_pb2.SEARCH_MODE_CONCEPTUAL}
+    (hit,) = (await _found(client, org, "recent", **fields)).values()
+    assert hit.document.object.campaign_id == "1"
