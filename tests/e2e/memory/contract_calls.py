@@ -420,6 +420,13 @@ def _setting(name: str, value: Any) -> Callable[[Any], None]:
     return lambda message: setattr(message, name, value)
 
 
+def _holding(name: str, value: Any) -> Callable[[Any], None]:
+    def change(message: Any) -> None:
+        getattr(message, name)[:] = [value]
+
+    return change
+
+
 def _list_breaks(field: FieldDescriptor, org: str) -> Iterator[Attempt]:
     name, rules = field.name, rules_of(field).repeated
     is_message = field.type == FieldDescriptor.TYPE_MESSAGE
@@ -436,9 +443,6 @@ def _list_breaks(field: FieldDescriptor, org: str) -> Iterator[Attempt]:
 
         return change
 
-    def put(value: Any) -> Callable[[Any], None]:
-        return lambda message: getattr(message, name).append(value)
-
     for known, _ in rules.ListFields():
         match known.name:
             case "min_items":
@@ -450,7 +454,7 @@ def _list_breaks(field: FieldDescriptor, org: str) -> Iterator[Attempt]:
             case "items":
                 kind = rules.items.WhichOneof("type")
                 for rule, value in _bad_values(rules.items, org):
-                    yield Attempt(f"{name}[0]", f"{kind}.{rule}", put(value))
+                    yield Attempt(f"{name}[0]", f"{kind}.{rule}", _holding(name, value))
             case other:
                 raise AssertionError(f"teach _list_breaks the rule repeated.{other}")
 
