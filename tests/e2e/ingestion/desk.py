@@ -20,6 +20,7 @@ from liftos_ingestion.adapters.postgres.watched_orgs import PostgresWatchedOrgs
 from liftos_ingestion.catalog_ports import NewSource
 from liftos_ingestion.connection_ports import NewConnection, StoredConnection
 from liftos_ingestion.domain.alerts import AlertKind, AlertState
+from liftos_ingestion.quota_ports import RateGovernor
 from liftos_ingestion.source_ports import JsonObject, PlatformSource
 from liftos_ingestion.usecases.connections import ConnectionAdministration
 from liftos_ingestion.usecases.sources import Catalog
@@ -45,6 +46,7 @@ class Desk:
     org: str
     pool: asyncpg.Pool
     sources: Mapping[str, PlatformSource]
+    governor: RateGovernor = field(default_factory=InMemoryRateGovernor)
     vault: KeyringVault = field(
         default_factory=lambda: KeyringVault(SecretPlaces(keyring=Keyring({"k1": os.urandom(32)})))
     )
@@ -57,7 +59,7 @@ class Desk:
             catalog=Catalog(self.sources, store=PostgresSources(self.pool), build=_build),
             opener=self.opener,
             vault=self.vault,
-            governor=InMemoryRateGovernor(),
+            governor=self.governor,
         )
 
     async def register(

@@ -18,6 +18,7 @@ from tests.e2e.ingestion.world_time_worker import WorldTimeWorker
 
 from liftos.memory.v1.entry_pb2 import Entry
 from liftos_client import Client
+from liftos_ingestion.adapters.inmemory_rate_governor import InMemoryRateGovernor
 from liftos_ingestion.domain.alerts import AlertKind
 from liftos_ingestion.domain.failures import AccountOutcome
 from liftos_ingestion.domain.windows import Days
@@ -97,7 +98,8 @@ async def shop_of(
         face = platforms.faces[platform]
         source = source_of(platform, face, simulation)
         connection = connection_of(platforms, platform)
-        desk = Desk(org, pool, {source.platform: source})
+        governor = InMemoryRateGovernor(WorldClock(simulation.clock))
+        desk = Desk(org, pool, {source.platform: source}, governor)
         await desk.register(settings=connection.settings, **connection.credential)
         await desk.administration.verify(org, "shop", repeatable=None)
         worker = WorldTimeWorker(org, simulation, source, connection, pool, memory, redis)
