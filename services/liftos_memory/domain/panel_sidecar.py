@@ -10,7 +10,12 @@ from typing import Any, Final
 import pandas as pd
 
 from liftos_memory.domain.causal_panel import Cells, treatment_metrics
-from liftos_memory.domain.dataset_request import DatasetFormat, DatasetRequest, Step
+from liftos_memory.domain.dataset_request import (
+    DatasetFormat,
+    DatasetRequest,
+    GapPolicy,
+    Step,
+)
 from liftos_memory.domain.identification import IdentificationReport
 from liftos_memory.domain.panel_accounts import Series
 from liftos_memory.domain.panel_calendar import PanelCalendar
@@ -258,6 +263,11 @@ def _caveats(it: Described, zones: Sequence[str]) -> Iterator[str]:
         yield f"{open_share:.1%} of the entries are not final: platforms may still restate them."
     for cells in (*panel.channels, panel.outcome):
         yield from _unset(cells, it)
+    if it.closed.gaps and request.on_gap is GapPolicy.ZERO:
+        yield (
+            f"{len(it.closed.gaps)} gaps were closed as if nothing had happened on their days; "
+            "they are listed."
+        )
     for name, count in (it.closed.filled or {}).items():
         yield f"{name}: {count} cells are unknown and were taken for 0."
     if it.closed.trimmed:
