@@ -1,12 +1,12 @@
 """What runs are reconciled with."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
+from typing import Protocol, TypeAlias
 from uuid import UUID
 
-from liftos_ingestion.domain.reconciliation import Comparison, DaySums
+from liftos_ingestion.domain.reconciliation import Comparison, DaySums, ReadDay
 from liftos_ingestion.run_ports import Lane
 
 
@@ -24,6 +24,9 @@ class ReadLane:
     end_date: date
 
 
+ReadDays: TypeAlias = Mapping[date, ReadDay]
+
+
 class EntryTotals(Protocol):
     """Memory, as what is stored."""
 
@@ -38,8 +41,8 @@ class EntryTotals(Protocol):
 class ReconciliationStore(Protocol):
     """What platforms said, and what comparisons found."""
 
-    async def read_lanes(self, org: str, run: UUID) -> Sequence[ReadLane]:
-        """Return the lanes that a run has committed slices of."""
+    async def read_lanes(self, org: str, run: UUID) -> Sequence[tuple[ReadLane, ReadDays]]:
+        """Return the lanes that a run has committed slices of, with the days of those."""
 
     async def answered(self, read: ReadLane) -> DaySums:
         """Return what the platform last said of a lane."""

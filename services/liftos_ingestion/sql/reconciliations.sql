@@ -1,9 +1,30 @@
--- name: read_lanes
-select platform, account_id, level, attribution_key, date_basis, min(start_date) as start_date,
-       max(end_date) as end_date
-from run_slices where org = :org and run = :run and state in (4, 5) and level > 0
-group by platform, account_id, level, attribution_key, date_basis
-order by account_id, level;
+-- name: read_days
+-- Days that a run has committed, with what was compared of them before, and how many of their rows were refused; a row
+-- that does not say its day may be of any that the run has read.
+with read as (
+    select distinct d.platform, d.account_id, d.level, d.attribution_key, d.date_basis, d.date, d.commit_time
+    from run_slices s
+    join lane_days d on d.org = s.org and d.platform = s.platform and d.account_id = s.account_id and d.level = s.level
+        and d.attribution_key = s.attribution_key and d.date_basis = s.date_basis
+        and d.date between s.start_date and s.end_date
+    where s.org = :org and s.run = :run and s.state in (4, 5) and s.level > 0
+), refused as (
+    select platform, account_id, level, attribution_key, date_basis, date, run, count(*) as count,
+           max(read_time) as read_time
+    from dead_letters where org = :org and state = 1
+    group by platform, account_id, level, attribution_key, date_basis, date, run
+)
+select r.platform, r.account_id, r.level, r.attribution_key, r.date_basis, r.date,
+       coalesce((select array_agg(distinct c.metric) from reconciliations c
+                 where c.org = :org and c.platform = r.platform and c.account_id = r.account_id and c.level = r.level
+                   and c.date_basis = r.date_basis and c.date = r.date), '{}') as metrics_before,
+       coalesce((select sum(f.count) from refused f
+                 where f.platform = r.platform and f.account_id = r.account_id and f.level = r.level
+                   and f.attribution_key = r.attribution_key and f.date_basis = r.date_basis
+                   and (f.date = r.date and f.read_time >= r.commit_time or f.date is null and f.run = :run)
+                ), 0)::bigint as refused_count
+from read r
+order by r.account_id, r.level, r.attribution_key, r.date_basis, r.date;
 
 -- name: answered
 select date, metric, value from day_sums

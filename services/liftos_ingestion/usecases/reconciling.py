@@ -40,10 +40,10 @@ class Reconciling:
         Raises:
             StoreUnavailableError: Memory or the database does not answer.
         """
-        for read in await self._store.read_lanes(org, run):
+        for read, days in await self._store.read_lanes(org, run):
             stored = await self._totals.day_sums(read)
             answered = await self._store.answered(read)
-            found = list(compare(stored, answered, await self._whole(read)))
+            found = list(compare(days, stored, answered, await self._whole(read)))
             await self._store.store(run, read.lane, found)
 
     async def _whole(self, read: ReadLane) -> DaySums | None:

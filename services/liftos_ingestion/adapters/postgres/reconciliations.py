@@ -13,8 +13,8 @@ from liftos_ingestion.adapters.postgres.database import (
     level_code,
     level_word,
 )
-from liftos_ingestion.domain.reconciliation import Comparison, DaySums
-from liftos_ingestion.reconciliation_ports import ReadLane
+from liftos_ingestion.domain.reconciliation import Comparison, DaySums, ReadDay
+from liftos_ingestion.reconciliation_ports import ReadDays, ReadLane
 from liftos_ingestion.run_ports import Lane
 from liftos_kit import postgres
 
@@ -27,24 +27,22 @@ class PostgresReconciliationStore:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def read_lanes(self, org: str, run: UUID) -> Sequence[ReadLane]:
+    async def read_lanes(self, org: str, run: UUID) -> Sequence[tuple[ReadLane, ReadDays]]:
         """Return the lanes that a run has committed slices of."""
+        days: dict[Lane, dict[date, ReadDay]] = {}
         async with postgres.transaction(self._pool, org=org, read_only=True) as connection:
-            return [
-                ReadLane(
-                    Lane(
-                        org,
-                        row["platform"],
-                        row["account_id"],
-                        level_word(row["level"]),
-                        row["attribution_key"],
-                        basis_word(row["date_basis"]),
-                    ),
-                    row["start_date"],
-                    row["end_date"],
+            async for row in _SQL.read_days(connection, org=org, run=run):
+                lane = Lane(
+                    org,
+                    row["platform"],
+                    row["account_id"],
+                    level_word(row["level"]),
+                    row["attribution_key"],
+                    basis_word(row["date_basis"]),
                 )
-                async for row in _SQL.read_lanes(connection, org=org, run=run)
-            ]
+                day = ReadDay(tuple(row["metrics_before"]), row["refused_count"])
+                days.setdefault(lane, {})[row["date"]] = day
+        return [(ReadLane(lane, min(of), max(of)), of) for lane, of in days.items()]
 
     async def answered(self, read: ReadLane) -> DaySums:
         """Return what the platform last said of a lane."""
