@@ -38,24 +38,20 @@ _LOOK_BACK: Final = timedelta(days=1500)
 
 
 @dataclass(frozen=True, slots=True)
-class EndedRun:
-    """The newest run of a connection that ended and was not cancelled.
+class FailedRun:
+    """A run that did not read all of some accounts, of which no newer run has ended.
 
     Attributes:
         run: Its id.
-        failed: Whether nothing was committed.
-        partly: Whether something failed or was refused, and other things were committed.
-        for_credential: Whether it ended for its credential.
-        credential_refused: Whether it did, and no credential was taken since.
-        error: Its last failure; empty where there was none.
+        partly: Whether something was committed.
+        account_ids: Those accounts.
+        error: Their last failure; empty where rows were refused and nothing failed.
         schedule: Its schedule; empty where it was started by hand.
     """
 
     run: UUID
-    failed: bool
     partly: bool
-    for_credential: bool
-    credential_refused: bool
+    account_ids: tuple[str, ...]
     error: str
     schedule: str
 
@@ -105,7 +101,10 @@ class ConnectionFacts:
         rejected: Whether the platform refused its credential when it was last tried.
         verify_time: When that was; None where it never was.
         expire_time: When the credential ends; None where unknown.
-        last_run: Its newest run that ended; None where there is none.
+        refused_run: Its newest run that ended, where that was for its credential, and no other
+            one was taken since.
+        failed_runs: Runs that failed accounts, newest first, those that ended for the credential
+            left out.
         quota_waits: What waits for limits.
         refused: Its open dead letters; None where there are none.
     """
@@ -115,7 +114,8 @@ class ConnectionFacts:
     rejected: bool
     verify_time: datetime | None
     expire_time: datetime | None
-    last_run: EndedRun | None
+    refused_run: UUID | None
+    failed_runs: Sequence[FailedRun]
     quota_waits: Sequence[QuotaWait]
     refused: RefusedRows | None
 
@@ -228,17 +228,21 @@ def conditions(
 
 def _of_connection(facts: ConnectionFacts, now: datetime) -> Iterator[Condition]:
     where = {"connection": facts.connection, "platform": facts.platform}
-    run = facts.last_run
-    # One that ended for its credential is told of as that, and as nothing else.
-    if run is not None and (run.failed or run.partly) and not run.for_credential:
+    if facts.failed_runs:
+        # A newer run of other accounts mends nothing of those that failed.
+        run = facts.failed_runs[0]
         yield alerts.run_failed(
-            **where, run=run.run, partly=run.partly, error=run.error, schedule=run.schedule
+            **where,
+            run=run.run,
+            partly=run.partly,
+            account_ids=sorted({id_ for it in facts.failed_runs for id_ in it.account_ids}),
+            error=run.error,
+            schedule=run.schedule,
         )
-    refused_run = run.run if run is not None and run.credential_refused else None
-    if facts.rejected or refused_run is not None:
+    if facts.rejected or facts.refused_run is not None:
         tried = "" if facts.verify_time is None else facts.verify_time.isoformat()
-        evidence = tried if refused_run is None else refused_run.hex
-        yield alerts.credentials_rejected(**where, run=refused_run, evidence=evidence)
+        evidence = tried if facts.refused_run is None else facts.refused_run.hex
+        yield alerts.credentials_rejected(**where, run=facts.refused_run, evidence=evidence)
     if facts.expire_time is not None and facts.expire_time <= now + EXPIRY_NOTICE:
         yield alerts.credentials_expiring(
             **where,

@@ -74,24 +74,39 @@ def one_line(text: str, *, maximum: int = _MAXIMUM_LINE) -> str:
 
 
 def run_failed(
-    *, connection: str, platform: str, run: UUID, partly: bool, error: str, schedule: str
+    *,
+    connection: str,
+    platform: str,
+    run: UUID,
+    partly: bool,
+    account_ids: Sequence[str],
+    error: str,
+    schedule: str,
 ) -> Condition:
-    """Return that the last run of a connection did not read all."""
+    """Return that the last run of accounts of a connection did not read all of them."""
     what = "read only a part" if partly else "failed"
     started = f" of the schedule {schedule}" if schedule else ""
+    accounts = "account" if len(account_ids) == 1 else "accounts"
     because = f": {one_line(error)}" if error else "."
     return Condition(
         kind=AlertKind.RUN_FAILED,
         subject=f"connections/{connection}",
         severity=AlertSeverity.WARNING if partly else AlertSeverity.CRITICAL,
-        summary=f"The last run{started} of the connection {connection} {what}{because}",
+        summary=(
+            f"The last run{started} of the connection {connection} {what} ({accounts}"
+            f" {_first(account_ids)}){because}"
+        ),
         remedy=(
-            "List the slices of the run that failed, mend what their errors say, and start another"
-            " run of the same days; what was committed stays."
+            f"See how each account went with `liftos runs get {run.hex}` and what failed with"
+            f" `liftos runs slices {run.hex}`, mend it, and read those accounts again with `liftos"
+            f" runs start {connection}`; what was committed stays. Only a run of the same accounts"
+            " ends this alert; an account that is closed for good can be left out with `liftos"
+            f" connections update {connection}`."
         ),
         evidence=run.hex,
         platform=platform,
         connection=connection,
+        account_id=account_ids[0] if len(account_ids) == 1 else "",
         run=run,
     )
 
@@ -137,14 +152,14 @@ def quota_exhausted(
     *, connection: str, platform: str, slice_count: int, since: datetime, account_ids: Sequence[str]
 ) -> Condition:
     """Return that slices of a connection wait for a limit of the platform for too long."""
-    accounts = ", ".join(account_ids[:5]) + (" and others" if len(account_ids) > 5 else "")
     return Condition(
         kind=AlertKind.QUOTA_EXHAUSTED,
         subject=f"connections/{connection}",
         severity=AlertSeverity.WARNING,
         summary=(
-            f"{_count(slice_count, 'slice')} of the connection {connection} (accounts {accounts})"
-            f" wait for a limit of {platform} since {since:%Y-%m-%d %H:%M} UTC."
+            f"{_count(slice_count, 'slice')} of the connection {connection} (accounts"
+            f" {_first(account_ids)}) wait for a limit of {platform} since"
+            f" {since:%Y-%m-%d %H:%M} UTC."
         ),
         remedy=(
             "Look at the limits with GetQuota; read fewer days or levels, read less often, or ask"
@@ -247,6 +262,10 @@ def version_retiring(
         evidence=f"{version} {end_date}",
         platform=platform,
     )
+
+
+def _first(account_ids: Sequence[str]) -> str:
+    return ", ".join(account_ids[:5]) + (" and others" if len(account_ids) > 5 else "")
 
 
 def _count(number: int, noun: str) -> str:

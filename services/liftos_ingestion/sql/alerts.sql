@@ -22,7 +22,8 @@ values (:org, gen_random_uuid(), :kind, :subject, :severity, 1, :summary, :remed
 on conflict (org, kind, subject) where state in (1, 2) do update
     set severity = greatest(a.severity, excluded.severity), summary = excluded.summary, remedy = excluded.remedy,
         platform = excluded.platform, connection = excluded.connection, account_id = excluded.account_id,
-        run = coalesce(excluded.run, a.run), evidence = excluded.evidence, last_time = clock_timestamp(),
+        run = coalesce(excluded.run, a.run), evidence = excluded.evidence,
+        last_time = case when a.evidence = excluded.evidence then a.last_time else clock_timestamp() end,
         occurrence_count = a.occurrence_count + case when a.evidence = excluded.evidence then 0 else 1 end
 returning a.alert, a.state, a.severity > coalesce((select severity from before), 0) as louder;
 

@@ -1,20 +1,44 @@
 -- name: watched_connections
--- With the newest run that ended by itself and had numbers to read.
+-- With the newest run that ended by itself and had numbers to read, where it ended for the credential and none was
+-- taken since.
 select c.connection, c.platform, c.state = 3 as rejected, c.verify_time, c.credential_expire_time as expire_time,
-       l.run, l.state as run_state, l.error, l.schedule,
-       coalesce(l.error ->> 'error_class' = 'CREDENTIALS', false) as for_credential,
-       coalesce(l.error ->> 'error_class' = 'CREDENTIALS' and l.end_time > coalesce(
-           greatest(c.credential_update_time, case when c.state = 2 then c.verify_time end), '-infinity'), false)
-           as credential_refused
+       case when l.error ->> 'error_class' = 'CREDENTIALS' and l.end_time > coalesce(
+           greatest(c.credential_update_time, case when c.state = 2 then c.verify_time end), '-infinity')
+           then l.run end as refused_run
 from connections c
 left join lateral (
-    select r.run, r.state, r.error, r.schedule, r.end_time from runs r
+    select r.run, r.error, r.end_time from runs r
     where r.org = c.org and r.connection = c.connection and r.state in (3, 4, 5) and r.kind in (1, 2)
       and exists (select from run_slices s where s.org = r.org and s.run = r.run and s.level > 0)
     order by r.end_time desc limit 1
 ) l on true
 where c.org = :org and not c.disabled
 order by c.connection;
+
+-- name: failed_accounts
+-- Accounts that are read, and did not get all they were asked for in their newest run that ended by itself and had
+-- numbers of theirs to read. Where an account was never read, not all runs are looked through for it.
+-- One that ended for its credential is told of as that.
+select c.connection, a.account_id, l.run, l.state as run_state, l.schedule, coalesce(f.error ->> 'message', '') as error
+from connections c
+join accounts a on a.org = c.org and a.connection = c.connection and not a.disabled
+    and (a.named or not exists (select from accounts n where n.org = a.org and n.connection = a.connection and n.named))
+    and exists (select from lanes n where n.org = c.org and n.platform = c.platform and n.account_id = a.account_id
+                and n.level > 0)
+cross join lateral (
+    select r.run, r.state, r.schedule, r.end_time from runs r
+    where r.org = c.org and r.connection = c.connection and r.state in (3, 4, 5) and r.kind in (1, 2)
+      and exists (select from run_slices s
+                  where s.org = r.org and s.run = r.run and s.account_id = a.account_id and s.level > 0)
+    order by r.end_time desc limit 1
+) l
+cross join lateral (
+    select s.error from run_slices s
+    where s.org = c.org and s.run = l.run and s.account_id = a.account_id and (s.state = 6 or s.dead_letter_count > 0)
+    order by s.state desc, s.end_time desc limit 1
+) f
+where c.org = :org and not c.disabled and l.state in (4, 5) and f.error ->> 'error_class' is distinct from 'CREDENTIALS'
+order by c.connection, l.end_time desc, l.run, a.account_id;
 
 -- name: quota_waits
 select s.connection, coalesce(h.cron, '') as cron, coalesce(h.time_zone, '') as time_zone,

@@ -99,7 +99,13 @@ async def target() -> AsyncIterator[Webhook]:
 
 def _failed(*, partly: bool = False, run: UUID = RUN, connection: str = "shop") -> Condition:
     return domain.run_failed(
-        connection=connection, platform="meta", run=run, partly=partly, error="", schedule=""
+        connection=connection,
+        platform="meta",
+        run=run,
+        partly=partly,
+        account_ids=["7"],
+        error="",
+        schedule="",
     )
 
 

@@ -1,7 +1,7 @@
 """What needs a person becomes an alert from what is stored, and ends by itself."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -22,9 +22,11 @@ from liftos_ingestion.adapters.postgres.watched_orgs import PostgresWatchedOrgs
 from liftos_ingestion.alert_ports import Watch
 from liftos_ingestion.domain.alerts import AlertKind, AlertState
 from liftos_ingestion.domain.failures import ErrorClass, Failure, NotReadyError, ReadingError
+from liftos_ingestion.source_ports import Page, PlatformJob, ReadRequest
 from liftos_ingestion.usecases.watching_over import WatchingOver
 from liftos_kit import postgres
 from liftos_kit.core.clock import SystemClock
+from liftos_mapping.transform import TransformContext
 
 
 @pytest.fixture
@@ -69,9 +71,11 @@ async def test_a_failed_run(harness: Harness) -> None:
     """Until a run of the connection succeeds; a cancelled or empty one says nothing."""
     await _run(harness, failing(_error(ErrorClass.PERMANENT)))
     assert await _look(harness) == {AlertKind.RUN_FAILED}
+    (first,) = await harness.rows("alerts")
     assert await _look(harness) == {AlertKind.RUN_FAILED}
     (alert,) = await harness.rows("alerts")
     assert alert["occurrence_count"] == 1
+    assert alert["last_time"] == first["last_time"], "it is the same run that is seen again"
     run = await harness.start()
     await harness.ledger.cancel(harness.org, run, "not now")
     assert await _look(harness) == {AlertKind.RUN_FAILED}
@@ -79,10 +83,48 @@ async def test_a_failed_run(harness: Harness) -> None:
     assert await _look(harness) == {AlertKind.RUN_FAILED}
     (alert,) = await harness.rows("alerts")
     assert alert["occurrence_count"] == 2
+    assert alert["last_time"] > first["last_time"]
     await _run(harness, pages([]))
     assert await _look(harness) == set()
     (alert,) = await harness.rows("alerts")
     assert alert["state"] == AlertState.RESOLVED
+
+
+async def test_accounts_that_failed(harness: Harness) -> None:
+    """A newer run ends the alert of the accounts that it reads, and of no other one."""
+    await _do(
+        harness,
+        "insert into accounts (org, connection, account_id, named, disabled, display_name,"
+        " time_zone, currency_code) values ($1, 'shop', '8', false, false, 'B', 'UTC', 'EUR')",
+        harness.org,
+    )
+
+    async def answer(request: ReadRequest) -> AsyncGenerator[Page | PlatformJob, None]:
+        if request.account.account_id == "8":
+            raise _error(ErrorClass.ACCOUNT_CLOSED)
+        yield Page([], TransformContext())
+
+    async def run(*accounts: str) -> None:
+        harness.source.answers = [answer]
+        await harness.start(accounts=accounts)
+        await harness.read_due()
+
+    await run("7", "8")
+    assert await _look(harness) == {AlertKind.RUN_FAILED}
+    (alert,) = await harness.rows("alerts")
+    assert alert["account_id"] == "8"
+    await run("7")
+    assert await _look(harness) == {AlertKind.RUN_FAILED}, "nothing was read of 8"
+    (again,) = await harness.rows("alerts")
+    assert (again["run"], again["occurrence_count"]) == (alert["run"], 1)
+    await _do(harness, "update accounts set disabled = true where account_id = '8'")
+    assert await _look(harness) == set(), "nobody waits for what is not read"
+    await _do(harness, "update accounts set disabled = false")
+    assert await _look(harness) == {AlertKind.RUN_FAILED}
+    harness.source.answers = [pages([])]
+    await harness.start(accounts=["8"])
+    await harness.read_due()
+    assert await _look(harness) == set()
 
 
 async def test_a_refused_credential(harness: Harness) -> None:

@@ -14,7 +14,7 @@ from liftos_ingestion.domain.alert_rules import (
     RUN_ALLOWANCE,
     AccountFacts,
     ConnectionFacts,
-    EndedRun,
+    FailedRun,
     Mismatch,
     OrgFacts,
     QuotaWait,
@@ -30,7 +30,8 @@ from liftos_ingestion.domain.schedules import fire_times
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 RUN = UUID(int=1)
-QUIET = ConnectionFacts("shop", "meta", False, None, None, None, (), None)
+QUIET = ConnectionFacts("shop", "meta", False, None, None, None, (), (), None)
+FAILED = FailedRun(RUN, False, ("7",), "the platform\nis away", "daily")
 SCHEDULE = ScheduleFacts("daily", "shop", "meta", "0 6 * * *", "UTC", NOW - timedelta(days=30), ())
 
 
@@ -55,43 +56,46 @@ def _conditions(
     return list(conditions(OrgFacts(connections, schedules, mismatches), versions or {}, now=NOW))
 
 
-def _run(**fields: bool | str) -> EndedRun:
-    return replace(EndedRun(RUN, False, False, False, False, "", ""), **fields)  # type: ignore[arg-type]
-
-
 def test_nothing_holds_where_nothing_is_wrong() -> None:
     """A run that succeeded, a credential that lasts, data that is there."""
-    fine = replace(QUIET, last_run=_run(), expire_time=NOW + timedelta(days=8))
+    fine = replace(QUIET, expire_time=NOW + timedelta(days=8))
     schedule = replace(SCHEDULE, accounts=[AccountFacts("7", "UTC", NOW.date())])
     assert _held(fine, schedules=(schedule,)) == []
 
 
 @pytest.mark.parametrize(
-    ("fields", "severity"),
-    [({"failed": True}, AlertSeverity.CRITICAL), ({"partly": True}, AlertSeverity.WARNING)],
+    ("partly", "severity"), [(False, AlertSeverity.CRITICAL), (True, AlertSeverity.WARNING)]
 )
-def test_a_run_that_failed(fields: dict[str, bool], severity: AlertSeverity) -> None:
+def test_a_run_that_failed(partly: bool, severity: AlertSeverity) -> None:
     """It is shown with its error; each further run that fails is other evidence."""
-    run = _run(**fields, error="the platform\nis away", schedule="daily")
-    (found,) = _conditions(replace(QUIET, last_run=run))
+    run = replace(FAILED, partly=partly)
+    (found,) = _conditions(replace(QUIET, failed_runs=[run]))
     assert (found.kind, found.severity) == (AlertKind.RUN_FAILED, severity)
     assert found.summary.endswith("the platform is away")
     assert "daily" in found.summary
-    (again,) = _conditions(replace(QUIET, last_run=replace(run, run=UUID(int=2))))
+    assert (found.account_id, found.run) == ("7", RUN)
+    assert f"`liftos runs slices {RUN.hex}`" in found.remedy
+    (again,) = _conditions(replace(QUIET, failed_runs=[replace(run, run=UUID(int=2))]))
     assert again.subject == found.subject
     assert again.evidence != found.evidence
 
 
+def test_accounts_that_several_runs_failed() -> None:
+    """They are one alert, of the newest of those runs."""
+    newer = replace(FAILED, run=UUID(int=2), account_ids=("8", "6"), error="it is closed")
+    (found,) = _conditions(replace(QUIET, failed_runs=[newer, FAILED]))
+    assert found.run == newer.run
+    assert found.account_id == ""
+    assert found.summary.endswith("failed (accounts 6, 7, 8): it is closed")
+
+
 def test_a_credential_that_is_refused() -> None:
-    """When it was tried or when it was used; both are one alert, and so is the run that ended."""
+    """When it was tried or when it was used; both are one alert."""
     tried = replace(QUIET, rejected=True, verify_time=NOW)
-    ended = _run(failed=True, for_credential=True, credential_refused=True)
-    used = replace(QUIET, last_run=ended)
     critical = (AlertKind.CREDENTIALS_REJECTED, AlertSeverity.CRITICAL)
     assert _held(tried) == [critical]
-    assert _held(used) == [critical]
-    assert _held(replace(tried, last_run=ended)) == [critical]
-    assert _held(replace(QUIET, last_run=replace(ended, credential_refused=False))) == []
+    assert _held(replace(QUIET, refused_run=RUN)) == [critical]
+    assert _held(replace(tried, refused_run=RUN)) == [critical]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """What the rules of alerts decide by, in Postgres; see `liftos_ingestion.alert_ports.Watch`."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import groupby
 from typing import Final
@@ -13,7 +13,7 @@ from liftos_ingestion.domain.alert_rules import (
     REFUSED_AGAIN,
     AccountFacts,
     ConnectionFacts,
-    EndedRun,
+    FailedRun,
     Mismatch,
     OrgFacts,
     QuotaWait,
@@ -77,6 +77,9 @@ class _PostgresWatch:
             )
             async for row in _SQL.refused_rows(self._connection, org=self._org, again=REFUSED_AGAIN)
         }
+        failed = _failed_runs(
+            [row async for row in _SQL.failed_accounts(self._connection, org=self._org)]
+        )
         return OrgFacts(
             connections=[
                 ConnectionFacts(
@@ -85,7 +88,8 @@ class _PostgresWatch:
                     rejected=row["rejected"],
                     verify_time=row["verify_time"],
                     expire_time=row["expire_time"],
-                    last_run=_ended_run(row),
+                    refused_run=row["refused_run"],
+                    failed_runs=failed.get(row["connection"], ()),
                     quota_waits=waits.get(row["connection"], ()),
                     refused=refused.get(row["connection"]),
                 )
@@ -112,20 +116,22 @@ class _PostgresWatch:
         return await record_conditions(self._connection, self._org, conditions, kinds=kinds)
 
 
-def _ended_run(row: asyncpg.Record) -> EndedRun | None:
-    if row["run"] is None:
-        return None
-    state = RunState(row["run_state"])
-    error = row["error"]
-    return EndedRun(
-        run=row["run"],
-        failed=state is RunState.FAILED,
-        partly=state is RunState.PARTIALLY_SUCCEEDED,
-        for_credential=row["for_credential"],
-        credential_refused=row["credential_refused"],
-        error="" if error is None else error["message"],
-        schedule=row["schedule"],
-    )
+def _failed_runs(rows: Sequence[asyncpg.Record]) -> Mapping[str, Sequence[FailedRun]]:
+    """Return the failed runs of connections, in the order of the rows."""
+    found: dict[str, list[FailedRun]] = {}
+    for (connection, run), group in groupby(rows, key=lambda row: (row["connection"], row["run"])):
+        accounts = list(group)
+        first = accounts[0]
+        found.setdefault(connection, []).append(
+            FailedRun(
+                run=run,
+                partly=first["run_state"] == RunState.PARTIALLY_SUCCEEDED,
+                account_ids=tuple(row["account_id"] for row in accounts),
+                error=next(filter(None, (row["error"] for row in accounts)), ""),
+                schedule=first["schedule"],
+            )
+        )
+    return found
 
 
 def _schedules(rows: Sequence[asyncpg.Record]) -> Sequence[ScheduleFacts]:
