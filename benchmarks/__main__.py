@@ -3,13 +3,14 @@
 import sys
 from pathlib import Path
 
-from benchmarks import embedding, ingestion, memory, transform
+from benchmarks import embedding, ingestion, insights, memory, transform
 from benchmarks.results import print_table, write_json
 
 PARTS = {
     "memory": memory.measure,
     "transform": transform.measure,
     "embedding": embedding.measure,
+    "insights": insights.measure,
     "ingestion": ingestion.measure,
 }
 

@@ -46,6 +46,7 @@ _LEAST_SCALE: Final = 0.02
 _UNKNOWN_EVENT_SCALE: Final = 3.0
 _KNOWN_EVENT_SCALE: Final = 1.5
 _RANGE_QUANTILE: Final = 2.845339709776814  # 99 % of Student's t with 20 degrees, two-sided
+_FARTHEST: Final = 4.0
 _MEAN_SHARE: Final = 0.4
 """Least scale of a season's mean, in scales of a step: what white noise and an expectation with an
 error of its own give."""
@@ -216,7 +217,9 @@ def _score(
         _expect_again(expected, residual, width, places + phase)
     residual = y - expected
     z = np.divide(residual, width, out=np.full(y.shape, np.nan), where=width > 0.0)[:, own]
-    means = _trailing_mean(np.where(special, np.nan, residual), period)
+    # One step far out would move a mean as much as a shift does.
+    bounded = np.clip(residual, -_FARTHEST * width, _FARTHEST * width)
+    means = _trailing_mean(np.where(special, np.nan, bounded), period)
     behind = _behind(means.reshape(folded)).reshape(behind.shape)
     mean_width = np.repeat(_spread(behind, least=_LEAST_RESIDUALS * period), period, axis=1)
     mean_width = np.maximum(mean_width, _MEAN_SHARE * width)
