@@ -31,6 +31,11 @@ ROOT_COMMANDS: Final = (
         "export", f"{_COMMANDS}.export", "Write data sets for marketing mix models."
     ),
     LazyCommand(
+        "insights",
+        f"{_COMMANDS}.insights",
+        "Find trends, anomalies and benchmarks, and say where they are told.",
+    ),
+    LazyCommand(
         "calendar", f"{_COMMANDS}.calendar", "Show holidays, retail events and own events."
     ),
     LazyCommand("events", f"{_COMMANDS}.events", "Keep the organisation's own events."),
