@@ -77,8 +77,8 @@ async def search(
     pages = call.memory.search_documents(
         query,
         mode="conceptual" if like else mode,
-        weights=_weights(weights or []),
-        like=_object(like) if like else None,
+        weights=weights_of(weights or []),
+        like=object_of(like) if like else None,
         kinds=kinds or [],
         start_date=start_date,
         end_date=end_date,
@@ -113,7 +113,12 @@ async def _first_hits(
     return hits[:limit], legs
 
 
-def _weights(texts: list[str]) -> dict[str, float]:
+def weights_of(texts: list[str]) -> dict[str, float]:
+    """Return the weights of legs from texts such as `knowledge=0.2`.
+
+    Raises:
+        BadParameter: A text is none.
+    """
     weights: dict[str, float] = {}
     for text in texts:
         mode, _, number = text.partition("=")
@@ -127,7 +132,13 @@ def _weights(texts: list[str]) -> dict[str, float]:
     return weights
 
 
-def _object(text: str) -> ObjectRef:
+def object_of(text: str) -> ObjectRef:
+    """Return an object from a text such as `platform=meta,level=campaign,campaign_id=7`.
+
+    Raises:
+        BadParameter: A part is no field with a value.
+        FieldInvalidError: There is no such level.
+    """
     names = [field.name for field in ObjectRef.DESCRIPTOR.fields]
     fields: dict[str, str] = {}
     for part in text.split(","):

@@ -221,8 +221,11 @@ async def test_a_query_that_breaks_off_is_asked_again(client: Client, memory: Fa
 
 async def test_search_gives_one_row_per_hit(client: Client, memory: FakeMemory) -> None:
     """Score, object, text and metrics stand beside each other; unset is missing, zero is zero."""
+    note = Document(title="a note", scope="causal", record="orgs/acme/notes/n")
+    first_hit = _hit("first")
+    first_hit.concepts.add(dimension="reach", percentile=0.9, measure="impressions a week")
     memory.search = pb.SearchDocumentsResponse(
-        hits=[_hit("first"), SearchHit(document=Document(title="a note"), score=0.5)]
+        hits=[first_hit, SearchHit(document=note, score=0.5)]
     )
     frame = await AsyncUnifiedDataAPI(client).search("spring", limit=5)
     assert list(frame)[:5] == ["score", "kind", "title", "platform", "level"]
@@ -234,6 +237,9 @@ async def test_search_gives_one_row_per_hit(client: Client, memory: FakeMemory) 
     assert pd.isna(first["impressions"])
     assert pd.isna(second["spend"])
     assert pd.isna(second["level"])
+    assert (second["scope"], second["record"]) == ("causal", "orgs/acme/notes/n")
+    assert first["concept_reach"] == 0.9
+    assert pd.isna(first["concept_growth"])
     assert str(frame["clicks"].dtype) == "Int64"
 
 
