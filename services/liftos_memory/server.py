@@ -25,6 +25,7 @@ from liftos_memory.adapters.postgres.database import SCHEMA, SCHEMA_VERSION, Dat
 from liftos_memory.adapters.postgres.digests import PostgresDigestStore
 from liftos_memory.adapters.postgres.documents import PostgresDocumentStore
 from liftos_memory.adapters.postgres.entries import PostgresEntryStore
+from liftos_memory.adapters.postgres.evaluation import PostgresDocumentSamples
 from liftos_memory.adapters.postgres.exchange_rates import PostgresRateStore
 from liftos_memory.adapters.postgres.insight_routes import PostgresInsightRoutes
 from liftos_memory.adapters.postgres.insights import PostgresInsightStore
@@ -45,9 +46,10 @@ from liftos_memory.servicer.calendar import CalendarServicer
 from liftos_memory.servicer.changes import ChangesServicer
 from liftos_memory.servicer.comparisons import ComparisonsServicer
 from liftos_memory.servicer.entries import EntriesServicer
+from liftos_memory.servicer.evaluation import EvaluationServicer
+from liftos_memory.servicer.exports import ExportsServicer
 from liftos_memory.servicer.insight_routes import InsightRoutesServicer
 from liftos_memory.servicer.insights import InsightsServicer
-from liftos_memory.servicer.exports import ExportsServicer
 from liftos_memory.servicer.metrics import MetricsServicer
 from liftos_memory.servicer.org import OrgServicer
 from liftos_memory.servicer.presenter import EntryPresenter
@@ -61,6 +63,7 @@ from liftos_memory.usecases.changes import Changes
 from liftos_memory.usecases.comparisons import Comparisons
 from liftos_memory.usecases.digests import Digests
 from liftos_memory.usecases.entries import Entries
+from liftos_memory.usecases.evaluation import Evaluations
 from liftos_memory.usecases.exports import Exports
 from liftos_memory.usecases.freshness import Freshness
 from liftos_memory.usecases.ingest import BatchMeasure, Ingest
@@ -75,9 +78,6 @@ from liftos_memory.usecases.transform import Transform
 
 SERVICE_NAME: Final = "liftos.memory.v1.MemoryService"
 
-_LATER: Final = (
-    "EvaluateSearch",
-)
 _REDIS_SECONDS: Final = 0.25
 _VECTORS_SHARE: Final = 8
 """Vectors of queries have an eighth of the cache in this process."""
@@ -158,6 +158,13 @@ async def open_services(settings: MemorySettings) -> Services:
         model_id=embedder.model_id,
         dimension=embedder.dimension,
     )
+    search = Search(
+        documents,
+        PostgresObjectStore(database),
+        index,
+        embedder,
+        on_leg=_measure_leg,
+    )
     answers = Answers(
         answer_cache,
         PostgresOrgStates(database),
@@ -188,14 +195,18 @@ async def open_services(settings: MemorySettings) -> Services:
                 freshness=freshness,
             ),
             CacheServicer(cache=answer_cache, vectors=embedder),
-            CachedSearchServicer(
-                search=Search(
+            EvaluationServicer(
+                evaluations=Evaluations(
+                    search,
                     documents,
-                    PostgresObjectStore(database),
-                    index,
-                    embedder,
-                    on_leg=_measure_leg,
-                ),
+                    PostgresDocumentSamples(database),
+                    index=index,
+                    embedder=embedder,
+                    executor=executor,
+                )
+            ),
+            CachedSearchServicer(
+                search=search,
                 answers=answers,
                 page_tokens=page_tokens,
             ),
@@ -243,7 +254,6 @@ async def open_services(settings: MemorySettings) -> Services:
                 records=Records(PostgresRecordStore(database)), page_tokens=page_tokens
             ),
         ],
-        later=_LATER,
     )
 
     def register(server: grpc.aio.Server) -> None:

@@ -109,18 +109,24 @@ class SearchMethods(MemoryCalls):
         *,
         query_count: int = 0,
         mode: Mode = "HYBRID",
+        seed: int = 0,
         timeout_seconds: float | None = None,
     ) -> pb.EvaluateSearchResponse:
         """Measure the served index: recall against exact search, success on known items.
 
         Args:
             query_count: Known-item queries, at most 2,000; 0 is 200.
-            mode: The mode to measure.
-            timeout_seconds: Deadline.
+            mode: The mode to measure: "HYBRID", "NEURAL" or "LEXICAL".
+            seed: Decides which queries of which documents.
+            timeout_seconds: Deadline; where it is short, fewer queries are run.
+
+        Raises:
+            StoreUnavailableError: The search index cannot be reached.
         """
         request = pb.EvaluateSearchRequest(
             parent=self._parent,
             query_count=query_count,
             mode=enum_value(SearchMode, mode, field="mode"),
+            seed=seed,
         )
         return await self._calls.unary(self._stub.EvaluateSearch, request, timeout_seconds)
