@@ -12,6 +12,7 @@ import typer
 
 from liftos_cli.demo.channels import ORG
 from liftos_cli.demo.hand_commands import hand_commands
+from liftos_cli.demo.movements import Check
 from liftos_cli.demo.platforms import (
     SIMULATED_ORG,
     Control,
@@ -20,7 +21,7 @@ from liftos_cli.demo.platforms import (
 )
 from liftos_cli.demo.report import findings_as_json, print_checks, print_findings, print_timings
 from liftos_cli.demo.stages import Stages
-from liftos_cli.demo.walk import Check, Findings, walk
+from liftos_cli.demo.walk import Findings, walk
 from liftos_cli.errors import CommandError, ExitCode
 from liftos_cli.lazy_group import command_app
 from liftos_cli.local_stack import service_address, stack_errors, token_secret

@@ -9,15 +9,20 @@ import pytest
 from liftos.memory.v1.calendar_pb2 import CalendarDay, Holiday
 from liftos.memory.v1.document_pb2 import Document, SearchHit, SearchLeg, SearchMode
 from liftos.memory.v1.entry_pb2 import Metrics
+from liftos.memory.v1.memory_service_pb2 import (
+    CompareMetricsResponse,
+    MarketingEfficiency,
+    MetricComparison,
+)
 from liftos_cli.demo.command import fail_unless_all_hold
 from liftos_cli.demo.daily_entries import round_file
+from liftos_cli.demo.movements import Check, Movements
 from liftos_cli.demo.proof import Comparison, Difference
 from liftos_cli.demo.report import findings_as_json, print_checks, print_findings
 from liftos_cli.demo.walk import (
     QUESTIONS,
     TRACE_PARTS,
     Answer,
-    Check,
     Findings,
     Trace,
     checks_of,
@@ -78,7 +83,21 @@ def findings() -> Findings:
         answers=[Answer(question, (hit,)) for question, hit in zip(QUESTIONS, hits, strict=True)],
         calendar=days,
         trace=Trace("0" * 31 + "1", tuple(span(*each) for each in services)),
+        movements=movements(),
     )
+
+
+def movements(*, change: float = 30.0, hit_count: int = 1) -> Movements:
+    """A comparison of two platforms that was asked twice."""
+    answer = CompareMetricsResponse(
+        comparisons=[
+            MetricComparison(metric="spend", member="meta", change=10.0),
+            MetricComparison(metric="spend", member="google_ads", change=20.0),
+        ],
+        totals=[MetricComparison(metric="spend", change=change)],
+        marketing_efficiency=[MarketingEfficiency(currency_code="EUR", value=4.0)],
+    )
+    return Movements(answer, True, 0.05, 0.002, hit_count)
 
 
 def failed(findings: Findings, *, refused: int = 0) -> list[str]:
@@ -118,6 +137,14 @@ def test_a_search_without_what_it_looks_for_fails(findings: Findings) -> None:
     findings.answers = [*findings.answers[:2], Answer(QUESTIONS[2], ())]
 
     assert len(failed(findings)) == 1
+
+
+def test_changes_that_do_not_add_up_fail(findings: Findings) -> None:
+    """Neither may be missing, nor may the cache have been passed by."""
+    findings.movements = movements(change=31.0)
+    assert failed(findings) == ["changes of the platforms add up to that of all"]
+    findings.movements = movements(hit_count=0)
+    assert failed(findings) == ["what is asked again comes from the cache, and is the same"]
 
 
 def test_a_calendar_without_the_holiday_fails(findings: Findings) -> None:
