@@ -1,5 +1,6 @@
 """The composition root of Ingestion's server."""
 
+import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -13,6 +14,7 @@ from liftos_ingestion.adapters.memory import MemoryEntryWriter
 from liftos_ingestion.adapters.memory_checks import MemoryEntryChecks
 from liftos_ingestion.adapters.memory_clients import MemoryClients
 from liftos_ingestion.adapters.postgres.alerts import PostgresAlertRoutes, PostgresAlerts
+from liftos_ingestion.adapters.postgres.clock import PostgresClock
 from liftos_ingestion.adapters.postgres.connections import (
     PostgresConnectionOpener,
     PostgresConnections,
@@ -50,7 +52,6 @@ from liftos_ingestion.usecases.schedules import Schedules
 from liftos_ingestion.usecases.sources import Catalog, SourceAdministration
 from liftos_ingestion.usecases.suspensions import Suspensions
 from liftos_kit import postgres
-from liftos_kit.core.clock import SystemClock
 from liftos_kit.core.paging import PageTokens
 from liftos_kit.health import StoreProbe
 from liftos_kit.jobs.postgres_queue import PostgresJobQueue
@@ -107,7 +108,9 @@ async def open_services(
         socket_timeout=_REDIS_SECONDS,
         socket_connect_timeout=_REDIS_SECONDS,
     )
-    clock = SystemClock()
+    clock = await PostgresClock.ask(pool)
+    closing = asyncio.Event()
+    clock_asking = asyncio.create_task(clock.run(closing), name="clock")
     page_tokens = PageTokens(settings.page_token_key)
     clients = MemoryClients(settings)
     executor = ThreadPoolExecutor(settings.executor_threads, thread_name_prefix="mapping")
@@ -183,6 +186,10 @@ async def open_services(
         ],
     )
 
+    async def close_clock() -> None:
+        closing.set()
+        await clock_asking
+
     async def close_executor() -> None:
         executor.shutdown(wait=False, cancel_futures=True)
 
@@ -196,5 +203,5 @@ async def open_services(
             # Only readings need it, and they wait for it.
             StoreProbe("redis", redis.ping, is_required=False),
         ),
-        close=(close_executor, clients.close, redis.aclose, pool.close),
+        close=(close_clock, close_executor, clients.close, redis.aclose, pool.close),
     )

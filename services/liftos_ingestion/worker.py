@@ -14,6 +14,7 @@ from liftos_ingestion.adapters.lag_gauge import LagGauge
 from liftos_ingestion.adapters.memory import MemoryEntryTotals, MemoryEntryWriter
 from liftos_ingestion.adapters.memory_clients import MemoryClients
 from liftos_ingestion.adapters.postgres.alerts import PostgresOutbox
+from liftos_ingestion.adapters.postgres.clock import PostgresClock
 from liftos_ingestion.adapters.postgres.connections import (
     PostgresConnectionOpener,
     PostgresConnections,
@@ -41,7 +42,6 @@ from liftos_ingestion.usecases.verifying import Verifying
 from liftos_ingestion.usecases.waking import make_good, read_named, reconcile_named, watch_lags
 from liftos_ingestion.usecases.watching_over import WatchingOver
 from liftos_kit import postgres, telemetry, worker_process
-from liftos_kit.core.clock import SystemClock
 from liftos_kit.jobs.postgres_queue import PostgresJobQueue
 from liftos_kit.jobs.queue import Delivery
 from liftos_kit.jobs.worker import WorkerTimes
@@ -77,7 +77,7 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
     executor = ThreadPoolExecutor(settings.executor_threads, thread_name_prefix="mapping")
     try:
         await postgres.require_version(pool, SCHEMA_VERSION, schema=SCHEMA)
-        clock = SystemClock()
+        clock = await PostgresClock.ask(pool)
         jobs = PostgresJobQueue(
             pool,
             schema=SCHEMA,
@@ -85,7 +85,7 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
             times=WorkerTimes(grace_seconds=settings.drain_seconds),
         )
         ledger = PostgresRunLedger(pool, jobs)
-        sources = built_in_sources(settings)
+        sources = built_in_sources(settings, clock)
         catalog = Catalog(
             sources,
             plugins=plugin_names(),
@@ -161,6 +161,7 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
                 ),
                 name="jobs",
             )
+            programs.create_task(clock.run(stop), name="clock")
             programs.create_task(make_good(ledger, stop), name="wake-ups")
             programs.create_task(watch_lags(ledger, LagGauge().tell, stop), name="lags")
             programs.create_task(scheduling.run(stop), name="schedules")

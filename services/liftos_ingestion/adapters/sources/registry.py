@@ -6,10 +6,13 @@ from liftos_ingestion.adapters.sources.own_sources import OwnSources
 from liftos_ingestion.adapters.sources.plugins import load_plugins
 from liftos_ingestion.settings import IngestionSettings
 from liftos_ingestion.source_ports import PlatformSource
+from liftos_kit.core.clock import Clock
 
 
-def built_in_sources(settings: IngestionSettings) -> Mapping[str, PlatformSource]:
-    """Return the connectors and the plug-ins by platform.
+def built_in_sources(
+    settings: IngestionSettings, clock: Clock | None = None
+) -> Mapping[str, PlatformSource]:
+    """Return the connectors and the plug-ins by platform; on the machine's clock by default.
 
     Each is loaded here and not at the top of the file, since the messages of some platforms take
     most of a second to load.
@@ -24,6 +27,7 @@ def built_in_sources(settings: IngestionSettings) -> Mapping[str, PlatformSource
             version=settings.meta_version,
             version_end_date=settings.meta_version_end_date,
             timeout_seconds=settings.platform_timeout_seconds,
+            clock=clock,
         ),
         GoogleAdsSource(
             settings.google_ads_address,
