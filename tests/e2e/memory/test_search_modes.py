@@ -323,6 +323,16 @@ async def test_filters_hold_for_objects_as_for_words(client: Any, mode: Any, que
     assert all(hit.document.quality_score >= 0.95 for hit in best.hits)
     one = await _search(client, ORG, query, mode=mode, filter='campaign_id = "autumn"')
     assert _ids(one) == ["autumn"]
+    for where, expected in (
+        ('scope = "causal"', []),
+        ('NOT scope:"c*"', _ids(everything)),
+        ('scope < "a"', _ids(everything)),
+        ("level = CAMPAIGN", [each for each in _ids(everything) if each not in {"ag", "ad"}]),
+    ):
+        found = await _search(client, ORG, query, mode=mode, filter=where)
+        assert sorted(_ids(found)) == sorted(expected), where
+    notes = await _search(client, ORG, query, mode=mode, kinds=[document_pb2.DOCUMENT_KIND_NOTE])
+    assert not notes.hits
 
 
 def _range(start: Any, end: Any) -> marketing_pb2.DateRange:

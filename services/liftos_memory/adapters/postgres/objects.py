@@ -28,6 +28,9 @@ from liftos_memory.search_ports import SearchScope
 _DIGITS: Final = 4
 """Of percentiles: finer differences would have every object written anew with each write."""
 _KINDS: Final = tuple(DocumentKind)
+_KINDS_OF_OBJECTS: Final = frozenset(
+    {DocumentKind.PROFILE, DocumentKind.WEEKLY_DIGEST, DocumentKind.INSIGHT}
+)
 
 _COLUMNS: Final = (
     *("org", "object_id", *KEY, "title", "name_key", "name_terms", "channel"),
@@ -313,7 +316,8 @@ def _documents_of_related(
         values: Values of the statement so far; more are added.
     """
     org = "$1"
-    condition = _in_scope(scope, values)
+    object_condition = _of_objects(scope, values)
+    condition = _of_documents(scope, values)
     found = _parameter(values, list(also), "text[]")
     beginning = (
         f"left join objects b on b.org = {org} and b.object_id = r.beginning" if columns else ""
@@ -324,6 +328,7 @@ def _documents_of_related(
             select r.*, {", ".join(f"o.{column}" for column in KEY if column != "level")},
                    o.level as object_level
             from related r join objects o on o.org = {org} and o.object_id = r.object_id
+            where {object_condition}
             order by r.nearness desc, r.object_id
         ),
         best as (
@@ -352,32 +357,37 @@ def _same_key(documents: str, ordered: str) -> str:
     return same_object(documents, ordered).replace(f"{ordered}.level", f"{ordered}.object_level")
 
 
-def _in_scope(scope: SearchScope, values: list[Any]) -> str:
-    """Return the condition that a document d may be seen."""
+def _of_objects(scope: SearchScope, values: list[Any]) -> str:
+    """Return the condition that documents of an object o may be seen, as far as o tells."""
+    if scope.kinds and not _KINDS_OF_OBJECTS.intersection(scope.kinds):
+        return "false"
     levels = [LEVELS.index(level) + 1 for level in scope.levels]
-    kinds = [_KINDS.index(kind) + 1 for kind in scope.kinds]
-    chosen: tuple[tuple[str, Sequence[Any], str], ...] = (
-        ("kind", kinds, "smallint[]"),
-        ("platform", list(scope.platforms), "text[]"),
-        ("level", levels, "smallint[]"),
-        ("account_id", list(scope.account_ids), "text[]"),
-        ("campaign_id", list(scope.campaign_ids), "text[]"),
-        ("document_id", list(scope.document_ids), "text[]"),
+    conditions = _chosen(
+        values,
+        ("o.platform", scope.platforms, "text[]"),
+        ("o.level", levels, "smallint[]"),
+        ("o.account_id", scope.account_ids, "text[]"),
+        ("o.campaign_id", scope.campaign_ids, "text[]"),
     )
-    conditions = [
-        f"d.{name} = any({_parameter(values, wanted, sql_type)})"
-        for name, wanted, sql_type in chosen
-        if wanted
-    ]
     names = ", ".join(f"'{level}'" for level in LEVELS)
-    columns = {column: f"d.{column}" for column in (*KEY, "scope")}
     where, parameters = to_sql(
         scope.where,
-        columns=columns | {"level": f"(array[{names}])[d.level]"},
+        columns={column: f"o.{column}" for column in KEY}
+        | {"level": f"(array[{names}])[o.level]", "scope": "''"},
         first_parameter=len(values) + 1,
     )
     values += parameters
-    conditions.append(where)
+    return " and ".join([*conditions, where])
+
+
+def _of_documents(scope: SearchScope, values: list[Any]) -> str:
+    """Return the condition that a document d of an object in scope may be seen."""
+    kinds = [_KINDS.index(kind) + 1 for kind in scope.kinds]
+    conditions = _chosen(
+        values,
+        ("d.kind", kinds, "smallint[]"),
+        ("d.document_id", scope.document_ids, "text[]"),
+    )
     if scope.start_date is not None:
         conditions.append(f"d.end_date >= {_parameter(values, scope.start_date, 'date')}")
     if scope.end_date is not None:
@@ -385,7 +395,15 @@ def _in_scope(scope: SearchScope, values: list[Any]) -> str:
     if scope.minimum_quality is not None:
         minimum = _parameter(values, float(scope.minimum_quality), "float8")
         conditions.append(f"d.quality_score >= {minimum}")
-    return " and ".join(conditions)
+    return " and ".join(["true", *conditions])
+
+
+def _chosen(values: list[Any], *chosen: tuple[str, Collection[Any], str]) -> list[str]:
+    return [
+        f"{column} = any({_parameter(values, list(wanted), sql_type)})"
+        for column, wanted, sql_type in chosen
+        if wanted
+    ]
 
 
 def _parameter(values: list[Any], value: object, sql_type: str) -> str:
