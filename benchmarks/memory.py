@@ -115,15 +115,18 @@ class Bench:
 
 
 @contextmanager
-def memory_server() -> Iterator[Bench]:
+def memory_server(*, with_worker: bool = False, cache: bool = True) -> Iterator[Bench]:
     """Run Memory with real, durable stores and one trace in a hundred sampled."""
+    settings = {"LIFTOS_TRACE_SAMPLE_RATIO": "0.01", "LIFTOS_LOG_LEVEL": "WARNING"}
+    if not cache:
+        settings |= {"LIFTOS_CACHE_BYTES": "0", "LIFTOS_CACHE_REDIS_BYTES": "0"}
     with (
         tempfile.TemporaryDirectory(prefix="liftos-bench-") as folder,
         stack.start(
             Path(folder),
             ports=PortPlan.automatic(),
-            services=("memory",),
-            settings={"LIFTOS_TRACE_SAMPLE_RATIO": "0.01", "LIFTOS_LOG_LEVEL": "WARNING"},
+            services=("memory", "memory-worker") if with_worker else ("memory",),
+            settings=settings,
         ) as running,
     ):
         yield Bench(running)
@@ -131,7 +134,8 @@ def memory_server() -> Iterator[Bench]:
 
 def measure() -> Iterator[Measurement]:
     """Measure everything, one figure after the other."""
-    with memory_server() as bench:
+    # What is asked again must be computed again here; benchmarks.cache tells of the cache.
+    with memory_server(cache=False) as bench:
         yield from asyncio.run(_ingest(bench))
         yield from asyncio.run(_peers(bench))
         yield from asyncio.run(_point_reads(bench))
