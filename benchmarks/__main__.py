@@ -3,11 +3,12 @@
 import sys
 from pathlib import Path
 
-from benchmarks import embedding, ingestion, insights, memory, transform
+from benchmarks import cache, embedding, ingestion, insights, memory, transform
 from benchmarks.results import print_table, write_json
 
 PARTS = {
     "memory": memory.measure,
+    "cache": cache.measure,
     "transform": transform.measure,
     "embedding": embedding.measure,
     "insights": insights.measure,
