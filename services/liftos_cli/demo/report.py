@@ -14,6 +14,7 @@ from liftos.memory.v1.document_pb2 import SearchHit
 from liftos_cli.calendar_view import next_event, special
 from liftos_cli.demo.channels import CHANNELS, CURRENCY, scale_of
 from liftos_cli.demo.movements import Check, print_movements
+from liftos_cli.demo.noticed import print_insights
 from liftos_cli.demo.walk import Answer, Findings
 from liftos_cli.entry_view import metric_cell
 from liftos_cli.figures import MICROS, enum_word_of
@@ -32,6 +33,8 @@ def print_findings(findings: Findings) -> None:
         _print_answer(answer)
     _print_title("Spend of November 2018 against November 2017, and the shop's revenue beside it")
     print_movements(findings.movements)
+    _print_title("What stands out in the second half of 2018")
+    print_insights(findings.noticed)
     _print_calendar(findings)
     _print_reads(findings)
     _print_title("One request through all parts: a day is added, and searched once it is indexed")
@@ -82,6 +85,7 @@ def findings_as_json(findings: Findings) -> dict[str, object]:
             for answer in findings.answers
         ],
         "comparison": as_json(findings.movements.answer),
+        "insights": as_json(list(findings.noticed.answer.insights)),
         "calendar_days": as_json(list(findings.calendar)),
         "trace": {
             "trace_id": findings.trace.trace_id,

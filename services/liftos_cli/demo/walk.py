@@ -28,6 +28,7 @@ from liftos_cli.demo.daily_entries import (
 )
 from liftos_cli.demo.index_progress import documents_written
 from liftos_cli.demo.movements import Check, Movements, checks_of_movements, look_at_movements
+from liftos_cli.demo.noticed import Noticed, checks_of_insights, look_for_insights
 from liftos_cli.demo.platforms import PlatformRead
 from liftos_cli.demo.proof import GROUP_BY, LEVELS, Comparison, compare
 from liftos_cli.demo.stages import Advance, Stages
@@ -143,6 +144,7 @@ class Findings:
         calendar: The holiday week.
         trace: The request that was followed.
         movements: Channels against each other and the year before.
+        noticed: What stands out.
         checks: All that had to hold.
         reads: What was read from the simulated platforms.
     """
@@ -156,6 +158,7 @@ class Findings:
     calendar: Sequence[CalendarDay]
     trace: Trace
     movements: Movements
+    noticed: Noticed
     checks: list[Check] = field(default_factory=list)
     reads: Sequence[PlatformRead] = ()
 
@@ -191,6 +194,8 @@ async def walk(memory: MemoryClient, data_dir: Path, stages: Stages) -> Findings
         answers = [await _ask(memory, question) for question in QUESTIONS]
     with stages.stage("Compare November with that of the year before, twice"):
         movements = await look_at_movements(memory)
+    with stages.stage("Look for insights, and run one again"):
+        noticed = await look_for_insights(memory)
     with stages.stage("Read the calendar"):
         days = await memory.list_calendar_days(*HOLIDAY_WEEK).collect()
     with stages.stage("Read the trace"):
@@ -205,6 +210,7 @@ async def walk(memory: MemoryClient, data_dir: Path, stages: Stages) -> Findings
         days,
         trace,
         movements,
+        noticed,
     )
     findings.checks = checks_of(findings, refused=refused + day_refused)
     return findings
@@ -371,6 +377,7 @@ def checks_of(findings: Findings, *, refused: int) -> list[Check]:
             )
         )
     checks += checks_of_movements(findings.movements)
+    checks += checks_of_insights(findings.noticed)
     missing = TRACE_PARTS - findings.trace.parts
     checks.append(
         Check(
