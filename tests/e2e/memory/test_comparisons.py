@@ -252,6 +252,52 @@ async def test_bad_questions_are_refused(
     assert [each[0] for each in refusal.violations] == [violation]
 
 
+async def test_what_would_count_twice_is_refused(memory_client: Any, org: str) -> None:
+    """Whole days and breakdowns of them, or two date bases, are not added; one can be chosen."""
+    client = memory_client(org, "admin")
+    whole = _entry(ASKED[0], "meta", clicks=10)
+    parts = [_entry(ASKED[0], "meta", clicks=5) for _ in range(2)]
+    for part, gender in zip(parts, ("female", "male"), strict=True):
+        part.breakdown_key = f"gender={gender}"
+    await _write(client, org, [whole, *parts])
+    refusal = await _refused(_compare(client, org, "clicks"))
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert [each[0] for each in refusal.violations] == ["filter"]
+    assert "(whole days, gender)" in refusal.message
+    for chosen in ('breakdown_key = ""', 'breakdown_key != ""'):
+        [compared] = (await _compare(client, org, "clicks", filter=chosen)).comparisons
+        assert compared.value == 10.0
+    by_gender = await _compare(
+        client, org, "clicks", filter='breakdown_key != ""', dimension="breakdown_key"
+    )
+    assert [each.member for each in by_gender.comparisons] == ["gender=female", "gender=male"]
+
+
+async def test_caveats_tell_what_to_mind(memory_client: Any, org: str) -> None:
+    """Unfinished days, several attributions of one member, and a break between the periods."""
+    client = memory_client(org, "admin")
+    days = (date(2026, 1, 5), date(2026, 1, 18))
+    entries = [_entry(day, "meta", revenue_micros=1_000_000) for day in _days(days)]
+    entries += [
+        _entry(day, "meta", revenue_micros=2_000_000, attribution_key="1d_view")
+        for day in _days(days)
+    ]
+    for each in entries:
+        each.final = each.date < "2026-01-18"
+    await _write(client, org, entries)
+    answer = await _compare(client, org, "revenue", date_range=_range(days))
+    told = {each.kind: each for each in answer.caveats}
+    assert set(told) == {
+        pb.COMPARISON_CAVEAT_KIND_ATTRIBUTION_MIXED,
+        pb.COMPARISON_CAVEAT_KIND_NOT_FINAL,
+        pb.COMPARISON_CAVEAT_KIND_STRUCTURAL_BREAK,
+        pb.COMPARISON_CAVEAT_KIND_BASELINE_EMPTY,
+    }
+    assert list(told[pb.COMPARISON_CAVEAT_KIND_NOT_FINAL].members) == ["meta"]
+    assert "2026-01-12" in told[pb.COMPARISON_CAVEAT_KIND_STRUCTURAL_BREAK].message
+    assert not answer.comparisons[0].final
+
+
 async def test_an_org_without_entries_gets_an_empty_answer(memory_client: Any, org: str) -> None:
     """There is nothing to compare, and no error."""
     answer = await _compare(memory_client(org, "admin"), org, "roas", "clicks")
