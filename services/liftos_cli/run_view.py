@@ -112,10 +112,20 @@ def print_run(run: Run) -> None:
         f" {run.dead_letter_count:,} rows refused, {run.call_count:,} calls{_duration(run)}."
     )
     print_accounts(run)
+    say_nothing_read(run)
     if run.HasField("error") and not any(account.HasField("error") for account in run.accounts):
         say(run.error.message)
     if run.dead_letter_count:
         say(f"Refused rows: `liftos dead-letters list --run {short_name(run.name)}`.")
+
+
+def say_nothing_read(run: Run) -> None:
+    """Say why a run ended at once, where it had nothing to read."""
+    if has_ended(run) and not run.progress.total_count:
+        say(
+            "Nothing was read: the days that were asked for are final (`--force` reads them again),"
+            " or another run has them in hand (`liftos runs list`)."
+        )
 
 
 def print_accounts(run: Run) -> None:

@@ -22,7 +22,14 @@ from liftos_cli.options import (
     ToOption,
 )
 from liftos_cli.output import Column, print_json, print_json_line, print_table, say
-from liftos_cli.run_view import SUCCEEDED, print_accounts, print_run, run_bar, wait_text
+from liftos_cli.run_view import (
+    SUCCEEDED,
+    print_accounts,
+    print_run,
+    run_bar,
+    say_nothing_read,
+    wait_text,
+)
 
 app = command_app(summary="Read platforms now, and follow what is read.")
 
@@ -74,6 +81,7 @@ async def start(
         print_json(run)
     else:
         print(f"Run {short_name(run.name)}: {run.progress.total_count:,} slices.")
+        say_nothing_read(run)
         say(f"Next: `liftos runs watch {short_name(run.name)}`.")
 
 
@@ -123,6 +131,7 @@ async def get(call: IngestionCall, run: RunArgument) -> None:
         return
     print_fields(found, without=("accounts",))
     print_accounts(found)
+    say_nothing_read(found)
 
 
 @app.command(epilog="Example: liftos runs cancel 0f1e2d3c4b5a69788796a5b4c3d2e1f0")

@@ -76,8 +76,8 @@ class Planning:
         Raises:
             NotFoundError: There is no such connection.
             StateTransitionError: It cannot be used.
-            InvalidFieldsError: It has not such an account, or its source no such level, or
-                nothing that was asked for can be had.
+            InvalidFieldsError: It has not such an account, or its source no such level or none of
+                the days.
         """
         connection = await self._connections.get(org, request.connection)
         if connection.state is not ConnectionState.ACTIVE:
@@ -89,6 +89,7 @@ class Planning:
         source = await self._catalog.source(org, connection.platform)
         accounts = _accounts(connection, request.account_ids)
         levels = _levels(source, request.levels)
+        self._require_answered(source, accounts, request.days)
         committed = await self._connections.committed_days(
             org, connection.platform, [account.account_id for account in accounts]
         )
@@ -121,6 +122,30 @@ class Planning:
     def today(self, account: PlatformAccount) -> date:
         """Return the date in the account's time zone."""
         return self._clock.now().astimezone(ZoneInfo(account.time_zone)).date()
+
+    def _require_answered(
+        self, source: PlatformSource, accounts: Sequence[PlatformAccount], days: Days | None
+    ) -> None:
+        """Refuse days of which the platform answers none, for no account.
+
+        Raises:
+            InvalidFieldsError: They have not begun, or are too old.
+        """
+        if days is None:
+            return
+        retention_days = source.capabilities.retention_days
+        todays = [self.today(account) for account in accounts]
+        if any(clamp_to_retention(days, today=it, retention_days=retention_days) for it in todays):
+            return
+        newest = max(todays)
+        span = f"up to {newest}"
+        if retention_days:
+            span = f"from {newest - timedelta(days=retention_days - 1)} to {newest}"
+        raise InvalidFieldsError.of(
+            "date_range",
+            f"has no day that can be read; {source.platform} answers days {span}",
+            rule="date_range.answered",
+        )
 
     def _range(
         self, source: PlatformSource, accounts: Sequence[PlatformAccount], request: RunRequest

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -63,6 +64,39 @@ async def test_a_run_is_started_once(
     again = (await client.StartRun(_start(connection, account_ids=["7"]))).run
     assert again.state == run_pb2.RUN_STATE_SUCCEEDED, "its days are in hand already"
     assert again.progress.total_count == 0
+
+
+@pytest.mark.parametrize(
+    "asked", [(0, 2, 9), (30, 2, 9), (30, -90, -31)], ids=["to come", "to come too", "too old"]
+)
+async def test_days_that_nobody_answers_are_refused(
+    ingestion_client: ClientFactory,
+    connection: str,
+    scripted: ScriptedSource,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: tuple[int, int, int],
+) -> None:
+    """Days that have not begun or are too old start no run, forced or not; a part of them does."""
+    retention_days, first, last = asked
+    org = connection.split("/")[1]
+    monkeypatch.setattr(
+        scripted, "capabilities", replace(scripted.capabilities, retention_days=retention_days)
+    )
+    client = ingestion_client(org)
+    today = datetime.now(UTC).date()
+
+    def request(first: int, last: int) -> pb.StartRunRequest:
+        days = [(today + timedelta(days=it)).isoformat() for it in (first, last)]
+        span = {"start_date": days[0], "end_date": days[1]}
+        return _start(connection, date_range=span, account_ids=["7"], force=True)
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await client.StartRun(request(first, last))
+    assert refusal_of(caught.value).violations == (("date_range", "date_range.answered"),)
+    assert f"meta answers days {'from' if retention_days else 'up to'} " in str(caught.value)
+    assert not (await client.ListRuns(pb.ListRunsRequest(parent=f"orgs/{org}"))).runs
+    run = (await client.StartRun(request(first - 20, last + 20))).run
+    assert run.progress.total_count > 0
 
 
 async def test_a_run_is_followed_to_its_end(
