@@ -10,7 +10,12 @@ import typer
 
 from liftos_cli.errors import CommandError, ExitCode
 from liftos_local.directory import DataDirectory, default_data_dir, load_secrets
-from liftos_local.errors import DataDirectoryError, LocalStackError, StackStartError
+from liftos_local.errors import (
+    AlreadyRunningError,
+    DataDirectoryError,
+    LocalStackError,
+    StackStartError,
+)
 from liftos_local.state import read_status
 
 DataDirOption = Annotated[
@@ -62,6 +67,14 @@ def stack_errors() -> Iterator[None]:
     """Turn errors of the stack, which say themselves what to do, into errors of a command."""
     try:
         yield
+    except AlreadyRunningError as error:
+        raise CommandError(
+            f"LiftOS runs already in {error.data_dir}",
+            advice=f"use it as it is (`liftos status{data_dir_words(error.data_dir)}`); or stop it"
+            f" with `liftos down{data_dir_words(error.data_dir)}` and give this command again,"
+            " which keeps its data; or give another --data-dir",
+            exit_code=ExitCode.UNREACHABLE,
+        ) from None
     except DataDirectoryError as error:
         raise CommandError(f"{error.data_dir}: {error.reason}", advice=error.advice) from None
     except StackStartError as error:

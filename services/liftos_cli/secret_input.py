@@ -6,6 +6,7 @@ What was read is never shown again, not in errors either.
 import getpass
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from liftos_cli.errors import CommandError
 
 _STDIN: Final = Path("-")
 _PANEL: Final = "Credential"
+_VARIABLE: Final = re.compile("[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 CredentialFileOption = Annotated[
     Path | None,
@@ -125,14 +127,32 @@ def read_secret_text(
             f"{file_option} and {variable_option} do not go together", advice="give one of them"
         )
     if file is not None:
-        text, place = _read(file, file_option).strip(), file_option
-    elif variable is not None:
-        text, place = os.environ.get(variable, "").strip(), variable_option
-    else:
+        text = _read(file, file_option).strip()
+        if not text:
+            raise CommandError(
+                f"the file of {file_option} is empty", advice="write it into the file"
+            )
+        return text
+    if variable is None:
         return None
+    text = os.environ.get(variable, "").strip()
     if not text:
-        raise CommandError(f"{place} names nothing that is set", advice="see --help")
+        raise _unset(variable, variable_option)
     return text
+
+
+def _unset(variable: str, option: str) -> CommandError:
+    """Return that a variable has no value. What is no name may be the secret, and is not shown."""
+    if not _VARIABLE.fullmatch(variable):
+        return CommandError(
+            f"{option} takes the name of a variable, and not what is in it",
+            advice=f"export it under a name, and give that: `{option} NAME`; what was typed is in"
+            " the history of the shell now",
+        )
+    return CommandError(
+        f"the variable {variable} of {option} is not set, or is empty",
+        advice=f"set and export it: `export {variable}=…`",
+    )
 
 
 def _stored(fields: Mapping[str, str]) -> Credential:

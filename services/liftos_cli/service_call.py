@@ -14,6 +14,7 @@ from typing import Annotated, Any, Concatenate, Final, ParamSpec, TypeVar, get_a
 import grpc
 import typer
 
+from liftos_cli.advice import advice_for
 from liftos_cli.errors import CommandError, ExitCode
 from liftos_cli.local_stack import DataDirOption, chosen_data_dir, service_address, token_secret
 from liftos_cli.output import say
@@ -30,28 +31,6 @@ _SHOWN_VIOLATIONS: Final = 20
 _SAME_CHARACTERS: Final = 60
 _TOKEN_SECONDS: Final = 3_600
 _UNREACHABLE: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-_ADVICE: Final = {
-    "TOKEN_MISSING": "give --token, or set LIFTOS_TOKEN",
-    "TOKEN_INVALID": "get a token for this server, with its own secret: `liftos token --help`",
-    "TOKEN_EXPIRED": "get a new one with `liftos token`",
-    "ROLE_INSUFFICIENT": "use a token with a higher role: `liftos token --role admin`",
-    "SCOPE_MISSING": "use a token with that scope: `liftos token --scope {scope}`",
-    "ORG_MISMATCH": "use a token of that organisation, or leave --org away",
-    "FENCE_CLOSED": "wait, or open it: `liftos fence set SCOPE --epoch N --open`",
-    "EPOCH_FENCED": "give an epoch that is not lower: `liftos fence get SCOPE`",
-    "RATE_MISSING": "load rates with `liftos rates import FILE`, or leave --currency away",
-    "ETAG_MISMATCH": "run the command again",
-    "NOT_BUILT": "use a server of a later version",
-    "UNIMPLEMENTED": "name {service}'s own address with --target; `liftos status` shows it",
-    "CREDENTIALS_REJECTED": "give one that the platform takes; `liftos sources get` and the"
-    " platform's name show its fields",
-    "CHANNEL_INSECURE": "add --tls, and take a new secret: this one went over an open channel",
-    "PLATFORM_RATE_LIMITED": "try again later; `liftos runs quota` shows the limits",
-    "FILTER_INVALID": 'write it like \'platform = "meta" AND date >= "2026-01-01"\'',
-    "STORE_UNAVAILABLE": "try again in a moment; `liftos doctor` looks at a stack on this machine",
-    "SERVER_OVERLOADED": "try again in a moment",
-    "SHUTTING_DOWN": "try again in a moment",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +59,6 @@ class Service:
             show_default=False,
         )
         return Annotated[str | None, option]
-
-    def advice(self, reason: str) -> str:
-        """Return what to do about an error; empty where nothing can be."""
-        return _ADVICE.get(reason, "").format(service=self.title, scope=self.word)
 
 
 MEMORY: Final = Service("Memory", "memory", "LIFTOS_TARGET")
@@ -301,7 +276,7 @@ def server_errors(
             details.append(f"trace {error.trace_id}; see `liftos trace {error.trace_id}`")
         raise CommandError(
             message,
-            advice=service.advice(error.reason or error.code.name),
+            advice=advice_for(error, service=service.title, scope=service.word),
             details=details,
             exit_code=ExitCode.UNREACHABLE if error.code in _UNREACHABLE else ExitCode.REFUSED,
         ) from None

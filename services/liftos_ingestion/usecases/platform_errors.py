@@ -33,7 +33,9 @@ def platform_error(
     if isinstance(error, NotReadyError):
         if error.quota:
             return PlatformRateLimitedError(platform, retry_after_seconds=error.seconds)
-        return StoreUnavailableError(platform, retry_after_seconds=error.seconds)
+        return StoreUnavailableError(
+            platform, problem=error.reason, retry_after_seconds=error.seconds
+        )
     failure = error.failure
     seconds = failure.retry_after_seconds or _RETRY_SECONDS
     if failure.error_class in REFUSALS:
@@ -41,7 +43,7 @@ def platform_error(
     if failure.error_class in _LIMITS:
         return PlatformRateLimitedError(platform, retry_after_seconds=seconds)
     if failure.error_class is ErrorClass.TRANSIENT:
-        return StoreUnavailableError(platform, retry_after_seconds=seconds)
+        return StoreUnavailableError(platform, problem=failure.message, retry_after_seconds=seconds)
     return VerificationFailedError(
         f"call of {platform}",
         measured=f"{failure.error_class}: {failure.message}",

@@ -462,23 +462,32 @@ class PlatformRateLimitedError(DomainError):
 
 
 class StoreUnavailableError(DomainError):
-    """A store the request needs does not answer.
+    """A store or a platform that the request needs does not answer.
 
     Args:
         waited_seconds: How long it was waited for, where the wait was given up.
+        problem: What a platform gave in place of an answer, as a sentence; empty for a store.
     """
 
     reason = "ERROR_REASON_STORE_UNAVAILABLE"
 
     def __init__(
-        self, store: str, *, retry_after_seconds: float = 1.0, waited_seconds: float | None = None
+        self,
+        store: str,
+        *,
+        retry_after_seconds: float = 1.0,
+        waited_seconds: float | None = None,
+        problem: str = "",
     ) -> None:
         found = "does not answer"
         if waited_seconds is not None:
             found = f"did not answer within {waited_seconds:g} s: it is busy or away"
+        message = f"The store {store} {found}; try again."
+        if problem:
+            message = f"The platform {store} gives no answer: {problem.rstrip('.')}."
         super().__init__(
-            f"The store {store} {found}; try again.",
-            metadata={"store": store},
+            message,
+            metadata={"store": store, **({"platform": store} if problem else {})},
             retry_after_seconds=retry_after_seconds,
         )
         self.store = store

@@ -224,6 +224,7 @@ async def test_a_platform_that_does_not_answer_leaves_it_unverified(
     with pytest.raises(LiftosError) as caught:
         await caller.verify()
     assert (caught.value.reason, caught.value.metadata["store"]) == ("STORE_UNAVAILABLE", "meta")
+    assert caught.value.message == "The platform meta gives no answer: The platform said so."
     assert caught.value.retry_after_seconds
     harness.platform.answers[GOOD] = refusal(ErrorClass.VERSION)
     with pytest.raises(LiftosError, match="VERSION: The platform said so") as caught:

@@ -8,8 +8,11 @@ from typing import Any, Final
 import grpc
 from google.protobuf import message_factory
 from google.protobuf.message import Message
+from grpc_status import rpc_status
 
 from liftos.ingestion.v1 import ingestion_service_pb2
+from liftos_kit.core.errors import DomainError
+from liftos_kit.status import status_of
 
 _SERVICE: Final = ingestion_service_pb2.DESCRIPTOR.services_by_name["IngestionService"]
 
@@ -19,11 +22,13 @@ class RecordingIngestion(grpc.GenericRpcHandler):
 
     Attributes:
         answers: Per method name, what it is answered with.
+        refusals: Per method name, what it is refused with.
         seen: Per method name, its last request.
     """
 
     def __init__(self) -> None:
         self.answers: dict[str, Message] = {}
+        self.refusals: dict[str, DomainError] = {}
         self.seen: dict[str, Any] = {}
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:  # grpc's handler
@@ -33,6 +38,8 @@ class RecordingIngestion(grpc.GenericRpcHandler):
 
         def answer(request: Message, context: grpc.ServicerContext) -> Message:
             self.seen[name] = request
+            if (refusal := self.refusals.get(name)) is not None:
+                context.abort_with_status(rpc_status.to_status(status_of(refusal)))
             return self.answers.get(name) or message_factory.GetMessageClass(method.output_type)()
 
         return grpc.unary_unary_rpc_method_handler(

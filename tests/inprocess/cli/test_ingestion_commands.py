@@ -14,8 +14,17 @@ from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos.memory.v1.entry_pb2 import Entry, EntryLevel, Metrics
 from liftos_cli.main import app
 from liftos_cli.yaml_objects import parse_yaml
+from liftos_kit.core.errors import (
+    AlreadyExistsError,
+    CredentialsRejectedError,
+    DomainError,
+    NotFoundError,
+    StateTransitionError,
+    StoreUnavailableError,
+)
 
 _ID = "0123456789abcdef" * 2
+_SHOP = "orgs/demo/connections/shop"
 _OTHER_ID = "fedcba9876543210" * 2
 
 Run = Callable[..., Result]
@@ -39,6 +48,64 @@ def liftos(ingestion: RecordingIngestion) -> Iterator[Run]:
             )
 
         yield run
+
+
+@pytest.mark.parametrize(
+    ("method", "words", "refusal", "advice"),
+    [
+        (
+            "VerifyConnection",
+            "connections verify shop",
+            StoreUnavailableError("acme", problem="Nobody."),
+            "`liftos sources get acme`",
+        ),
+        (
+            "StartRun",
+            "runs start shop",
+            StateTransitionError(_SHOP, state="UNVERIFIED", allowed_states=["ACTIVE"]),
+            "`liftos connections verify shop`",
+        ),
+        (
+            "StartRun",
+            "runs start shop",
+            StateTransitionError(_SHOP, state="DISABLED", allowed_states=["ACTIVE"]),
+            "`liftos connections update shop --enable`",
+        ),
+        (
+            "CreateConnection",
+            "connections create shop --platform facebook --name Shop",
+            NotFoundError("orgs/demo/sources/facebook"),
+            "`liftos sources list`",
+        ),
+        (
+            "CreateConnection",
+            "connections create shop --platform meta --name Shop",
+            AlreadyExistsError(_SHOP),
+            "`liftos connections set-credential shop`",
+        ),
+        (
+            "VerifyConnection",
+            "connections verify shop",
+            CredentialsRejectedError(_SHOP, platform="meta"),
+            "`liftos sources get meta`",
+        ),
+    ],
+)
+def test_a_refusal_says_which_command_helps(  # noqa: PLR0917  # pytest gives them by name
+    liftos: Run,
+    ingestion: RecordingIngestion,
+    method: str,
+    words: str,
+    refusal: DomainError,
+    advice: str,
+) -> None:
+    """It is told with what it is about, and a command to type."""
+    ingestion.refusals[method] = refusal
+    outcome = liftos(*words.split())
+    message, told = outcome.stderr.splitlines()
+    assert message == f"Error: {refusal.message}"
+    assert told.startswith("What to do: ")
+    assert advice in told
 
 
 def test_a_secret_address_comes_from_a_variable_and_is_not_shown(
@@ -135,8 +202,8 @@ def test_objects_are_narrowed_by_options(liftos: Run, ingestion: RecordingIngest
         "5",
     ]
     assert ingestion.seen["ListObjects"].filter == (
-        'platform = "meta" AND (account_id = "1001" OR account_id = "7") AND (level = "AD")'
-        ' AND (state = "ARCHIVED")'
+        '(state = "ARCHIVED") AND platform = "meta"'
+        ' AND (account_id = "1001" OR account_id = "7") AND (level = "AD")'
     )
 
 

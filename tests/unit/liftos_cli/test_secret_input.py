@@ -80,3 +80,16 @@ def test_a_text_loses_its_line_end(tmp_path: Path) -> None:
     file.write_text("slack://a/b\n")
     text = read_secret_text(file, None, file_option="--url-file", variable_option="--url-env")
     assert text == "slack://a/b"
+
+
+def test_a_variable_that_is_not_set_is_named_unless_it_may_be_the_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What has the shape of a name is shown, and nothing else."""
+    monkeypatch.setenv("EMPTY_URL", " ")
+    for variable in ("NOT_SET_ANYWHERE", "EMPTY_URL", f"slack://{_SECRET}"):
+        with pytest.raises(CommandError) as raised:
+            read_secret_text(None, variable, file_option="--url-file", variable_option="--url-env")
+        assert (variable in raised.value.message) is (_SECRET not in variable)
+        assert _SECRET not in _told(raised.value)
+        assert raised.value.advice

@@ -154,6 +154,11 @@ class PlatformHttp:
                     content = await self._read(response)
                 finally:
                     await response.aclose()
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                raise _transient(
+                    "Nobody answers at its address; the address is wrong, or the network does not"
+                    f" lead there ({type(error).__name__})."
+                ) from error
             except httpx.HTTPError as error:
                 raise _transient(f"No whole answer came ({type(error).__name__}).") from error
         return Answer(
