@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from liftos.memory.v1.entry_pb2 import Entry
 from liftos_cli.errors import CommandError
@@ -23,28 +24,64 @@ DEFAULT_COLUMNS: Final = (
     "revenue",
     "quality",
 )
+_APART: Final = ("breakdown", "date_basis", "attribution_key")
+"""What else tells rows of one object and day apart."""
 _OBJECT: Final = "object"
+_BREAKDOWN: Final = "breakdown"
 _QUALITY: Final = "quality"
 _OBJECT_FIELDS: Final = ("series", "message", "flow", "ad", "ad_group", "campaign", "account")
 _PARTS: Final = ("metrics", "grain_metrics", "derived_metrics")
 
 
-def entry_columns(names: Sequence[str]) -> list[Column]:
-    """Return the columns of a table of entries.
+def chosen_columns(names: str | None) -> list[str] | None:
+    """Return the columns that an option names; None where it names none.
 
     Raises:
         CommandError: A name is no field of an entry.
     """
+    if names is None:
+        return None
+    chosen = [name.strip() for name in names.split(",") if name.strip()]
     empty = Entry()
-    for name in names:
+    for name in chosen:
         try:
             entry_cell(empty, name)
         except KeyError:
             raise CommandError(
                 f"{name!r} is no column of an entry",
-                advice=f"choose fields of an entry, such as {', '.join(DEFAULT_COLUMNS)}",
+                advice=f"choose of {', '.join(_known_columns())}",
             ) from None
+    return chosen
+
+
+def telling_columns(entries: Sequence[Entry]) -> list[str]:
+    """Return the columns by which entries are read where none are chosen.
+
+    What few entries have is shown where they would look alike without it.
+    """
+    apart = [name for name in _APART if len({entry_cell(each, name) for each in entries}) > 1]
+    if _BREAKDOWN not in apart and any(each.breakdown_key for each in entries):
+        apart.append(_BREAKDOWN)
+    place = DEFAULT_COLUMNS.index(_OBJECT) + 1
+    return [*DEFAULT_COLUMNS[:place], *apart, *DEFAULT_COLUMNS[place:]]
+
+
+def entry_columns(names: Sequence[str]) -> list[Column]:
+    """Return the columns of a table of entries."""
     return [Column(name, number=_is_number(name)) for name in names]
+
+
+def _known_columns() -> list[str]:
+    """Return every name that a column can have."""
+    fields = [Entry.DESCRIPTOR.fields_by_name[part].message_type.fields for part in _PARTS]
+    own = [
+        field.name
+        for field in Entry.DESCRIPTOR.fields
+        if field.message_type is None
+        or field.message_type.full_name == Timestamp.DESCRIPTOR.full_name
+    ]
+    inner = [field.name.removesuffix(MICROS) for part in fields for field in part]
+    return list(dict.fromkeys([_OBJECT, _BREAKDOWN, _QUALITY, *own, *inner]))
 
 
 def entry_cell(entry: Entry, name: str) -> str:
@@ -55,6 +92,8 @@ def entry_cell(entry: Entry, name: str) -> str:
     """
     if name == _OBJECT:
         return _object(entry)
+    if name == _BREAKDOWN:
+        return entry.breakdown_key
     if name == _QUALITY:
         return f"{entry.quality.score:.2f}" if entry.HasField("quality") else UNSET
     if name == "name":

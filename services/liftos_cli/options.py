@@ -34,3 +34,13 @@ LevelsOption = Annotated[
         help="Only account, campaign, ad_group, ad, flow or message; may be repeated.",
     ),
 ]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="NAMES",
+        help="Which columns, with commas between, such as date,object,breakdown,spend; errors name"
+        " all that there are.",
+        show_default=False,
+    ),
+]

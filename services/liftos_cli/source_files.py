@@ -23,6 +23,17 @@ from liftos_cli.output import as_json
 _TEXTS: Final = ("name", "display_name", "kind")
 _OBJECTS: Final = ("definition", "mapping")
 _FIELDS: Final = (*_TEXTS, *_OBJECTS)
+FIELD_ORDER: Final = (
+    *("base_url", "auth", "headers", "place", "files", "account_field", "accounts", "reads"),
+    *("errors", "limits", "restatement_days", "days_per_read", "retention_days"),
+    *("kind", "name", "bucket", "region", "endpoint", "account_id", "account_name"),
+    *("display_name", "time_zone", "currency_code", "level", "date", "method", "path", "pattern"),
+    *("format", "delimiter", "encoding", "params", "body", "records", "pagination", "param"),
+    *("from", "unit", "more", "first", "size_param", "size", "status", "equals", "class"),
+    *("calls", "seconds", "per", "date_basis", "calculate", "aggregate", "by", "sum"),
+    *("columns", "breakdowns", "ignore"),
+)
+"""Names of fields in the order in which people write them; others come behind, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +108,19 @@ def source_document(source: Source) -> dict[str, object]:
         "name": short_name(source.name),
         "display_name": source.display_name,
         "kind": enum_word_of(source, "kind").lower(),
-        "definition": _plain(as_json(source.definition)),
-        "mapping": _plain(as_json(source.mapping)),
+        "definition": in_order(as_json(source.definition)),
+        "mapping": in_order(as_json(source.mapping)),
     }
 
 
-def _plain(value: object) -> object:
-    """Return a value of JSON with whole numbers as people write them."""
+def in_order(value: object) -> object:
+    """Return a part of a source with its fields as they are explained: the first things first."""
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: in_order(value[key]) for key in sorted(value, key=_place)}
     if isinstance(value, list):
-        return [_plain(each) for each in value]
-    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
-        return int(value)
+        return [in_order(each) for each in value]
     return value
+
+
+def _place(field: str) -> tuple[int, str]:
+    return (FIELD_ORDER.index(field) if field in FIELD_ORDER else len(FIELD_ORDER), field)

@@ -66,7 +66,7 @@ async def get(
     call: IngestionCall,
     name: Annotated[str, typer.Argument(metavar="ID", help="RUN/DEAD_LETTER, as `list` shows it.")],
 ) -> None:
-    """Show a refused row as the platform gave it, and every rule that it breaks."""
+    """Show a refused row with the values that the platform gave, and every rule that it breaks."""
     letter = await call.ingestion.get_dead_letter(name)
     if call.json:
         print_json(letter)

@@ -7,18 +7,19 @@ import typer
 
 from liftos_cli.calendar_view import special
 from liftos_cli.entry_view import (
-    DEFAULT_COLUMNS,
+    chosen_columns,
     differences,
     entry_cell,
     entry_columns,
     metric_cell,
+    telling_columns,
 )
 from liftos_cli.errors import CommandError
 from liftos_cli.figures import MICROS, cell, enum_word_of, short_name
 from liftos_cli.lazy_group import LazyCommand, command_app, lazy_group
 from liftos_cli.listing import page_size, print_list, take, used_fields
 from liftos_cli.memory_call import MemoryCall, calls_memory
-from liftos_cli.options import FilterOption, FromOption, LimitOption, ToOption
+from liftos_cli.options import ColumnsOption, FilterOption, FromOption, LimitOption, ToOption
 from liftos_cli.output import Column, print_json, print_json_line, print_table, say
 from liftos_cli.steps import cut_steps
 
@@ -49,23 +50,21 @@ async def list_entries(
         str, typer.Option(metavar="FIELDS", help="Such as 'date desc, campaign_id'.")
     ] = "",
     limit: LimitOption = 100,
-    columns: Annotated[
-        str, typer.Option(metavar="NAMES", help="Which columns, with commas between.")
-    ] = ",".join(DEFAULT_COLUMNS),
+    columns: ColumnsOption = None,
 ) -> None:
     """List entries. Amounts of the table are in units; those of --json in millionths."""
-    names = [name.strip() for name in columns.split(",") if name.strip()]
-    titles = entry_columns(names)
+    chosen = chosen_columns(columns)
     pages = call.memory.list_entries(
         filter=filter_, order_by=order_by, page_size=page_size(limit, 1_000)
     )
     entries, more = await take(pages, limit)
+    names = chosen or telling_columns(entries)
     print_list(
         "entries",
         entries,
         more=more,
         json=call.json,
-        columns=titles,
+        columns=entry_columns(names),
         row=lambda entry: [entry_cell(entry, name) for name in names],
     )
 

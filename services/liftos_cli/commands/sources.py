@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from liftos.ingestion.v1.source_pb2 import Source
-from liftos_cli.entry_view import DEFAULT_COLUMNS, entry_cell, entry_columns
+from liftos_cli.entry_view import chosen_columns, entry_cell, entry_columns, telling_columns
 from liftos_cli.errors import CommandError, ExitCode
 from liftos_cli.figures import enum_word_of, short_name
 from liftos_cli.ingestion_call import IngestionCall, calls_ingestion
@@ -16,9 +16,14 @@ from liftos_cli.lazy_group import command_app
 from liftos_cli.listing import page_size, print_list, take
 from liftos_cli.message_view import print_fields
 from liftos_cli.object_files import read_text, told_in_file
-from liftos_cli.options import FilterOption, JsonOption, LimitOption
+from liftos_cli.options import ColumnsOption, FilterOption, JsonOption, LimitOption
 from liftos_cli.output import Column, as_json, print_json, print_table, say
-from liftos_cli.source_files import read_mapping_file, read_source_file, source_document
+from liftos_cli.source_files import (
+    in_order,
+    read_mapping_file,
+    read_source_file,
+    source_document,
+)
 from liftos_cli.yaml_objects import yaml_text
 from liftos_ingestion.templates import SkeletonNameError, write_skeleton
 
@@ -91,7 +96,7 @@ async def get(
     for name in _JSON_FIELDS:
         if source.HasField(name):
             print(f"\n{name}:")
-            print_json(getattr(source, name))
+            print_json(in_order(as_json(getattr(source, name))))
 
 
 @app.command(epilog="Example: liftos sources upsert acme_ads.yaml")
@@ -160,16 +165,13 @@ async def preview(
             "--account", metavar="ID", help="Of the sample, or of rows that do not name one."
         ),
     ] = "",
-    columns: Annotated[
-        str, typer.Option(metavar="NAMES", help="Which columns, with commas between.")
-    ] = ",".join(DEFAULT_COLUMNS),
+    columns: ColumnsOption = None,
 ) -> None:
     """Show what rows become with a mapping, without keeping anything.
 
     The exit code is 1 where rows would be refused.
     """
-    names = [name.strip() for name in columns.split(",") if name.strip()]
-    titles = entry_columns(names)
+    chosen = chosen_columns(columns)
     given = None if mapping is None else read_mapping_file(mapping)
     with told_in_file(given.file, field="mapping", part=given.part) if given else nullcontext():
         answer = await call.ingestion.preview_mapping(
@@ -182,8 +184,9 @@ async def preview(
     if call.json:
         print_json(answer)
     else:
+        names = chosen or telling_columns(answer.entries)
         print_table(
-            [Column("row", number=True), *titles],
+            [Column("row", number=True), *entry_columns(names)],
             [
                 [str(index + 1), *(entry_cell(entry, name) for name in names)]
                 for entry, index in zip(answer.entries, answer.source_indexes, strict=True)

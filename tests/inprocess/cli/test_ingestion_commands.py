@@ -1,8 +1,9 @@
 """What commands ask Ingestion, and what they make of its answers."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.inprocess.cli.recording_ingestion import RecordingIngestion, serving
@@ -13,7 +14,10 @@ from liftos.ingestion.v1 import alert_pb2, connection_pb2, object_pb2, run_pb2, 
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos.memory.v1.entry_pb2 import Entry, EntryLevel, Metrics
 from liftos_cli.main import app
+from liftos_cli.source_files import FIELD_ORDER
 from liftos_cli.yaml_objects import parse_yaml
+from liftos_ingestion.adapters.sources.declarative_http import HTTP_SCHEMA
+from liftos_ingestion.adapters.sources.files import FILES_SCHEMA
 from liftos_kit.core.errors import (
     AlreadyExistsError,
     CredentialsRejectedError,
@@ -22,6 +26,7 @@ from liftos_kit.core.errors import (
     StateTransitionError,
     StoreUnavailableError,
 )
+from liftos_mapping.language_schema import MAPPING_SCHEMA
 
 _ID = "0123456789abcdef" * 2
 _SHOP = "orgs/demo/connections/shop"
@@ -247,7 +252,8 @@ def test_a_dead_letter_is_listed_by_the_id_that_replays_it(
         platform="meta",
         errors=[ItemError(field="metrics.clicks", rule="NEGATIVE", message="must not be negative")],
     )
-    letter.row.update({"clicks": "-5"})
+    row: dict[str, Any] = {"views": -5, "clicks": "-5", "at": {"hour": 7, "cost": 0.5, "far": 1e20}}
+    letter.row.update(row)
     ingestion.answers["ListDeadLetters"] = pb.ListDeadLettersResponse(dead_letters=[letter])
     ingestion.answers["GetDeadLetter"] = pb.GetDeadLetterResponse(dead_letter=letter)
     ingestion.answers["ReplayDeadLetters"] = pb.ReplayDeadLettersResponse(
@@ -256,7 +262,18 @@ def test_a_dead_letter_is_listed_by_the_id_that_replays_it(
     shown = liftos("dead-letters", "list").stdout.splitlines()[1].split()[0]
     assert shown == f"{_ID}/{_OTHER_ID}"
     one = liftos("dead-letters", "get", shown).stdout
-    assert '"clicks": "-5"' in one
+    told = one.partition("row:\n")[2].partition("\n\n")[0]
+    assert told.splitlines()[1:-1] == [
+        '  "at": {',
+        '    "cost": 0.5,',
+        '    "far": 1e+20,',
+        '    "hour": 7',
+        "  },",
+        '  "clicks": "-5",',
+        '  "views": -5',
+    ]
+    as_json = json.loads(liftos("dead-letters", "get", shown, "--json").stdout)
+    assert (as_json["row"], str(as_json["row"]["views"])) == (row, "-5")
     assert "metrics.clicks  NEGATIVE  must not be negative" in one
     replayed = liftos("dead-letters", "replay", shown)
     assert replayed.stdout == f"Run {_OTHER_ID} tries 1 rows.\n"
@@ -307,11 +324,12 @@ def test_a_source_shows_the_fields_of_its_credential(
             api_version="v26.0",
         ),
     )
-    source.credential_schema.update({"required": ["access_token"]})
+    source.credential_schema.update({"required": ["access_token"], "minLength": 1})
     ingestion.answers["GetSource"] = pb.GetSourceResponse(source=source)
     ingestion.answers["ListSources"] = pb.ListSourcesResponse(sources=[source])
     one = liftos("sources", "get", "meta").stdout
     assert '"access_token"' in one
+    assert '"minLength": 1,' in one
     listed = liftos("sources", "list").stdout.splitlines()[1]
     assert listed.split() == [
         *("meta", "Meta", "Ads", "PLATFORM", "CAMPAIGN,", "AD", "28", "d", "v26.0"),
@@ -356,7 +374,10 @@ def test_a_source_is_one_file_both_ways(
     ingestion.answers["GetSource"] = pb.GetSourceResponse(source=sent)
     printed = liftos("sources", "get", "acme_ads", "--yaml").stdout
     assert "restatement_days: 3\n" in printed
-    as_json = json.dumps(parse_yaml(printed).value)
+    written = parse_yaml(printed).value
+    assert list(written["definition"]) == ["base_url", "accounts", "reads", "restatement_days"]
+    assert list(written["definition"]["reads"][0]) == ["level", "path", "params"]
+    as_json = json.dumps(written)
     for place, text in (("-", printed), ("-", as_json), (str(tmp_path / "x.json"), as_json)):
         if place != "-":
             Path(place).write_text(text)
@@ -367,6 +388,22 @@ def test_a_source_is_one_file_both_ways(
     ingestion.answers["GetSource"] = pb.GetSourceResponse(source=sent)
     refused = liftos("sources", "get", "meta", "--yaml")
     assert (refused.exit_code, "is built in" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("schema", [HTTP_SCHEMA, FILES_SCHEMA, MAPPING_SCHEMA])
+def test_every_field_of_a_source_has_its_place(schema: Mapping[str, Any]) -> None:
+    """A field that a schema has more is written where people look for it."""
+    columns = schema["properties"].get("columns")
+    todo: list[Any] = [schema]
+    while todo:
+        part = todo.pop()
+        if isinstance(part, list):
+            todo += part
+        elif isinstance(part, dict) and part is not columns:
+            fields = part.get("properties")
+            if isinstance(fields, dict):
+                assert set(fields) <= set(FIELD_ORDER)
+            todo += part.values()
 
 
 @pytest.mark.parametrize(

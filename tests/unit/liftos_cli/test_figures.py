@@ -6,8 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liftos.memory.v1.entry_pb2 import DerivedMetrics, Entry, EntryLevel, Metrics
-from liftos_cli.entry_view import differences, entry_cell, entry_columns
+from liftos.memory.v1.entry_pb2 import DateBasis, DerivedMetrics, Entry, EntryLevel, Metrics
+from liftos_cli.entry_view import (
+    DEFAULT_COLUMNS,
+    chosen_columns,
+    differences,
+    entry_cell,
+    telling_columns,
+)
 from liftos_cli.errors import CommandError
 from liftos_cli.figures import amount, cell
 
@@ -43,8 +49,23 @@ def test_cells_of_an_entry() -> None:
     names = ("name", "level", "object", "final", "currency_code", "spend", "clicks", "ctr")
     shown = ["x", "AD", "Blue (3)", "yes", "USD", "1.50", "12,000", "0.01978"]
     assert [entry_cell(entry, name) for name in names] == shown
-    with pytest.raises(CommandError, match="'colour'"):
-        entry_columns(["date", "colour"])
+    with pytest.raises(CommandError, match="'colour'") as raised:
+        chosen_columns("date, colour")
+    known = raised.value.advice.removeprefix("choose of ").split(", ")
+    assert {"breakdown", "object", "campaign_name", "spend", "delivered", "roas"} <= set(known)
+    assert chosen_columns(",".join(known)) == known
+
+
+def test_rows_that_would_look_alike_say_what_is_apart() -> None:
+    """A breakdown is shown where one row has it, and what dates stand for where it differs."""
+    whole = Entry(platform="klaviyo", date="2026-01-05", date_basis=DateBasis.DATE_BASIS_SEND)
+    part = Entry(platform="klaviyo", breakdown_key="country=DE", date_basis=whole.date_basis)
+    event = Entry(platform="klaviyo", date_basis=DateBasis.DATE_BASIS_EVENT)
+    assert telling_columns([whole]) == list(DEFAULT_COLUMNS)
+    assert telling_columns([whole, part])[4] == "breakdown"
+    assert telling_columns([part])[4] == "breakdown"
+    assert telling_columns([whole, event])[4] == "date_basis"
+    assert entry_cell(part, "breakdown") == "country=DE"
 
 
 def test_differences_name_what_changed() -> None:
