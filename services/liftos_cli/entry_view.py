@@ -73,7 +73,7 @@ def entry_columns(names: Sequence[str]) -> list[Column]:
 
 def _known_columns() -> list[str]:
     """Return every name that a column can have."""
-    fields = [Entry.DESCRIPTOR.fields_by_name[part].message_type.fields for part in _PARTS]
+    fields = [getattr(Entry(), part).DESCRIPTOR.fields for part in _PARTS]
     own = [
         field.name
         for field in Entry.DESCRIPTOR.fields

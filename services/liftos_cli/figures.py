@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Final
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -15,6 +16,22 @@ def amount(micros: int) -> str:
     units = Decimal(micros).scaleb(-6)
     places = max(2, -int(units.normalize().as_tuple().exponent))
     return f"{units:,.{places}f}"
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return how many of something: 1 row, 2 rows; by default the plural has an s."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def length(duration: Duration) -> str:
+    """Return about how long something is, as people say it: 45 s, 10 min, 1 h 30 min, 2 d."""
+    seconds = round(duration.ToTimedelta().total_seconds())
+    parts = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count:,} {unit}")
+    return " ".join(parts[:2]) or "0 s"
 
 
 def ratio(value: float) -> str:

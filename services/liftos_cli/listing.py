@@ -45,7 +45,10 @@ def print_list(
     else:
         print_table(columns, map(row, items))
     if more:
-        say(f"These are the first {len(items)}; --limit N shows more.")
+        first = (
+            "This is the first one" if len(items) == 1 else f"These are the first {len(items):,}"
+        )
+        say(f"{first}; --limit N shows more.")
 
 
 def page_size(limit: int, maximum: int) -> int:

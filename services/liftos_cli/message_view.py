@@ -1,7 +1,8 @@
 """Messages as people read them: one line for each field that is set."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -10,20 +11,27 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from liftos.common.v1.marketing_pb2 import DateRange, Progress
+from liftos.ingestion.v1.connection_pb2 import CredentialInfo
 from liftos.ingestion.v1.run_pb2 import RunError, Wait
-from liftos_cli.figures import cell, enum_word_of
+from liftos_cli.figures import cell, enum_word_of, length
 from liftos_cli.output import Column, as_json, print_table
 
 
-def print_fields(message: Message, *, without: Collection[str] = ()) -> None:
+def print_fields(
+    message: Message,
+    *,
+    without: Collection[str] = (),
+    texts: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Print the fields of a message that are set as a table.
 
     Args:
         message: What to print.
-        without: Fields that are shown otherwise.
+        without: Fields that are shown elsewhere.
+        texts: What some fields say.
     """
     rows = [
-        (field.name, field_text(message, field))
+        (field.name, texts.get(field.name) or field_text(message, field))
         for field, _ in message.ListFields()
         if field.name not in without
     ]
@@ -66,6 +74,21 @@ def done_count(progress: Progress) -> int:
     return progress.succeeded_count + progress.failed_count + progress.skipped_count
 
 
+def _credential_text(credential: CredentialInfo) -> str:
+    names = ", ".join(credential.field_names)
+    where = f" at {credential.reference}" if credential.reference else ""
+    parts = [f"{enum_word_of(credential, 'kind')}{where}" + (f" ({names})" if names else "")]
+    if credential.key_id:
+        parts.append(f"encrypted with the key {credential.key_id}")
+    if credential.HasField("expire_time"):
+        parts.append(f"ends {time_text(credential, 'expire_time')}")
+    if credential.granted_scopes:
+        parts.append(f"may {', '.join(credential.granted_scopes)}")
+    if credential.HasField("update_time"):
+        parts.append(f"set {time_text(credential, 'update_time')}")
+    return ", ".join(parts)
+
+
 def _element_text(field: FieldDescriptor, value: Any) -> str:  # noqa: ANN401  # any field's
     if isinstance(value, Message):
         return _message_text(value)
@@ -76,7 +99,7 @@ def _element_text(field: FieldDescriptor, value: Any) -> str:  # noqa: ANN401  #
     return str(value)
 
 
-def _message_text(message: Message) -> str:
+def _message_text(message: Message) -> str:  # noqa: PLR0911  # one return for each message
     match message:
         case DateRange():
             return days_text(message)
@@ -88,7 +111,11 @@ def _message_text(message: Message) -> str:
             until = time_text(message, "resume_time")
             parts = (message.detail, f"until {until}" if until else "")
             return f"{enum_word_of(message, 'reason')}: {', '.join(filter(None, parts))}"
-        case Timestamp() | Duration():
+        case CredentialInfo():
+            return _credential_text(message)
+        case Timestamp():
             return message.ToJsonString()
+        case Duration():
+            return length(message)
         case _:
             return json.dumps(as_json(message), ensure_ascii=False)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from liftos.ingestion.v1.run_pb2 import Run, RunAccount, RunSlice, RunState
-from liftos_cli.figures import enum_word_of, short_name
+from liftos_cli.figures import counted, enum_word_of, short_name
 from liftos_cli.message_view import done_count, progress_text
 from liftos_cli.output import Column, print_table, say
 
@@ -24,6 +24,8 @@ _ENDED: Final = (
     RunState.RUN_STATE_CANCELLED,
 )
 _SHOWN_CHARACTERS: Final = 60
+_BAR_WIDTH: Final = 16
+"""So that a line of 80 has room for the longest state, and the bar keeps its width."""
 
 ShowRun: TypeAlias = Callable[[Run], None]
 """Shows a run as it is now."""
@@ -56,9 +58,9 @@ def run_bar(name: str) -> Iterator[ShowRun]:
     """Show a bar on a terminal's stderr; elsewhere a line when its state or its wait changes."""
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.completed:,}/{task.total:,} slices"),
-        TextColumn("{task.fields[rows]:,} rows"),
+        BarColumn(bar_width=_BAR_WIDTH),
+        TextColumn("{task.fields[slices]}", markup=False),
+        TextColumn("{task.fields[rows]}", markup=False),
         TextColumn("{task.fields[rate]:,.0f}/s"),
         TimeElapsedColumn(),
         TextColumn("{task.fields[failed]}", markup=False, style="red"),
@@ -66,7 +68,7 @@ def run_bar(name: str) -> Iterator[ShowRun]:
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(name, total=0, rows=0, rate=0.0, failed="", waits="")
+        task = bar.add_task(name, total=0, slices="", rows="", rate=0.0, failed="", waits="")
         began = time.monotonic()
         first_rows: int | None = None
         told: tuple[int, int] | None = None
@@ -85,10 +87,11 @@ def run_bar(name: str) -> Iterator[ShowRun]:
             failed = run.progress.failed_count
             bar.update(
                 task,
-                description=f"{name} {enum_word_of(run, 'state').lower()}",
+                description=f"{name} {_state_text(run)}",
                 total=run.progress.total_count,
                 completed=done_count(run.progress),
-                rows=run.row_count,
+                slices=_slices_text(run),
+                rows=counted(run.row_count, "row"),
                 rate=(run.row_count - first_rows) / seconds if seconds else 0.0,
                 failed=f"{failed:,} failed" if failed else "",
                 waits=wait_text(run, datetime.now(UTC)),
@@ -98,18 +101,28 @@ def run_bar(name: str) -> Iterator[ShowRun]:
 
 
 def _line(name: str, run: Run) -> str:
-    progress = f"{done_count(run.progress):,}/{run.progress.total_count:,} slices"
     waits = wait_text(run, datetime.now(UTC))
-    return f"{name} {enum_word_of(run, 'state').lower()}, {progress}" + (waits and f", {waits}")
+    return f"{name} {_state_text(run)}, {_slices_text(run)}" + (waits and f", {waits}")
+
+
+def _state_text(run: Run) -> str:
+    return enum_word_of(run, "state").lower().replace("_", " ")
+
+
+def _slices_text(run: Run) -> str:
+    slices = counted(run.progress.total_count, "slice")
+    return f"{done_count(run.progress):,}/{slices}"
 
 
 def print_run(run: Run) -> None:
     """Print how a run went, in one sentence, and each of its accounts."""
     print(
         f"{short_name(run.name)}: {enum_word_of(run, 'state')},"
-        f" {progress_text(run.progress)} slices, {run.row_count:,} rows,"
-        f" {run.upserted_count:,} entries new or changed, {run.vanished_count:,} vanished,"
-        f" {run.dead_letter_count:,} rows refused, {run.call_count:,} calls{_duration(run)}."
+        f" {done_count(run.progress):,} of {counted(run.progress.total_count, 'slice')},"
+        f" {counted(run.row_count, 'row')},"
+        f" {counted(run.upserted_count, 'entry', 'entries')} new or changed,"
+        f" {run.vanished_count:,} vanished, {counted(run.dead_letter_count, 'row')} refused,"
+        f" {counted(run.call_count, 'call')}{_duration(run)}."
     )
     print_accounts(run)
     say_nothing_read(run)

@@ -1,6 +1,5 @@
 """`liftos connections`."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -8,8 +7,9 @@ from typing import Annotated, Final
 import typer
 
 from liftos.ingestion.v1.connection_pb2 import Account, Connection, ConnectionState
+from liftos_cli.consent import YesOption, require_consent
 from liftos_cli.errors import CommandError, ExitCode
-from liftos_cli.figures import enum_word_of, short_name
+from liftos_cli.figures import counted, enum_word_of, short_name
 from liftos_cli.ingestion_call import IngestionCall, calls_ingestion
 from liftos_cli.lazy_group import command_app
 from liftos_cli.listing import narrowed, page_size, print_list, take
@@ -144,7 +144,8 @@ async def get(call: IngestionCall, connection_id: IdArgument) -> None:
         return
     print_fields(connection, without=("accounts",))
     if connection.accounts:
-        say(f"It has {len(connection.accounts):,} accounts; see `liftos connections accounts`.")
+        accounts = counted(len(connection.accounts), "account")
+        say(f"It has {accounts}; see `liftos connections accounts {short_name(connection.name)}`.")
 
 
 @app.command(epilog="Example: liftos connections accounts meta-main")
@@ -269,15 +270,12 @@ async def delete(
     call: IngestionCall,
     connection_id: IdArgument,
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    yes: YesOption = False,
 ) -> None:
     """Remove a connection with its credential and schedules; runs and entries stay."""
     connection = await call.ingestion.get_connection(connection_id)
-    if not yes and not sys.stdin.isatty():
-        raise CommandError("nothing was deleted", advice="add --yes to delete it")
     question = f"Delete {connection.display_name} with its credential and schedules?"
-    if not (yes or typer.confirm(question, err=True)):
-        raise CommandError("nothing was deleted", exit_code=ExitCode.NEGATIVE)
+    require_consent(question, yes=yes)
     await call.ingestion.delete_connection(connection_id, etag=connection.etag)
     if call.json:
         print_json({"deleted": connection.name})
@@ -341,8 +339,7 @@ def _tell(call: IngestionCall, connection: Connection) -> None:
         print_json(connection)
         return
     state = enum_word_of(connection, "state")
-    count = len(connection.accounts)
-    accounts = "1 account" if count == 1 else f"{count:,} accounts"
+    accounts = counted(len(connection.accounts), "account")
     print(f"{short_name(connection.name)}: {connection.display_name}, {state}, {accounts}.")
     if connection.missing_scopes:
         say(f"The platform did not grant {', '.join(connection.missing_scopes)}.")

@@ -6,7 +6,7 @@ import typer
 
 from liftos.ingestion.v1.run_pb2 import DeadLetter
 from liftos_cli.errors import CommandError
-from liftos_cli.figures import enum_word_of, short_name
+from liftos_cli.figures import counted, enum_word_of, short_name
 from liftos_cli.ingestion_call import IngestionCall, calls_ingestion
 from liftos_cli.lazy_group import command_app
 from liftos_cli.listing import page_size, print_list, take
@@ -100,7 +100,7 @@ async def replay(
         print_json(answer)
         return
     started = short_name(answer.run.name)
-    print(f"Run {started} tries {answer.dead_letter_count:,} rows.")
+    print(f"Run {started} tries {counted(answer.dead_letter_count, 'row')}.")
     say(f"Next: `liftos runs watch {started}`.")
 
 
@@ -125,7 +125,7 @@ async def discard(
     if call.json:
         print_json({"discard_count": count})
     else:
-        print(f"Gave up {count:,} rows.")
+        print(f"Gave up {counted(count, 'row')}.")
 
 
 def _require_selection(names: list[str] | None, filter_: str) -> None:

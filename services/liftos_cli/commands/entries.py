@@ -15,7 +15,7 @@ from liftos_cli.entry_view import (
     telling_columns,
 )
 from liftos_cli.errors import CommandError
-from liftos_cli.figures import MICROS, cell, enum_word_of, short_name
+from liftos_cli.figures import MICROS, cell, counted, enum_word_of, short_name
 from liftos_cli.lazy_group import LazyCommand, command_app, lazy_group
 from liftos_cli.listing import page_size, print_list, take, used_fields
 from liftos_cli.memory_call import MemoryCall, calls_memory
@@ -24,6 +24,13 @@ from liftos_cli.output import Column, print_json, print_json_line, print_table, 
 from liftos_cli.steps import cut_steps
 
 _RATIOS: Final = ("ctr", "cpc", "cost_per_conversion", "roas", "open_rate", "click_rate")
+_MAIN_RATIOS: Final = ("ctr", "cpc", "roas", "open_rate")
+_METRICS: Final = (
+    *("currency_code", "spend_micros", "revenue_micros", "impressions", "clicks"),
+    *("conversions_micros", "orders", "delivered", "opened"),
+)
+_FEW_METRICS: Final = 9
+"""So many are shown, whichever they are; of more, those by which channels are told apart."""
 
 app = command_app(
     summary="Import, list and sum daily numbers.",
@@ -142,6 +149,9 @@ async def query(
         float | None,
         typer.Option(min=0, max=1, help="Only entries that score so much.", show_default=False),
     ] = None,
+    all_metrics: Annotated[
+        bool, typer.Option("--all-metrics", help="Show every metric in the table.")
+    ] = False,
     all_ratios: Annotated[
         bool, typer.Option("--all-ratios", help="Show every ratio in the table.")
     ] = False,
@@ -160,9 +170,12 @@ async def query(
         page_size=page_size(limit, 5_000),
     )
     rows, more = await take(pages, limit)
-    metrics = used_fields(rows, "metrics")
+    used = used_fields(rows, "metrics")
+    few = all_metrics or len(used) <= _FEW_METRICS
+    metrics = used if few else [name for name in used if name in _METRICS]
+    main_ratios = _RATIOS if few else _MAIN_RATIOS
     ratios = [
-        name for name in used_fields(rows, "derived_metrics") if all_ratios or name in _RATIOS
+        name for name in used_fields(rows, "derived_metrics") if all_ratios or name in main_ratios
     ]
     # Rows are apart by these in any case; a reader needs them where they differ.
     apart = [
@@ -193,6 +206,10 @@ async def query(
             "yes" if row.final else "no",
         ],
     )
+    if (
+        left := [name.removesuffix(MICROS) for name in used if name not in metrics]
+    ) and not call.json:
+        say(f"Not shown: {', '.join(left)}; --all-metrics shows them.")
     steps = (row.period_start_date for row in rows)
     for sentence in cut_steps(steps, granularity=granularity, start=start_date, end=end_date):
         say(sentence)
@@ -211,7 +228,8 @@ async def purge(
     answer = await call.memory.purge_entries(origin, filter=filter_)
     deleted = False
     if answer.purge_count:
-        say(f"{answer.purge_count:,} entries of {origin} would be deleted, such as:")
+        count = counted(answer.purge_count, "entry", "entries")
+        say(f"{count} of {origin} would be deleted, such as:")
         for name in answer.sample_names[:5]:
             say(f"  {short_name(name)}")
         if not yes and not sys.stdin.isatty():
@@ -222,7 +240,7 @@ async def purge(
     if call.json:
         print_json(answer)
     elif deleted:
-        print(f"Deleted {answer.purge_count:,} entries of {origin}.")
+        print(f"Deleted {counted(answer.purge_count, 'entry', 'entries')} of {origin}.")
     else:
         print("Nothing was deleted.")
 

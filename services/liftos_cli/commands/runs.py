@@ -8,7 +8,16 @@ import typer
 
 from liftos.ingestion.v1.run_pb2 import Quota, Reconciliation, Run, RunSlice
 from liftos_cli.errors import ExitCode
-from liftos_cli.figures import MICROS, UNSET, amount, enum_word_of, ratio, short_name
+from liftos_cli.figures import (
+    MICROS,
+    UNSET,
+    amount,
+    counted,
+    enum_word_of,
+    length,
+    ratio,
+    short_name,
+)
 from liftos_cli.ingestion_call import IngestionCall, calls_ingestion
 from liftos_cli.lazy_group import command_app
 from liftos_cli.listing import narrowed, page_size, print_list, take
@@ -80,7 +89,7 @@ async def start(
     elif call.json:
         print_json(run)
     else:
-        print(f"Run {short_name(run.name)}: {run.progress.total_count:,} slices.")
+        print(f"Run {short_name(run.name)}: {counted(run.progress.total_count, 'slice')}.")
         say_nothing_read(run)
         say(f"Next: `liftos runs watch {short_name(run.name)}`.")
 
@@ -273,9 +282,9 @@ async def plan_backfill(
             for window in plan.windows
         ],
     )
-    duration = plan.duration.ToTimedelta()
     print(
-        f"{len(plan.windows):,} windows, {plan.call_count:,} calls, about {duration};"
+        f"{counted(len(plan.windows), 'window')}, {counted(plan.call_count, 'call')}, about"
+        f" {length(plan.duration)};"
         f" begun now, it would end at {time_text(plan, 'end_time') or UNSET}."
     )
     for caveat in plan.caveats:
@@ -397,7 +406,7 @@ def _quota_row(each: Quota) -> list[str]:
         ratio(each.used),
         ratio(each.limit),
         each.unit,
-        str(each.window.ToTimedelta()),
+        length(each.window),
         time_text(each, "blocked_until_time"),
         f"{each.parked_slice_count:,}",
     ]

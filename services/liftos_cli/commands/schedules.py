@@ -1,11 +1,14 @@
 """`liftos schedules`."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from liftos.ingestion.v1.schedule_pb2 import OverlapPolicy, Schedule
+from liftos_cli.consent import YesOption, require_consent
 from liftos_cli.errors import CommandError
 from liftos_cli.figures import short_name
 from liftos_cli.ingestion_call import IngestionCall, calls_ingestion
@@ -90,7 +93,7 @@ async def create(
     if validate_only and not call.json:
         print(f"{short_name(schedule.name)} can be stored; nothing was. It would start runs at:")
         for time in schedule.next_run_times:
-            print(f"  {time.ToJsonString()}")
+            print(f"  {_local(time, schedule.time_zone)}")
         return
     _tell(call, schedule)
 
@@ -137,7 +140,8 @@ async def get(call: IngestionCall, schedule_id: IdArgument) -> None:
     if call.json:
         print_json(schedule)
     else:
-        print_fields(schedule)
+        times = ", ".join(_local(time, schedule.time_zone) for time in schedule.next_run_times)
+        print_fields(schedule, texts={"next_run_times": times})
 
 
 @app.command(epilog="Example: liftos schedules update meta-daily --cron '45 5 * * *'")
@@ -217,10 +221,11 @@ async def resume(call: IngestionCall, schedule_id: IdArgument) -> None:
     await _set_paused(call, schedule_id, paused=False)
 
 
-@app.command(epilog="Example: liftos schedules delete meta-daily")
+@app.command(epilog="Example: liftos schedules delete meta-daily --yes")
 @calls_ingestion
-async def delete(call: IngestionCall, schedule_id: IdArgument) -> None:
+async def delete(call: IngestionCall, schedule_id: IdArgument, *, yes: YesOption = False) -> None:
     """Remove a schedule; its runs stay."""
+    require_consent(f"Delete the schedule {short_name(schedule_id)}?", yes=yes)
     await call.ingestion.delete_schedule(schedule_id)
     if call.json:
         print_json({"deleted": schedule_id})
@@ -248,4 +253,14 @@ def _next_time(schedule: Schedule) -> str:
         return "paused"
     if not schedule.next_run_times:
         return "never"
-    return schedule.next_run_times[0].ToJsonString()
+    return _local(schedule.next_run_times[0], schedule.time_zone)
+
+
+def _local(time: Timestamp, time_zone: str) -> str:
+    """Return a time by the clock that the schedule follows; in UTC where this machine has none."""
+    moment = time.ToDatetime(tzinfo=UTC)
+    try:
+        local = moment.astimezone(ZoneInfo(time_zone))
+    except (ValueError, ZoneInfoNotFoundError):
+        return f"{moment:%Y-%m-%d %H:%M} UTC"
+    return f"{local:%Y-%m-%d %H:%M} {time_zone}"

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from liftos.ingestion.v1.source_pb2 import Source
+from liftos_cli.consent import YesOption, require_consent
 from liftos_cli.entry_view import chosen_columns, entry_cell, entry_columns, telling_columns
 from liftos_cli.errors import CommandError, ExitCode
 from liftos_cli.figures import enum_word_of, short_name
@@ -128,10 +129,11 @@ async def upsert(
         say(f"Next: `liftos connections create ID --platform {short_name(source.name)} …`.")
 
 
-@app.command(epilog="Example: liftos sources delete weather")
+@app.command(epilog="Example: liftos sources delete weather --yes")
 @calls_ingestion
-async def delete(call: IngestionCall, source_id: IdArgument) -> None:
+async def delete(call: IngestionCall, source_id: IdArgument, *, yes: YesOption = False) -> None:
     """Remove a source that no connection uses; its entries stay."""
+    require_consent(f"Delete the source {short_name(source_id)}?", yes=yes)
     await call.ingestion.delete_source(source_id)
     if call.json:
         print_json({"deleted": source_id})

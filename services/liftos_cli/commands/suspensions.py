@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from liftos.ingestion.v1.alert_pb2 import Suspension
-from liftos_cli.figures import short_name
+from liftos_cli.figures import counted, short_name
 from liftos_cli.ingestion_call import IngestionCall, calls_ingestion
 from liftos_cli.lazy_group import command_app
 from liftos_cli.listing import page_size, print_list, take
@@ -43,10 +43,8 @@ async def create(
     if call.json:
         print_json(suspension)
         return
-    print(
-        f"Suspended {_scope(suspension)}; {suspension.waiting_run_count:,} runs wait:"
-        f" {short_name(suspension.name)}"
-    )
+    waiting = counted(suspension.waiting_run_count, "run waits", "runs wait")
+    print(f"Suspended {_scope(suspension)}; {waiting}: {short_name(suspension.name)}")
     say(f"Next: `liftos suspensions lift {short_name(suspension.name)}`.")
 
 

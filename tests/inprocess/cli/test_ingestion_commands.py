@@ -10,7 +10,14 @@ from tests.inprocess.cli.recording_ingestion import RecordingIngestion, serving
 from typer.testing import CliRunner, Result
 
 from liftos.common.v1.marketing_pb2 import ItemError
-from liftos.ingestion.v1 import alert_pb2, connection_pb2, object_pb2, run_pb2, source_pb2
+from liftos.ingestion.v1 import (
+    alert_pb2,
+    connection_pb2,
+    object_pb2,
+    run_pb2,
+    schedule_pb2,
+    source_pb2,
+)
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos.memory.v1.entry_pb2 import Entry, EntryLevel, Metrics
 from liftos_cli.main import app
@@ -276,7 +283,7 @@ def test_a_dead_letter_is_listed_by_the_id_that_replays_it(
     assert (as_json["row"], str(as_json["row"]["views"])) == (row, "-5")
     assert "metrics.clicks  NEGATIVE  must not be negative" in one
     replayed = liftos("dead-letters", "replay", shown)
-    assert replayed.stdout == f"Run {_OTHER_ID} tries 1 rows.\n"
+    assert replayed.stdout == f"Run {_OTHER_ID} tries 1 row.\n"
     assert list(ingestion.seen["ReplayDeadLetters"].names) == [letter.name]
 
 
@@ -490,3 +497,56 @@ def test_lists_are_json_for_programs(liftos: Run, ingestion: RecordingIngestion)
         "quotas": [{"platform": "meta", "scope": "account", "limit": 100.0}]
     }
     assert ingestion.seen["GetQuota"].platform == "meta"
+
+
+def test_times_of_a_schedule_are_by_its_clock(liftos: Run, ingestion: RecordingIngestion) -> None:
+    """As people wrote it: in the zone, on both sides of daylight saving."""
+    schedule = schedule_pb2.Schedule(
+        name="orgs/demo/schedules/daily",
+        display_name="Daily",
+        cron="15 6 * * *",
+        time_zone="Europe/Berlin",
+    )
+    for text in ("2026-10-24T04:15:00Z", "2026-10-25T05:15:00Z"):
+        schedule.next_run_times.add().FromJsonString(text)
+    ingestion.answers["GetSchedule"] = pb.GetScheduleResponse(schedule=schedule)
+    ingestion.answers["ListSchedules"] = pb.ListSchedulesResponse(schedules=[schedule])
+    first, second = "2026-10-24 06:15 Europe/Berlin", "2026-10-25 06:15 Europe/Berlin"
+    assert f"{first}, {second}" in liftos("schedules", "get", "daily").stdout
+    assert first in liftos("schedules", "list").stdout
+
+
+def test_a_credential_is_told_in_words(liftos: Run, ingestion: RecordingIngestion) -> None:
+    """Where it is, what it has and until when; never what is in it."""
+    connection = connection_pb2.Connection(name=_SHOP, display_name="Shop", platform="meta")
+    connection.accounts.add(account_id="1")
+    credential = connection.credential
+    credential.kind = connection_pb2.CREDENTIAL_KIND_STORED
+    credential.field_names.extend(["access_token", "app_id"])
+    credential.key_id = "k1"
+    credential.expire_time.FromJsonString("2026-12-01T00:00:00Z")
+    ingestion.answers["GetConnection"] = pb.GetConnectionResponse(connection=connection)
+    outcome = liftos("connections", "get", "shop")
+    assert (
+        "STORED (access_token, app_id), encrypted with the key k1, ends 2026-12-01T00:00:00Z\n"
+    ) in outcome.stdout
+    assert "It has 1 account; see `liftos connections accounts shop`." in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "method"),
+    [
+        ("connections delete shop", "DeleteConnection"),
+        ("schedules delete daily", "DeleteSchedule"),
+        ("sources delete weather", "DeleteSource"),
+    ],
+)
+def test_nothing_is_deleted_unasked(
+    liftos: Run, ingestion: RecordingIngestion, words: str, method: str
+) -> None:
+    """Where nobody can be asked, --yes says it."""
+    refused = liftos(*words.split())
+    assert (refused.exit_code, method in ingestion.seen) == (2, False)
+    assert "add --yes" in refused.stderr
+    assert liftos(*words.split(), "--yes").exit_code == 0
+    assert method in ingestion.seen

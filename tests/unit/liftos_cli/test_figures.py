@@ -1,8 +1,10 @@
 """Numbers as people read them."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +17,7 @@ from liftos_cli.entry_view import (
     telling_columns,
 )
 from liftos_cli.errors import CommandError
-from liftos_cli.figures import amount, cell
+from liftos_cli.figures import amount, cell, counted, length
 
 
 @given(micros=st.integers(-(2**63), 2**63 - 1))
@@ -24,6 +26,30 @@ def test_amounts_lose_nothing(micros: int) -> None:
     text = amount(micros)
     assert Decimal(text.replace(",", "")) * 1_000_000 == micros
     assert len(text.partition(".")[2]) >= 2
+
+
+def test_one_is_no_plural() -> None:
+    """One is told apart, of words with a plural of their own too."""
+    assert [counted(n, "row") for n in (0, 1, 1_200)] == ["0 rows", "1 row", "1,200 rows"]
+    assert [counted(n, "entry", "entries") for n in (1, 2)] == ["1 entry", "2 entries"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (31, "31 s"),
+        (60.25, "1 min"),
+        (5_400, "1 h 30 min"),
+        (86_400, "1 d"),
+        (90_061, "1 d 1 h"),
+    ],
+)
+def test_lengths_are_told_by_their_largest_units(seconds: float, text: str) -> None:
+    """At most two of them, without the fractions that limits are kept with."""
+    duration = Duration()
+    duration.FromTimedelta(timedelta(seconds=seconds))
+    assert length(duration) == text
 
 
 def test_unset_is_a_dash_and_zero_is_zero() -> None:
