@@ -215,12 +215,15 @@ class Page:
         context: What the rows have in common and do not say.
         raw: The bytes that they came in, for the record.
         request_id: The platform's id of the call; that of the first page is kept with the slice.
+        lacks: Fields that the platform has and cannot give of any of these rows. The rows land
+            without them, and each is kept as a dead letter that says so.
     """
 
     rows: Sequence[JsonObject]
     context: TransformContext
     raw: bytes = b""
     request_id: str = ""
+    lacks: tuple[str, ...] = ()
 
     @property
     def size_bytes(self) -> int:

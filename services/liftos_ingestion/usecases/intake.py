@@ -32,6 +32,8 @@ _RAW_BYTES: Final = 8 * 1024 * 1024
 _UNANSWERED_BYTES: Final = 2 * 1024 * 1024
 """Pages of a slice that Memory may still have to answer for when the next one is taken."""
 
+_UNREADABLE: Final = "UNREADABLE"
+
 _Problem: TypeAlias = tuple[str, str, str]
 """Field, code and message of a rule that a row breaks."""
 
@@ -111,6 +113,8 @@ class Intake:
         result = await loop.run_in_executor(self._executor, self._map, page)
         self._row_count += len(page.rows)
         self._refuse_unmapped(page, result)
+        if page.lacks:
+            self._tell_lacks(page)
         rows = result.table.num_rows
         if rows:
             for it in result.table["date"].value_counts().to_pylist():
@@ -229,6 +233,14 @@ class Intake:
         for error in result.errors:
             errors.setdefault(error.index, []).append((error.field, error.code, error.message))
         self._refuse(page, errors, counted=False)
+
+    def _tell_lacks(self, page: Page) -> None:
+        """Keep rows that land without some fields, so that somebody knows."""
+        told = [
+            (field, _UNREADABLE, "The platform cannot report it of this row.")
+            for field in page.lacks
+        ]
+        self._refuse(page, dict.fromkeys(range(len(page.rows)), told), counted=False)
 
     def _unanswered_bytes(self, writer: SliceWriter) -> int:
         answered = writer.acknowledged_count

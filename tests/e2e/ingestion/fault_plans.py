@@ -22,7 +22,6 @@ _PLAN_COUNTS: Final = MappingProxyType(
 
 UNMET: Final = frozenset(
     {
-        (Platform.META, FaultKind.MANAGEMENT_LIMITED),
         (Platform.GOOGLE_ADS, FaultKind.PAGE_TOKEN_EXPIRED),
         *(
             (Platform.KLAVIYO, kind)
@@ -38,13 +37,12 @@ UNMET: Final = frozenset(
         ),
     }
 )
-"""Faults of calls that a run never makes: of Meta's lists of objects, Google's pages and Klaviyo's
-single events. They wait in their plans and must not strike."""
+"""Faults of calls that a run never makes: of Google's pages and Klaviyo's single events. They wait
+in their plans and must not strike."""
 
 ENDING: Final[Mapping[FaultKind, ErrorClass]] = MappingProxyType(
     {
         FaultKind.TOKEN_EXPIRED: ErrorClass.CREDENTIALS,
-        FaultKind.FIELD_UNREADABLE: ErrorClass.TOO_LARGE,
         FaultKind.ACCESS_REVOKED: ErrorClass.CREDENTIALS,
         FaultKind.GRANT_INVALID: ErrorClass.CREDENTIALS,
         FaultKind.VERSION_UNSUPPORTED: ErrorClass.VERSION,
@@ -58,11 +56,17 @@ ENDING: Final[Mapping[FaultKind, ErrorClass]] = MappingProxyType(
 )
 """Kinds after which trying again by itself is in vain, and what they are told as."""
 
-SPOILING: Final = frozenset({FaultKind.STATISTIC_NULL, FaultKind.STATISTIC_NAN})
+SPOILING: Final = frozenset(
+    {FaultKind.STATISTIC_NULL, FaultKind.STATISTIC_NAN, FaultKind.FIELD_UNREADABLE}
+)
 """Kinds that spoil one figure and let all others land."""
 
 DEAD_LETTERS: Final[Mapping[FaultKind, str]] = MappingProxyType(
-    {FaultKind.ITEM_IS_NO_ROW: "unreadable_item", FaultKind.STATISTIC_NAN: "not_finite"}
+    {
+        FaultKind.ITEM_IS_NO_ROW: "unreadable_item",
+        FaultKind.STATISTIC_NAN: "not_finite",
+        FaultKind.FIELD_UNREADABLE: "cannot report",
+    }
 )
 """Kinds that leave a dead letter, and what stands in it."""
 
@@ -77,9 +81,7 @@ TOO_LARGE: Final = frozenset(
 """Kinds that are got over by halving days and by reading a day in parts; where neither can be done
 any more, as of a day of a whole account, the day is given up."""
 
-_ALL_DAY: Final = frozenset(
-    {FaultKind.FIELD_UNREADABLE, FaultKind.TOO_MUCH_DATA, *SPOILING, *DEAD_LETTERS}
-)
+_ALL_DAY: Final = frozenset({FaultKind.TOO_MUCH_DATA, *SPOILING, *DEAD_LETTERS})
 """Kinds that strike every call of their day, so that no later answer can hide them."""
 
 _AMOUNTS: Final[Mapping[FaultKind, int]] = MappingProxyType(

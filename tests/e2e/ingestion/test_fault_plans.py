@@ -32,7 +32,7 @@ from liftos.ingestion.v1.connection_pb2 import AccountOutcome as PbOutcome
 from liftos.ingestion.v1.run_pb2 import RunState as PbRunState
 from liftos_client import Client, connect
 from liftos_ingestion.domain.failures import ErrorClass
-from liftos_ingestion.run_ports import RunState, SliceState
+from liftos_ingestion.run_ports import OBJECTS, RunState, SliceState
 from liftos_ingestion.server import application as ingestion_application
 from liftos_ingestion.settings import IngestionSettings
 from liftos_kit import postgres
@@ -118,6 +118,10 @@ class Week:
         self.plan = plan
         self._worker = worker
         self._memory = memory
+        levels = worker.source.capabilities.levels
+        # Faults of lists of objects need some to be read.
+        lists = any(it.kind is FaultKind.MANAGEMENT_LIMITED for it in plan.faults)
+        self._levels = (*levels, OBJECTS) if lists else levels
         self.given_up: list[FaultKind] = []
         self.spoilt: list[FaultKind] = []
 
@@ -156,7 +160,7 @@ class Week:
         """Read days; return whether they are whole, and if not that it is said why."""
         journal = self._worker.simulation.journal
         before = len(journal.calls(with_polls=True))
-        run = await self._worker.start(first, last)
+        run = await self._worker.start(first, last, levels=self._levels)
         await self._worker.read_all(rounds=40, minutes_between=180)
         struck = {it.fault for it in journal.calls(with_polls=True)[before:] if it.fault}
         slices = [it for it in await self._worker.rows("run_slices") if it["run"] == run]

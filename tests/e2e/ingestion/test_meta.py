@@ -24,17 +24,19 @@ from tests.e2e.ingestion.truth_comparison import (
     Comparison,
     assert_truth_is_stored,
     days_from,
+    differences,
     stored_figures,
+    true_figures,
 )
 
 from liftos_client import Client
 from liftos_ingestion.adapters.sources.meta import MetaSource
 from liftos_ingestion.domain.failures import ErrorClass, ReadingError
 from liftos_ingestion.domain.rate_limits import Limit, Observation
-from liftos_ingestion.run_ports import RunState, SliceState, WaitReason
+from liftos_ingestion.run_ports import OBJECTS, RunState, SliceState, WaitReason
 from liftos_ingestion.source_ports import PlatformAccount, SourceSession
 from liftos_local.stack import Stack
-from liftos_platforms.faults import SCOPES, Fault, FaultKind, random_plan
+from liftos_platforms.faults import SCOPES, Fault, FaultKind, FaultPlan, random_plan
 from liftos_platforms.meta import MetaFace
 from liftos_platforms.simulation import Simulation
 from liftos_platforms.testing import Platforms, running_platforms
@@ -228,6 +230,17 @@ async def test_a_fault_passes(patient: PlatformWorker, memory: Client, kind: Fau
         assert {it["attempt"] for it in await patient.rows("run_slices")} == {1}
 
 
+async def test_a_limit_of_lists_passes(patient: PlatformWorker) -> None:
+    """Lists of objects have a limit of their own, which costs no try."""
+    strike(patient, FaultKind.MANAGEMENT_LIMITED, amount=3)
+    await patient.start(DAY, DAY, account_ids=("1001",), levels=(OBJECTS,))
+    await patient.read_all(minutes_between=10)
+    assert patient.simulation.faults.unstruck() == ()
+    (slice_,) = await patient.rows("run_slices")
+    assert (slice_["state"], slice_["attempt"]) == (SliceState.COMMITTED, 1)
+    assert len(await patient.rows("objects")) > 100
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_many_faults_pass(patient: PlatformWorker, memory: Client, seed: int) -> None:
     """A plan of faults at random places delays the truth and does not change it."""
@@ -364,13 +377,44 @@ async def test_a_campaign_that_is_too_large(
     assert cut_by == {"adset.id", "ad.id"}
 
 
+async def test_a_field_that_cannot_be_reported(patient: PlatformWorker, memory: Client) -> None:
+    """Where one field of one ad breaks every report, all else lands and a dead letter says so."""
+    (ad, *_) = patient.simulation.rows(Platform.META, "1001", level=Level.AD, day=DAY)
+    strike(
+        patient,
+        FaultKind.FIELD_UNREADABLE,
+        field="actions",
+        entity_id=ad.ad_id,
+        day=DAY,
+        times=None,
+    )
+    await read_settled(patient)
+    true = true_figures(patient.simulation, FAULTY, extra=META_ACTIONS)
+    stored = await stored_figures(memory, FAULTY)
+    assert true.keys() == stored.keys()
+    lacking = {key for key in true if differences({key: true[key]}, {key: stored[key]})}
+    (key,) = lacking
+    assert key[0] == "AD"
+    assert ad.ad_id in key
+    assert stored[key]["spend_micros"] == true[key]["spend_micros"]
+    assert stored[key]["revenue_micros"] == true[key]["revenue_micros"]
+    (letter,) = await patient.rows("dead_letters")
+    assert letter["row"]["ad_id"] == ad.ad_id
+    assert letter["row"]["date_start"] == DAY.isoformat()
+    assert [it["field"] for it in letter["errors"]] == ["actions"]
+    assert {it["state"] for it in await patient.rows("run_slices")} == {SliceState.COMMITTED}
+    patient.simulation.faults = FaultPlan()
+    await read_settled(patient)
+    await assert_truth_is_stored(memory, patient.simulation, FAULTY, extra=META_ACTIONS)
+
+
 async def test_an_ad_that_cannot_be_reported(patient: PlatformWorker, memory: Client) -> None:
     """Where one ad breaks every report that it is in, its day fails alone and says why."""
     (ad, *_) = patient.simulation.rows(Platform.META, "1001", level=Level.AD, day=DAY)
     strike(
         patient,
         FaultKind.FIELD_UNREADABLE,
-        field="actions",
+        field="date_start",
         entity_id=ad.ad_id,
         day=DAY,
         times=None,

@@ -98,6 +98,9 @@ def run_is(status: str, percent: int = 0, **more: object) -> Script:
     return lambda _: httpx.Response(200, json=body)
 
 
+TOO_LARGE = run_is("Job Failed", 60, error_code=2, error_subcode=1504038, error_message="large")
+
+
 def test_the_whole_list_of_fields() -> None:
     """At the level of ads all fields are asked for, at the account none of what is below it."""
     assert report_form(REQUEST, Part())["fields"] == SECTION_5
@@ -213,16 +216,67 @@ async def test_an_old_report_is_made_again() -> None:
 
 
 async def test_days_that_are_too_large_go_back_to_the_caller() -> None:
-    """Several days, and an account as a whole, are not cut here."""
-    failed = run_is("Job Failed", 60, error_code=2, error_subcode=1504038, error_message="large")
-    for request in (
-        replace(REQUEST, end_date=REQUEST.end_date + timedelta(days=1)),
-        replace(REQUEST, level="ACCOUNT"),
-    ):
-        _, end = await steps(failed, *job_aged(60), request=request)
-        assert isinstance(end, ReadingError)
-        assert end.failure.error_class is ErrorClass.TOO_LARGE
-        assert end.failure.platform_code == "2/1504038"
+    """Several days are not cut here."""
+    request = replace(REQUEST, end_date=REQUEST.end_date + timedelta(days=1))
+    _, end = await steps(TOO_LARGE, *job_aged(60), request=request)
+    assert isinstance(end, ReadingError)
+    assert end.failure.error_class is ErrorClass.TOO_LARGE
+    assert end.failure.platform_code == "2/1504038"
+
+
+async def test_a_day_of_an_account_is_cut_by_fields() -> None:
+    """Each half has the keys, and together they have every other field once."""
+    request = replace(REQUEST, level="ACCOUNT")
+    whole = report_form(request, Part())["fields"].split(",")
+    (job,), end = await steps(TOO_LARGE, *job_aged(60), request=request)
+    assert isinstance(end, NotReadyError)
+    assert isinstance(job, PlatformJob)
+    first, second = [report_form(request, it)["fields"].split(",") for it in parts_of(job)]
+    keys = {"account_id", "date_start", "date_stop"}
+    assert {*first} & {*second} == keys
+    assert sorted([*first, *second]) == sorted([*whole, *keys])
+
+
+async def test_where_nothing_can_be_read_the_report_fails_as_a_whole() -> None:
+    """A later try asks for all of it again, and misses nothing in silence."""
+    clock = SetClock()
+    made = clock.moment.timestamp()
+    parts = [
+        Part("", made, fields=("clicks",), is_unreadable=True),
+        Part("7", made, fields=("spend",)),
+    ]
+    (job,), end = await steps(
+        TOO_LARGE, job_of(parts), clock, request=replace(REQUEST, level="ACCOUNT")
+    )
+    assert isinstance(end, ReadingError)
+    assert end.failure.error_class is ErrorClass.TOO_LARGE
+    assert isinstance(job, PlatformJob)
+    assert parts_of(job) == [Part()]
+
+
+async def test_fields_of_one_row_are_put_together() -> None:
+    """Rows come whole, and say which field they lack."""
+    clock = SetClock()
+    made = clock.moment.timestamp()
+    parts = [
+        Part("1", made, fields=("clicks",)),
+        Part("", made, fields=("actions",), is_unreadable=True),
+        Part("2", made, fields=("spend",)),
+    ]
+    key = {"ad_id": "5", "date_start": "2026-11-02"}
+
+    def script(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/1/insights"):
+            return httpx.Response(200, json=page([{**key, "clicks": "3"}]))
+        if request.url.path.endswith("/2/insights"):
+            return httpx.Response(200, json=page([{**key, "spend": "1.5"}]))
+        return httpx.Response(200, json={"async_status": "Job Completed"})
+
+    (found,), end = await steps(script, job_of(parts), clock)
+    assert end is None
+    assert isinstance(found, ListPage)
+    assert found.items == [{**key, "clicks": "3", "spend": "1.5"}]
+    assert found.lacks == ("actions",)
 
 
 async def test_only_the_part_that_ended_is_made_again() -> None:
@@ -253,6 +307,7 @@ async def test_only_the_part_that_ended_is_made_again() -> None:
     assert rows == [{"run": "/v26.0/1/insights"}, {"run": "/v26.0/2/insights"}]
 
 
+_KEPT = ["run_id", "start_time", "conditions", "fields", "is_unreadable"]
 _TEXTS = st.text(max_size=8)
 _PARTS = st.builds(
     Part,
@@ -267,6 +322,8 @@ _PARTS = st.builds(
         ),
         max_size=3,
     ).map(tuple),
+    fields=st.lists(_TEXTS, max_size=3).map(tuple),
+    is_unreadable=st.booleans(),
 )
 
 
@@ -281,10 +338,7 @@ def test_what_is_kept_is_given_back(parts: list[Part]) -> None:
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(),
-        lambda inner: (
-            st.lists(inner, max_size=3)
-            | st.dictionaries(st.sampled_from(["run_id", "start_time", "conditions"]), inner)
-        ),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_KEPT), inner),
     )
 )
 def test_what_was_kept_otherwise_is_made_anew(state: object) -> None:

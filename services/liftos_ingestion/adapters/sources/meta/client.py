@@ -93,12 +93,14 @@ class ListPage:
         after: Where the next page begins; None on the last one.
         raw: The answer without the credentials that Meta puts into its links.
         request_id: Meta's id of the call.
+        lacks: Fields that Meta cannot give of these objects.
     """
 
     items: Sequence[JsonObject]
     after: str | None
     raw: bytes
     request_id: str
+    lacks: tuple[str, ...] = ()
 
 
 class MetaClient:

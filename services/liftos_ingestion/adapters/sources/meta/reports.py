@@ -2,13 +2,16 @@
 
 A report is one run, or several where one day is too much for one. Each run is a `Part`. A part is
 cut into those rows that have one of some ids and those that have none of them, so that together
-they hold what the whole held, also objects that nobody knew of when it was cut.
+they hold what the whole held, also objects that nobody knew of when it was cut. Where a single
+object is left, it is cut by its fields; one that Meta cannot report by itself is left out, and the
+rows that lack it say so.
 """
 
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Final
 
 from liftos_ingestion.adapters.sources.meta.client import ListPage, MetaClient
@@ -85,6 +88,9 @@ _FIELDS: Final[Mapping[str, str]] = {
 }
 """Fields that are asked for, and the level from which on Meta has them."""
 
+_KEYS: Final = ("account_id", "campaign_id", "adset_id", "ad_id", "date_start", "date_stop")
+"""Fields that say what a row is of; every part has them."""
+
 _CAMPAIGN_STATES: Final = ("ACTIVE", "PAUSED", "ARCHIVED", "DELETED", "IN_PROCESS", "WITH_ISSUES")
 STATES: Final[Mapping[str, Sequence[str]]] = {
     "CAMPAIGN": _CAMPAIGN_STATES,
@@ -133,11 +139,15 @@ class Part:
         run_id: Meta's id; empty until it is asked for.
         start_time: When it was asked for, in seconds since 1970.
         conditions: Its rows fulfil all of them.
+        fields: Beside the keys; empty for all that there are.
+        is_unreadable: Whether Meta cannot report its one field, so that it is not asked for.
     """
 
     run_id: str = ""
     start_time: float = 0.0
     conditions: tuple[Condition, ...] = ()
+    fields: tuple[str, ...] = ()
+    is_unreadable: bool = False
 
     def may_have(self, level: str, object_id: str) -> bool:
         """Whether no condition rules an object out."""
@@ -155,6 +165,17 @@ class Part:
             Part(conditions=(*self.conditions, Condition(level, first, is_excluded=True))),
         )
 
+    def by_fields(self, level: str) -> "Sequence[Part]":
+        """Cut it in two by its fields; one of a single field becomes unreadable."""
+        fields = self.fields or tuple(it for it in _fields_of(level) if it not in _KEYS)
+        if len(fields) == 1:
+            return (replace(self, run_id="", is_unreadable=True),)
+        middle = len(fields) // 2
+        return [
+            Part(conditions=self.conditions, fields=half)
+            for half in (fields[:middle], fields[middle:])
+        ]
+
 
 def job_of(parts: Sequence[Part]) -> PlatformJob:
     """Return what is kept of a report, to go on with it after a crash."""
@@ -166,6 +187,8 @@ def job_of(parts: Sequence[Part]) -> PlatformJob:
                 {"level": it.level, "ids": list(it.ids), "is_excluded": it.is_excluded}
                 for it in part.conditions
             ],
+            "fields": list(part.fields),
+            "is_unreadable": part.is_unreadable,
         }
         for part in parts
     ]
@@ -186,10 +209,13 @@ def parts_of(job: PlatformJob | None) -> list[Part]:
                     Condition(str(it["level"]), tuple(map(str, it["ids"])), bool(it["is_excluded"]))
                     for it in part["conditions"]
                 ),
+                # What was kept before there were such parts has neither.
+                fields=tuple(map(str, part.get("fields", ()))),
+                is_unreadable=bool(part.get("is_unreadable", False)),
             )
             for part in kept
         ]
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         return [Part()]
     return parts or [Part()]
 
@@ -241,10 +267,24 @@ class Report:
             NotReadyError: It is being made, or a limit is reached.
             ReadingError: It cannot be made. TOO_LARGE: in no piece that can be cut.
         """
+        async with aclosing(self._made()) as jobs:
+            async for job in jobs:
+                yield job
+        async with aclosing(self._rows()) as items:
+            async for item in items:
+                yield item
+
+    async def _made(self) -> AsyncGenerator[PlatformJob, None]:
+        """Ask for what is not asked for yet, and end once all of it is made.
+
+        Raises:
+            NotReadyError, ReadingError: As in `read`.
+        """
         parts = self._parts
         new = 0
         for place, part in enumerate(parts):
-            if part.run_id and self._age_seconds(part) < STALE_SECONDS:
+            is_asked_for = part.run_id and self._age_seconds(part) < STALE_SECONDS
+            if is_asked_for or part.is_unreadable:
                 continue
             try:
                 parts[place] = await self._asked_for(part)
@@ -256,25 +296,52 @@ class Report:
             new += 1
         if new:
             raise NotReadyError("Meta makes the report", seconds=FIRST_WAIT_SECONDS)
-        for place, part in enumerate(parts):
+        cut: NotReadyError | None = None
+        for part in list(parts):
+            if part.is_unreadable or part not in parts:
+                continue
             try:
                 await self._wait_for(part)
             except _RunEndedError as ended:
-                trouble = await self._after(place, ended.error)
+                trouble = await self._after(parts.index(part), ended.error)
                 yield job_of(parts)
-                raise trouble from ended
-        for place, part in enumerate(parts):
-            try:
-                listing = self._client.pages(
-                    f"{part.run_id}/insights", account_id=self._account_id, limits=self._taken()
-                )
-                async with aclosing(listing) as pages:
-                    async for page in pages:
-                        yield page
-            except ReadingError as error:
-                trouble = await self._after_results(place, error)
-                yield job_of(parts)
-                raise trouble from error
+                if not isinstance(trouble, NotReadyError):
+                    raise trouble from ended
+                cut = trouble
+        if cut is not None:
+            raise cut
+
+    async def _rows(self) -> AsyncGenerator[ListPage | PlatformJob, None]:
+        """Yield the pages of all runs.
+
+        Raises:
+            NotReadyError, ReadingError: As in `read`.
+        """
+        parts = self._parts
+        # The fields of the same rows lie beside one another.
+        for _, group in groupby(enumerate(parts), key=lambda it: it[1].conditions):
+            of_same_rows: list[ListPage] = []
+            lacks: tuple[str, ...] = ()
+            for place, part in group:
+                if part.is_unreadable:
+                    lacks += part.fields
+                    continue
+                try:
+                    listing = self._client.pages(
+                        f"{part.run_id}/insights", account_id=self._account_id, limits=self._taken()
+                    )
+                    async with aclosing(listing) as pages:
+                        async for page in pages:
+                            if part.fields:
+                                of_same_rows.append(page)
+                            else:
+                                yield page
+                except ReadingError as error:
+                    trouble = await self._after_results(place, error)
+                    yield job_of(parts)
+                    raise trouble from error
+            if of_same_rows:
+                yield _merged(of_same_rows, lacks)
 
     async def _asked_for(self, part: Part) -> Part:
         answer = await self._client.post(
@@ -336,25 +403,31 @@ class Report:
     async def _after(self, place: int, error: ReadingError) -> Exception:
         """Return what follows from a run that ended, or that could not be asked for.
 
-        A day that is too large is cut in two by its objects; days are cut by the caller.
+        A day that is too large is cut in two by its objects, then by fields; days are cut by the
+        caller.
         """
         part = self._parts[place]
         self._parts[place] = replace(part, run_id="")
-        is_cut_here = self._request.day_count == 1 and self._request.level != "ACCOUNT"
-        if error.failure.error_class is not ErrorClass.TOO_LARGE or not is_cut_here:
+        if error.failure.error_class is not ErrorClass.TOO_LARGE or self._request.day_count > 1:
             return error
         halves = await self._halves(part)
-        if halves is None:
+        self._parts[place : place + 1] = halves or part.by_fields(self._request.level)
+        of_same_rows = [it for it in self._parts if it.conditions == part.conditions]
+        if of_same_rows and all(it.is_unreadable for it in of_same_rows):
+            # As a whole again: nothing of it could be read, and a later try must not miss it.
+            first = self._parts.index(of_same_rows[0])
+            self._parts[first : first + len(of_same_rows)] = [Part(conditions=part.conditions)]
             return error
-        self._parts[place : place + 1] = halves
         return NotReadyError("The report is cut in two", seconds=0.0)
 
     async def _halves(self, part: Part) -> tuple[Part, Part] | None:
         """Cut a part by its campaigns; one of a single campaign by its ad sets, then by its ads.
 
         Returns:
-            None where it has a single object and cannot be cut.
+            None where it has a single object and cannot be cut so.
         """
+        if part.fields or self._request.level == "ACCOUNT":
+            return None
         parent: tuple[Condition, ...] = ()
         for level in _BELOW_ACCOUNT[: _BELOW_ACCOUNT.index(self._request.level) + 1]:
             ids = [it for it in await self._ids(level, parent) if part.may_have(level, it)]
@@ -391,18 +464,31 @@ class Report:
 
 def report_form(request: ReadRequest, part: Part) -> Mapping[str, str]:
     """Return the parameters of a report, or of one of its parts."""
-    levels = tuple(_LEVELS)
-    depth = levels.index(request.level)
-    fields = [name for name, level in _FIELDS.items() if levels.index(level) <= depth]
+    chosen = {*_KEYS, *part.fields} if part.fields else _FIELDS
     form = {
         "level": _LEVELS[request.level],
-        "fields": ",".join(fields),
+        "fields": ",".join(it for it in _fields_of(request.level) if it in chosen),
         "time_range": _time_range(request),
         "time_increment": "1",
         "action_attribution_windows": json.dumps(WINDOWS),
     }
     filters = [*_all_states(request.level), *(it.as_filter() for it in part.conditions)]
     return {**form, "filtering": json.dumps(filters)} if filters else form
+
+
+def _fields_of(level: str) -> Sequence[str]:
+    levels = tuple(_LEVELS)
+    depth = levels.index(level)
+    return [name for name, since in _FIELDS.items() if levels.index(since) <= depth]
+
+
+def _merged(pages: Sequence[ListPage], lacks: tuple[str, ...]) -> ListPage:
+    """Return one page of rows whose fields came in several."""
+    rows: dict[tuple[object, ...], dict[str, object]] = {}
+    for item in (item for page in pages for item in page.items):
+        rows.setdefault(tuple(item.get(name) for name in _KEYS), {}).update(item)
+    raw = b"\n".join(page.raw for page in pages)
+    return ListPage(list(rows.values()), None, raw, pages[0].request_id, lacks)
 
 
 def _all_states(level: str) -> Sequence[JsonObject]:

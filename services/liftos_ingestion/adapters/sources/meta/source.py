@@ -258,7 +258,13 @@ class MetaSession:
                 if isinstance(item, PlatformJob):
                     yield item
                 else:
-                    yield Page(item.items, self._context, raw=item.raw, request_id=item.request_id)
+                    yield Page(
+                        item.items,
+                        self._context,
+                        raw=item.raw,
+                        request_id=item.request_id,
+                        lacks=item.lacks,
+                    )
 
     async def _check(self, account: PlatformAccount) -> None:
         """Hold the account to what is known of it: rows do not say in whose days they are.
