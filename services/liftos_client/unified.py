@@ -1,7 +1,7 @@
 """The one door for modules: marketing data as pandas frames and typed results."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from liftos.memory.v1.entry_pb2 import EntryLevel
 from liftos.memory.v1.insight_pb2 import Insight
@@ -13,6 +13,7 @@ from liftos_client.arguments import (
     invalid_argument,
     text_list,
 )
+from liftos_client.dataset import Dataset
 from liftos_client.filter_texts import insight_filter, of_platforms
 from liftos_client.llm_context import (
     CountTokens,
@@ -23,6 +24,7 @@ from liftos_client.llm_context import (
     same_object,
 )
 from liftos_client.memory.entries import Level
+from liftos_client.memory.exports import Format, Gaps
 from liftos_client.memory.metrics import Step
 from liftos_client.sync import SyncClient
 from liftos_client.unified_comparisons import Movements
@@ -185,6 +187,42 @@ class AsyncUnifiedDataAPI(Movements):
             as_of=as_of,
         )
 
+    async def export(
+        self,
+        start_date: Day,
+        end_date: Day,
+        *,
+        format: Format = "LONG",  # noqa: A002  # the contract's word
+        kpi: str = "revenue",
+        granularity: Step = "WEEK",
+        on_gap: Gaps = "FAIL",
+        **choices: Any,  # noqa: ANN401  # the others of export_dataset
+    ) -> Dataset:
+        """Return a data set for marketing mix models, as a frame with its sidecar.
+
+        Args:
+            start_date: First day.
+            end_date: Last day.
+            format: "LONG", "MERIDIAN", "PYMC" or "ROBYN".
+            kpi: "revenue" or "orders"; "conversions" needs allow_attributed_kpi.
+            granularity: "DAY", "WEEK" or "MONTH".
+            on_gap: "FAIL", "TRIM" or "ZERO", where a number is unknown.
+            **choices: All else that `MemoryClient.export_dataset` takes, such as `as_of`.
+
+        Raises:
+            DataInsufficientError: There are gaps; `field_violations` names them.
+            RateMissingError: A currency cannot be converted.
+        """
+        return await self._memory.export_dataset(
+            start_date,
+            end_date,
+            format=format,
+            kpi=kpi,
+            granularity=granularity,
+            on_gap=on_gap,
+            **choices,
+        )
+
 
 class UnifiedDataAPI:
     """Marketing data as frames and typed results; `AsyncUnifiedDataAPI` without `await`.
@@ -200,6 +238,7 @@ class UnifiedDataAPI:
         get_llm_context_data: Text for a language model, with citations.
         get_trend_analysis_data: A metric over time, against a period before.
         get_performance_benchmarks: Channels and periods against each other.
+        export: Data sets for marketing mix models.
     """
 
     def __init__(self, client: SyncClient) -> None:
@@ -212,3 +251,4 @@ class UnifiedDataAPI:
         self.get_llm_context_data = client.blocking(api.get_llm_context_data)
         self.get_trend_analysis_data = client.blocking(api.get_trend_analysis_data)
         self.get_performance_benchmarks = client.blocking(api.get_performance_benchmarks)
+        self.export = client.blocking(api.export)

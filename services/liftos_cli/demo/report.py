@@ -13,6 +13,7 @@ from rich.text import Text
 from liftos.memory.v1.document_pb2 import SearchHit
 from liftos_cli.calendar_view import next_event, special
 from liftos_cli.demo.channels import CHANNELS, CURRENCY, scale_of
+from liftos_cli.demo.data_set import print_data_set
 from liftos_cli.demo.movements import Check, print_movements
 from liftos_cli.demo.noticed import print_insights
 from liftos_cli.demo.walk import Answer, Findings
@@ -35,6 +36,8 @@ def print_findings(findings: Findings) -> None:
     print_movements(findings.movements)
     _print_title("What stands out in the second half of 2018")
     print_insights(findings.noticed)
+    _print_title("A data set for marketing mix models, by week, and what it cannot tell apart")
+    print_data_set(findings.data_set)
     _print_calendar(findings)
     _print_reads(findings)
     _print_title("One request through all parts: a day is added, and searched once it is indexed")

@@ -26,6 +26,7 @@ from liftos_cli.demo.daily_entries import (
     entry_table,
     round_file,
 )
+from liftos_cli.demo.data_set import DataSetProof, checks_of_data_set, export_and_compare
 from liftos_cli.demo.index_progress import documents_written
 from liftos_cli.demo.movements import Check, Movements, checks_of_movements, look_at_movements
 from liftos_cli.demo.noticed import Noticed, checks_of_insights, look_for_insights
@@ -145,6 +146,7 @@ class Findings:
         trace: The request that was followed.
         movements: Channels against each other and the year before.
         noticed: What stands out.
+        data_set: An export for marketing mix models.
         checks: All that had to hold.
         reads: What was read from the simulated platforms.
     """
@@ -159,6 +161,7 @@ class Findings:
     trace: Trace
     movements: Movements
     noticed: Noticed
+    data_set: DataSetProof
     checks: list[Check] = field(default_factory=list)
     reads: Sequence[PlatformRead] = ()
 
@@ -196,6 +199,8 @@ async def walk(memory: MemoryClient, data_dir: Path, stages: Stages) -> Findings
         movements = await look_at_movements(memory)
     with stages.stage("Look for insights, and run one again"):
         noticed = await look_for_insights(memory)
+    with stages.stage("Export a data set for Robyn, twice"):
+        data_set = await export_and_compare(memory, rounded)
     with stages.stage("Read the calendar"):
         days = await memory.list_calendar_days(*HOLIDAY_WEEK).collect()
     with stages.stage("Read the trace"):
@@ -211,6 +216,7 @@ async def walk(memory: MemoryClient, data_dir: Path, stages: Stages) -> Findings
         trace,
         movements,
         noticed,
+        data_set,
     )
     findings.checks = checks_of(findings, refused=refused + day_refused)
     return findings
@@ -378,6 +384,7 @@ def checks_of(findings: Findings, *, refused: int) -> list[Check]:
         )
     checks += checks_of_movements(findings.movements)
     checks += checks_of_insights(findings.noticed)
+    checks += checks_of_data_set(findings.data_set)
     missing = TRACE_PARTS - findings.trace.parts
     checks.append(
         Check(

@@ -263,15 +263,7 @@ def _caveats(it: Described, zones: Sequence[str]) -> Iterator[str]:
         yield f"{open_share:.1%} of the entries are not final: platforms may still restate them."
     for cells in (*panel.channels, panel.outcome):
         yield from _unset(cells, it)
-    if it.closed.gaps and request.on_gap is GapPolicy.ZERO:
-        yield (
-            f"{len(it.closed.gaps)} gaps were closed as if nothing had happened on their days; "
-            "they are listed."
-        )
-    for name, count in (it.closed.filled or {}).items():
-        yield f"{name}: {count} cells are unknown and were taken for 0."
-    if it.closed.trimmed:
-        yield f"{len(it.closed.trimmed)} steps were cut off because of gaps."
+    yield from _gap_caveats(it)
     if panel.units_left_out:
         yield (
             f"{len(panel.units_left_out)} units have treatments and no {request.kpi.value}; they "
@@ -282,6 +274,18 @@ def _caveats(it: Described, zones: Sequence[str]) -> Iterator[str]:
     for event, _ in it.calendar.events:
         if event.structural_break and panel.steps[0].start < event.start <= panel.steps[-1].end:
             yield f"Numbers before and from {event.start} on are not comparable: {event.name}."
+
+
+def _gap_caveats(it: Described) -> Iterator[str]:
+    if it.closed.gaps and it.request.on_gap is GapPolicy.ZERO:
+        yield (
+            f"{len(it.closed.gaps)} gaps were closed as if nothing had happened on their days; "
+            "they are listed."
+        )
+    for name, count in (it.closed.filled or {}).items():
+        yield f"{name}: {count} cells are unknown and were taken for 0."
+    if it.closed.trimmed:
+        yield f"{len(it.closed.trimmed)} steps were cut off because of gaps."
 
 
 def _unset(cells: Cells, it: Described) -> Iterator[str]:

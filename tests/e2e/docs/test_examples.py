@@ -39,6 +39,7 @@ def line(tmp_path: Path) -> CommandLine:
     [
         "memory.md",
         "search.md",
+        "causal_export.md",
         "insights.md",
         "operations.md",
         "runbooks/drain.md",

@@ -5,6 +5,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from tests.unit.liftos_memory.exports.consumer_checks import problems
 from liftos.common.v1 import marketing_pb2
 from liftos.memory.v1 import calendar_pb2, entry_pb2, slice_pb2, source_pb2
 from liftos.memory.v1 import memory_service_pb2 as pb
-from liftos_client import connect
+from liftos_client import AsyncUnifiedDataAPI, connect
 from liftos_client.errors import DataInsufficientError, decode_error
 from liftos_kit.structs import plain
 from liftos_kit.testing.server import RunningServer, authorization
@@ -698,3 +699,25 @@ async def test_the_client_writes_what_consumers_read(
             as_of=dataset.sidecar["as_of"],
         )
         assert again == dataset
+        by_the_door = await AsyncUnifiedDataAPI(client).export(
+            FIRST_DAY, LAST_DAY, format="robyn", on_gap="zero", as_of=dataset.sidecar["as_of"]
+        )
+        assert by_the_door == dataset
+
+
+async def test_the_example_in_python(
+    memory_server: RunningServer,
+    shop_org: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The page's code runs as it stands there."""
+    page = Path(__file__).parents[3] / "docs" / "causal_export.md"
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    token = authorization(shop_org, roles=("reader",))[0][1].removeprefix("Bearer ")
+    monkeypatch.chdir(tmp_path)
+    at_the_server = code.replace("localhost:8003", memory_server.target)
+    await asyncio.to_thread(exec, at_the_server, {"token": token})
+    assert (tmp_path / "for_pymc" / "sidecar.json").exists()
+    assert "FEW_PERIODS" in capsys.readouterr().out

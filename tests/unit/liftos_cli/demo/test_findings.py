@@ -16,6 +16,7 @@ from liftos.memory.v1.memory_service_pb2 import (
 )
 from liftos_cli.demo.command import fail_unless_all_hold
 from liftos_cli.demo.daily_entries import round_file
+from liftos_cli.demo.data_set import DataSetProof
 from liftos_cli.demo.movements import Check, Movements
 from liftos_cli.demo.proof import Comparison, Difference
 from liftos_cli.demo.report import findings_as_json, print_checks, print_findings
@@ -84,7 +85,22 @@ def findings() -> Findings:
         calendar=days,
         trace=Trace("0" * 31 + "1", tuple(span(*each) for each in services)),
         movements=movements(),
+        data_set=data_set(),
     )
+
+
+def data_set(*, difference_count: int = 0, is_same: bool = True) -> DataSetProof:
+    """An export of one channel, and what it came to."""
+    sidecar = {
+        "sha256": "0f" * 32,
+        "as_of": "2026-01-01T00:00:00+00:00",
+        "channels": [{"channel": "meta", "spend": "meta_S", "exposure": "meta_I"}],
+        "identification": {
+            "treatments": [{"column": "meta", "zero_share": 0.5}],
+            "warnings": [{"message": "meta is mostly 0"}],
+        },
+    }
+    return DataSetProof(sidecar, 1_872, difference_count, is_same)
 
 
 def movements(*, change: float = 30.0, hit_count: int = 1) -> Movements:
@@ -145,6 +161,14 @@ def test_changes_that_do_not_add_up_fail(findings: Findings) -> None:
     assert failed(findings) == ["changes of the platforms add up to that of all"]
     findings.movements = movements(hit_count=0)
     assert failed(findings) == ["what is asked again comes from the cache, and is the same"]
+
+
+def test_a_data_set_that_differs_fails(findings: Findings) -> None:
+    """From the file, or from itself when it is exported again."""
+    findings.data_set = data_set(difference_count=1)
+    assert failed(findings) == ["the data set for Robyn equals the rounded file"]
+    findings.data_set = data_set(is_same=False)
+    assert failed(findings) == ["the same moment gives the same bytes again"]
 
 
 def test_a_calendar_without_the_holiday_fails(findings: Findings) -> None:
