@@ -23,7 +23,6 @@ from liftos_ingestion.domain.json_schemas import schema_violations
 from liftos_ingestion.domain.platform_limits import KlaviyoEndpoint
 from liftos_ingestion.domain.rate_limits import Limit, Observation
 from liftos_ingestion.source_ports import (
-    Capabilities,
     JsonObject,
     Page,
     PlatformAccount,
@@ -607,14 +606,9 @@ def test_a_revision_lives_two_years(revision: str, told: date | None, end: date 
     source = KlaviyoSource(
         "https://k.test", revision=revision, revision_end_date=told, timeout_seconds=1
     )
-    assert source.capabilities == Capabilities(
-        levels=("CAMPAIGN", "FLOW", "MESSAGE"),
-        date_bases=("SEND", "EVENT"),
-        restatement_days=30,
-        retention_days=0,
-        days_per_read=60,
-        totals=False,
-        object_levels=("CAMPAIGN", "FLOW", "MESSAGE"),
-        api_version=revision,
-        api_version_end_date=end,
-    )
+    can = source.capabilities
+    assert (can.levels, can.date_bases) == (("CAMPAIGN", "FLOW", "MESSAGE"), ("SEND", "EVENT"))
+    assert (can.restatement_days, can.retention_days, can.days_per_read) == (30, 0, 60)
+    assert can.object_levels == can.levels
+    assert not can.totals
+    assert (can.api_version, can.api_version_end_date) == (revision, end)

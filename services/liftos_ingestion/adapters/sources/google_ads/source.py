@@ -36,6 +36,7 @@ from liftos_ingestion.adapters.sources.google_ads.tokens import (
 )
 from liftos_ingestion.adapters.sources.google_ads.ways import KnownWays
 from liftos_ingestion.adapters.sources.platform_http import PlatformHttp
+from liftos_ingestion.adapters.sources.version_ends import GOOGLE_ADS_VERSION_ENDS
 from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
 from liftos_ingestion.domain.platform_limits import GOOGLE_ADS, GoogleAdsAccess
 from liftos_ingestion.domain.rate_limits import app_key
@@ -87,7 +88,8 @@ class GoogleAdsSource:
         address: Where the API answers, as host:port.
         plaintext: Whether it speaks without TLS, as a simulator does.
         token_url: Where access tokens are bought.
-        version_end_date: First day on which the API's version may be gone; None where unknown.
+        version_end_date: First day on which the API's version may be gone; None follows what is
+            known.
         timeout_seconds: Longest silence within a call.
     """
 
@@ -119,7 +121,7 @@ class GoogleAdsSource:
             object_levels=tuple(listed.level for listed in OBJECT_LISTS),
             adding_up_levels=("CAMPAIGN",),
             api_version=API_VERSION,
-            api_version_end_date=version_end_date,
+            api_version_end_date=version_end_date or GOOGLE_ADS_VERSION_ENDS.get(API_VERSION),
             # All of them: a stream is one call.
             rows_per_call=1_000_000_000,
             object_calls=len(OBJECT_LISTS),

@@ -17,6 +17,7 @@ from liftos_ingestion.adapters.sources.meta.client import (
 from liftos_ingestion.adapters.sources.meta.errors import MetaError, malformed
 from liftos_ingestion.adapters.sources.meta.reports import STATES, Report
 from liftos_ingestion.adapters.sources.platform_http import PlatformHttp
+from liftos_ingestion.adapters.sources.version_ends import META_VERSION_ENDS
 from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
 from liftos_ingestion.domain.platform_limits import META
 from liftos_ingestion.source_ports import (
@@ -66,7 +67,7 @@ class MetaSource:
     Args:
         url: Where the Graph API answers.
         version: Its version, as `v26.0`.
-        version_end_date: First day on which that version may be gone; None where unknown.
+        version_end_date: First day on which that version may be gone; None follows what is known.
         timeout_seconds: Longest silence within a call.
         clock: Now.
     """
@@ -98,7 +99,7 @@ class MetaSource:
             object_levels=tuple(level for level, *_ in _EDGES),
             adding_up_levels=("CAMPAIGN",),
             api_version=version,
-            api_version_end_date=version_end_date,
+            api_version_end_date=version_end_date or META_VERSION_ENDS.get(version),
             rows_per_call=PAGE_ROWS,
             setup_calls=1,
             account_calls=1,
