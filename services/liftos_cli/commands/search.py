@@ -1,13 +1,15 @@
 """`liftos search`."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.text import Text
+from typer.core import TyperCommand
 
 from liftos.memory.v1.document_pb2 import Highlight, LegReport, ObjectRef, SearchHit
 from liftos.memory.v1.entry_pb2 import EntryLevel
 from liftos.memory.v1.memory_service_pb2 import SearchDocumentsResponse
+from liftos_cli.commands import search_evaluate
 from liftos_cli.entry_view import metric_cell
 from liftos_cli.figures import MICROS, enum_word_of, ratio
 from liftos_cli.lazy_group import command_app
@@ -23,8 +25,26 @@ _MATCH: Final = "bold yellow"
 _INDENT: Final = " " * 4
 
 
+class SearchCommand(TyperCommand):
+    """A search, unless its first word is `evaluate`; `liftos search -- evaluate` looks for that."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: Any = None,  # noqa: ANN401  # typer keeps the class to itself
+        **extra: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Return the context of the search, or of the evaluation of searches."""
+        if args[:1] == ["evaluate"]:
+            command = typer.main.get_command(search_evaluate.app)
+            return command.make_context(f"{info_name} evaluate", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
 @app.command(
-    epilog="Example: liftos search 'summer sale with falling cost' --kind weekly_digest --limit 5"
+    cls=SearchCommand,
+    epilog="Example: liftos search 'summer sale with falling cost' --kind weekly_digest --limit 5",
 )
 @calls_memory
 async def search(
@@ -73,7 +93,10 @@ async def search(
     ] = False,
     limit: LimitOption = 10,
 ) -> None:
-    """Find objects, their weeks, notes and artifacts, best first."""
+    """Find objects, their weeks, notes and artifacts, best first.
+
+    `liftos search evaluate --help` tells how to measure how well it does.
+    """
     pages = call.memory.search_documents(
         query,
         mode="conceptual" if like else mode,

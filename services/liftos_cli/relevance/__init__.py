@@ -1,0 +1,1 @@
+"""Judged collections: read from files, put through a running service, measured."""
