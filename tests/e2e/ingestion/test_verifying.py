@@ -12,6 +12,7 @@ from tests.e2e.ingestion.connecting import BAD, GOOD, OUTLET, SHOP, Delay, Picky
 from tests.e2e.ingestion.desk import DAY, Desk
 from tests.e2e.ingestion.platform_worker import WorldClock
 
+from liftos_ingestion.adapters.inmemory_rate_governor import InMemoryRateGovernor
 from liftos_ingestion.adapters.sources.klaviyo import KlaviyoSource
 from liftos_ingestion.adapters.sources.meta import MetaSource
 from liftos_ingestion.connection_ports import (
@@ -327,7 +328,7 @@ async def test_a_currency_that_klaviyo_changes(
             changed = replace(account, currency_code=currency)
             simulation.world = with_account(simulation.world, changed)
             # A day later: the limits of a second are over at the platform, and in a new worker.
-            await replace(desk).look()
+            await replace(desk, governor=InMemoryRateGovernor()).look()
             (kept,) = (await desk.get()).accounts
             found.append(kept.currency_code)
             simulation.clock.advance(DAY)
