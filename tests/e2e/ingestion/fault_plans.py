@@ -218,6 +218,8 @@ def week_plan(seed: int, platform: Platform, kinds: Sequence[FaultKind]) -> Week
 
 def _fault(platform: Platform, kind: FaultKind, chance: random.Random) -> Fault:
     all_day = kind in _ALL_DAY
+    # A run asks for a list once, however many levels are made of it.
+    is_of_lists = platform is Platform.KLAVIYO and kind in _OF_LISTS
     # A token lasts an hour, so that its endpoint is called once a day.
     is_of_tokens = SCOPES[kind].endpoints == ("token",)
     times = 1 if kind in _ONCE else chance.randint(1, 2)
@@ -225,7 +227,7 @@ def _fault(platform: Platform, kind: FaultKind, chance: random.Random) -> Fault:
     return Fault(
         kind,
         platform,
-        skip=0 if all_day or is_of_tokens else chance.randint(0, 2),
+        skip=0 if all_day or is_of_tokens or is_of_lists else chance.randint(0, 2),
         times=None if all_day else times,
         amount=_AMOUNTS.get(kind, amount),
         field="actions" if kind is FaultKind.FIELD_UNREADABLE else "",

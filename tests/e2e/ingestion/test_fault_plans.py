@@ -174,11 +174,16 @@ class Week:
         ended = struck & ENDING.keys()
         told = {it["error"]["error_class"] for it in failed}
         assert {ENDING[kind] for kind in ended} <= told
-        assert told <= {
+        may_be_told = {
             ENDING.get(kind, ErrorClass.TOO_LARGE) for kind in ended | struck & TOO_LARGE
         }
+        if FaultKind.STATISTIC_NAN in struck:
+            # Where the spoilt row is all that a day has, what was stored of it stays.
+            may_be_told.add(ErrorClass.INVALID_DATA)
+        assert told <= may_be_told
         if failed:
             self.given_up += ended
+            self.spoilt += struck & SPOILING
             assert state in {RunState.FAILED, RunState.PARTIALLY_SUCCEEDED}
             return False
         assert state == (RunState.PARTIALLY_SUCCEEDED if letters else RunState.SUCCEEDED)
