@@ -515,11 +515,13 @@ def odd_values(descriptor: Descriptor, org: str, seen: tuple[str, ...] = ()) -> 
     """Yield changes of a message that put an odd value, allowed or not, into one field.
 
     Entries within a request are left out: they are checked row by row, and can be tried as rows of
-    one batch.
+    one batch. So are secrets: their values are watched for, wherever else they stand.
     """
     if descriptor.full_name in seen or (seen and descriptor.full_name == _ROW):
         return
     for field in descriptor.fields:
+        if field.GetOptions().debug_redact:
+            continue
         if field.message_type is not None:
             if field.message_type.full_name in _ODD_MESSAGES:
                 for odd in _ODD_MESSAGES[field.message_type.full_name]:

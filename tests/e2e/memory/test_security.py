@@ -1,6 +1,7 @@
 """Who is let in to Memory, and what each org can see."""
 
 from collections.abc import AsyncIterator
+from types import MappingProxyType
 
 import asyncpg
 import grpc
@@ -37,4 +38,7 @@ class TestAccess(AccessSuite):
     """Every method of Memory."""
 
     schema = "memory"
+    needs = MappingProxyType(
+        {"CreateInsightRoute": {"insight_route.target_url": "json://hooks.example.com/liftos"}}
+    )
     kinds = frozenset({(False, False), (False, True), (True, True)})

@@ -9,15 +9,20 @@ import pytest
 from liftos.memory.v1.calendar_pb2 import CalendarDay, Holiday
 from liftos.memory.v1.document_pb2 import Document, SearchHit, SearchLeg, SearchMode
 from liftos.memory.v1.entry_pb2 import Metrics
+from liftos.memory.v1.insight_pb2 import Insight
 from liftos.memory.v1.memory_service_pb2 import (
     CompareMetricsResponse,
+    GenerateInsightsResponse,
     MarketingEfficiency,
     MetricComparison,
+    MetricsRow,
+    RerunInsightResponse,
 )
 from liftos_cli.demo.command import fail_unless_all_hold
 from liftos_cli.demo.daily_entries import round_file
 from liftos_cli.demo.data_set import DataSetProof
 from liftos_cli.demo.movements import Check, Movements
+from liftos_cli.demo.noticed import Noticed
 from liftos_cli.demo.proof import Comparison, Difference
 from liftos_cli.demo.report import findings_as_json, print_checks, print_findings
 from liftos_cli.demo.walk import (
@@ -86,7 +91,18 @@ def findings() -> Findings:
         trace=Trace("0" * 31 + "1", tuple(span(*each) for each in services)),
         movements=movements(),
         data_set=data_set(),
+        noticed=noticed(),
     )
+
+
+def noticed(*, holds: bool = True) -> Noticed:
+    """One insight, and whether it holds when it is run again."""
+    answer = GenerateInsightsResponse(
+        insights=[Insight(name="orgs/demo/insights/1", summary="Clicks rise.", severity=40.0)],
+        insight_count=1,
+        series_count=4,
+    )
+    return Noticed(answer, RerunInsightResponse(holds=holds, evidence_rows=[MetricsRow()]))
 
 
 def data_set(*, difference_count: int = 0, is_same: bool = True) -> DataSetProof:
@@ -161,6 +177,15 @@ def test_changes_that_do_not_add_up_fail(findings: Findings) -> None:
     assert failed(findings) == ["changes of the platforms add up to that of all"]
     findings.movements = movements(hit_count=0)
     assert failed(findings) == ["what is asked again comes from the cache, and is the same"]
+
+
+def test_an_insight_that_does_not_hold_fails(findings: Findings) -> None:
+    """Nor is it enough that nothing stands out."""
+    claim = "the insight that stands out most holds when it is run again"
+    findings.noticed = noticed(holds=False)
+    assert failed(findings) == [claim]
+    findings.noticed = Noticed(GenerateInsightsResponse(), None)
+    assert failed(findings) == [claim]
 
 
 def test_a_data_set_that_differs_fails(findings: Findings) -> None:
