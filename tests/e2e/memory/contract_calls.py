@@ -33,7 +33,6 @@ _PLAIN_EXAMPLES: Final = ("2025-03-03", "EUR", "1")
 # What no rule says and a good request needs all the same.
 _EXAMPLES: Final = {
     "liftos.memory.v1.SearchDocumentsRequest.query": "shoes",
-    "liftos.memory.v1.InsightRoute.target_url": "json://hooks.example.com/liftos",
     "liftos.memory.v1.GetEntryRequest.name": f"orgs/{{org}}/entries/20250303-{'0' * 32}",
 }
 _ALWAYS_FILLED: Final = ("parent", "name", "stream_id")
