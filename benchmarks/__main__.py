@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from benchmarks import cache, embedding, ingestion, insights, memory, transform
+from benchmarks import cache, embedding, exports, ingestion, insights, memory, transform
 from benchmarks.results import print_table, write_json
 
 PARTS = {
@@ -12,6 +12,7 @@ PARTS = {
     "transform": transform.measure,
     "embedding": embedding.measure,
     "insights": insights.measure,
+    "exports": exports.measure,
     "ingestion": ingestion.measure,
 }
 

@@ -85,8 +85,12 @@ class PostgresPanelStore:
             await self._settle(org)
         try:
             async with self._database.read(org, snapshot=True) as connection:
-                # A large export takes as long as it takes; the deadline of the call ends it.
-                await connection.execute("/* statement_timeout */ set local statement_timeout = 0")
+                # A large export takes as long as it takes; the deadline of the call ends it. Groups
+                # of accounts and days fit into memory, and need not be sorted on disk.
+                await connection.execute(
+                    "/* export_limits */ set local statement_timeout = 0;"
+                    " set local work_mem = '32MB'"
+                )
                 newest = await _newest(connection, org)
                 moment = newest if as_of is None else await _moment(connection, org, as_of)
                 yield PostgresPanelReading(connection, org, moment, moment.version < newest.version)
@@ -189,13 +193,22 @@ class PostgresPanelReading:
             f" currency_code, time_zone, spend_micros, revenue_micros, {request.kpi.metric} as kpi,"
             f" {_is_matching(request, parameters)} as is_matching",
         )
+        # Grouped by plain columns first: of expressions the planner knows no statistics, expects as
+        # many groups as rows, and sorts them all.
         sql = f"""/* export_survey */
 select platform, account_id, level, attribution_key, date_basis, {_BREAKDOWN_NAMES},
-    case when spend_micros is not null or revenue_micros is not null
-        then coalesce(currency_code, '') else '' end,
-    coalesce(time_zone, ''), date, count(*), count(*) filter (where is_matching),
-    count(kpi) filter (where is_matching)
-from ({entries}) e group by 1, 2, 3, 4, 5, 6, 7, 8, 9 limit {MAXIMUM_ROWS + 1}"""  # noqa: S608 - column names are ours
+    case when money_count > 0 then coalesce(currency_code, '') else '' end,
+    coalesce(time_zone, ''), date, sum(entry_count)::bigint, sum(matching_count)::bigint,
+    sum(kpi_count)::bigint
+from (
+    select platform, account_id, level, attribution_key, date_basis, breakdown_key, currency_code,
+        time_zone, date, count(*) as entry_count,
+        count(*) filter (where is_matching) as matching_count,
+        count(kpi) filter (where is_matching) as kpi_count,
+        count(*) filter (where is_matching and (spend_micros is not null
+            or revenue_micros is not null)) as money_count
+    from ({entries}) e group by 1, 2, 3, 4, 5, 6, 7, 8, 9
+) by_key group by 1, 2, 3, 4, 5, 6, 7, 8, 9 limit {MAXIMUM_ROWS + 1}"""  # noqa: S608 - column names are ours
         frame = await self._frame(sql, parameters, SURVEY_COLUMNS, _SURVEY_TYPES)
         frame["level"] = _words(frame["level"], LEVELS)
         frame["date_basis"] = _words(frame["date_basis"], DATE_BASES)
@@ -315,20 +328,27 @@ from ({entries}) e group by 1, 2, 3, 4, 5, 6, 7, 8, 9 limit {MAXIMUM_ROWS + 1}""
         ]
         rounded = [half_even(name) if name in _MONEY else name for name in VALUE_METRICS]
         tail = "entry_count, final_count, minimum_quality, total_quality"
-        # Scores are added as decimals: sums of floats depend on the order of the rows.
+        # Scores are added as millionths: sums of floats depend on the order of the rows. Plain
+        # columns are grouped first, as in the survey.
         sql = f"""/* export_values */
 select step, {keys}, {", ".join([*rounded, *counts])}, {tail} from (
     select {_STEPS[request.granularity]} as step, {keys}, {", ".join(sums)},
         {", ".join(f"sum({name})::bigint as {name}" for name in counts)},
         sum(entry_count)::bigint as entry_count, sum(final_count)::bigint as final_count,
-        min(minimum_quality) as minimum_quality, sum(total_quality) as total_quality
+        min(minimum_quality) as minimum_quality,
+        sum(total_quality)::double precision / 1000000 as total_quality
     from (
         select date, {_unit_sql(request.unit, parameters)} as unit, platform, account_id, level,
-            coalesce(channel, '') as channel, currency_code, {", ".join(daily)},
-            count(*) as entry_count, count(*) filter (where final) as final_count,
-            min(quality_score) as minimum_quality,
-            sum(round(quality_score::numeric, 6)) as total_quality
-        from ({entries}) e group by date, 2, platform, account_id, level, 6, currency_code
+            coalesce(channel, '') as channel, currency_code, {", ".join([*VALUE_METRICS, *counts])},
+            {tail}
+        from (
+            select date, breakdown_key, platform, account_id, level, channel, currency_code,
+                {", ".join(daily)}, count(*) as entry_count,
+                count(*) filter (where final) as final_count,
+                min(quality_score) as minimum_quality,
+                sum((quality_score * 1000000)::bigint)::bigint as total_quality
+            from ({entries}) e group by 1, 2, 3, 4, 5, 6, 7
+        ) by_key
     ) daily
     left join unnest({given}) as rates (currency_code, date, from_rate, to_rate)
         using (currency_code, date)
