@@ -3,12 +3,13 @@
 import sys
 from pathlib import Path
 
-from benchmarks import cache, embedding, exports, ingestion, insights, memory, transform
+from benchmarks import cache, embedding, exports, ingestion, insights, memory, search, transform
 from benchmarks.results import print_table, write_json
 
 PARTS = {
     "memory": memory.measure,
     "cache": cache.measure,
+    "search": search.measure,
     "transform": transform.measure,
     "embedding": embedding.measure,
     "insights": insights.measure,
