@@ -24,12 +24,10 @@ ROOT_COMMANDS: Final = (
     LazyCommand("token", f"{_COMMANDS}.token", "Print a token that lets a caller in."),
     LazyCommand("entries", f"{_COMMANDS}.entries", "Import, list and sum daily numbers."),
     LazyCommand(
-        "search", f"{_COMMANDS}.search", "Find objects, their weeks, notes and artifacts, best first."
+        "search", f"{_COMMANDS}.search", "Find objects, weeks, notes and artifacts, best first."
     ),
     LazyCommand("compare", f"{_COMMANDS}.compare", "Set channels and periods against each other."),
-    LazyCommand(
-        "export", f"{_COMMANDS}.export", "Write data sets for marketing mix models."
-    ),
+    LazyCommand("export", f"{_COMMANDS}.export", "Write data sets for marketing mix models."),
     LazyCommand(
         "insights",
         f"{_COMMANDS}.insights",

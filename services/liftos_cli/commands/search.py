@@ -93,7 +93,7 @@ async def search(
     ] = False,
     limit: LimitOption = 10,
 ) -> None:
-    """Find objects, their weeks, notes and artifacts, best first.
+    """Find objects, weeks, notes and artifacts, best first.
 
     `liftos search evaluate --help` tells how to measure how well it does.
     """

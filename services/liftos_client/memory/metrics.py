@@ -106,7 +106,8 @@ class MetricsMethods(MemoryCalls):
 
         Columns are those of the contract: period_start_date (datetime64), the dimensions,
         date_basis, breakdown, currency_code, the metrics (Int64, money and conversions in micros),
-        the ratios (Float64), entry_count, quality_score, final. What no entry reported is missing, not 0.
+        the ratios (Float64), entry_count, quality_score, final. What no entry reported is missing,
+        not 0.
 
         Raises:
             RateMissingError: A currency cannot be converted.

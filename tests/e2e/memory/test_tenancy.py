@@ -104,9 +104,7 @@ def _entry(word: str, clicks: int) -> entry_pb2.Entry:
         campaign_id="c1",
         campaign_name=word,
         date=_DAY,
-        metrics=entry_pb2.Metrics(
-            impressions=2 * clicks, clicks=clicks, conversions_micros=clicks
-        ),
+        metrics=entry_pb2.Metrics(impressions=2 * clicks, clicks=clicks, conversions_micros=clicks),
     )
 
 
