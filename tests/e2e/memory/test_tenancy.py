@@ -15,6 +15,8 @@ import pytest
 from google.protobuf import text_format
 from tests.e2e.memory.conftest import ClientFactory
 from tests.e2e.memory.contract_calls import Rpc, answers, exposed_methods, valid_request
+from tests.e2e.memory.daily_clicks import FIRST, LAST, entries_of, rising
+from tests.e2e.memory.daily_clicks import write as write_clicks
 from tests.inprocess.kit.statuses import refusal_of
 
 from liftos.common.v1 import access_pb2, marketing_pb2
@@ -30,7 +32,7 @@ _DAY: Final = "2025-03-03"
 _DAYS: Final = marketing_pb2.DateRange(start_date=_DAY, end_date=_DAY)
 _REQUEST_ID: Final = "6fd24f1e-7a0f-4ed5-9b76-0d2bb9a92e1c"
 _STATELESS: Final = ("TransformEntries",)
-_ONLY_NUMBERS: Final = ("DigestEntries", "DigestRecords")
+_ONLY_NUMBERS: Final = ("DigestEntries", "DigestRecords", "GetCacheStats")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Orgs:
         entry: Id of an entry that both have.
         slice: Id of a slice of the first.
         write_token: Of the first.
+        insight: Id of an insight of the first.
     """
 
     first: str
@@ -50,6 +53,7 @@ class Orgs:
     entry: str
     slice: str
     write_token: str
+    insight: str
 
 
 @pytest.fixture(scope="module")
@@ -189,8 +193,21 @@ async def _write_everything(client: Any, org: str, word: str, number: int) -> tu
     return acknowledged[0].slice.rpartition("/")[2], written.write_token
 
 
+async def _write_insights(client: Any, org: str) -> str:
+    """Write a campaign that rises, look for insights; return the name of one."""
+    entries = list(entries_of(1, rising))
+    for entry in entries:
+        entry.campaign_name = HIDDEN
+    await write_clicks(client, org, entries)
+    days = marketing_pb2.DateRange(start_date=FIRST.isoformat(), end_date=LAST.isoformat())
+    made = await client.GenerateInsights(
+        pb.GenerateInsightsRequest(parent=f"orgs/{org}", date_range=days)
+    )
+    return str(made.insights[0].name.rpartition("/")[2])
+
+
 @pytest.fixture(scope="module")
-async def orgs(memory_client: ClientFactory, worker: None) -> Orgs:
+async def orgs(memory_client: ClientFactory, admin: asyncpg.Connection, worker: None) -> Orgs:
     """Two orgs that have written everything, and whose documents are indexed."""
     first, second = "tenancy-a", "tenancy-b"
     found = {}
@@ -211,8 +228,18 @@ async def orgs(memory_client: ClientFactory, worker: None) -> Orgs:
             timeout=40,
         )
     listed = await memory_client(first).ListEntries(pb.ListEntriesRequest(parent=f"orgs/{first}"))
+    insight = await _write_insights(memory_client(first), first)
+    await admin.execute(
+        "insert into insight_routes (org, insight_route, display_name, target_kind, target_sealed,"
+        " target_key_id, kinds, minimum_severity, platforms, disabled)"
+        " values ($1, 'r', $2, 'json', '', 'k', '{}', 0, '{}', true)",
+        first,
+        HIDDEN,
+    )
     slice_id, write_token = found[first]
-    return Orgs(first, second, listed.entries[0].name.rpartition("/")[2], slice_id, write_token)
+    return Orgs(
+        first, second, listed.entries[0].name.rpartition("/")[2], slice_id, write_token, insight
+    )
 
 
 def _aimed(orgs: Orgs, org: str, rpc: Rpc) -> Any:
@@ -237,12 +264,23 @@ def _aimed(orgs: Orgs, org: str, rpc: Rpc) -> Any:
             "kpi": "conversions",
             "allow_attributed_kpi": True,
         },
+        "GetInsight": lambda: {"name": f"orgs/{org}/insights/{orgs.insight}"},
+        "RerunInsight": lambda: {"name": f"orgs/{org}/insights/{orgs.insight}"},
+        "GetInsightRoute": lambda: {"name": f"orgs/{org}/insightRoutes/r"},
+        "CompareMetrics": lambda: {
+            "level": 2,
+            "date_range": _DAYS,
+            "metrics": ["clicks"],
+            "dimension": "platform",
+        },
         "ListCalendarDays": lambda: {"date_range": _DAYS},
         "SearchDocuments": lambda: {"query": HIDDEN, "page_size": 100},
     }
     for name, value in own.get(rpc.method.name, dict)().items():
         if name == "date_range":
             request.date_range.CopyFrom(value)
+        elif isinstance(value, list):
+            getattr(request, name)[:] = value
         else:
             setattr(request, name, value)
     return request
@@ -296,7 +334,7 @@ async def test_digests_count_own_rows(memory_client: ClientFactory, orgs: Orgs) 
     for org in (orgs.first, orgs.second, "tenancy-empty"):
         client, expected = memory_client(org), 0 if org == "tenancy-empty" else 1
         entries = await client.DigestEntries(
-            pb.DigestEntriesRequest(parent=f"orgs/{org}", bucket_count=1)
+            pb.DigestEntriesRequest(parent=f"orgs/{org}", bucket_count=1, filter=f'date = "{_DAY}"')
         )
         records = await client.DigestRecords(
             pb.DigestRecordsRequest(
