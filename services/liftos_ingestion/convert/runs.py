@@ -181,7 +181,7 @@ def _account(row: Row) -> run_pb2.RunAccount:
     )
     return run_pb2.RunAccount(
         account_id=row["account_id"],
-        outcome=connection_pb2.AccountOutcome.Value(f"ACCOUNT_OUTCOME_{outcome}"),
+        outcome=connection_pb2.AccountOutcome.Value(f"ACCOUNT_OUTCOME_{outcome or 'UNSPECIFIED'}"),
         progress=_progress(row),
         # What a later try has made good is no news.
         error=error_message(row["error"]) if _is_news(row) else None,

@@ -172,8 +172,8 @@ def outcome_of(
     rows_refused: bool,
     waits_for_quota: bool,
     committed: bool,
-) -> AccountOutcome:
-    """Return the outcome of an account from its slices.
+) -> AccountOutcome | None:
+    """Return the outcome of an account from its slices; None as long as none of them says one.
 
     Args:
         given_up: Classes of the failures of slices of numbers that were given up.
@@ -189,4 +189,6 @@ def outcome_of(
         return AccountOutcome.PARTIAL if committed else AccountOutcome.PLATFORM_FAILED
     if objects_failed or rows_refused:
         return AccountOutcome.PARTIAL
-    return AccountOutcome.QUOTA_PARKED if waits_for_quota else AccountOutcome.OK
+    if waits_for_quota:
+        return AccountOutcome.QUOTA_PARKED
+    return AccountOutcome.OK if committed else None

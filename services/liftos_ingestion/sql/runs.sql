@@ -209,7 +209,9 @@ select state, level = 0 as of_objects, error ->> 'error_class' as error_class,
 from run_slices where org = :org and run = :run and account_id = :account_id;
 
 -- name: store_outcome!
-update accounts set outcome = :outcome, read_time = case when :committed then clock_timestamp() else read_time end
+-- What was only planned, or listed, leaves the outcome of what was read before.
+update accounts set outcome = case when :outcome::smallint = 0 then outcome else :outcome::smallint end,
+    read_time = case when :committed then clock_timestamp() else read_time end
 where org = :org and connection = :connection and account_id = :account_id;
 
 -- name: cancel_run^

@@ -471,7 +471,7 @@ async def _store_outcome(
         org=held.lane.org,
         connection=held.connection,
         account_id=account_id,
-        outcome=_OUTCOMES.index(outcome) + 1,
+        outcome=0 if outcome is None else _OUTCOMES.index(outcome) + 1,
         committed=committed,
     )
 
