@@ -12,7 +12,7 @@ class ExitCode(IntEnum):
     NEGATIVE = 1
     """Some rows were refused, or the answer is no: not healthy, not found in the traces."""
     USAGE = 2
-    """The command line or a file cannot be understood; nothing was sent."""
+    """The command line, a file or the value of an option cannot be taken; nothing was done."""
     UNREACHABLE = 3
     """No server, or no answer in time."""
     REFUSED = 4

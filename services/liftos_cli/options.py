@@ -1,6 +1,7 @@
 """Options that several commands have."""
 
-from typing import Annotated
+from datetime import datetime, timedelta
+from typing import Annotated, Any
 
 import typer
 
@@ -13,12 +14,26 @@ FilterOption = Annotated[
         help="Such as 'platform = \"meta\"'; errors name the fields that there are.",
     ),
 ]
-FromOption = Annotated[
-    str | None, typer.Option("--from", metavar="DATE", help="First day.", show_default=False)
-]
-ToOption = Annotated[
-    str | None, typer.Option("--to", metavar="DATE", help="Last day.", show_default=False)
-]
+
+
+def day_of(text: str | None) -> str | None:
+    """Return a day as the contract has it: `today` and `yesterday` are those of this machine."""
+    days_ago = {"today": 0, "yesterday": 1}.get(text or "")
+    if days_ago is None:
+        return text
+    return (datetime.now().astimezone().date() - timedelta(days=days_ago)).isoformat()
+
+
+def _day_option(name: str, help_: str) -> Any:  # noqa: ANN401  # as typer's own
+    return typer.Option(
+        name, metavar="DATE", help=f"{help_}; yesterday and today are taken too.", callback=day_of
+    )
+
+
+FromOption = Annotated[str | None, _day_option("--from", "First day")]
+ToOption = Annotated[str | None, _day_option("--to", "Last day")]
+FirstDayOption = Annotated[str, _day_option("--from", "First day")]
+LastDayOption = Annotated[str, _day_option("--to", "Last day")]
 LimitOption = Annotated[
     int, typer.Option("--limit", min=1, metavar="N", help="Show at most so many.")
 ]
@@ -31,7 +46,8 @@ LevelsOption = Annotated[
     typer.Option(
         "--level",
         metavar="LEVEL",
-        help="Only account, campaign, ad_group, ad, flow or message; may be repeated.",
+        help="Only this level, such as campaign; may be repeated; `liftos sources list` shows"
+        " those of each platform.",
     ),
 ]
 ColumnsOption = Annotated[

@@ -265,7 +265,8 @@ def server_errors(
     try:
         yield
     except LiftosError as error:
-        lines = _violation_lines(error, _option_names(options_of))
+        options = _option_names(options_of)
+        lines = _violation_lines(error, options)
         message = error.message or error.code.name
         if error.reason == "FIELD_INVALID" and lines:
             message = lines.pop(0)
@@ -278,8 +279,17 @@ def server_errors(
             message,
             advice=advice_for(error, service=service.title, scope=service.word),
             details=details,
-            exit_code=ExitCode.UNREACHABLE if error.code in _UNREACHABLE else ExitCode.REFUSED,
+            exit_code=_exit_code(error, options),
         ) from None
+
+
+def _exit_code(error: LiftosError, options: Mapping[str, str]) -> ExitCode:
+    if error.code in _UNREACHABLE:
+        return ExitCode.UNREACHABLE
+    typed = error.reason == "FIELD_INVALID" and any(
+        _last_name(each.field) in options for each in error.field_violations
+    )
+    return ExitCode.USAGE if typed else ExitCode.REFUSED
 
 
 def _violation_lines(error: LiftosError, options: Mapping[str, str]) -> list[str]:

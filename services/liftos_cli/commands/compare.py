@@ -10,7 +10,11 @@ from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_cli.figures import UNSET, cell, enum_word_of
 from liftos_cli.lazy_group import command_app
 from liftos_cli.memory_call import MemoryCall, calls_memory
-from liftos_cli.options import FilterOption
+from liftos_cli.options import (
+    FilterOption,
+    FirstDayOption,
+    LastDayOption,
+)
 from liftos_cli.output import Column, print_json, print_table, say
 
 app = command_app()
@@ -28,8 +32,8 @@ _NONE: Final = "(none)"
 async def compare(
     call: MemoryCall,
     *,
-    start_date: Annotated[str, typer.Option("--from", metavar="DATE", help="First day.")],
-    end_date: Annotated[str, typer.Option("--to", metavar="DATE", help="Last day.")],
+    start_date: FirstDayOption,
+    end_date: LastDayOption,
     level: Annotated[
         str,
         typer.Option(

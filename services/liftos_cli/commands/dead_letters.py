@@ -94,8 +94,8 @@ async def replay(
     filter_: FilterOption = "",
 ) -> None:
     """Try refused rows again in a new run, with the mapping of now."""
-    _require_selection(names, filter_)
-    answer = await call.ingestion.replay_dead_letters(names or [], run=run, filter=filter_)
+    chosen = _selection(names, run, filter_)
+    answer = await call.ingestion.replay_dead_letters(names or [], run=run, filter=chosen)
     if call.json:
         print_json(answer)
         return
@@ -118,9 +118,9 @@ async def discard(
     filter_: FilterOption = "",
 ) -> None:
     """Give refused rows up, with a reason."""
-    _require_selection(names, filter_)
+    chosen = _selection(names, run, filter_)
     count = await call.ingestion.discard_dead_letters(
-        names or [], reason=reason, run=run, filter=filter_
+        names or [], reason=reason, run=run, filter=chosen
     )
     if call.json:
         print_json({"discard_count": count})
@@ -128,17 +128,24 @@ async def discard(
         print(f"Gave up {counted(count, 'row')}.")
 
 
-def _require_selection(names: list[str] | None, filter_: str) -> None:
-    """Refuse what names no rows, or names them in two ways.
+def _selection(names: list[str] | None, run: str, filter_: str) -> str:
+    """Return the filter of what is chosen: of a run alone, all that is open.
 
     Raises:
-        CommandError: Neither or both are given.
+        CommandError: Nothing is chosen, or rows are in two ways.
     """
-    if bool(names) is bool(filter_):
+    if names and (filter_ or run != ALL_RUNS):
         raise CommandError(
-            "give the ids of rows, or a filter",
-            advice="see `liftos dead-letters list`; all open ones are --filter 'state = \"OPEN\"'",
+            "ids of rows go with no other choice",
+            advice="leave --run and --filter away, or the ids",
         )
+    if not (names or filter_ or run != ALL_RUNS):
+        raise CommandError(
+            "no rows are chosen",
+            advice="give ids (`liftos dead-letters list`), --run RUN for all open ones of a run, or"
+            " --filter; all open ones are --filter 'state = \"OPEN\"'",
+        )
+    return filter_ or ("" if names else 'state = "OPEN"')
 
 
 def _row(letter: DeadLetter) -> list[str]:

@@ -19,7 +19,15 @@ from liftos_cli.figures import MICROS, cell, counted, enum_word_of, short_name
 from liftos_cli.lazy_group import LazyCommand, command_app, lazy_group
 from liftos_cli.listing import page_size, print_list, take, used_fields
 from liftos_cli.memory_call import MemoryCall, calls_memory
-from liftos_cli.options import ColumnsOption, FilterOption, FromOption, LimitOption, ToOption
+from liftos_cli.options import (
+    ColumnsOption,
+    FilterOption,
+    FirstDayOption,
+    FromOption,
+    LastDayOption,
+    LimitOption,
+    ToOption,
+)
 from liftos_cli.output import Column, print_json, print_json_line, print_table, say
 from liftos_cli.steps import cut_steps
 
@@ -122,8 +130,8 @@ async def get(
 async def query(
     call: MemoryCall,
     *,
-    start_date: Annotated[str, typer.Option("--from", metavar="DATE", help="First day.")],
-    end_date: Annotated[str, typer.Option("--to", metavar="DATE", help="Last day.")],
+    start_date: FirstDayOption,
+    end_date: LastDayOption,
     level: Annotated[
         str,
         typer.Option(

@@ -9,7 +9,12 @@ from liftos_cli.figures import short_name
 from liftos_cli.lazy_group import command_app
 from liftos_cli.listing import page_size, print_list, take
 from liftos_cli.memory_call import MemoryCall, calls_memory
-from liftos_cli.options import FromOption, LimitOption, ToOption
+from liftos_cli.options import (
+    FirstDayOption,
+    FromOption,
+    LimitOption,
+    ToOption,
+)
 from liftos_cli.output import Column, print_json
 
 app = command_app(summary="Keep the organisation's own events.")
@@ -27,10 +32,8 @@ async def add(
     ],
     *,
     display_name: Annotated[str, typer.Option("--name", help="Shown beside its days.")],
-    start_date: Annotated[str, typer.Option("--from", metavar="DATE", help="First day.")],
-    end_date: Annotated[
-        str, typer.Option("--to", metavar="DATE", help="Last day; by default the first.")
-    ] = "",
+    start_date: FirstDayOption,
+    end_date: ToOption = None,
     structural_break: Annotated[
         bool,
         typer.Option("--break", help="Numbers before and after must not be compared blindly."),

@@ -6,7 +6,11 @@ import typer
 
 from liftos_cli.lazy_group import command_app
 from liftos_cli.memory_call import MemoryCall, calls_memory
-from liftos_cli.options import FilterOption
+from liftos_cli.options import (
+    FilterOption,
+    FirstDayOption,
+    LastDayOption,
+)
 from liftos_cli.output import Column, print_json, print_table, say
 
 app = command_app()
@@ -23,8 +27,8 @@ async def export(
     format_: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="long, meridian, pymc or robyn.")
     ],
-    start_date: Annotated[str, typer.Option("--from", metavar="DATE", help="First day.")],
-    end_date: Annotated[str, typer.Option("--to", metavar="DATE", help="Last day.")],
+    start_date: FirstDayOption,
+    end_date: LastDayOption,
     out: Annotated[
         str, typer.Option("--out", metavar="DIR", help="Where the files go; made if missing.")
     ],

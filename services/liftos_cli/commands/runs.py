@@ -25,12 +25,16 @@ from liftos_cli.message_view import days_text, print_fields, progress_text, time
 from liftos_cli.options import (
     AccountsOption,
     FilterOption,
+    FirstDayOption,
     FromOption,
+    LastDayOption,
     LevelsOption,
     LimitOption,
     ToOption,
 )
-from liftos_cli.output import Column, print_json, print_json_line, print_table, say
+from liftos_cli.output import Column, print_json, print_json_line, say
+from liftos_cli.plan_view import print_plan
+from liftos_cli.reported_levels import reported_levels
 from liftos_cli.run_view import (
     SUCCEEDED,
     print_accounts,
@@ -75,13 +79,14 @@ async def start(
 
     With --watch the exit code is 1 unless the run succeeds.
     """
+    chosen = await reported_levels(call.ingestion, connection, levels)
     run = await call.ingestion.start_run(
         connection,
         kind="BACKFILL" if backfill else "INCREMENTAL",
         start_date=start_date,
         end_date=end_date,
         account_ids=account_ids or [],
-        levels=levels or [],
+        levels=chosen,
         force=force,
     )
     if watch:
@@ -249,39 +254,26 @@ async def plan_backfill(
     call: IngestionCall,
     connection: ConnectionArgument,
     *,
-    start_date: Annotated[str, typer.Option("--from", metavar="DATE", help="First day.")],
-    end_date: Annotated[str, typer.Option("--to", metavar="DATE", help="Last day.")],
+    start_date: FirstDayOption,
+    end_date: LastDayOption,
     account_ids: AccountsOption = None,
     levels: LevelsOption = None,
+    each_window: Annotated[
+        bool, typer.Option("--windows", help="Show each range of days that is read as a whole.")
+    ] = False,
 ) -> None:
-    """Say what reading a long range would take, without reading it."""
+    """Say what reading a long range would take, without reading it.
+
+    Windows are the parts that are read as a whole, in the order in which they would be.
+    """
+    chosen = await reported_levels(call.ingestion, connection, levels)
     plan = await call.ingestion.plan_backfill(
-        connection, start_date, end_date, account_ids=account_ids or [], levels=levels or []
+        connection, start_date, end_date, account_ids=account_ids or [], levels=chosen
     )
     if call.json:
         print_json(plan)
         return
-    print_table(
-        [
-            Column("account"),
-            Column("level"),
-            Column("days"),
-            Column("calls", number=True),
-            Column("rows", number=True),
-            Column("committed"),
-        ],
-        [
-            [
-                window.account_id,
-                enum_word_of(window, "level"),
-                days_text(window.date_range),
-                f"{window.call_count:,}",
-                f"{window.row_count:,}" if window.row_count else UNSET,
-                "yes" if window.committed else "",
-            ]
-            for window in plan.windows
-        ],
-    )
+    print_plan(plan, each_window=each_window)
     print(
         f"{counted(len(plan.windows), 'window')}, {counted(plan.call_count, 'call')}, about"
         f" {length(plan.duration)};"

@@ -17,8 +17,8 @@ from liftos_cli.listing import page_size, print_list, take
 from liftos_cli.message_view import print_fields
 from liftos_cli.options import AccountsOption, FilterOption, LevelsOption, LimitOption
 from liftos_cli.output import Column, print_json
+from liftos_cli.reported_levels import reported_levels
 from liftos_client.arguments import enum_value
-from liftos_client.ingestion.base import level_values
 
 app = command_app(summary="Start runs by the clock.")
 
@@ -76,6 +76,7 @@ async def create(
     ] = False,
 ) -> None:
     """Start runs of a connection by the clock."""
+    chosen = await reported_levels(call.ingestion, connection, levels)
     schedule = await call.ingestion.create_schedule(
         schedule_id,
         display_name=display_name,
@@ -83,7 +84,7 @@ async def create(
         cron=cron,
         time_zone=time_zone,
         account_ids=account_ids or [],
-        levels=levels or [],
+        levels=chosen,
         lookback_days=lookback_days,
         overlap_policy=overlap_policy,
         catchup_window=None if catchup_hours is None else timedelta(hours=catchup_hours),
@@ -191,7 +192,7 @@ async def update(
         schedule.account_ids[:] = account_ids
         changed.append("account_ids")
     if levels:
-        schedule.levels[:] = level_values(levels)
+        schedule.levels[:] = await reported_levels(call.ingestion, schedule.connection, levels)
         changed.append("levels")
     if lookback_days is not None:
         schedule.lookback_days = lookback_days

@@ -24,7 +24,7 @@ def test_what_is_wrong_is_told_by_the_name_of_its_option(stack: CommandLine) -> 
     """Every option at fault is named, with what it takes."""
     days = ("--from", "2026-13-01", "--to", "20260105")
     outcome = stack.liftos("entries", "query", *days, "--level", "campaign", "--by", "campaign")
-    assert outcome.exit_code == 4
+    assert outcome.exit_code == 2
     date = "must be a date as YYYY-MM-DD, such as 2026-01-31"
     message, *details = outcome.stderr.splitlines()
     assert (message, details[0]) == (f"Error: --from: {date}.", f"  --to: {date}")

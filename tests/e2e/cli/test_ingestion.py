@@ -177,7 +177,7 @@ def test_what_is_named_is_changed_and_the_rest_is_left(stack: CommandLine) -> No
         True,
     )
     wrong = stack.liftos("schedules", "update", "daily", "--cron", "99 6 * * *", *_ORG)
-    assert wrong.exit_code == 4
+    assert wrong.exit_code == 2
     assert wrong.stderr.startswith("Error: --cron: ")
     assert stack.liftos("schedules", "update", "daily", *_ORG).exit_code == 2
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from tests.inprocess.cli.recording_ingestion import RecordingIngestion, serving
 from typer.testing import CliRunner, Result
 
-from liftos.common.v1.marketing_pb2 import ItemError
+from liftos.common.v1.marketing_pb2 import DateRange, ItemError
 from liftos.ingestion.v1 import (
     alert_pb2,
     connection_pb2,
@@ -29,6 +30,7 @@ from liftos_kit.core.errors import (
     AlreadyExistsError,
     CredentialsRejectedError,
     DomainError,
+    InvalidFieldsError,
     NotFoundError,
     StateTransitionError,
     StoreUnavailableError,
@@ -287,14 +289,96 @@ def test_a_dead_letter_is_listed_by_the_id_that_replays_it(
     assert list(ingestion.seen["ReplayDeadLetters"].names) == [letter.name]
 
 
-@pytest.mark.parametrize("selection", [(), (f"{_ID}/{_ID}", "--filter", 'state = "OPEN"')])
-def test_rows_are_chosen_by_id_or_by_filter(
-    liftos: Run, ingestion: RecordingIngestion, selection: tuple[str, ...]
+@pytest.mark.parametrize(
+    ("selection", "told"),
+    [
+        ((), "no rows are chosen"),
+        ((f"{_ID}/{_ID}", "--filter", 'state = "OPEN"'), "ids of rows go with no other choice"),
+        ((f"{_ID}/{_ID}", "--run", _ID), "ids of rows go with no other choice"),
+    ],
+)
+def test_rows_are_chosen_in_one_way(
+    liftos: Run, ingestion: RecordingIngestion, selection: tuple[str, ...], told: str
 ) -> None:
-    """Neither and both are errors of usage, and nothing is sent."""
+    """None and two are errors of usage, and nothing is sent."""
     outcome = liftos("dead-letters", "discard", *selection, "--reason", "a test")
     assert (outcome.exit_code, ingestion.seen) == (2, {})
-    assert "give the ids of rows, or a filter" in outcome.stderr
+    assert told in outcome.stderr
+
+
+def test_a_run_alone_chooses_its_open_rows(liftos: Run, ingestion: RecordingIngestion) -> None:
+    """All that still waits for a person; a filter narrows it otherwise."""
+    liftos("dead-letters", "replay", "--run", _ID)
+    asked = ingestion.seen["ReplayDeadLetters"]
+    assert (asked.parent, asked.filter) == (f"orgs/demo/runs/{_ID}", 'state = "OPEN"')
+    liftos("dead-letters", "discard", "--run", _ID, "--filter", 'level = "AD"', "--reason", "x")
+    assert ingestion.seen["DiscardDeadLetters"].filter == 'level = "AD"'
+
+
+def test_a_plan_is_summed_up_by_level(liftos: Run, ingestion: RecordingIngestion) -> None:
+    """What is read for several meanings of dates is one line; --windows shows each range."""
+    plan = schedule_pb2.BackfillPlan(call_count=7)
+    plan.duration.FromSeconds(90)
+    for first, last, calls, committed in (
+        ("2026-02-01", "2026-02-28", 1, False),
+        ("2026-02-01", "2026-02-28", 4, False),
+        ("2026-01-01", "2026-01-31", 2, True),
+    ):
+        plan.windows.add(
+            account_id="7",
+            level=EntryLevel.ENTRY_LEVEL_AD,
+            date_range=DateRange(start_date=first, end_date=last),
+            call_count=calls,
+            committed=committed,
+        )
+    ingestion.answers["PlanBackfill"] = pb.PlanBackfillResponse(plan=plan)
+    words = ("runs", "plan-backfill", "shop", "--from", "2026-01-01", "--to", "yesterday")
+    lines = liftos(*words).stdout.splitlines()
+    assert lines[1].split() == ["7", "AD", "2026-01-01", "to", "2026-02-28", "3", "7", "-", "1"]
+    assert lines[2].startswith("3 windows, 7 calls, about 1 min 30 s; ")
+    yesterday = datetime.now().astimezone().date() - timedelta(days=1)
+    assert ingestion.seen["PlanBackfill"].date_range.end_date == yesterday.isoformat()
+    each = [line.split()[4:] for line in liftos(*words, "--windows").stdout.splitlines()[1:3]]
+    assert each == [["2026-02-28", "2", "5", "-", "0"], ["2026-01-31", "1", "2", "-", "1"]]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "runs start shop",
+        "runs plan-backfill shop --from today --to today",
+        "schedules create daily --connection shop --name Daily --cron 0",
+    ],
+)
+def test_a_level_that_is_none_is_told_with_those_of_the_platform(
+    liftos: Run, ingestion: RecordingIngestion, words: str
+) -> None:
+    """Not with those of other ones; nothing is started."""
+    connection = connection_pb2.Connection(name=_SHOP, platform="klaviyo")
+    ingestion.answers["GetConnection"] = pb.GetConnectionResponse(connection=connection)
+    source = source_pb2.Source(
+        capabilities=source_pb2.SourceCapabilities(levels=[EntryLevel.ENTRY_LEVEL_FLOW])
+    )
+    ingestion.answers["GetSource"] = pb.GetSourceResponse(source=source)
+    outcome = liftos(*words.split(), "--level", "kampagne")
+    assert outcome.exit_code == 2
+    assert outcome.stderr.splitlines() == [
+        "Error: --level: 'kampagne' is no level that klaviyo reports.",
+        "What to do: choose of FLOW.",
+    ]
+    assert set(ingestion.seen) == {"GetConnection", "GetSource"}
+
+
+@pytest.mark.parametrize(
+    ("field", "exit_code"), [("date_range.start_date", 2), ("connection.settings", 4)]
+)
+def test_a_value_that_an_option_does_not_take_is_an_error_of_usage(
+    liftos: Run, ingestion: RecordingIngestion, field: str, exit_code: int
+) -> None:
+    """Whoever finds it; what was not typed is a refusal."""
+    ingestion.refusals["StartRun"] = InvalidFieldsError.of(field, "is none")
+    outcome = liftos("runs", "start", "shop", "--from", "2026-13-01", "--to", "today")
+    assert outcome.exit_code == exit_code
 
 
 @pytest.mark.parametrize("scope", [(), ("--connection", "meta-main", "--account", "1001")])
