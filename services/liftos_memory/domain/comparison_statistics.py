@@ -348,9 +348,13 @@ def special_day_effects(
     came_to, expected_sum = chosen @ y, chosen @ expected
     ratio = divide(came_to, expected_sum)
     r = np.nan_to_num(ratio)
-    # sum (y - r e)^2 without an array of kinds, days and members
-    squares = chosen @ (y * y) - 2 * r * (chosen @ (y * expected)) + r * r * (chosen @ expected**2)
-    spread = divide(np.maximum(squares, 0.0), came_to * came_to)
+    # Where a ratio is too large to be squared, nothing is known of its interval.
+    with np.errstate(over="ignore", invalid="ignore"):
+        # sum (y - r e)^2 without an array of kinds, days and members
+        crossed = 2 * r * (chosen @ (y * expected))
+        squares = chosen @ (y * y) - crossed + r * r * (chosen @ expected**2)
+        spread = divide(np.maximum(squares, 0.0), came_to * came_to)
+    spread = np.where(np.isfinite(spread), spread, np.nan)
     return _with_log_interval(ratio, spread, count)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import grpc
@@ -17,8 +18,9 @@ from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_kit.testing.server import RunningServer, authorization
 from liftos_local.testing import TestDatabase
 
-_NOT_A_WRITE = ("GetStreamPosition", "SetWriteFence")
+_NOT_A_WRITE = ("EvaluateSearch", "GetStreamPosition", "SetWriteFence")
 _MOMENT_SECONDS = 0.3
+_TARGET = "json://hooks.example.com/liftos"
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +93,11 @@ async def test_a_closed_org_refuses_every_write(
     """With the fence "*" closed no method that writes does, while reads go on."""
     client = memory_client(org)
     assert await _write(client, org) is None
+    # What a route is asked for before the fence is: whether it is there, and where it leads.
+    (create,) = (it for it in rpcs if it.method.name == "CreateInsightRoute")
+    route: Any = valid_request(create, org)
+    route.insight_route.target_url = _TARGET
+    assert await outcome(channel, create, route, authorization(org)) is None
     await _set(client, org, "*", 7, closed=True)
     tried = 0
     for rpc in rpcs:
@@ -100,6 +107,9 @@ async def test_a_closed_org_refuses_every_write(
         request: Any = valid_request(rpc, org)
         if "force" in rpc.method.input_type.fields_by_name:
             request.force = True
+        if rpc is create:
+            request.insight_route.target_url = _TARGET
+            request.request_id = str(uuid4())
         refusal = await outcome(channel, rpc, request, authorization(org))
         assert refusal is not None, rpc.path
         if refusal.code is not grpc.StatusCode.UNIMPLEMENTED:
@@ -112,7 +122,7 @@ async def test_a_closed_org_refuses_every_write(
     admin = await asyncpg.connect(database.owner_url)
     count = await admin.fetchval("select count(*) from memory.commits where org = $1", org)
     await admin.close()
-    assert count == 1
+    assert count == 2, "those of the entry and of the route"
 
 
 async def test_older_writers_and_fences(memory_client: ClientFactory, org: str) -> None:

@@ -122,6 +122,7 @@ async def test_a_change_by_another_server_is_seen_in_time(
     )
     try:
         async with postgres.transaction(pool, org=org) as connection:
+            await connection.execute("select begin_write($1, '', null)", org)
             await connection.execute(
                 "insert into calendar_events"
                 " values ($1, 'sale', 'Sale', $2, $2, false, now(), now())",

@@ -30,7 +30,7 @@ _DATE = "must be a date as YYYY-MM-DD, such as 2026-01-31"
                 "level": "must be given",
                 "group_by[0]": "must be one of platform, account_id, campaign_id, ad_group_id,"
                 " ad_id, flow_id, message_id, series_id, channel, attribution_key, date_basis,"
-                " breakdown_key, day_of_week",
+                " breakdown, breakdown_key, day_of_week",
             },
         ),
     ],
