@@ -1,10 +1,8 @@
 """Sums of metrics and exchange rates on the wire."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Final
-
-import pyarrow as pa
 
 from liftos.memory.v1 import entry_pb2, source_pb2
 from liftos.memory.v1 import memory_service_pb2 as pb
@@ -14,11 +12,6 @@ from liftos_memory.domain.exchange_rates import ExchangeRate, WrittenRate
 from liftos_memory.domain.metrics_query import APART, Granularity, MetricsQuery, metrics_query
 from liftos_memory.metrics_ports import MetricsRow
 
-MAXIMUM_PIECE_BYTES: Final = 1024 * 1024
-"""Most bytes of Arrow in one message of a stream."""
-
-# A continuation marker and a length of zero, see the IPC streaming format of Apache Arrow.
-_END_OF_STREAM: Final = b"\xff\xff\xff\xff\0\0\0\0"
 _GRANULARITIES: Final = {
     pb.GRANULARITY_UNSPECIFIED: Granularity.TOTAL,
     pb.GRANULARITY_DAY: Granularity.DAY,
@@ -112,29 +105,6 @@ def _dimension_text(name: str, value: str | int) -> str:
     if isinstance(value, str):
         return value
     return DATE_BASES[value - 1] if name == "date_basis" else str(value)
-
-
-async def arrow_pieces(
-    batches: AsyncIterator[pa.RecordBatch], schema: pa.Schema
-) -> AsyncIterator[tuple[bytes, int]]:
-    """Yield one Arrow IPC stream in pieces of whole messages, each with its number of rows.
-
-    The first piece is the schema, the last one the mark of the stream's end.
-    """
-    yield schema.serialize().to_pybytes(), 0
-    async for batch in batches:
-        for part in _fitting(batch):
-            yield part.serialize().to_pybytes(), part.num_rows
-    yield _END_OF_STREAM, 0
-
-
-def _fitting(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    if batch.num_rows <= 1 or pa.ipc.get_record_batch_size(batch) <= MAXIMUM_PIECE_BYTES:
-        yield batch
-        return
-    half = batch.num_rows // 2
-    yield from _fitting(batch.slice(0, half))
-    yield from _fitting(batch.slice(half))
 
 
 def rate_of(message: source_pb2.ExchangeRate) -> WrittenRate:

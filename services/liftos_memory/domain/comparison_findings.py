@@ -13,7 +13,6 @@ from liftos_memory.domain.comparison_statistics import (
     Effects,
     Floats,
     Integers,
-    Interval,
     change_interval,
     delta_interval,
     divide,
@@ -22,7 +21,6 @@ from liftos_memory.domain.comparison_statistics import (
     percentiles,
     special_day_effects,
     weekday_effects,
-    wilson_interval,
 )
 from liftos_memory.domain.comparisons import (
     ComparedMetric,
@@ -31,6 +29,7 @@ from liftos_memory.domain.comparisons import (
     DailySums,
     Period,
 )
+from liftos_memory.domain.intervals import Interval, wilson_interval
 
 LARGEST_MEMBERS: Final = 20
 """Correlations and effects are told of so many members: all pairs of thousands say nothing."""

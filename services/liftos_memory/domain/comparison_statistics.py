@@ -11,12 +11,11 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from liftos_memory.domain.intervals import CONFIDENCE_Z, Interval
+
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
-
-CONFIDENCE_Z: Final = 1.959963984540054
-"""Normal quantile of 97.5 %: all intervals are two-sided ones of 95 %."""
 
 MINIMUM_CORRELATION_DAYS: Final = 21
 """Three weeks: of fewer days, the means of seven weekdays leave too little."""
@@ -24,13 +23,6 @@ MINIMUM_CORRELATION_DAYS: Final = 21
 _MAXIMUM_BLOCK_DAYS: Final = 7
 _MINIMUM_BLOCKS: Final = 4
 _WEEKDAYS: Final = 7
-
-
-class Interval(NamedTuple):
-    """Lower and upper ends, NaN where there is none."""
-
-    low: Floats
-    high: Floats
 
 
 def divide(numerator: Floats, denominator: Floats) -> Floats:
@@ -72,30 +64,6 @@ def t_tail(t: Floats, degrees: Floats) -> Floats:
     z = scale * np.sqrt(degrees * np.log1p(t * t / degrees))
     probability: Floats = np.vectorize(math.erfc, otypes=[np.float64])(z / math.sqrt(2))
     return probability
-
-
-def wilson_interval(successes: Floats, trials: Floats) -> Interval:
-    """Return Wilson's score interval (1927) of rates; NaN unless 0 <= successes <= trials.
-
-    Args:
-        successes: May be fractional, as credited conversions are.
-        trials: At least one.
-    """
-    valid = (trials > 0) & (successes >= 0) & (successes <= trials)
-    n = np.where(valid, trials, np.nan)
-    rate = successes / n
-    z2 = CONFIDENCE_Z**2
-    centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
-    half = (
-        CONFIDENCE_Z
-        / (1 + z2 / n)
-        * np.sqrt(np.maximum(rate * (1 - rate), 0.0) / n + z2 / (4 * n * n))
-    )
-    # Rounding must not put the rate itself outside.
-    return Interval(
-        np.minimum(np.clip(centre - half, 0.0, 1.0), rate),
-        np.maximum(np.clip(centre + half, 0.0, 1.0), rate),
-    )
 
 
 def delta_interval(above: Floats, below: Floats, counted: Booleans) -> Interval:

@@ -25,7 +25,7 @@ SURVEY_COLUMNS: Final = (
     "level",
     "attribution_key",
     "date_basis",
-    "breakdown_names",
+    "breakdown",
     "currency_code",
     "time_zone",
     "date",
@@ -49,7 +49,7 @@ class Series:
         level: The one level.
         attribution_key: The one way of attribution.
         date_basis: What its dates stand for.
-        breakdown_names: Names of the breakdowns over which it is summed, joined by &.
+        breakdown: Names of the breakdowns over which it is summed, joined by &.
     """
 
     platform: str
@@ -57,7 +57,7 @@ class Series:
     level: str
     attribution_key: str
     date_basis: str
-    breakdown_names: str
+    breakdown: str
 
     @property
     def is_outcome(self) -> bool:
@@ -142,9 +142,9 @@ def _one_way(
                     f"export_dataset.{name}",
                 )
             )
-    names = _breakdown(sorted(set(rows["breakdown_names"])), request.unit)
+    names = _breakdown(sorted(set(rows["breakdown"])), request.unit)
     if names is None:
-        ways = sorted(set(rows["breakdown_names"]))
+        ways = sorted(set(rows["breakdown"]))
         wanted = request.unit if request.unit != ACCOUNT_UNIT else ""
         violations.append(
             FieldViolation(
@@ -260,7 +260,7 @@ def runs(places: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 def rows_of(survey: pd.DataFrame, series: Iterable[Series]) -> pd.DataFrame:
     """Return the rows of a survey that series are made of: those that the filters take."""
-    keys = ("platform", "account_id", "level", "attribution_key", "date_basis", "breakdown_names")
+    keys = ("platform", "account_id", "level", "attribution_key", "date_basis", "breakdown")
     wanted = pd.DataFrame([[getattr(one, key) for key in keys] for one in series], columns=keys)
     matching = survey[survey["matching_count"] > 0]
     return matching.merge(wanted.astype(object), on=list(keys), how="inner")

@@ -115,7 +115,7 @@ def sidecar(it: Described) -> dict[str, Any]:
                 "level": one.level,
                 "attribution_key": one.attribution_key,
                 "date_basis": one.date_basis,
-                "breakdowns": one.breakdown_names,
+                "breakdowns": one.breakdown,
                 "other_levels": list(it.levels_aside.get(one.account, ())),
             }
             for one in it.series

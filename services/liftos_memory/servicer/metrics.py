@@ -12,12 +12,12 @@ from liftos_kit.core.paging import PageTokens
 from liftos_kit.requests import page_request
 from liftos_memory.convert.metrics import (
     add_rows,
-    arrow_pieces,
     query_of,
     rate_message,
     rate_of,
 )
 from liftos_memory.convert.questions import question_of_request
+from liftos_memory.domain.arrow_pieces import batch_pieces
 from liftos_memory.domain.exchange_rates import read_rates
 from liftos_memory.domain.metrics_query import MetricsQuery
 from liftos_memory.domain.write_token import encode_write_token
@@ -82,7 +82,7 @@ class MetricsServicer:
 
     async def _arrow(self, org: str, query: MetricsQuery) -> AsyncGenerator[bytes, None]:
         async with aclosing(self._metrics.stream(org, query)) as batches:
-            async for arrow, row_count in arrow_pieces(batches, query.schema):
+            async for arrow, row_count in batch_pieces(batches, query.schema):
                 response = pb.QueryMetricsArrowResponse(arrow=arrow, row_count=row_count)
                 yield response.SerializeToString()
 

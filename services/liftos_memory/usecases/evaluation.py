@@ -16,9 +16,9 @@ import numpy as np
 
 from liftos_kit.core.filters import And, Comparison, Filter, Operator
 from liftos_memory.document_ports import DocumentStore
-from liftos_memory.domain.comparison_statistics import wilson_interval
 from liftos_memory.domain.documents import Document, DocumentKind
 from liftos_memory.domain.fusion import FusionMethod, SearchMode
+from liftos_memory.domain.intervals import wilson_interval
 from liftos_memory.domain.known_items import KnownItem, QuestionKind, known_items
 from liftos_memory.domain.relevance import (
     NEAREST,

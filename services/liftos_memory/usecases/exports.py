@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from liftos_kit.core.errors import InvalidFieldsError
-from liftos_memory.domain.arrow_pieces import stream_pieces
+from liftos_memory.domain.arrow_pieces import table_pieces
 from liftos_memory.domain.calendar import CalendarEvent
 from liftos_memory.domain.causal_panel import build_panel, series_controls
 from liftos_memory.domain.dataset_request import (
@@ -196,7 +196,7 @@ def _export(request: DatasetRequest, read: _Read) -> Export:
     full = replace(closed.panel, controls=(*calendar.controls, *closed.panel.controls))
     closed = replace(closed, panel=full)
     layout = lay_out(full, request.format, request.kpi, read.currency_code)
-    pieces = list(stream_pieces(layout.table))
+    pieces = list(table_pieces(layout.table))
     digest = hashlib.sha256()
     for piece, _ in pieces:
         digest.update(piece)

@@ -21,7 +21,8 @@ from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_local.testing import TestDatabase
 from liftos_mapping.entry_fields import ADDITIVE_METRICS, DATE_BASES
 from liftos_memory.adapters.postgres.metrics import metrics_statement
-from liftos_memory.convert.metrics import MAXIMUM_PIECE_BYTES, query_of
+from liftos_memory.convert.metrics import query_of
+from liftos_memory.domain.arrow_pieces import MAXIMUM_PIECE_BYTES
 from liftos_memory.domain.derived_metrics import DERIVED_METRIC_NAMES, derive
 from liftos_memory.domain.metrics_query import DIMENSIONS
 

@@ -11,7 +11,6 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from liftos_memory.domain.comparison_statistics import (
     Floats,
-    Interval,
     change_interval,
     delta_interval,
     lagged_correlations,
@@ -21,8 +20,8 @@ from liftos_memory.domain.comparison_statistics import (
     t_quantile,
     t_tail,
     weekday_effects,
-    wilson_interval,
 )
+from liftos_memory.domain.intervals import Interval, wilson_interval
 
 COUNTS = st.integers(0, 10**12)
 AMOUNTS = st.one_of(st.just(0.0), st.floats(0.01, 1e9))

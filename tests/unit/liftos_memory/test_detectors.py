@@ -12,7 +12,6 @@ from liftos_memory.domain.detectors.anomalies import Episode, Scale, find_episod
 from liftos_memory.domain.detectors.benchmarks import (
     compare_periods,
     stand_among_peers,
-    wilson_interval,
 )
 from liftos_memory.domain.detectors.statistics import (
     Floats,
@@ -23,6 +22,7 @@ from liftos_memory.domain.detectors.statistics import (
     student_tails,
 )
 from liftos_memory.domain.detectors.trends import TrendTest, find_trends
+from liftos_memory.domain.intervals import wilson_interval
 
 
 def _days(count: int) -> Timestamps:

@@ -32,6 +32,9 @@ from liftos_mapping.entry_fields import (
 from liftos_memory.adapters.postgres.database import Database
 from liftos_memory.adapters.postgres.entry_columns import entry_condition
 from liftos_memory.adapters.postgres.statements import (
+    BREAKDOWN,
+    MONDAY,
+    STEPS,
     Parameters,
     Statement,
     copy_csv,
@@ -48,21 +51,12 @@ _BASE: Final = f"""coalesce(
     (select base_currency_code from org_settings where org = $1),
     '{OrgSettings().base_currency_code}')"""  # noqa: S608 - a constant
 _RATE_MISSING: Final = "rate_missing"
-_MONDAY: Final = "date '0001-01-01'"
-_PERIODS: Final = {
-    Granularity.DAY: "date",
-    Granularity.WEEK: f"date - (date - {_MONDAY}) % 7",
-    Granularity.MONTH: "date_trunc('month', date::timestamp)::date",
-    Granularity.QUARTER: "date_trunc('quarter', date::timestamp)::date",
-    Granularity.YEAR: "date_trunc('year', date::timestamp)::date",
-    Granularity.TOTAL: "$3::date",
-}
+_PERIODS: Final = {**STEPS, Granularity.TOTAL: "$3::date"}
 _DIMENSIONS: Final = {
     "channel": "coalesce(channel, '')",
-    "breakdown": "case when breakdown_key = '' then ''"
-    " else regexp_replace(breakdown_key, '=[^&]*', '', 'g') end",
+    "breakdown": BREAKDOWN,
     "currency_code": "coalesce(currency_code, '')",
-    "day_of_week": f"(date - {_MONDAY}) % 7 + 1",
+    "day_of_week": f"(date - {MONDAY}) % 7 + 1",
 }
 """SQL of what is not simply its column; absent text is empty, so that keys compare."""
 

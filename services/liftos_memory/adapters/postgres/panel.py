@@ -24,11 +24,17 @@ from liftos_mapping.entry_fields import DATE_BASES, LEVELS
 from liftos_memory.adapters.postgres.database import Database
 from liftos_memory.adapters.postgres.entry_columns import entry_condition
 from liftos_memory.adapters.postgres.org import settings_of
-from liftos_memory.adapters.postgres.statements import Parameters, Statement, copy_csv, half_even
+from liftos_memory.adapters.postgres.statements import (
+    BREAKDOWN,
+    STEPS,
+    Parameters,
+    Statement,
+    copy_csv,
+    half_even,
+)
 from liftos_memory.domain.calendar import CalendarEvent
 from liftos_memory.domain.causal_panel import CONTROL_COLUMNS, VALUE_COLUMNS, VALUE_METRICS
 from liftos_memory.domain.dataset_request import ACCOUNT_UNIT, DatasetRequest, Step
-from liftos_memory.domain.metrics_query import Granularity
 from liftos_memory.domain.panel_accounts import OUTCOME, SURVEY_COLUMNS, Series
 from liftos_memory.domain.slices import SliceState
 from liftos_memory.export_ports import DailyRates, Moment
@@ -37,16 +43,7 @@ from liftos_memory.org_ports import OrgSettings
 MAXIMUM_ROWS: Final = 500_000
 """Rows of sums that one statement of an export may read."""
 
-_MONDAY: Final = "date '0001-01-01'"
-_STEPS: Final = {
-    Granularity.DAY: "date",
-    Granularity.WEEK: f"date - (date - {_MONDAY}) % 7",
-    Granularity.MONTH: "date_trunc('month', date::timestamp)::date",
-}
 _MONEY: Final = ("spend_micros", "revenue_micros")
-_BREAKDOWN_NAMES: Final = (
-    "case when breakdown_key = '' then '' else regexp_replace(breakdown_key, '=[^&]*', '', 'g') end"
-)
 _SURVEY_TYPES: Final = {
     "date": pa.date32(),
     "level": pa.int8(),
@@ -196,7 +193,7 @@ class PostgresPanelReading:
         # Grouped by plain columns first: of expressions the planner knows no statistics, expects as
         # many groups as rows, and sorts them all.
         sql = f"""/* export_survey */
-select platform, account_id, level, attribution_key, date_basis, {_BREAKDOWN_NAMES},
+select platform, account_id, level, attribution_key, date_basis, {BREAKDOWN},
     case when money_count > 0 then coalesce(currency_code, '') else '' end,
     coalesce(time_zone, ''), date, sum(entry_count)::bigint, sum(matching_count)::bigint,
     sum(kpi_count)::bigint
@@ -292,12 +289,12 @@ from (
                 ([LEVELS.index(one.level) + 1 for one in series], "smallint[]"),
                 ([one.attribution_key for one in series], "text[]"),
                 ([DATE_BASES.index(one.date_basis) + 1 for one in series], "smallint[]"),
-                ([one.breakdown_names for one in series], "text[]"),
+                ([one.breakdown for one in series], "text[]"),
             )
         )
         entries = self._entries(
             f"{days} and (platform, account_id, level, attribution_key, date_basis,"  # noqa: S608
-            f" {_BREAKDOWN_NAMES}) in (select * from unnest({chosen}))"
+            f" {BREAKDOWN}) in (select * from unnest({chosen}))"
             f" and {_is_matching(request, parameters)}",
             "date, platform, account_id, level, breakdown_key, channel, currency_code, final,"
             f" quality_score, {', '.join(VALUE_METRICS)}",
@@ -332,7 +329,7 @@ from (
         # columns are grouped first, as in the survey.
         sql = f"""/* export_values */
 select step, {keys}, {", ".join([*rounded, *counts])}, {tail} from (
-    select {_STEPS[request.granularity]} as step, {keys}, {", ".join(sums)},
+    select {STEPS[request.granularity]} as step, {keys}, {", ".join(sums)},
         {", ".join(f"sum({name})::bigint as {name}" for name in counts)},
         sum(entry_count)::bigint as entry_count, sum(final_count)::bigint as final_count,
         min(minimum_quality) as minimum_quality,
@@ -374,9 +371,9 @@ select step, {keys}, {", ".join([*rounded, *counts])}, {tail} from (
             ["", *([request.unit] if request.unit not in ("", ACCOUNT_UNIT) else [])], "text[]"
         )
         sql = f"""/* export_controls */
-select {_STEPS[request.granularity]}, case when breakdown_key = '' then '' else {unit} end,
+select {STEPS[request.granularity]}, case when breakdown_key = '' then '' else {unit} end,
     platform, account_id, series_id, (avg(value_micros) / 1000000)::double precision
-from ({entries}) e where {_BREAKDOWN_NAMES} = any({names})
+from ({entries}) e where {BREAKDOWN} = any({names})
 group by 1, 2, 3, 4, 5 limit {MAXIMUM_ROWS + 1}"""  # noqa: S608 - column names are ours
         frame = await self._frame(sql, parameters, CONTROL_COLUMNS, _CONTROL_TYPES)
         frame["unit"] = _decoded(frame["unit"])

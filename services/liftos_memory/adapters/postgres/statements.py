@@ -2,13 +2,31 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import asyncpg
 
 from liftos_kit.telemetry import record_statement
+from liftos_memory.domain.metrics_query import Granularity
+
+MONDAY: Final = "date '0001-01-01'"
+"""SQL of a Monday, from which weeks are counted."""
+
+STEPS: Final[Mapping[Granularity, str]] = {
+    Granularity.DAY: "date",
+    Granularity.WEEK: f"date - (date - {MONDAY}) % 7",
+    Granularity.MONTH: "date_trunc('month', date::timestamp)::date",
+    Granularity.QUARTER: "date_trunc('quarter', date::timestamp)::date",
+    Granularity.YEAR: "date_trunc('year', date::timestamp)::date",
+}
+"""SQL of the first day of the step that a date is in."""
+
+BREAKDOWN: Final = (
+    "case when breakdown_key = '' then '' else regexp_replace(breakdown_key, '=[^&]*', '', 'g') end"
+)
+"""SQL of the names in a breakdown key, as `age&gender`."""
 
 _CSV_PIECE_BYTES: Final = 192 * 1024
 _NO_TIMEOUT: Final = 86_400.0

@@ -17,14 +17,13 @@ from liftos_memory.domain.detectors.statistics import (
     normal_tails,
     student_tails,
 )
+from liftos_memory.domain.intervals import CONFIDENCE_Z, Interval, wilson_interval
 
 LEAST_PEERS: Final = 5
 """Series of a group, itself included, without which nothing is said."""
 
 LEAST_SEASONS: Final = 4
 """Whole seasons of each period without which periods are not compared."""
-
-_QUANTILE_95: Final = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +87,12 @@ def stand_among_peers(
         ratio, low, high, centre, shrunken, percentile, np.zeros(ratio.size, np.int64), p_value
     )
     if is_share:
-        ends = wilson_interval(numerators, denominators)
+        # Views that convert without a click make more conversions than clicks.
+        ends = wilson_interval(np.minimum(numerators, denominators), denominators)
     else:
-        ends = ratio * np.exp(-_QUANTILE_95 * error), ratio * np.exp(_QUANTILE_95 * error)
-    result.low[known], result.high[known] = ends[0][known], ends[1][known]
+        factor = np.exp(CONFIDENCE_Z * error)
+        ends = Interval(ratio / factor, ratio * factor)
+    result.low[known], result.high[known] = ends.low[known], ends.high[known]
     for group in np.unique(groups[known]):
         members = np.flatnonzero(known & (groups == group))
         result.peers[members] = members.size
@@ -121,20 +122,6 @@ def _centre(position: Floats, variance: Floats) -> tuple[float, float]:
     between = max(0.0, float(spread / scale)) if scale > 0.0 else 0.0
     weight = 1.0 / (variance + between)
     return float((weight * position).sum() / weight.sum()), between
-
-
-def wilson_interval(successes: Floats, trials: Floats) -> tuple[Floats, Floats]:
-    """Return the 95 % interval of shares (Wilson 1927); nan where there are no trials."""
-    z = _QUANTILE_95
-    known = np.isfinite(successes) & np.isfinite(trials) & (trials > 0.0)
-    n = np.where(known, trials, 1.0)
-    share = np.clip(np.where(known, successes, 0.0) / n, 0.0, 1.0)
-    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    reach = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return (
-        np.where(known, np.maximum(middle - reach, 0.0), np.nan),
-        np.where(known, np.minimum(middle + reach, 1.0), np.nan),
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from liftos_memory.domain.detectors.statistics import (
     median,
     normal_tails,
 )
+from liftos_memory.domain.intervals import CONFIDENCE_Z
 
 LEAST_SEASONS: Final = 5
 """Fewer whole seasons than this say nothing."""
@@ -33,7 +34,6 @@ LEAST_SEASONS: Final = 5
 LEAST_SUMS: Final = 8
 """From so many whole seasons on their sums are tested."""
 
-_QUANTILE_95: Final = 1.959963984540054
 _PAIRS_AT_ONCE: Final = 2_000_000
 _SHARE_KNOWN: Final = 4 / 7
 
@@ -183,7 +183,7 @@ def _kendall(columns: Floats, *, continuous: bool) -> tuple[Floats, Floats]:
     slopes = np.sort((differences / (later - earlier)[None, :, None]).reshape(count, -1), axis=1)
     known = np.isfinite(slopes).sum(axis=1)
     middle = median(slopes)
-    reach = _QUANTILE_95 * deviations
+    reach = CONFIDENCE_Z * deviations
     low = np.clip(np.round((known - reach) / 2).astype(np.int64) - 1, 0, known - 1)
     high = np.clip(np.round((known + reach) / 2).astype(np.int64), 0, known - 1)
     ends = np.take_along_axis(slopes, np.stack([low, high], axis=1), axis=1)

@@ -35,7 +35,7 @@ def _survey(*rows: dict[str, Any]) -> pd.DataFrame:
         "level": "CAMPAIGN",
         "attribution_key": "",
         "date_basis": "INTERACTION",
-        "breakdown_names": "",
+        "breakdown": "",
         "currency_code": "EUR",
         "time_zone": "",
         "date": DAY,
@@ -107,18 +107,18 @@ def test_several_shops_are_summed_once_somebody_says_so() -> None:
 
 def test_breakdowns() -> None:
     """Totals before parts; parts of one kind are summed; a unit needs its breakdown."""
-    parts = {"breakdown_names": "country"}
-    ages = {"breakdown_names": "age"}
+    parts = {"breakdown": "country"}
+    ages = {"breakdown": "age"}
 
     def names(unit: str, *rows: dict[str, Any]) -> str:
-        shop = SHOP | ({"breakdown_names": unit} if unit else {})
+        shop = SHOP | ({"breakdown": unit} if unit else {})
         chosen = choose_series(_survey(shop, *rows), _request(unit=unit))
-        return next(one.breakdown_names for one in chosen if one.platform == "meta")
+        return next(one.breakdown for one in chosen if one.platform == "meta")
 
     assert names("", {}, parts, ages) == ""
     assert names("", parts) == "country"
     assert names("country", {}, parts, ages) == "country"
-    assert names("country", {}, {"breakdown_names": "age&country"}) == "age&country"
+    assert names("country", {}, {"breakdown": "age&country"}) == "age&country"
     for unit, rows in (("", (parts, ages)), ("country", ({}, ages))):
         with pytest.raises(InvalidFieldsError, match="by"):
             names(unit, *rows)
