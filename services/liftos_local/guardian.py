@@ -4,6 +4,8 @@ It starts the supervisor and waits. Whatever happens to the supervisor, every de
 leaves behind is handed to the guardian, which ends it. Each child of the supervisor also asks
 the kernel to be ended with its parent, so not even the death of both leaves a store running.
 The lock on the data directory is open in both: it is free exactly when nothing lives any more.
+The sockets that hold the stack's ports are open in the guardian alone, so that no other stack
+chooses a port whose process is about to start or to come back.
 """
 
 import os

@@ -4,10 +4,11 @@ import errno
 import json
 import random
 import socket
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Final, Self
 
 from liftos_local.directory import DataDirectory, write_atomically
@@ -29,8 +30,7 @@ DEFAULT_PORTS: Final[Mapping[str, int]] = {
     "platforms-klaviyo": 8023,
     "platforms-control": 8024,
 }
-# Below the range from which Linux gives ports to outgoing connections: what was free when we
-# looked stays free until the process binds it.
+# Below the range from which Linux gives ports to outgoing connections.
 _AUTOMATIC_RANGE: Final = range(20_000, 32_000)
 _LISTEN_STATE: Final = "0A"
 
@@ -53,41 +53,102 @@ class PortPlan:
         return cls({}, automatic_choice=True)
 
 
+@dataclass(frozen=True, slots=True)
+class ChosenPorts:
+    """Port numbers by name, and for each a bound socket that keeps others from choosing it.
+
+    A process can listen on a port that such a socket holds. Whoever should go on holding
+    inherits the `descriptors`; the end of the context closes our own.
+    """
+
+    numbers: Mapping[str, int]
+    holders: Mapping[str, socket.socket]
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What to hand to a process that holds the ports from now on."""
+        return tuple(holder.fileno() for holder in self.holders.values())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for holder in self.holders.values():
+            holder.close()
+
+
 def is_free(port: int) -> bool:
     """Tell whether a server could listen on this port of 127.0.0.1 now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            if error.errno in (errno.EADDRINUSE, errno.EACCES):
-                return False
-            raise
+    holder = _hold(port, anew=False)
+    if holder is None:
+        return False
+    holder.close()
     return True
 
 
-def choose_ports(
-    plan: PortPlan, names: Iterable[str], *, directory: DataDirectory
-) -> dict[str, int]:
-    """Give every name a port that is free now, and remember the choice in the directory.
+def choose_ports(plan: PortPlan, names: Iterable[str], *, directory: DataDirectory) -> ChosenPorts:
+    """Hold a port that is free now for every name, and remember the choice in the directory.
 
     Raises:
         PortTakenError: a fixed port is taken.
     """
     earlier = _earlier_ports(directory)
-    chosen: dict[str, int] = {}
-    for name in names:
-        if not plan.automatic_choice:
-            port = plan.numbers[name]
-            if port in chosen.values() or not is_free(port):
-                raise PortTakenError(name, port, port_owner(port))
-        else:
-            port = earlier.get(name, 0)
-            while port == 0 or port in chosen.values() or not is_free(port):
-                port = random.choice(_AUTOMATIC_RANGE)  # noqa: S311 - no secret
-        chosen[name] = port
-    write_atomically(directory.ports_file, json.dumps(earlier | chosen))
-    return chosen
+    numbers: dict[str, int] = {}
+    holders: dict[str, socket.socket] = {}
+    with ExitStack() as on_error:
+        for name in names:
+            if plan.automatic_choice:
+                port, holder = _automatic(earlier.get(name), taken=numbers.values())
+            else:
+                port = plan.numbers[name]
+                fixed = None if port in numbers.values() else _hold(port, anew=False)
+                if fixed is None:
+                    raise PortTakenError(name, port, port_owner(port))
+                holder = fixed
+            numbers[name], holders[name] = port, on_error.enter_context(holder)
+        write_atomically(directory.ports_file, json.dumps(earlier | numbers))
+        on_error.pop_all()
+    return ChosenPorts(numbers, holders)
+
+
+def _automatic(earlier: int | None, *, taken: Collection[int]) -> tuple[int, socket.socket]:
+    if earlier is not None and earlier not in taken:
+        holder = _hold(earlier, anew=False)
+        if holder is not None:
+            return earlier, holder
+    while True:
+        port = random.choice(_AUTOMATIC_RANGE)  # noqa: S311 - no secret
+        holder = _hold(port, anew=True)
+        if holder is not None:
+            return port, holder
+
+
+def _hold(port: int, *, anew: bool) -> socket.socket | None:
+    """Bind a port without listening; none if another process has it.
+
+    Args:
+        port: Of 127.0.0.1.
+        anew: Refuse also a port that another socket holds without listening, or that closed
+            connections still occupy. Such are no obstacle to a port we had before.
+    """
+    holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        if not anew:
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", port))
+        # From here on a server that sets the same option, as all do, may listen beside us.
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    except OSError as error:
+        holder.close()
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            return None
+        raise
+    return holder
 
 
 def port_owner(port: int) -> str:

@@ -258,30 +258,37 @@ def _launch(
         check_programs(directory)
         load_secrets(directory)
         names = [*STORES, *(name for spec in services for name in spec.port_names)]
-        plan = Plan(
-            ports=choose_ports(ports, names, directory=directory),
-            services=services,
-            durable=durable,
-            attached=attached,
-            settings=settings or {},
-        )
-        write_plan(plan, directory)
-        directory.state_file.unlink(missing_ok=True)
-        log_file = directory.log_file("supervisor")
-        rotate_log(log_file)
-        command = [sys.executable, "-m", "liftos_local.guardian", str(directory.root), str(lock)]
-        with log_file.open("ab") as log:
-            guardian = subprocess.Popen(
-                [*command, "attached" if attached else "detached"],
-                # The supervisor learns from this pipe that we are gone.
-                stdin=subprocess.PIPE if attached else subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=os.environ | {"PYTHONPATH": _import_roots()},
-                cwd="/",
-                start_new_session=True,
-                pass_fds=[lock],
+        with choose_ports(ports, names, directory=directory) as chosen:
+            plan = Plan(
+                ports=chosen.numbers,
+                services=services,
+                durable=durable,
+                attached=attached,
+                settings=settings or {},
             )
+            write_plan(plan, directory)
+            directory.state_file.unlink(missing_ok=True)
+            log_file = directory.log_file("supervisor")
+            rotate_log(log_file)
+            command = [sys.executable, "-m", "liftos_local.guardian"]
+            with log_file.open("ab") as log:
+                guardian = subprocess.Popen(
+                    [
+                        *command,
+                        str(directory.root),
+                        str(lock),
+                        "attached" if attached else "detached",
+                    ],
+                    # The supervisor learns from this pipe that we are gone.
+                    stdin=subprocess.PIPE if attached else subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=os.environ | {"PYTHONPATH": _import_roots()},
+                    cwd="/",
+                    start_new_session=True,
+                    # The guardian holds the ports as long as it lives.
+                    pass_fds=[lock, *chosen.descriptors],
+                )
     finally:
         os.close(lock)
     return directory, guardian
