@@ -1,0 +1,1 @@
+"""Attribution, effects and budgets, as pure functions of daily numbers."""

@@ -1,0 +1,77 @@
+"""Credit: which share of an outcome each channel is given, and what follows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from liftos_causal.domain.curves import Estimate
+from liftos_causal.domain.mix_model import MixModel
+from liftos_causal.domain.panel import Outcome, Panel
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelCredit:
+    """What one channel is given.
+
+    Attributes:
+        channel: Its name.
+        share: Of all that channels are given, 0 to 1.
+        amounts: Of each outcome, in its units.
+        spend: What was spent, in currency.
+    """
+
+    channel: str
+    share: Estimate
+    amounts: dict[Outcome, float]
+    spend: float
+
+    @property
+    def roas(self) -> float | None:
+        """Revenue for spend; none where nothing was spent or no revenue is known."""
+        revenue = self.amounts.get(Outcome.REVENUE)
+        return None if revenue is None or self.spend == 0.0 else revenue / self.spend
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """What all channels are given, largest share first.
+
+    Attributes:
+        channels: One for each that spent anything.
+        unattributed_share: Of the outcome, 0 to 1, that no channel explains.
+    """
+
+    channels: tuple[ChannelCredit, ...]
+    unattributed_share: float
+
+
+def credit(model: MixModel, panel: Panel, days: slice) -> Credit:
+    """Give credit for some days of a panel.
+
+    The model explains one outcome; of the others each channel is given as large a part of all
+    that there is as of that one.
+    """
+    assert model.draws is not None
+    effects = model.effects(panel)[days].sum(axis=0)
+    explained = model.parameters.outcome
+    totals = {outcome: float(values[days].sum()) for outcome, values in panel.outcomes.items()}
+    given = float(effects.sum())
+    drawn = model.draws.sums(model.spend(panel), days, model.parameters.window_days)
+    sums = drawn.sum(axis=1, keepdims=True)
+    shares = np.divide(drawn, sums, out=np.zeros_like(drawn), where=sums > 0)
+    channels = []
+    for number, curve in enumerate(model.curves):
+        value = float(effects[number]) / given if given > 0 else 0.0
+        part = float(effects[number]) / totals[explained] if totals[explained] > 0 else 0.0
+        channels.append(
+            ChannelCredit(
+                channel=curve.channel,
+                share=model.interval(shares[:, number], value),
+                amounts={outcome: part * total for outcome, total in totals.items()},
+                spend=float(panel.spend[days, panel.channels.index(curve.channel)].sum()),
+            )
+        )
+    channels.sort(key=lambda each: (-each.share.value, each.channel))
+    whole = totals[explained]
+    rest = 1.0 - given / whole if whole > 0 else 1.0
+    return Credit(tuple(channels), min(max(rest, 0.0), 1.0))

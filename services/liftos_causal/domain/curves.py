@@ -1,0 +1,82 @@
+"""How spend becomes outcome: it carries over to later days, and each unit adds less."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import lfilter
+
+from liftos_causal.domain.panel import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What a channel does: `coefficient * x / (x + half_saturation)`, x being spend after adstock.
+
+    Attributes:
+        channel: Its name.
+        decay: Share of a day's effect that is left the next day, 0 to below 1.
+        window_days: Days after which nothing is left.
+        half_saturation: Adstocked spend a day that gives half of the coefficient, in currency.
+        coefficient: Outcome a day that the channel could give at most.
+        daily_spend: Spend of a usual day of the last four weeks, in currency.
+        largest_spend: The most that was spent on a day.
+    """
+
+    channel: str
+    decay: float
+    window_days: int
+    half_saturation: float
+    coefficient: float
+    daily_spend: float
+    largest_spend: float
+
+    @property
+    def carried(self) -> float:
+        """Days' worth of spend at work on a day, when each day spends the same."""
+        return float(carried(self.decay, self.window_days))
+
+    def outcome(self, daily_spend: Floats | float) -> Floats:
+        """Return outcome a day when each day spends this much."""
+        reached = np.asarray(daily_spend, dtype=np.float64) * self.carried
+        return self.coefficient * saturated(reached, self.half_saturation)
+
+    def marginal(self, daily_spend: float) -> float:
+        """Return outcome for one more unit of spend, when each day spends this much."""
+        reached = daily_spend * self.carried
+        slope = self.half_saturation / (reached + self.half_saturation) ** 2
+        return self.coefficient * self.carried * slope
+
+
+def adstocked(spend: Floats, decay: float, window_days: int) -> Floats:
+    """Return spend with what is left of earlier days, days first.
+
+    A day's spend counts `decay ** n` n days later and nothing from `window_days` on (geometric
+    adstock, Broadbent 1979).
+    """
+    endless: Floats = lfilter([1.0], [1.0, -decay], spend, axis=0)
+    if decay == 0.0 or window_days >= len(spend):
+        return endless
+    beyond = np.zeros_like(endless)
+    beyond[window_days:] = endless[:-window_days]
+    # What is left of subtracting equal numbers may lie a hair below nothing.
+    return np.maximum(endless - decay**window_days * beyond, 0.0)
+
+
+def saturated(adstocked_spend: Floats, half_saturation: Floats | float) -> Floats:
+    """Return the share of a channel's most that this much gives, 0 to 1 (Michaelis-Menten)."""
+    return adstocked_spend / (adstocked_spend + half_saturation)
+
+
+def carried(decay: Floats | float, window_days: int) -> Floats:
+    """Return the sum of `decay ** n` for n from 0 to `window_days` - 1; below a decay of 1."""
+    decays = np.asarray(decay, dtype=np.float64)
+    return (1.0 - decays**window_days) / (1.0 - decays)
