@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 STARTS_WITHIN_SECONDS = 20.0
@@ -51,10 +52,24 @@ class MilvusServer:
         )
         return self._process
 
-    def send(self, number: signal.Signals) -> None:
-        """Send the server a signal."""
+    def freeze(self) -> None:
+        """Stop the server as a machine that hangs would, and return once no thread of it runs."""
         assert self._process is not None
-        self._process.send_signal(number)
+        self._process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self._process.pid}/task")
+        deadline = time.monotonic() + STARTS_WITHIN_SECONDS
+        # The state is the word behind the name, which stands in brackets.
+        while any(
+            (task / "stat").read_text().rpartition(")")[2].split()[0] != "T"
+            for task in tasks.iterdir()
+        ):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def thaw(self) -> None:
+        """Let the server go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End the server as a power failure would."""

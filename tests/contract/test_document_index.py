@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import signal
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
@@ -437,11 +436,11 @@ async def test_milvus_that_hangs_is_given_up_in_time(tmp_path: Path) -> None:
     try:
         await index.ensure()
         await add(index, "acme", digest("Sale"))
-        server.send(signal.SIGSTOP)
+        server.freeze()
         async with asyncio.timeout(2.0):
             with pytest.raises(StoreUnavailableError, match=r"within 0\.5 s: it is busy or away"):
                 await index.count("acme")
-        server.send(signal.SIGCONT)
+        server.thaw()
         assert await index.count("acme") == 1
     finally:
         await index.close()
