@@ -49,20 +49,21 @@ def credit(model: MixModel, panel: Panel, days: slice) -> Credit:
     """Give credit for some days of a panel.
 
     The model explains one outcome; of the others each channel is given as large a part of all
-    that there is as of that one.
+    that there is as of that one. Where the channels of a model explain more than there is, which
+    they may when the baseline is below zero, all that there is is divided among them.
     """
     assert model.draws is not None
     effects = model.effects(panel)[days].sum(axis=0)
     explained = model.parameters.outcome
     totals = {outcome: float(values[days].sum()) for outcome, values in panel.outcomes.items()}
-    given = float(effects.sum())
+    given, whole = float(effects.sum()), totals[explained]
     drawn = model.draws.sums(model.spend(panel), days, model.parameters.window_days)
     sums = drawn.sum(axis=1, keepdims=True)
     shares = np.divide(drawn, sums, out=np.zeros_like(drawn), where=sums > 0)
     channels = []
     for number, curve in enumerate(model.curves):
         value = float(effects[number]) / given if given > 0 else 0.0
-        part = float(effects[number]) / totals[explained] if totals[explained] > 0 else 0.0
+        part = float(effects[number]) / max(given, whole) if whole > 0 else 0.0
         channels.append(
             ChannelCredit(
                 channel=curve.channel,
@@ -72,6 +73,4 @@ def credit(model: MixModel, panel: Panel, days: slice) -> Credit:
             )
         )
     channels.sort(key=lambda each: (-each.share.value, each.channel))
-    whole = totals[explained]
-    rest = 1.0 - given / whole if whole > 0 else 1.0
-    return Credit(tuple(channels), min(max(rest, 0.0), 1.0))
+    return Credit(tuple(channels), max(1.0 - given / whole, 0.0) if whole > 0 else 1.0)

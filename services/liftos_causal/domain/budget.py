@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 import numpy as np
@@ -11,16 +10,6 @@ from liftos_causal.domain.curves import Curve
 from liftos_causal.domain.panel import Floats
 
 _HALVINGS: Final = 200
-
-
-class Goal(StrEnum):
-    """What a budget is best for."""
-
-    ROI = "roi"
-    """Revenue less spend."""
-
-    REVENUE = "revenue"
-    CONVERSIONS = "conversions"
 
 
 class ConstraintsConflictError(Exception):

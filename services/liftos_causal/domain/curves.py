@@ -27,8 +27,6 @@ class Curve:
         window_days: Days after which nothing is left.
         half_saturation: Adstocked spend a day that gives half of the coefficient, in currency.
         coefficient: Outcome a day that the channel could give at most.
-        daily_spend: Spend of a usual day of the last four weeks, in currency.
-        largest_spend: The most that was spent on a day.
     """
 
     channel: str
@@ -36,8 +34,6 @@ class Curve:
     window_days: int
     half_saturation: float
     coefficient: float
-    daily_spend: float
-    largest_spend: float
 
     @property
     def carried(self) -> float:
@@ -51,9 +47,8 @@ class Curve:
 
     def marginal(self, daily_spend: float) -> float:
         """Return outcome for one more unit of spend, when each day spends this much."""
-        reached = daily_spend * self.carried
-        slope = self.half_saturation / (reached + self.half_saturation) ** 2
-        return self.coefficient * self.carried * slope
+        slope = marginal(self.coefficient, self.carried, self.half_saturation, daily_spend)
+        return float(slope)
 
 
 def adstocked(spend: Floats, decay: float, window_days: int) -> Floats:
@@ -80,3 +75,15 @@ def carried(decay: Floats | float, window_days: int) -> Floats:
     """Return the sum of `decay ** n` for n from 0 to `window_days` - 1; below a decay of 1."""
     decays = np.asarray(decay, dtype=np.float64)
     return (1.0 - decays**window_days) / (1.0 - decays)
+
+
+def marginal(
+    coefficient: Floats | float,
+    carried_days: Floats | float,
+    half_saturation: Floats | float,
+    daily_spend: float,
+) -> Floats:
+    """Return the derivative of `coefficient * saturated(daily_spend * carried_days)` by spend."""
+    reached = np.asarray(daily_spend * carried_days)
+    slope: Floats = coefficient * carried_days * half_saturation / (reached + half_saturation) ** 2
+    return slope

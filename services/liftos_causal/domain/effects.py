@@ -11,8 +11,9 @@ from scipy.optimize import nnls
 from scipy.stats import t as student
 from statsmodels.regression.linear_model import OLS
 
+from liftos_causal.domain.autocorrelation import inflation
 from liftos_causal.domain.curves import Estimate
-from liftos_causal.domain.panel import DataInsufficientError, Floats, inflation
+from liftos_causal.domain.panel import DataInsufficientError, Floats
 
 _FEWEST_CLUSTERS: Final = 6
 _TREND_DOUBT: Final = 0.05
@@ -52,7 +53,8 @@ class Effect:
     Attributes:
         method: How it was estimated.
         effect: In units of the outcome.
-        relative_effect: As a fraction of what would have been without treatment.
+        relative_effect: As a fraction of what would have been without treatment; none where that
+            would have been nothing or less.
         standard_error: Of `effect`.
         p_value: Probability of such an effect by chance alone.
         treatment_outcome: Of the treated.
@@ -64,7 +66,7 @@ class Effect:
 
     method: Method
     effect: Estimate
-    relative_effect: Estimate
+    relative_effect: Estimate | None
     standard_error: float
     p_value: float
     treatment_outcome: float
@@ -268,7 +270,14 @@ def _trend_difference(comparison: Comparison) -> float | None:
     numbers = np.arange(days) - (days - 1) / 2
     slopes = comparison.before @ numbers / (numbers @ numbers)
     difference, error, freedom = _slope(slopes, comparison.treated.astype(np.float64))
-    return float(2 * student.sf(abs(difference) / error, freedom)) if error > 0 else None
+    return _p_value(difference, error, freedom)
+
+
+def _p_value(value: float, error: float, freedom: int) -> float:
+    """Return how likely a value as far from 0 is by chance alone (two-sided t)."""
+    if error == 0.0:
+        return 0.0 if value else 1.0
+    return float(2 * student.sf(abs(value) / error, freedom))
 
 
 def _few(comparison: Comparison) -> tuple[str, ...]:
@@ -294,14 +303,15 @@ def _effect(
     outcome = float(comparison.during[comparison.treated].sum())
     effect = Estimate(daily * scale, (daily - reach) * scale, (daily + reach) * scale)
     expected = outcome - effect.value
-    # What would have been is not below nothing, whatever is taken off.
-    base = expected if expected > 0 else float("nan")
+    relative = None
+    if expected > 0:
+        relative = Estimate(effect.value / expected, effect.low / expected, effect.high / expected)
     return Effect(
         method=method,
         effect=effect,
-        relative_effect=Estimate(effect.value / base, effect.low / base, effect.high / base),
+        relative_effect=relative,
         standard_error=error * scale,
-        p_value=float(2 * student.sf(abs(daily) / error, freedom)) if error > 0 else 1.0,
+        p_value=_p_value(daily, error, freedom),
         treatment_outcome=outcome,
         expected_outcome=expected,
         unit_count=len(comparison.treated),
@@ -310,8 +320,13 @@ def _effect(
     )
 
 
-def minimum_detectable_effect(effect: Effect, confidence_level: float) -> float:
-    """Return the smallest relative effect that the same days and units show with a power of .8."""
+def minimum_detectable_effect(effect: Effect, confidence_level: float) -> float | None:
+    """Return the smallest relative effect that the same days and units show with a power of .8.
+
+    None where nothing would have been without treatment, so that no effect is relative to it.
+    """
+    if effect.expected_outcome <= 0:
+        return None
     freedom = max(effect.unit_count - 2, 1)
     quantiles = student.ppf([0.5 + confidence_level / 2, _POWER_QUANTILE], freedom)
     return float(quantiles.sum()) * effect.standard_error / effect.expected_outcome

@@ -23,13 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 from statsmodels.regression.linear_model import OLS
 
-from liftos_causal.domain.curves import Curve, Estimate, adstocked, carried, saturated
+from liftos_causal.domain.autocorrelation import inflation
+from liftos_causal.domain.curves import Curve, Estimate, adstocked, carried, marginal, saturated
 from liftos_causal.domain.panel import (
     Floats,
     Outcome,
     Panel,
     chosen_series,
-    inflation,
     require_enough,
 )
 
@@ -38,7 +38,6 @@ _HALF_SATURATIONS: Final = (0.5, 1.0, 2.0, 4.0)
 """In means of adstocked spend over the days that have any."""
 
 _SWEEPS: Final = 5
-_USUAL_DAYS: Final = 28
 _YEAR_DAYS: Final = 365.25
 _FORGOTTEN: Final = 50
 """Draws that still remember where they began."""
@@ -204,12 +203,10 @@ def fit(
         # In standard deviations of the noise, which is what a row of the data weighs.
         prior_weights=np.sqrt(variance) / shapes.prior_deviations[every, best],
     )
-    free_days = max(len(outcome) - baseline.shape[1] - len(spending), 1)
     draws = None
     if draw_count:
         spread = variance * inflation(residuals)
         draws = _drawn(likelihood, best, spread, draw_count, parameters.seed)
-    usual = panel.spend[-_USUAL_DAYS:].mean(axis=0)
     curves = tuple(
         Curve(
             channel=panel.channels[channel],
@@ -217,12 +214,10 @@ def fit(
             window_days=parameters.window_days,
             half_saturation=float(shapes.half_saturations[place, best[place]]),
             coefficient=float(coefficients[place]),
-            daily_spend=float(usual[channel]),
-            largest_spend=float(panel.spend[:, channel].max()),
         )
         for place, channel in enumerate(spending)
     )
-    deviation = float(np.sqrt(residuals @ residuals / free_days))
+    deviation = float(np.sqrt(residuals @ residuals / likelihood.free_days))
     return MixModel(parameters, curves, inside, deviation, draws)
 
 
@@ -432,5 +427,5 @@ def marginal_return(model: MixModel, number: int, daily_spend: float) -> Estimat
     curve, draws = model.curves[number], model.draws
     kept = carried(draws.decays[:, number], curve.window_days)
     half = draws.half_saturations[:, number]
-    slopes = draws.coefficients[:, number] * kept * half / (daily_spend * kept + half) ** 2
+    slopes = marginal(draws.coefficients[:, number], kept, half, daily_spend)
     return model.interval(slopes, curve.marginal(daily_spend))

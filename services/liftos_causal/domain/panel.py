@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from enum import StrEnum
 from typing import Final
 
@@ -48,18 +47,6 @@ class Panel:
     def __len__(self) -> int:
         return len(self.days)
 
-    def place(self, first: date, last: date) -> slice:
-        """Return where the days from `first` to `last` stand.
-
-        Raises:
-            DataInsufficientError: they are not all in the panel.
-        """
-        start, stop = np.datetime64(first, "D"), np.datetime64(last, "D")
-        if not len(self.days) or start < self.days[0] or stop > self.days[-1]:
-            raise DataInsufficientError(f"days from {first} to {last} are not all stored")
-        offset = int((start - self.days[0]).astype(np.int64))
-        return slice(offset, offset + int((stop - start).astype(np.int64)) + 1)
-
 
 def require_enough(panel: Panel, outcome: Outcome) -> None:
     """Check that a model can be fitted on the panel at all.
@@ -89,12 +76,3 @@ def chosen_series(panel: Panel, names: Sequence[str]) -> Floats:
     if not names:
         return np.empty((len(panel), 0))
     return np.column_stack([panel.series[name] for name in names])
-
-
-def inflation(residuals: Floats) -> float:
-    """Return by how much variances grow since days that follow each other err alike (AR(1))."""
-    scale = float(residuals @ residuals)
-    if scale == 0.0:
-        return 1.0
-    alike = min(max(float(residuals[1:] @ residuals[:-1]) / scale, 0.0), 0.95)
-    return (1.0 + alike) / (1.0 - alike)

@@ -24,8 +24,6 @@ def _curves(draw: st.DrawFn) -> list[Curve]:
             window_days=30,
             half_saturation=draw(st.floats(10, 1e5)),
             coefficient=draw(st.floats(0, 1e6)),
-            daily_spend=100.0,
-            largest_spend=200.0,
         )
         for number in range(count)
     ]
@@ -62,10 +60,10 @@ def test_limits_are_kept(curves: list[Curve], budget: float, data: st.DataObject
 
 def test_what_does_not_pay_is_not_spent() -> None:
     """For the return on investment the last unit of each channel gives a unit back."""
-    curve = Curve("meta", 0.0, 30, 100.0, 1_000.0, 10.0, 20.0)
+    curve = Curve("meta", 0.0, 30, 100.0, 1_000.0)
     spend = allocated([curve], 1e6, {}, spend_all=False)
     assert curve.marginal(float(spend[0])) == pytest.approx(1.0)
-    poor = Curve("meta", 0.0, 30, 100.0, 50.0, 10.0, 20.0)
+    poor = Curve("meta", 0.0, 30, 100.0, 50.0)
     assert allocated([poor], 1e6, {}, spend_all=False)[0] == 0.0
 
 
@@ -78,6 +76,6 @@ def test_what_does_not_pay_is_not_spent() -> None:
 )
 def test_limits_that_cannot_be_kept_are_told(bounds: dict[str, Bounds], text: str) -> None:
     """Neither more nor less than the budget is handed out in silence."""
-    curve = Curve("meta", 0.0, 30, 100.0, 1_000.0, 10.0, 20.0)
+    curve = Curve("meta", 0.0, 30, 100.0, 1_000.0)
     with pytest.raises(ConstraintsConflictError, match=text):
         allocated([curve], 100.0, bounds, spend_all=True)

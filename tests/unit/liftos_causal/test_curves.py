@@ -39,7 +39,7 @@ def test_the_marginal_is_the_slope_of_the_curve(
     decay: float, half: float, coefficient: float, spend: float
 ) -> None:
     """One more cent gives what the marginal says, and less than a cent before."""
-    curve = Curve("meta", decay, 30, half, coefficient, spend, spend)
+    curve = Curve("meta", decay, 30, half, coefficient)
     step = spend * 1e-4
     slope = float(curve.outcome(spend + step) - curve.outcome(spend - step)) / (2 * step)
     assert curve.marginal(spend) == pytest.approx(slope, rel=1e-4, abs=1e-9)

@@ -33,6 +33,7 @@ def test_an_effect_is_found(method: Method) -> None:
     assert np.mean([each.effect.value for each in found]) == pytest.approx(truth, rel=0.1)
     one = found[0]
     assert one.treatment_outcome - one.expected_outcome == pytest.approx(one.effect.value)
+    assert one.relative_effect is not None
     assert one.relative_effect.value == pytest.approx(one.effect.value / one.expected_outcome)
 
 
@@ -68,7 +69,7 @@ def test_groups_that_moved_apart_before_are_named() -> None:
 
 def test_the_smallest_effect_shrinks_with_more_units() -> None:
     """More units show smaller effects."""
-    few, many = (
+    found = [
         minimum_detectable_effect(
             estimated(
                 _comparison(5, lift=0.0, units=units), Method.DIFFERENCE_IN_DIFFERENCES, 0.95
@@ -76,8 +77,23 @@ def test_the_smallest_effect_shrinks_with_more_units() -> None:
             0.95,
         )
         for units in (8, 80)
-    )
+    ]
+    few, many = found
+    assert few is not None
+    assert many is not None
     assert 0 < many < few
+
+
+def test_an_effect_of_all_there_is_is_relative_to_nothing() -> None:
+    """Where nothing would have been, no fraction is told, and neither is a smallest one."""
+    treated = np.array([True, True, False, False])
+    before, during = np.zeros((4, 7)), np.where(treated[:, None], 10.0, np.zeros((4, 7)))
+    found = estimated(Comparison(before, during, treated), Method.DIFFERENCE_IN_DIFFERENCES, 0.95)
+    assert found.effect.value == pytest.approx(10.0 * 2 * 7)
+    assert found.significant
+    assert found.p_value == pytest.approx(0.0, abs=1e-9)
+    assert found.relative_effect is None
+    assert minimum_detectable_effect(found, 0.95) is None
 
 
 def test_what_cannot_be_compared_is_said() -> None:

@@ -60,6 +60,16 @@ def test_shares_add_up_and_credit_is_never_more_than_there_is() -> None:
     )
 
 
+def test_no_more_is_credited_than_there_is() -> None:
+    """Channels that explain more than all, over a baseline below zero, share what there is."""
+    panel = world(2, level=-8_000.0).panel
+    found = credit(fit(panel, Parameters()), panel, _EVERYTHING)
+    assert found.unattributed_share == 0.0
+    for outcome, values in panel.outcomes.items():
+        given = sum(each.amounts[outcome] for each in found.channels)
+        assert given == pytest.approx(float(values.sum()))
+
+
 def test_a_channel_without_spend_gets_no_curve_and_one_without_effect_no_credit() -> None:
     """A silent channel is left out; a useless one may get little."""
     drawn = world(5, curves={**CURVES, "radio": replace(CURVES["tiktok"], coefficient=0.0)})
