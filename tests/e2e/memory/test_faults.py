@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -224,23 +225,30 @@ async def eventually(condition: Callable[[], Awaitable[object]], what: str) -> N
 @asynccontextmanager
 async def held_down(memory: Memory, store: str) -> AsyncIterator[None]:
     """Kill a store and keep it from coming back within the block; wait for it after that."""
-
-    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.close()
-
     host, _, port = memory.stack.addresses[store].rpartition(":")
     os.kill(memory.pid(store), signal.SIGKILL)
     deadline = time.monotonic() + 5
     while True:
         try:
-            holder = await asyncio.start_server(hang_up, host, int(port))
+            holder = socket.create_server((host, int(port)))
         except OSError:
             assert time.monotonic() < deadline, f"{store} does not let go of its port"
             await asyncio.sleep(0)
         else:
             break
-    async with holder:
-        yield
+    with holder:
+        holder.setblocking(False)
+
+        def hang_up() -> None:
+            with suppress(BlockingIOError):  # who called has hung up first
+                holder.accept()[0].close()
+
+        loop = asyncio.get_running_loop()
+        loop.add_reader(holder, hang_up)
+        try:
+            yield
+        finally:
+            loop.remove_reader(holder)
     await memory.until_healthy()
 
 
