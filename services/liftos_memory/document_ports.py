@@ -49,10 +49,17 @@ class IndexLag:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Objects and weeks, and records by kind and id, taken from the outbox with last versions."""
+    """Objects and weeks, and records by kind and id, taken from the outbox with last versions.
+
+    Attributes:
+        weeks: Objects and weeks.
+        records: Records.
+        leaves_some: Whether more of the org's waits in the outbox.
+    """
 
     weeks: Mapping[tuple[ObjectKey, date], int]
     records: Mapping[tuple[DocumentKind, str], int] = field(default_factory=dict)
+    leaves_some: bool = False
 
     @property
     def keys(self) -> Sequence[ObjectKey]:

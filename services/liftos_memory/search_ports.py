@@ -185,7 +185,8 @@ class DocumentIndex(Protocol):
     async def settle(self) -> None:
         """Bring what was written into the form that is quickest to search.
 
-        The writer calls it when it has caught up. Searches are right without it, only slower.
+        The writer calls it before it says that it has caught up. Searches are right without it,
+        only slower; while it runs, a search may miss what had not been settled.
         """
         ...
 

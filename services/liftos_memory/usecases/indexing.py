@@ -129,7 +129,7 @@ class Indexing:
 
     async def run(self, stop: asyncio.Event, *, idle_seconds: float = 0.25) -> None:
         """Follow all orgs until told to stop; an outage of a store is waited for."""
-        ready = settled = False
+        ready = False
         confirmed_seconds = 0.0
         while not stop.is_set():
             try:
@@ -138,12 +138,7 @@ class Indexing:
                     ready = True
                 await self._enqueue_ended_weeks()
                 worked = await self.follow_all(stop)
-                if worked:
-                    settled = False
-                elif not settled:
-                    await self._settle()
-                    settled = True
-                elif time.monotonic() - confirmed_seconds > _CONFIRM_SECONDS:
+                if not worked and time.monotonic() - confirmed_seconds > _CONFIRM_SECONDS:
                     # Nothing else would tell an idle worker that the index was lost.
                     await self._index.confirm()
                     confirmed_seconds = time.monotonic()
@@ -188,6 +183,10 @@ class Indexing:
             await self._put(org, documents)
             if gone:
                 await _leaving_room(self._index.delete(org, gone))
+            if not work.leaves_some:
+                # A search may miss what is being settled, so that comes before a reader is told
+                # that the index has followed.
+                await self._settle()
             await self._store.save(
                 org,
                 work,
@@ -256,8 +255,9 @@ class Indexing:
                 await self._settle()
 
     async def _settle(self) -> None:
-        await _leaving_room(self._index.settle())
-        self._unsettled_documents = 0
+        if self._unsettled_documents:
+            await _leaving_room(self._index.settle())
+            self._unsettled_documents = 0
 
     async def _vectors(self, documents: Sequence[Document]) -> Vectors:
         """Return the vectors of documents; only texts that were never seen are embedded."""
@@ -300,6 +300,9 @@ class Indexing:
             async for lost in self._lost(org, self._index):
                 _log.info("index_restores", org=org, documents=len(lost))
                 await self._put(org, lost)
+        # Also what an earlier worker left unsettled.
+        await _leaving_room(self._index.settle())
+        self._unsettled_documents = 0
 
     async def _lost(
         self, org: str, index: DocumentIndex | IndexRebuild

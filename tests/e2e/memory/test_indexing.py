@@ -417,6 +417,45 @@ class SlowIndex:
         self.writes.append((what, began, time.monotonic()))
 
 
+class UnsettledIndex:
+    """Knows whether anything that was written is not settled."""
+
+    def __init__(self, behind: DocumentIndex) -> None:
+        self._behind = behind
+        self.unsettled = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._behind, name)
+
+    async def upsert(self, org: str, documents: Sequence[Document], vectors: Vectors) -> None:
+        """Add or replace documents of an org."""
+        self.unsettled = True
+        await self._behind.upsert(org, documents, vectors)
+
+    async def settle(self) -> None:
+        """Seal what was written."""
+        await self._behind.settle()
+        self.unsettled = False
+
+
+@pytest.mark.parametrize("entries", [1, 128, 300])
+async def test_what_a_version_covers_is_settled(
+    pieces: Pieces, memory_client: ClientFactory, org: str, entries: int
+) -> None:
+    """A reader that waits for its write never searches while that is being settled.
+
+    An entry reaches into the next week, so that 128 of them fill one round to the last place.
+    """
+    client = memory_client(org)
+    await write(client, org, [entry(monday(2), f"bulk-{place}") for place in range(entries)])
+    index = UnsettledIndex(pieces.index)
+    indexing = pieces.indexing(index=index)
+    while await pieces.store.indexed_version(org) == 0:
+        await indexing.follow_all(asyncio.Event())
+    assert not index.unsettled
+    await pieces.check(org, client)
+
+
 async def test_a_bulk_load_leaves_the_index_to_its_readers(
     pieces: Pieces, memory_client: ClientFactory, org: str
 ) -> None:

@@ -337,13 +337,18 @@ class PostgresDocumentStore:
         """Return what has waited longest, and what is left of the smallest commits."""
         async with self._database.read(org) as connection:
             smallest = await connection.fetch(_TAKE_SMALLEST, org, limit // 2)
-            oldest = await connection.fetch(_TAKE_OLDEST, org, limit)
-            taken = await connection.fetch(_TAKE_RECORDS, org, records)
+            # One more than is taken tells whether any is left.
+            oldest = await connection.fetch(_TAKE_OLDEST, org, limit + 1)
+            taken = await connection.fetch(_TAKE_RECORDS, org, records + 1)
         # Some may be in both, so the oldest are as many as would do alone.
         weeks = {(key_of(row), row["week"]): row["last_version"] for row in (*smallest, *oldest)}
         return Work(
             dict(islice(weeks.items(), limit)),
-            {(_KINDS[row["kind"] - 1], row["record_id"]): row["last_version"] for row in taken},
+            {
+                (_KINDS[row["kind"] - 1], row["record_id"]): row["last_version"]
+                for row in taken[:records]
+            },
+            leaves_some=len(weeks) > limit or len(taken) > records,
         )
 
     async def trace_parent(self, org: str) -> str | None:
