@@ -8,7 +8,6 @@ from uuid import UUID
 import asyncpg
 
 from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page, word_of
-from liftos_ingestion.adapters.postgres.requests import find_answer, once
 from liftos_ingestion.alert_ports import (
     DueNotice,
     RouteSpec,
@@ -24,6 +23,7 @@ from liftos_kit.core.errors import AlreadyExistsError, NotFoundError
 from liftos_kit.core.filters import Filter
 from liftos_kit.core.paging import JsonValue
 from liftos_kit.core.repeatable import Repeatable
+from liftos_kit.postgres_requests import begin, find_answer, once
 
 _SQL: Final = postgres.load_queries("liftos_ingestion", "sql/alerts.sql")
 
@@ -95,7 +95,7 @@ class PostgresAlerts:
             return found
 
         try:
-            return await once(self._pool, org, repeatable, act)
+            return await once(begin(self._pool, org), repeatable, act)
         except _NothingDoneError:
             return None
 
@@ -176,7 +176,7 @@ class PostgresAlertRoutes:
                 raise AlreadyExistsError(route_name(org, alert_route))
             return _route(row)
 
-        return await once(self._pool, org, repeatable, act)
+        return await once(begin(self._pool, org), repeatable, act)
 
     async def change(
         self,
@@ -194,7 +194,7 @@ class PostgresAlertRoutes:
             )
             return _route(row)
 
-        return await once(self._pool, org, repeatable, act)
+        return await once(begin(self._pool, org), repeatable, act)
 
     async def delete(
         self,
@@ -209,7 +209,7 @@ class PostgresAlertRoutes:
             check(await _locked(connection, org, alert_route))
             await _SQL.delete_route(connection, org=org, alert_route=alert_route)
 
-        await once(self._pool, org, repeatable, act)
+        await once(begin(self._pool, org), repeatable, act)
 
     async def record_sending(
         self, org: str, alert_route: str, error: str, repeatable: Repeatable[str] | None
@@ -220,7 +220,7 @@ class PostgresAlertRoutes:
             await _SQL.record_sending(connection, org=org, alert_route=alert_route, error=error)
             return error
 
-        await once(self._pool, org, repeatable, act)
+        await once(begin(self._pool, org), repeatable, act)
 
     async def get(self, org: str, alert_route: str) -> StoredRoute | None:
         """Return a route."""

@@ -9,7 +9,6 @@ from uuid import UUID
 import asyncpg
 
 from liftos_ingestion.adapters.postgres.database import basis_word, level_word
-from liftos_ingestion.adapters.postgres.requests import PostgresWrite, find_answer
 from liftos_ingestion.connection_ports import (
     CommittedDays,
     ConnectionChange,
@@ -32,6 +31,7 @@ from liftos_ingestion.source_ports import Credential
 from liftos_kit import postgres
 from liftos_kit.core.errors import AlreadyExistsError, NotFoundError
 from liftos_kit.core.filters import Filter, to_sql
+from liftos_kit.postgres_requests import PostgresRequests, find_answer
 from liftos_kit.secrets.secret import Secret
 
 _SQL: Final = postgres.load_queries("liftos_ingestion", "sql/connections.sql")
@@ -46,7 +46,7 @@ _COLUMNS: Final = {
 """What filters may use."""
 
 
-class PostgresConnectionWrite(PostgresWrite):
+class PostgresConnectionWrite(PostgresRequests):
     """A change in Postgres; see `liftos_ingestion.connection_ports.ConnectionWrite`."""
 
     async def hold_source(self, source: str) -> bool:

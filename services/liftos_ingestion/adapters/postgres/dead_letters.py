@@ -16,7 +16,6 @@ from liftos_ingestion.adapters.postgres.database import (
     level_word,
 )
 from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page, word_of
-from liftos_ingestion.adapters.postgres.requests import once
 from liftos_ingestion.adapters.postgres.run_views import get_run
 from liftos_ingestion.adapters.postgres.runs import Jobs, reconcile_job, slice_job
 from liftos_ingestion.adapters.postgres.storable import json_text, storable_object
@@ -40,6 +39,7 @@ from liftos_kit.core.filters import Filter, to_sql
 from liftos_kit.core.paging import JsonValue
 from liftos_kit.core.repeatable import Repeatable
 from liftos_kit.jobs.queue import Job
+from liftos_kit.postgres_requests import begin, once
 from liftos_kit.telemetry import inject_carrier
 from liftos_mapping.entry_fields import LEVELS
 
@@ -123,7 +123,7 @@ class PostgresDeadLetters:
             )
             return len(chosen)
 
-        return await once(self._pool, org, repeatable, act)
+        return await once(begin(self._pool, org), repeatable, act)
 
     async def start_replay(
         self,
@@ -163,7 +163,7 @@ class PostgresDeadLetters:
             assert started is not None, "just stored"
             return started, len(chosen)
 
-        return await once(self._pool, org, repeatable, act)
+        return await once(begin(self._pool, org), repeatable, act)
 
 
 class PostgresReplays:

@@ -8,7 +8,6 @@ import asyncpg
 
 from liftos_ingestion.adapters.postgres.database import basis_word, level_word
 from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page, word_of
-from liftos_ingestion.adapters.postgres.requests import once
 from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
 from liftos_ingestion.domain.run_filters import (
     RECONCILIATION_STATES,
@@ -24,6 +23,7 @@ from liftos_kit.core.errors import NotFoundError, StateTransitionError
 from liftos_kit.core.filters import Filter
 from liftos_kit.core.paging import JsonValue
 from liftos_kit.core.repeatable import Repeatable
+from liftos_kit.postgres_requests import begin, once
 from liftos_mapping.entry_fields import LEVELS
 
 _SUSPENDED: Final = """
@@ -250,7 +250,7 @@ class PostgresRunViews:
             await self._ledger.start_in(connection, org, run_id, run)
             return await _known(connection, org, run_id)
 
-        return await once(self._pool, org, repeatable, started)
+        return await once(begin(self._pool, org), repeatable, started)
 
     async def cancel(
         self, org: str, run: UUID, reason: str, repeatable: Repeatable[Row] | None
@@ -267,7 +267,7 @@ class PostgresRunViews:
                 )
             return await _known(connection, org, run)
 
-        return await once(self._pool, org, repeatable, cancelled)
+        return await once(begin(self._pool, org), repeatable, cancelled)
 
     async def rows_a_day(
         self, org: str, platform: str

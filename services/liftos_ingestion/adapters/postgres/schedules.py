@@ -10,7 +10,6 @@ import asyncpg
 
 from liftos_ingestion.adapters.postgres.database import level_code, level_word
 from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page
-from liftos_ingestion.adapters.postgres.requests import once
 from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
 from liftos_ingestion.domain.names import connection_name
 from liftos_ingestion.run_ports import NewRun
@@ -20,6 +19,7 @@ from liftos_kit.core.errors import AlreadyExistsError, NotFoundError
 from liftos_kit.core.filters import Filter
 from liftos_kit.core.paging import JsonValue
 from liftos_kit.core.repeatable import Repeatable
+from liftos_kit.postgres_requests import begin, once
 
 _SQL: Final = postgres.load_queries("liftos_ingestion", "sql/schedules.sql")
 _NAME: Final = "orgs/{org}/schedules/{schedule}"
@@ -154,7 +154,7 @@ class PostgresScheduleStore:
                 raise AlreadyExistsError(_NAME.format(org=org, schedule=schedule))
             return stored_schedule(row)
 
-        return await once(self._pool, org, repeatable, created)
+        return await once(begin(self._pool, org), repeatable, created)
 
     async def change(
         self,
@@ -173,7 +173,7 @@ class PostgresScheduleStore:
                 )
             return stored_schedule(row)
 
-        return await once(self._pool, org, repeatable, changed)
+        return await once(begin(self._pool, org), repeatable, changed)
 
     async def delete(
         self,
@@ -188,7 +188,7 @@ class PostgresScheduleStore:
             check(await _locked(connection, org, schedule))
             await _SQL.delete_schedule(connection, org=org, schedule=schedule)
 
-        await once(self._pool, org, repeatable, deleted)
+        await once(begin(self._pool, org), repeatable, deleted)
 
     async def get(self, org: str, schedule: str) -> StoredSchedule | None:
         """Return a schedule."""

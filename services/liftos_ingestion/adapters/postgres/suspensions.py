@@ -13,7 +13,6 @@ from liftos_ingestion.adapters.postgres.database import (
     level_word,
 )
 from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page
-from liftos_ingestion.adapters.postgres.requests import once
 from liftos_ingestion.adapters.postgres.runs import Jobs, slice_job
 from liftos_ingestion.domain.names import connection_name
 from liftos_ingestion.run_ports import Lane
@@ -23,6 +22,7 @@ from liftos_kit import postgres
 from liftos_kit.core.errors import NotFoundError
 from liftos_kit.core.paging import JsonValue
 from liftos_kit.core.repeatable import Repeatable
+from liftos_kit.postgres_requests import begin, once
 
 _SQL: Final = postgres.load_queries("liftos_ingestion", "sql/suspensions.sql")
 
@@ -92,7 +92,7 @@ class PostgresSuspensions:
             assert row is not None, "just stored"
             return row
 
-        return await once(self._pool, org, repeatable, act)
+        return await once(begin(self._pool, org), repeatable, act)
 
     async def held_lanes(self, org: str, scope: SuspensionScope) -> Sequence[HeldLane]:
         """Return lanes of a scope that are held although they are suspended."""
@@ -156,7 +156,7 @@ class PostgresSuspensions:
             return row
 
         try:
-            return await once(self._pool, org, repeatable, act)
+            return await once(begin(self._pool, org), repeatable, act)
         except _NothingThereError:
             return None
 

@@ -7,8 +7,9 @@ from uuid import UUID
 import asyncpg
 
 from liftos_kit import postgres
-from liftos_kit.core.errors import AlreadyExistsError, NotFoundError, RequestIdReusedError
+from liftos_kit.core.errors import AlreadyExistsError, NotFoundError
 from liftos_kit.core.repeatable import Repeatable
+from liftos_kit.postgres_requests import find_answer
 from liftos_memory.adapters.postgres.database import Database
 from liftos_memory.adapters.postgres.insights import PostgresInsightStore
 from liftos_memory.adapters.postgres.writes import PostgresWrite, begin
@@ -23,7 +24,6 @@ from liftos_memory.insight_route_ports import (
 from liftos_memory.ports import WriteContext
 
 _SQL: Final = postgres.load_queries("liftos_memory", "sql/insight_routes.sql")
-_REQUESTS: Final = postgres.load_queries("liftos_memory", "sql/requests.sql")
 
 Result = TypeVar("Result")
 
@@ -39,7 +39,7 @@ class PostgresInsightRoutes:
     ) -> bytes | None:
         """Return the answer that a request was given before."""
         async with self._database.read(org) as connection:
-            return await _answer(connection, org, method, request_id, payload_digest)
+            return await find_answer(connection, org, method, request_id, payload_digest)
 
     async def create(
         self,
@@ -194,18 +194,6 @@ async def _once(
         if repeatable is not None:
             await repeatable.remember(write, result)
     return result
-
-
-async def _answer(
-    connection: asyncpg.Connection, org: str, method: str, request_id: UUID, payload_digest: bytes
-) -> bytes | None:
-    row = await _REQUESTS.get_request(connection, org=org, method=method, request_id=request_id)
-    if row is None:
-        return None
-    if row["payload_digest"] != payload_digest:
-        raise RequestIdReusedError(str(request_id))
-    response: bytes = row["response"]
-    return response
 
 
 async def _locked(connection: asyncpg.Connection, org: str, insight_route: str) -> StoredRoute:

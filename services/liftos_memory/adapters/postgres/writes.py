@@ -2,17 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
-from uuid import UUID
 
-from asyncpg import Connection, DeadlockDetectedError
+from asyncpg import DeadlockDetectedError
 
 from liftos_kit import postgres
-from liftos_kit.core.errors import RequestIdReusedError, StoreUnavailableError
+from liftos_kit.core.errors import StoreUnavailableError
+from liftos_kit.postgres_requests import PostgresRequests
 from liftos_memory.adapters.postgres.database import Database, Write
 from liftos_memory.ports import WriteContext
-
-_SQL: Final = postgres.load_queries("liftos_memory", "sql/requests.sql")
 
 
 @asynccontextmanager
@@ -36,15 +33,12 @@ def affected(tag: str) -> int:
     return int(tag.rsplit(" ", 1)[1])
 
 
-class PostgresWrite:
-    """A write under way; see `liftos_kit.core.repeatable.RequestMemory`."""
+class PostgresWrite(PostgresRequests):
+    """A write under way, with the requests that it answers."""
 
     def __init__(self, write: Write) -> None:
+        super().__init__(write.connection, write.org)
         self._write = write
-
-    @property
-    def _connection(self) -> Connection:
-        return self._write.connection
 
     @property
     def version(self) -> int:
@@ -54,24 +48,3 @@ class PostgresWrite:
     async def finish(self) -> int:
         """Take the org's next version and return it."""
         return await self._write.finish()
-
-    async def recall(self, method: str, request_id: UUID, payload_digest: bytes) -> bytes | None:
-        """Return the stored answer of a request, or claim its id."""
-        keys = {"org": self._write.org, "method": method, "request_id": request_id}
-        if await _SQL.claim_request(self._connection, **keys, payload_digest=payload_digest):
-            return None
-        row = await _SQL.get_request(self._connection, **keys)
-        if row["payload_digest"] != payload_digest:
-            raise RequestIdReusedError(str(request_id))
-        response: bytes = row["response"]
-        return response
-
-    async def remember(self, method: str, request_id: UUID, response: bytes) -> None:
-        """Store the answer of a request."""
-        await _SQL.answer_request(
-            self._connection,
-            org=self._write.org,
-            method=method,
-            request_id=request_id,
-            response=response,
-        )

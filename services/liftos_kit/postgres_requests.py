@@ -1,6 +1,11 @@
-"""Requests that can be repeated, and the answers that they were given."""
+"""Requests that can be repeated, and the answers that they were given, in Postgres.
 
-from collections.abc import Awaitable, Callable
+They are in the table `request_ids` of the service's schema: `org`, `method` and `request_id`, its
+key, with `payload_digest` and `response`.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -12,20 +17,25 @@ from liftos_kit.core.repeatable import Repeatable
 
 Result = TypeVar("Result")
 
-_SQL: Final = postgres.load_queries("liftos_ingestion", "sql/requests.sql")
+_SQL: Final = postgres.load_queries("liftos_kit", "sql/requests.sql")
 
 
-class PostgresWrite:
-    """A write under way, as one transaction; see `liftos_kit.core.repeatable.RequestMemory`.
+class PostgresRequests:
+    """Those of a write under way; see `liftos_kit.core.repeatable.RequestMemory`.
 
     Args:
-        connection: Its transaction.
+        connection: The write's transaction.
         org: Whose.
     """
 
     def __init__(self, connection: asyncpg.Connection, org: str) -> None:
         self._connection = connection
         self._org = org
+
+    @property
+    def connection(self) -> asyncpg.Connection:
+        """The write's transaction."""
+        return self._connection
 
     async def recall(self, method: str, request_id: UUID, payload_digest: bytes) -> bytes | None:
         """Return the stored answer of a request, or claim its id."""
@@ -51,13 +61,19 @@ class PostgresWrite:
         )
 
 
+@asynccontextmanager
+async def begin(pool: asyncpg.Pool, org: str) -> AsyncIterator[PostgresRequests]:
+    """Yield a write that is one transaction."""
+    async with postgres.transaction(pool, org=org) as connection:
+        yield PostgresRequests(connection, org)
+
+
 async def once(
-    pool: asyncpg.Pool,
-    org: str,
+    begun: AbstractAsyncContextManager[PostgresRequests],
     repeatable: Repeatable[Result] | None,
     act: Callable[[asyncpg.Connection], Awaitable[Result]],
 ) -> Result:
-    """Do something in one transaction, and for a request with an id once.
+    """Do something in one write, and for a request with an id once.
 
     What `act` raises rolls all of it back, the claim of the id too.
 
@@ -65,13 +81,12 @@ async def once(
         AnsweredBeforeError: The same request was done before.
         RequestIdReusedError: Another request was.
     """
-    async with postgres.transaction(pool, org=org) as connection:
-        write = PostgresWrite(connection, org)
+    async with begun as requests:
         if repeatable is not None:
-            await repeatable.recall(write)
-        result = await act(connection)
+            await repeatable.recall(requests)
+        result = await act(requests.connection)
         if repeatable is not None:
-            await repeatable.remember(write, result)
+            await repeatable.remember(requests, result)
     return result
 
 
