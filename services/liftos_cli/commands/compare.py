@@ -158,7 +158,7 @@ def _print_comparisons(answer: pb.CompareMetricsResponse, dimension: str) -> Non
 
 
 def _print_effects(effects: Sequence[pb.CalendarEffect], *, every_member: bool) -> None:
-    shown = [each for each in effects if every_member or not each.member]
+    shown = [each for each in effects if every_member or each.total]
     if not shown:
         return
     print()
@@ -174,7 +174,7 @@ def _print_effects(effects: Sequence[pb.CalendarEffect], *, every_member: bool) 
         [
             [
                 f"{each.metric} {each.currency_code}".rstrip(),
-                each.member or _TOTAL,
+                _TOTAL if each.total else each.member or _NONE,
                 each.day_name or f"every {enum_word_of(each, 'kind').lower()}",
                 f"{each.ratio:.2f}",
                 _interval(each, "interval"),

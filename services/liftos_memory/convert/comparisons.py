@@ -93,6 +93,7 @@ def _add_comparisons(
     for place, member in enumerate(found.members):
         message = response.totals.add() if place == last else response.comparisons.add()
         message.member = member
+        message.total = place == last
         message.metric = found.metric
         message.currency_code = found.currency_code
         message.day_count = days[place]
@@ -132,7 +133,8 @@ def _correlation(found: MetricFindings, pair: Correlation) -> pb.MetricCorrelati
 
 def _effect(found: MetricFindings, effect: DayEffect) -> pb.CalendarEffect:
     message = pb.CalendarEffect(
-        member=effect.member,
+        member=effect.member or "",
+        total=effect.member is None,
         metric=found.metric,
         kind=pb.CalendarEffectKind.ValueType(_KINDS[effect.kind]),
         day_name=effect.day_name,

@@ -5,11 +5,20 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+import numpy as np
+
 from liftos_memory.domain.calendar import CalendarDay
 from liftos_memory.domain.comparison_findings import period_rows
-from liftos_memory.domain.comparisons import ComparedSums, ComparisonQuestion, DailySums
+from liftos_memory.domain.comparisons import (
+    ComparedSums,
+    ComparisonQuestion,
+    DailySums,
+    Period,
+)
 
 _NAMED_MEMBERS: Final = 20
+_SOURCES: Final = frozenset({"platform", "account_id"})
+"""Dimensions whose members have numbers on every day that was read; a campaign may rest."""
 
 
 class CaveatKind(Enum):
@@ -21,6 +30,8 @@ class CaveatKind(Enum):
     STRUCTURAL_BREAK = "STRUCTURAL_BREAK"
     CURRENCIES = "CURRENCIES"
     BASELINE_EMPTY = "BASELINE_EMPTY"
+    ASKED_EMPTY = "ASKED_EMPTY"
+    DAYS_MISSING = "DAYS_MISSING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +114,57 @@ def _caveats_of_days(
                 money,
             )
         )
-    rows = period_rows(question, question.baseline)
-    together = sums.together
-    if together.members and not any(is_set[rows].any() for is_set in together.is_set.values()):
+    for words, period, kind in (
+        ("", question.asked, CaveatKind.ASKED_EMPTY),
+        (" of the baseline", question.baseline, CaveatKind.BASELINE_EMPTY),
+    ):
+        found += _caveats_of_period(question, sums.together, words, period, kind)
+    return found
+
+
+def _caveats_of_period(
+    question: ComparisonQuestion,
+    together: DailySums,
+    words: str,
+    period: Period,
+    empty_kind: CaveatKind,
+) -> list[Caveat]:
+    """Return what is not stored of a period: all of it, some days, or days of some sources."""
+    rows = period_rows(question, period)
+    is_set = np.any([column[rows] for column in together.is_set.values()], axis=0)
+    count, days = period.day_count, f"{period.start.isoformat()} to {period.end.isoformat()}"
+    stored = int(is_set.any(axis=1).sum())
+    if not stored:
+        return [
+            Caveat(
+                empty_kind,
+                f"No numbers{words} ({days}) are stored, so there is no change to tell.",
+            )
+        ]
+    found = []
+    if stored < count:
         found.append(
             Caveat(
-                CaveatKind.BASELINE_EMPTY,
-                f"No numbers of {question.baseline.start.isoformat()} to"
-                f" {question.baseline.end.isoformat()} are stored, so there is no change to tell.",
+                CaveatKind.DAYS_MISSING,
+                f"Only {stored} of {count} days{words} ({days}) have numbers, so that sums are not"
+                " of whole periods.",
+            )
+        )
+    by_member = is_set.sum(axis=0)
+    reports = np.any([column.any(axis=0) for column in together.is_set.values()], axis=0)
+    lacking = [
+        (name, int(by_member[place]))
+        for place, name in enumerate(together.members)
+        if reports[place] and by_member[place] < stored
+    ]
+    if lacking and question.dimension in _SOURCES:
+        told = ", ".join(f"{name or '(none)'}: {has}" for name, has in lacking[:_NAMED_MEMBERS])
+        found.append(
+            Caveat(
+                CaveatKind.DAYS_MISSING,
+                f"Some have numbers on fewer than {stored} days{words} ({days}): {told}.",
+                (),
+                tuple(name for name, _ in lacking[:_NAMED_MEMBERS]),
             )
         )
     return found

@@ -69,9 +69,12 @@ class Correlation:
 
 @dataclass(frozen=True, slots=True)
 class DayEffect:
-    """What a kind of day does; member is empty for all together, day_name for all of the kind."""
+    """What a kind of day does.
 
-    member: str
+    member is None for all of them together, day_name empty for all days of the kind.
+    """
+
+    member: str | None
     kind: DayKind
     day_name: str
     ratio: float
@@ -87,7 +90,7 @@ class MetricFindings:
     Attributes:
         metric: Its name.
         currency_code: Its currency; empty where it has none.
-        members: Names; the total's is empty.
+        members: Names; the last one stands for the total.
         value: In the asked days.
         baseline: In the baseline days.
         change: Their difference.
@@ -259,7 +262,7 @@ def _metric_findings(
             maximum_lag_days=question.maximum_lag_days,
         ),
         day_effects=_day_effects(
-            [*(members[place] for place in largest), ""],
+            [*(members[place] for place in largest), None],
             whole.of(np.append(largest, len(members))),
             weekdays,
             calendar,
@@ -402,7 +405,7 @@ def _correlations(
 
 
 def _day_effects(
-    members: Sequence[str],
+    members: Sequence[str | None],
     series: _Series,
     weekdays: Integers,
     calendar: Sequence[CalendarDay],
@@ -449,7 +452,7 @@ def _special_days(calendar: Sequence[CalendarDay]) -> Mapping[tuple[DayKind, str
 
 
 def _told(
-    members: Sequence[str],
+    members: Sequence[str | None],
     kinds: Sequence[tuple[DayKind, str]],
     effects: Effects,
     minimum_days: int,

@@ -33,6 +33,7 @@ def _entry(day: date, platform: str, **metrics: Any) -> entry_pb2.Entry:
         level=OUTCOME if outcome else CAMPAIGN,
         account_id="a",
         campaign_id="" if outcome else "c",
+        channel=metrics.pop("channel", ""),
         date=day.isoformat(),
         attribution_key=metrics.pop("attribution_key", ""),
         final=True,
@@ -298,9 +299,70 @@ async def test_caveats_tell_what_to_mind(memory_client: Any, org: str) -> None:
     assert not answer.comparisons[0].final
 
 
+async def test_what_is_not_stored_of_a_period_is_told(memory_client: Any, org: str) -> None:
+    """Days that nobody has, and a platform that has fewer days than the others."""
+    client = memory_client(org, "admin")
+    later = (BASELINE[1] - timedelta(days=2), BASELINE[1])
+    earlier = (BASELINE[0] + timedelta(days=8), BASELINE[1])
+    await _write(
+        client,
+        org,
+        [
+            *(_entry(day, "google_ads", clicks=3) for day in _days(earlier, ASKED)),
+            *(_entry(day, "meta", clicks=2) for day in _days(later, ASKED)),
+            # What never reports a metric lacks no days of it.
+            *(_entry(day, "offline", spend_micros=1) for day in _days(ASKED)),
+        ],
+    )
+    answer = await _compare(client, org, "clicks")
+    told = [(each.kind, each.message, list(each.members)) for each in answer.caveats]
+    missing = pb.COMPARISON_CAVEAT_KIND_DAYS_MISSING
+    days = "of the baseline (2025-10-06 to 2025-11-02)"
+    assert told == [
+        (
+            missing,
+            f"Only 20 of 28 days {days} have numbers, so that sums are not of whole periods.",
+            [],
+        ),
+        (missing, f"Some have numbers on fewer than 20 days {days}: meta: 3.", ["meta"]),
+    ]
+    by_campaign = await _compare(client, org, "clicks", dimension="campaign_id")
+    assert [list(each.members) for each in by_campaign.caveats] == [[]]
+
+
+async def test_a_member_without_a_name_is_not_the_total(memory_client: Any, org: str) -> None:
+    """Both are told apart in the numbers and in the effects of days."""
+    client = memory_client(org, "admin")
+    await _write(
+        client,
+        org,
+        [
+            _entry(day, platform, clicks=_season(day), channel=channel)
+            for day in _days(BASELINE, ASKED)
+            for platform, channel in (("meta", ""), ("google_ads", "search"))
+        ],
+    )
+    answer = await _compare(client, org, "clicks", dimension="channel")
+    assert [(each.member, each.total) for each in (*answer.comparisons, *answer.totals)] == [
+        ("", False),
+        ("search", False),
+        ("", True),
+    ]
+    mondays = [each for each in answer.calendar_effects if each.day_name == "MONDAY"]
+    assert [(each.member, each.total) for each in mondays] == [
+        ("", False),
+        ("search", False),
+        ("", True),
+    ]
+
+
 async def test_an_org_without_entries_gets_an_empty_answer(memory_client: Any, org: str) -> None:
-    """There is nothing to compare, and no error."""
+    """There is nothing to compare, which is said, and no error."""
     answer = await _compare(memory_client(org, "admin"), org, "roas", "clicks")
     found = [*answer.comparisons, *answer.correlations, *answer.calendar_effects]
     assert not found
     assert not any(each.HasField("value") for each in answer.totals)
+    assert [each.kind for each in answer.caveats] == [
+        pb.COMPARISON_CAVEAT_KIND_ASKED_EMPTY,
+        pb.COMPARISON_CAVEAT_KIND_BASELINE_EMPTY,
+    ]

@@ -145,7 +145,13 @@ class _ComparisonCaveatKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_
     COMPARISON_CAVEAT_KIND_CURRENCIES: _ComparisonCaveatKind.ValueType  # 5
     """Members have several currencies and no currency_code was asked for."""
     COMPARISON_CAVEAT_KIND_BASELINE_EMPTY: _ComparisonCaveatKind.ValueType  # 6
-    """There are no entries in the baseline days."""
+    """There are no numbers in the baseline days."""
+    COMPARISON_CAVEAT_KIND_ASKED_EMPTY: _ComparisonCaveatKind.ValueType  # 7
+    """There are no numbers in the asked days."""
+    COMPARISON_CAVEAT_KIND_DAYS_MISSING: _ComparisonCaveatKind.ValueType  # 8
+    """A period is stored in part: days without any number, or platforms or accounts with fewer days than
+    others. Sums are not of whole periods.
+    """
 
 class ComparisonCaveatKind(_ComparisonCaveatKind, metaclass=_ComparisonCaveatKindEnumTypeWrapper):
     """ComparisonCaveatKind is a reason to read numbers with care."""
@@ -163,7 +169,13 @@ COMPARISON_CAVEAT_KIND_STRUCTURAL_BREAK: ComparisonCaveatKind.ValueType  # 4
 COMPARISON_CAVEAT_KIND_CURRENCIES: ComparisonCaveatKind.ValueType  # 5
 """Members have several currencies and no currency_code was asked for."""
 COMPARISON_CAVEAT_KIND_BASELINE_EMPTY: ComparisonCaveatKind.ValueType  # 6
-"""There are no entries in the baseline days."""
+"""There are no numbers in the baseline days."""
+COMPARISON_CAVEAT_KIND_ASKED_EMPTY: ComparisonCaveatKind.ValueType  # 7
+"""There are no numbers in the asked days."""
+COMPARISON_CAVEAT_KIND_DAYS_MISSING: ComparisonCaveatKind.ValueType  # 8
+"""A period is stored in part: days without any number, or platforms or accounts with fewer days than
+others. Sums are not of whole periods.
+"""
 Global___ComparisonCaveatKind: _TypeAlias = ComparisonCaveatKind  # noqa: Y015
 
 class _KnownItemKind:
@@ -2004,7 +2016,9 @@ class CompareMetricsResponse(_message.Message):
     BASELINE_DATE_RANGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def comparisons(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricComparison]:
-        """By metric in the order asked, currency, and member."""
+        """By metric in the order asked, currency, and member. A member can be empty, such as the channel of
+        entries that have none; total tells all members together apart from it.
+        """
 
     @_builtins.property
     def correlations(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricCorrelation]:
@@ -2014,13 +2028,13 @@ class CompareMetricsResponse(_message.Message):
 
     @_builtins.property
     def totals(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricComparison]:
-        """All members together, by metric and currency; member is empty, and percentile is unset. mix_effect
+        """All members together, by metric and currency; total is true, and percentile is unset. mix_effect
         and rate_effect are the sums of those of the members, and add up to change.
         """
 
     @_builtins.property
     def calendar_effects(self) -> _containers.RepeatedCompositeFieldContainer[Global___CalendarEffect]:
-        """What kinds of days do to all members together (member is empty) and to the 20 members with the
+        """What kinds of days do to all members together (total is true) and to the 20 members with the
         largest amounts, from the asked and the baseline days together.
         """
 
@@ -2085,8 +2099,11 @@ class MetricComparison(_message.Message):
     QUALITY_SCORE_FIELD_NUMBER: _builtins.int
     FINAL_FIELD_NUMBER: _builtins.int
     ATTRIBUTION_SETTINGS_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
     member: _builtins.str
-    """Value of the dimension; enums are their names without prefix."""
+    """Value of the dimension; enums are their names without prefix. Empty where entries have none, and
+    for all members together.
+    """
     metric: _builtins.str
     """The metric."""
     value: _builtins.float
@@ -2129,6 +2146,8 @@ class MetricComparison(_message.Message):
     """Lowest quality among the member's entries of both periods, 0 to 1."""
     final: _builtins.bool
     """True where all of them are final."""
+    total: _builtins.bool
+    """True for all members together."""
     @_builtins.property
     def attribution_settings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Attribution of the member's entries, as attribution_key/date_basis; in order."""
@@ -2156,10 +2175,11 @@ class MetricComparison(_message.Message):
         quality_score: _builtins.float = ...,
         final: _builtins.bool = ...,
         attribution_settings: _abc.Iterable[_builtins.str] | None = ...,
+        total: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_value", b"_baseline_value", "_change", b"_change", "_change_interval_high", b"_change_interval_high", "_change_interval_low", b"_change_interval_low", "_change_ratio", b"_change_ratio", "_interval_high", b"_interval_high", "_interval_low", b"_interval_low", "_mix_effect", b"_mix_effect", "_percentile", b"_percentile", "_rate_effect", b"_rate_effect", "_value", b"_value", "baseline_value", b"baseline_value", "change", b"change", "change_interval_high", b"change_interval_high", "change_interval_low", b"change_interval_low", "change_ratio", b"change_ratio", "interval_high", b"interval_high", "interval_low", b"interval_low", "mix_effect", b"mix_effect", "percentile", b"percentile", "rate_effect", b"rate_effect", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_value", b"_baseline_value", "_change", b"_change", "_change_interval_high", b"_change_interval_high", "_change_interval_low", b"_change_interval_low", "_change_ratio", b"_change_ratio", "_interval_high", b"_interval_high", "_interval_low", b"_interval_low", "_mix_effect", b"_mix_effect", "_percentile", b"_percentile", "_rate_effect", b"_rate_effect", "_value", b"_value", "attribution_settings", b"attribution_settings", "baseline_day_count", b"baseline_day_count", "baseline_value", b"baseline_value", "change", b"change", "change_interval_high", b"change_interval_high", "change_interval_low", b"change_interval_low", "change_ratio", b"change_ratio", "currency_code", b"currency_code", "day_count", b"day_count", "final", b"final", "interval_high", b"interval_high", "interval_low", b"interval_low", "interval_method", b"interval_method", "member", b"member", "metric", b"metric", "mix_effect", b"mix_effect", "percentile", b"percentile", "quality_score", b"quality_score", "rate_effect", b"rate_effect", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_value", b"_baseline_value", "_change", b"_change", "_change_interval_high", b"_change_interval_high", "_change_interval_low", b"_change_interval_low", "_change_ratio", b"_change_ratio", "_interval_high", b"_interval_high", "_interval_low", b"_interval_low", "_mix_effect", b"_mix_effect", "_percentile", b"_percentile", "_rate_effect", b"_rate_effect", "_value", b"_value", "attribution_settings", b"attribution_settings", "baseline_day_count", b"baseline_day_count", "baseline_value", b"baseline_value", "change", b"change", "change_interval_high", b"change_interval_high", "change_interval_low", b"change_interval_low", "change_ratio", b"change_ratio", "currency_code", b"currency_code", "day_count", b"day_count", "final", b"final", "interval_high", b"interval_high", "interval_low", b"interval_low", "interval_method", b"interval_method", "member", b"member", "metric", b"metric", "mix_effect", b"mix_effect", "percentile", b"percentile", "quality_score", b"quality_score", "rate_effect", b"rate_effect", "total", b"total", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__baseline_value: _TypeAlias = _typing.Literal["baseline_value"]  # noqa: Y015
     _WhichOneofArgType__baseline_value: _TypeAlias = _typing.Literal["_baseline_value", b"_baseline_value"]  # noqa: Y015
@@ -2281,8 +2301,9 @@ class CalendarEffect(_message.Message):
     INTERVAL_HIGH_FIELD_NUMBER: _builtins.int
     DAY_COUNT_FIELD_NUMBER: _builtins.int
     CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
     member: _builtins.str
-    """Value of the dimension; empty for all members together."""
+    """Value of the dimension; empty where entries have none, and for all members together."""
     metric: _builtins.str
     """The metric."""
     kind: Global___CalendarEffectKind.ValueType
@@ -2299,6 +2320,8 @@ class CalendarEffect(_message.Message):
     """Such days that it rests on."""
     currency_code: _builtins.str
     """Currency of what has to do with money; empty for other metrics."""
+    total: _builtins.bool
+    """True for all members together."""
     def __init__(
         self,
         *,
@@ -2311,10 +2334,11 @@ class CalendarEffect(_message.Message):
         interval_high: _builtins.float | None = ...,
         day_count: _builtins.int = ...,
         currency_code: _builtins.str = ...,
+        total: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_interval_high", b"_interval_high", "_interval_low", b"_interval_low", "interval_high", b"interval_high", "interval_low", b"interval_low"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_interval_high", b"_interval_high", "_interval_low", b"_interval_low", "currency_code", b"currency_code", "day_count", b"day_count", "day_name", b"day_name", "interval_high", b"interval_high", "interval_low", b"interval_low", "kind", b"kind", "member", b"member", "metric", b"metric", "ratio", b"ratio"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_interval_high", b"_interval_high", "_interval_low", b"_interval_low", "currency_code", b"currency_code", "day_count", b"day_count", "day_name", b"day_name", "interval_high", b"interval_high", "interval_low", b"interval_low", "kind", b"kind", "member", b"member", "metric", b"metric", "ratio", b"ratio", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__interval_high: _TypeAlias = _typing.Literal["interval_high"]  # noqa: Y015
     _WhichOneofArgType__interval_high: _TypeAlias = _typing.Literal["_interval_high", b"_interval_high"]  # noqa: Y015
