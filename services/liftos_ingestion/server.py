@@ -13,7 +13,7 @@ from liftos_ingestion.adapters.credential_vault import KeyringVault
 from liftos_ingestion.adapters.memory import MemoryEntryWriter
 from liftos_ingestion.adapters.memory_checks import MemoryEntryChecks
 from liftos_ingestion.adapters.memory_clients import MemoryClients
-from liftos_ingestion.adapters.postgres.alerts import PostgresAlertRoutes, PostgresAlerts
+from liftos_ingestion.adapters.postgres.alerts import PostgresAlerts
 from liftos_ingestion.adapters.postgres.clock import PostgresClock
 from liftos_ingestion.adapters.postgres.connections import (
     PostgresConnectionOpener,
@@ -30,6 +30,8 @@ from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
 from liftos_ingestion.adapters.sources.own_sources import check_source
 from liftos_ingestion.adapters.sources.plugins import plugin_names
 from liftos_ingestion.adapters.sources.registry import built_in_sources, own_sources
+from liftos_ingestion.domain.alerts import AlertSeverity
+from liftos_ingestion.domain.names import ALERTS
 from liftos_ingestion.servicer.alerts import AlertsServicer
 from liftos_ingestion.servicer.connections import ConnectionsServicer
 from liftos_ingestion.servicer.dead_letters import DeadLettersServicer
@@ -39,7 +41,6 @@ from liftos_ingestion.servicer.sources import SourcesServicer
 from liftos_ingestion.servicer.suspensions import SuspensionsServicer
 from liftos_ingestion.settings import IngestionSettings
 from liftos_ingestion.source_ports import PlatformSource
-from liftos_ingestion.usecases.alert_routes import AlertRoutes
 from liftos_ingestion.usecases.alerts import Alerts
 from liftos_ingestion.usecases.backfills import Backfills
 from liftos_ingestion.usecases.connections import ConnectionAdministration
@@ -56,6 +57,10 @@ from liftos_kit.core.paging import PageTokens
 from liftos_kit.health import StoreProbe
 from liftos_kit.jobs.postgres_queue import PostgresJobQueue
 from liftos_kit.notify.apprise_notifier import apprise_notifier
+from liftos_kit.notify.postgres_routes import PostgresRoutes
+from liftos_kit.notify.routes import Routes
+from liftos_kit.notify.servicer import route_servicer
+from liftos_kit.notify.targets import TargetVault
 from liftos_kit.server import Application, Services
 from liftos_kit.servicer_parts import combine
 from liftos_mapping.language import compile_mapping
@@ -166,11 +171,18 @@ async def open_services(
                 quotas=Quotas(governor, sources),
                 page_tokens=page_tokens,
             ),
-            AlertsServicer(
-                alerts=Alerts(PostgresAlerts(pool)),
-                routes=AlertRoutes(PostgresAlertRoutes(pool), vault, apprise_notifier(settings)),
-                catalog=catalog,
+            AlertsServicer(alerts=Alerts(PostgresAlerts(pool)), page_tokens=page_tokens),
+            route_servicer(
+                ingestion_service_pb2,
+                Routes(
+                    ALERTS,
+                    PostgresRoutes(ALERTS, pool),
+                    TargetVault(settings.keyring()),
+                    apprise_notifier(settings),
+                    check_platforms=catalog.require,
+                ),
                 page_tokens=page_tokens,
+                least_severity=AlertSeverity.INFO,
             ),
             SuspensionsServicer(
                 suspensions=Suspensions(

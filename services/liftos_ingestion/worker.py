@@ -13,7 +13,7 @@ from liftos_ingestion.adapters.credential_vault import KeyringVault
 from liftos_ingestion.adapters.lag_gauge import LagGauge
 from liftos_ingestion.adapters.memory import MemoryEntryTotals, MemoryEntryWriter
 from liftos_ingestion.adapters.memory_clients import MemoryClients
-from liftos_ingestion.adapters.postgres.alerts import PostgresOutbox
+from liftos_ingestion.adapters.postgres.alerts import PostgresAlertOutbox
 from liftos_ingestion.adapters.postgres.clock import PostgresClock
 from liftos_ingestion.adapters.postgres.connections import (
     PostgresConnectionOpener,
@@ -29,8 +29,9 @@ from liftos_ingestion.adapters.postgres.watched_orgs import PostgresWatchedOrgs
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
 from liftos_ingestion.adapters.sources.plugins import plugin_names
 from liftos_ingestion.adapters.sources.registry import built_in_sources, own_sources
+from liftos_ingestion.domain.names import ALERTS
 from liftos_ingestion.settings import IngestionSettings
-from liftos_ingestion.usecases.alert_sending import AlertSender
+from liftos_ingestion.usecases.alert_messages import message_of
 from liftos_ingestion.usecases.connections import ConnectionAdministration
 from liftos_ingestion.usecases.planning import Planning
 from liftos_ingestion.usecases.reading import AttemptMeasure, Reading
@@ -46,6 +47,8 @@ from liftos_kit.jobs.postgres_queue import PostgresJobQueue
 from liftos_kit.jobs.queue import Delivery
 from liftos_kit.jobs.worker import WorkerTimes
 from liftos_kit.notify.apprise_notifier import apprise_notifier
+from liftos_kit.notify.sender import Sender
+from liftos_kit.notify.targets import TargetVault
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.worker")
 
@@ -123,10 +126,12 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
         )
 
         notifier = apprise_notifier(settings)
-        sender = AlertSender(
-            PostgresOutbox(pool),
-            vault,
+        sender = Sender(
+            ALERTS,
+            PostgresAlertOutbox(pool),
+            TargetVault(settings.keyring()),
             notifier,
+            message_of=message_of,
             send_seconds=settings.notification_timeout_seconds,
         )
         replaying = Replaying(

@@ -3,16 +3,13 @@
 from typing import Final
 
 from liftos_kit.core.names import Pattern
+from liftos_kit.notify.topic import Topic
 
 CONNECTION_NAME: Final = Pattern("orgs/{org}/connections/{connection}")
-ROUTE_NAME: Final = Pattern("orgs/{org}/alertRoutes/{alert_route}")
+ALERTS: Final = Topic("alert")
+"""What people are told of by routes."""
 
 
 def connection_name(org: str, connection: str) -> str:
     """Return the name of a connection."""
     return CONNECTION_NAME.format(org=org, connection=connection)
-
-
-def route_name(org: str, alert_route: str) -> str:
-    """Return the name of an alert route."""
-    return ROUTE_NAME.format(org=org, alert_route=alert_route)

@@ -52,74 +52,26 @@ with opening as (
 insert into alert_messages (org, alert, alert_route, resolved)
 select :org, alert, alert_route, true from opening where told;
 
--- name: due_messages
-select org, alert_route, alert_message from due_alert_messages(:limit);
-
 -- name: hush_message!
 -- What nobody waits for any more: the route is switched off, or a person has taken the alert up.
 update alert_messages m set next_attempt_time = null
 from alerts a, alert_routes r
-where m.org = :org and m.alert_message = :alert_message and m.next_attempt_time <= clock_timestamp()
+where m.org = :org and m.alert_message = :message and m.next_attempt_time <= clock_timestamp()
   and a.org = m.org and a.alert = m.alert and r.org = m.org and r.alert_route = m.alert_route
   and (r.disabled or (not m.resolved and a.state <> 1));
 
--- name: take_message^
-update alert_messages m
-set attempt = m.attempt + 1, told = true, next_attempt_time = clock_timestamp() + make_interval(secs => :lease_seconds)
-from alerts a, alert_routes r
-where m.org = :org and m.alert_message = :alert_message and m.next_attempt_time <= clock_timestamp()
-  and a.org = m.org and a.alert = m.alert and r.org = m.org and r.alert_route = m.alert_route
-returning m.attempt, m.resolved, a.alert, a.kind, a.severity, a.summary, a.remedy, a.occurrence_count, a.first_time,
-          a.last_time, r.target_kind, r.target_sealed, r.target_key_id;
+-- name: tell_alert^
+with told as (
+    update alert_messages set told = true where org = :org and alert_message = :message
+    returning org, alert, resolved
+)
+select t.resolved, a.* from told t join alerts a on a.org = t.org and a.alert = t.alert;
 
 -- name: message_sent!
 -- One that another worker has taken meanwhile, or that says more by now, stays on its way.
 update alert_messages set next_attempt_time = null
-where org = :org and alert_message = :alert_message and attempt = :attempt;
-
--- name: message_failed!
-update alert_messages
-set next_attempt_time = clock_timestamp() + make_interval(secs => :retry_seconds)
-where org = :org and alert_message = :alert_message and attempt = :attempt;
-
--- name: pause_route!
-update alert_messages
-set next_attempt_time = greatest(next_attempt_time, clock_timestamp() + make_interval(secs => :retry_seconds))
-where org = :org and alert_route = :alert_route and next_attempt_time is not null;
+where org = :org and alert_message = :message and attempt = :attempt;
 
 -- name: drop_told_messages!
 delete from alert_messages
-where org = :org and alert_message = :alert_message and resolved and next_attempt_time is null;
-
--- name: record_sending!
-update alert_routes
-set send_time = case when :error = '' then clock_timestamp() else send_time end, send_error = :error
-where org = :org and alert_route = :alert_route;
-
--- name: get_route^
-select * from alert_routes where org = :org and alert_route = :alert_route;
-
--- name: lock_route^
-select * from alert_routes where org = :org and alert_route = :alert_route for update;
-
--- name: insert_route^
-insert into alert_routes (org, alert_route, display_name, target_kind, target_sealed, target_key_id, kinds,
-                          minimum_severity, platforms, disabled)
-values (:org, :alert_route, :display_name, :target_kind, :target_sealed, :target_key_id, :kinds, :minimum_severity,
-        :platforms, :disabled)
-on conflict do nothing
-returning *;
-
--- name: change_route^
-update alert_routes
-set display_name = :display_name, target_kind = :target_kind, target_sealed = :target_sealed,
-    target_key_id = :target_key_id, kinds = :kinds, minimum_severity = :minimum_severity, platforms = :platforms,
-    disabled = :disabled, revision = revision + 1, update_time = now()
-where org = :org and alert_route = :alert_route
-returning *;
-
--- name: delete_route!
-delete from alert_routes where org = :org and alert_route = :alert_route;
-
--- name: list_routes
-select * from alert_routes where org = :org and alert_route > :after order by alert_route limit :limit;
+where org = :org and alert_message = :message and resolved and next_attempt_time is null;

@@ -2,13 +2,15 @@
 
 import asyncio
 
-from liftos_ingestion.adapters.credential_vault import KeyringVault
-from liftos_ingestion.adapters.postgres.alerts import PostgresOutbox
+from liftos_ingestion.adapters.postgres.alerts import PostgresAlertOutbox
 from liftos_ingestion.adapters.postgres.database import SCHEMA
+from liftos_ingestion.domain.names import ALERTS
 from liftos_ingestion.settings import IngestionSettings
-from liftos_ingestion.usecases.alert_sending import AlertSender
+from liftos_ingestion.usecases.alert_messages import message_of
 from liftos_kit import postgres
 from liftos_kit.notify.apprise_notifier import apprise_notifier
+from liftos_kit.notify.sender import Sender
+from liftos_kit.notify.targets import TargetVault
 from liftos_kit.settings import load
 
 
@@ -23,10 +25,12 @@ async def main() -> None:
         maximum=2,
         schema=SCHEMA,
     )
-    sender = AlertSender(
-        PostgresOutbox(pool),
-        KeyringVault(settings.secret_places()),
+    sender = Sender(
+        ALERTS,
+        PostgresAlertOutbox(pool),
+        TargetVault(settings.keyring()),
         apprise_notifier(settings),
+        message_of=message_of,
         send_seconds=settings.notification_timeout_seconds,
     )
     await sender.run(asyncio.Event())

@@ -26,25 +26,28 @@ from tests.inprocess.kit.statuses import refusal_of
 
 from liftos.ingestion.v1 import alert_pb2
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
-from liftos_ingestion.adapters.credential_vault import KeyringVault
 from liftos_ingestion.adapters.postgres.alerts import (
-    PostgresAlertRoutes,
+    PostgresAlertOutbox,
     PostgresAlerts,
-    PostgresOutbox,
     record_conditions,
 )
-from liftos_ingestion.alert_ports import RouteSpec, SealedTarget
+from liftos_ingestion.alert_ports import ToldAlert
 from liftos_ingestion.domain import alerts as domain
 from liftos_ingestion.domain.alerts import AlertKind, AlertSeverity, Condition
-from liftos_ingestion.domain.names import route_name
+from liftos_ingestion.domain.names import ALERTS
 from liftos_ingestion.servicer.alerts import AlertsServicer
 from liftos_ingestion.settings import IngestionSettings
-from liftos_ingestion.usecases.alert_routes import TARGET_URL, AlertRoutes
-from liftos_ingestion.usecases.alert_sending import AlertSender
+from liftos_ingestion.usecases.alert_messages import message_of
 from liftos_ingestion.usecases.alerts import Alerts
 from liftos_kit import postgres
 from liftos_kit.core.paging import PageTokens
 from liftos_kit.notify.apprise_notifier import apprise_notifier
+from liftos_kit.notify.postgres_routes import PostgresRoutes
+from liftos_kit.notify.route_store import RouteSpec
+from liftos_kit.notify.routes import Routes
+from liftos_kit.notify.sender import Sender
+from liftos_kit.notify.servicer import route_servicer
+from liftos_kit.notify.targets import TargetVault
 from liftos_kit.secrets.keyring import generate_key
 from liftos_kit.secrets.secret import Secret
 
@@ -61,31 +64,37 @@ def settings(environment: Mapping[str, str]) -> IngestionSettings:
     )
 
 
+def _parts(pool: asyncpg.Pool, settings: IngestionSettings) -> Sequence[object]:
+    page_tokens = PageTokens(settings.page_token_key)
+    routes = Routes(
+        ALERTS,
+        PostgresRoutes(ALERTS, pool),
+        TargetVault(settings.keyring()),
+        apprise_notifier(settings),
+        check_platforms=catalog_of(pool, settings).require,
+    )
+    return [
+        AlertsServicer(alerts=Alerts(PostgresAlerts(pool)), page_tokens=page_tokens),
+        route_servicer(pb, routes, page_tokens=page_tokens, least_severity=AlertSeverity.INFO),
+    ]
+
+
 @pytest.fixture(scope="module")
 async def clients(pool: asyncpg.Pool, settings: IngestionSettings) -> AsyncIterator[ClientFactory]:
     """Clients of a server of alerts."""
-    page_tokens = PageTokens(settings.page_token_key)
-    servicer = AlertsServicer(
-        alerts=Alerts(PostgresAlerts(pool)),
-        routes=AlertRoutes(
-            PostgresAlertRoutes(pool),
-            KeyringVault(settings.secret_places()),
-            apprise_notifier(settings),
-        ),
-        catalog=catalog_of(pool, settings),
-        page_tokens=page_tokens,
-    )
-    async with clients_of(settings, [servicer]) as factory:
+    async with clients_of(settings, _parts(pool, settings)) as factory:
         yield factory
 
 
 @pytest.fixture
-def sender(pool: asyncpg.Pool, settings: IngestionSettings) -> AlertSender:
+def sender(pool: asyncpg.Pool, settings: IngestionSettings) -> Sender[ToldAlert]:
     """A worker that sends."""
-    return AlertSender(
-        PostgresOutbox(pool),
-        KeyringVault(settings.secret_places()),
+    return Sender(
+        ALERTS,
+        PostgresAlertOutbox(pool),
+        TargetVault(settings.keyring()),
         apprise_notifier(settings),
+        message_of=message_of,
         send_seconds=settings.notification_timeout_seconds,
     )
 
@@ -109,13 +118,13 @@ def _failed(*, partly: bool = False, run: UUID = RUN, connection: str = "shop") 
     )
 
 
-async def _hold(routes: "Routes", org: str, *conditions: Condition) -> None:
+async def _hold(routes: "RouteKeeper", org: str, *conditions: Condition) -> None:
     """Let these hold and no others."""
     async with postgres.transaction(routes.pool, org=org) as connection:
         await record_conditions(connection, org, conditions, kinds=tuple(AlertKind))
 
 
-async def _hurry(routes: "Routes", org: str) -> None:
+async def _hurry(routes: "RouteKeeper", org: str) -> None:
     """Let the time of all messages that wait come."""
     async with postgres.transaction(routes.pool, org=org) as connection:
         await connection.execute(
@@ -124,7 +133,7 @@ async def _hurry(routes: "Routes", org: str) -> None:
         )
 
 
-async def _send(sender: AlertSender) -> None:
+async def _send(sender: Sender[ToldAlert]) -> None:
     await sender.send_due(asyncio.Event())
 
 
@@ -142,13 +151,13 @@ async def _add_route(client: Any, org: str, target: Webhook, **fields: Any) -> a
     return made
 
 
-class Routes:
+class RouteKeeper:
     """Stores routes without asking whether their targets can be sent to, which takes a second."""
 
     def __init__(self, pool: asyncpg.Pool, settings: IngestionSettings) -> None:
         self.pool = pool
-        self._store = PostgresAlertRoutes(pool)
-        self._vault = KeyringVault(settings.secret_places())
+        self._store = PostgresRoutes(ALERTS, pool)
+        self._vault = TargetVault(settings.keyring())
 
     async def add(self, org: str, target: Webhook, *, name: str = "people", **fields: Any) -> None:
         """Store one that takes all, but for what `fields` say."""
@@ -160,23 +169,17 @@ class Routes:
             disabled=False,
         )
         sealed = self._vault.seal(
-            {TARGET_URL: Secret(target.url)}, resource_name=route_name(org, name)
+            Secret(target.url), kind="json", resource_name=ALERTS.route_name(org, name)
         )
-        await self._store.create(
-            org,
-            name,
-            replace(spec, **fields),
-            SealedTarget("json", sealed.sealed, sealed.key_id),
-            None,
-        )
+        await self._store.create(org, name, replace(spec, **fields), sealed, None)
 
 
 @pytest.fixture
 async def routes(
     pool: asyncpg.Pool, settings: IngestionSettings, org: str
-) -> AsyncIterator[Routes]:
+) -> AsyncIterator[RouteKeeper]:
     """Where routes are stored; what is still on its way goes with the test."""
-    yield Routes(pool, settings)
+    yield RouteKeeper(pool, settings)
     async with postgres.transaction(pool, org=org) as connection:
         await connection.execute("delete from alert_routes")
 
@@ -188,7 +191,11 @@ async def _alerts(client: Any, org: str, where: str = "") -> Sequence[alert_pb2.
 
 
 async def test_a_condition_is_one_alert(
-    clients: ClientFactory, routes: Routes, org: str, sender: AlertSender, target: Webhook
+    clients: ClientFactory,
+    routes: RouteKeeper,
+    org: str,
+    sender: Sender[ToldAlert],
+    target: Webhook,
 ) -> None:
     """However often it is seen, people are told when it opens, gets worse, and is over."""
     client = clients(org)
@@ -226,7 +233,11 @@ async def test_a_condition_is_one_alert(
 
 
 async def test_nobody_is_told_again_of_what_is_taken_up(
-    clients: ClientFactory, routes: Routes, org: str, sender: AlertSender, target: Webhook
+    clients: ClientFactory,
+    routes: RouteKeeper,
+    org: str,
+    sender: Sender[ToldAlert],
+    target: Webhook,
 ) -> None:
     """Until its end, which they are told of where they knew of it."""
     client = clients(org)
@@ -256,7 +267,11 @@ async def test_nobody_is_told_again_of_what_is_taken_up(
 
 
 async def test_routes_choose(
-    clients: ClientFactory, routes: Routes, org: str, sender: AlertSender, target: Webhook
+    clients: ClientFactory,
+    routes: RouteKeeper,
+    org: str,
+    sender: Sender[ToldAlert],
+    target: Webhook,
 ) -> None:
     """By kind, severity and platform; a disabled one sends nothing."""
     client = clients(org)
@@ -286,7 +301,11 @@ async def test_routes_choose(
 
 
 async def test_a_target_that_is_away_is_told_later(
-    clients: ClientFactory, routes: Routes, org: str, sender: AlertSender, target: Webhook
+    clients: ClientFactory,
+    routes: RouteKeeper,
+    org: str,
+    sender: Sender[ToldAlert],
+    target: Webhook,
 ) -> None:
     """The route shows what is wrong meanwhile; a refusal for good is not tried again."""
     client = clients(org)
@@ -317,7 +336,11 @@ async def test_a_target_that_is_away_is_told_later(
 
 
 async def test_a_worker_that_dies_sends_at_most_once_more(
-    routes: Routes, org: str, sender: AlertSender, settings: IngestionSettings, target: Webhook
+    routes: RouteKeeper,
+    org: str,
+    sender: Sender[ToldAlert],
+    settings: IngestionSettings,
+    target: Webhook,
 ) -> None:
     """Killed after the target has the message and before that is recorded: it comes twice."""
     await routes.add(org, target)
@@ -354,7 +377,11 @@ async def test_a_worker_that_dies_sends_at_most_once_more(
 
 
 async def test_a_route_keeps_its_target_to_itself(
-    clients: ClientFactory, routes: Routes, org: str, sender: AlertSender, target: Webhook
+    clients: ClientFactory,
+    routes: RouteKeeper,
+    org: str,
+    sender: Sender[ToldAlert],
+    target: Webhook,
 ) -> None:
     """No answer and no column has it; an update keeps it, changes it, or is refused."""
     client = clients(org)
@@ -413,30 +440,16 @@ async def test_a_target_is_encrypted_again_with_the_newest_key(
     """After that the old key can be taken out; before it, nothing opens without it."""
     old, new = generate_key("k1").reveal(), generate_key("k2").reveal()
 
-    def of(keys: str) -> tuple[IngestionSettings, AlertsServicer]:
-        settings = ingestion_settings(
-            environment,
-            LIFTOS_SECRET_KEYS=keys,
-            LIFTOS_NOTIFICATION_PRIVATE_TARGETS="true",
-        )
-        routes = AlertRoutes(
-            PostgresAlertRoutes(pool),
-            KeyringVault(settings.secret_places()),
-            apprise_notifier(settings),
-        )
-        page_tokens = PageTokens(settings.page_token_key)
-        return settings, AlertsServicer(
-            alerts=Alerts(PostgresAlerts(pool)),
-            routes=routes,
-            catalog=catalog_of(pool, settings),
-            page_tokens=page_tokens,
-        )
-
     async with AsyncExitStack() as stack:
 
         async def client_of(keys: str) -> Any:
-            settings, servicer = of(keys)
-            return (await stack.enter_async_context(clients_of(settings, [servicer])))(org)
+            settings = ingestion_settings(
+                environment,
+                LIFTOS_SECRET_KEYS=keys,
+                LIFTOS_NOTIFICATION_PRIVATE_TARGETS="true",
+            )
+            served = clients_of(settings, _parts(pool, settings))
+            return (await stack.enter_async_context(served))(org)
 
         before, during, after = [await client_of(it) for it in (old, f"{new},{old}", new)]
         made = await _add_route(before, org, target)
@@ -487,7 +500,7 @@ async def test_bad_targets(
     assert not listed.alert_routes
 
 
-async def test_alerts_are_listed(clients: ClientFactory, routes: Routes, org: str) -> None:
+async def test_alerts_are_listed(clients: ClientFactory, routes: RouteKeeper, org: str) -> None:
     """Open ones first, page by page, filtered, and for their org alone."""
     client = clients(org)
     names = [f"shop-{number}" for number in range(4)]

@@ -1,6 +1,6 @@
-"""Alerts, their routes and their messages in Postgres; see `liftos_ingestion.alert_ports`."""
+"""Alerts and their messages in Postgres; see `liftos_ingestion.alert_ports`."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Final
 from uuid import UUID
@@ -8,22 +8,17 @@ from uuid import UUID
 import asyncpg
 
 from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page, word_of
-from liftos_ingestion.alert_ports import (
-    DueNotice,
-    RouteSpec,
-    SealedTarget,
-    StoredRoute,
-    TakenNotice,
-)
+from liftos_ingestion.alert_ports import ToldAlert
 from liftos_ingestion.domain.alerts import AlertKind, AlertSeverity, AlertState, Condition
-from liftos_ingestion.domain.names import route_name
+from liftos_ingestion.domain.names import ALERTS
 from liftos_ingestion.run_view_ports import Page, Row
 from liftos_kit import postgres
-from liftos_kit.core.errors import AlreadyExistsError, NotFoundError
 from liftos_kit.core.filters import Filter
 from liftos_kit.core.paging import JsonValue
 from liftos_kit.core.repeatable import Repeatable
-from liftos_kit.postgres_requests import begin, find_answer, once
+from liftos_kit.notify.outbox import DueMessage
+from liftos_kit.notify.postgres_routes import PostgresOutbox
+from liftos_kit.postgres_requests import begin, once
 
 _SQL: Final = postgres.load_queries("liftos_ingestion", "sql/alerts.sql")
 
@@ -145,212 +140,36 @@ async def _get(connection: asyncpg.Connection, org: str, alert: UUID) -> Row | N
     return row
 
 
-class PostgresAlertRoutes:
-    """Routes in Postgres; see `liftos_ingestion.alert_ports.AlertRouteStore`."""
+class PostgresAlertOutbox(PostgresOutbox[ToldAlert]):
+    """Messages of alerts.
+
+    One that has gone out stays until the alert is over, since who was told of an alert is told of
+    its end.
+    """
 
     def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
+        super().__init__(ALERTS, pool)
 
-    async def find_answer(
-        self, org: str, method: str, request_id: UUID, payload_digest: bytes
-    ) -> bytes | None:
-        """Return the answer that a request was given before."""
-        async with postgres.transaction(self._pool, org=org, read_only=True) as connection:
-            return await find_answer(connection, org, method, request_id, payload_digest)
-
-    async def create(
-        self,
-        org: str,
-        alert_route: str,
-        spec: RouteSpec,
-        target: SealedTarget,
-        repeatable: Repeatable[StoredRoute] | None,
-    ) -> StoredRoute:
-        """Store a route."""
-
-        async def act(connection: asyncpg.Connection) -> StoredRoute:
-            row = await _SQL.insert_route(
-                connection, org=org, alert_route=alert_route, **_columns(spec, target)
-            )
-            if row is None:
-                raise AlreadyExistsError(route_name(org, alert_route))
-            return _route(row)
-
-        return await once(begin(self._pool, org), repeatable, act)
-
-    async def change(
-        self,
-        org: str,
-        alert_route: str,
-        change: Callable[[StoredRoute], tuple[RouteSpec, SealedTarget]],
-        repeatable: Repeatable[StoredRoute] | None,
-    ) -> StoredRoute:
-        """Store what `change` makes of a route."""
-
-        async def act(connection: asyncpg.Connection) -> StoredRoute:
-            spec, target = change(await _locked(connection, org, alert_route))
-            row = await _SQL.change_route(
-                connection, org=org, alert_route=alert_route, **_columns(spec, target)
-            )
-            return _route(row)
-
-        return await once(begin(self._pool, org), repeatable, act)
-
-    async def delete(
-        self,
-        org: str,
-        alert_route: str,
-        check: Callable[[StoredRoute], None],
-        repeatable: Repeatable[None] | None,
-    ) -> None:
-        """Remove a route that passes a check, with its messages."""
-
-        async def act(connection: asyncpg.Connection) -> None:
-            check(await _locked(connection, org, alert_route))
-            await _SQL.delete_route(connection, org=org, alert_route=alert_route)
-
-        await once(begin(self._pool, org), repeatable, act)
-
-    async def record_sending(
-        self, org: str, alert_route: str, error: str, repeatable: Repeatable[str] | None
-    ) -> None:
-        """Store whether a message went out."""
-
-        async def act(connection: asyncpg.Connection) -> str:
-            await _SQL.record_sending(connection, org=org, alert_route=alert_route, error=error)
-            return error
-
-        await once(begin(self._pool, org), repeatable, act)
-
-    async def get(self, org: str, alert_route: str) -> StoredRoute | None:
-        """Return a route."""
-        async with postgres.transaction(self._pool, org=org, read_only=True) as connection:
-            row = await _SQL.get_route(connection, org=org, alert_route=alert_route)
-        return None if row is None else _route(row)
-
-    async def list_page(self, org: str, *, after: str, limit: int) -> Sequence[StoredRoute]:
-        """Return routes by id."""
-        async with postgres.transaction(self._pool, org=org, read_only=True) as connection:
-            return [
-                _route(row)
-                async for row in _SQL.list_routes(connection, org=org, after=after, limit=limit)
-            ]
-
-
-class PostgresOutbox:
-    """Messages in Postgres; see `liftos_ingestion.alert_ports.Outbox`."""
-
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
-
-    async def due(self, *, limit: int) -> Sequence[DueNotice]:
-        """Return messages whose time has come."""
-        with postgres.translate_errors():
-            async with self._pool.acquire() as connection:
-                return [
-                    DueNotice(row["org"], row["alert_route"], row["alert_message"])
-                    async for row in _SQL.due_messages(connection, limit=limit)
-                ]
-
-    async def take(self, due: DueNotice, *, lease_seconds: float) -> TakenNotice | None:
-        """Take a message."""
-        key = {"org": due.org, "alert_message": due.notice}
-        async with postgres.transaction(self._pool, org=due.org) as connection:
-            await _SQL.hush_message(connection, **key)
-            await _SQL.drop_told_messages(connection, **key)
-            row = await _SQL.take_message(connection, **key, lease_seconds=lease_seconds)
-        if row is None:
-            return None
-        return TakenNotice(
-            due=due,
-            attempt=row["attempt"],
-            target=_target(row),
-            resolved=row["resolved"],
-            alert=row["alert"],
-            kind=AlertKind(row["kind"]),
-            severity=AlertSeverity(row["severity"]),
-            summary=row["summary"],
-            remedy=row["remedy"],
-            occurrence_count=row["occurrence_count"],
-            first_time=row["first_time"],
-            last_time=row["last_time"],
+    async def told(self, connection: asyncpg.Connection, row: asyncpg.Record) -> ToldAlert:
+        """Return what a message tells, and note that its target may know of the alert."""
+        alert = await _SQL.tell_alert(connection, org=row["org"], message=row["alert_message"])
+        return ToldAlert(
+            alert=alert["alert"],
+            resolved=alert["resolved"],
+            kind=AlertKind(alert["kind"]),
+            severity=AlertSeverity(alert["severity"]),
+            summary=alert["summary"],
+            remedy=alert["remedy"],
+            occurrence_count=alert["occurrence_count"],
+            first_time=alert["first_time"],
         )
 
-    async def sent(self, taken: TakenNotice) -> None:
-        """Record that a message has gone out."""
-        due = taken.due
-        key = {"org": due.org, "alert_message": due.notice}
-        async with postgres.transaction(self._pool, org=due.org) as connection:
-            await _SQL.message_sent(connection, **key, attempt=taken.attempt)
-            await _SQL.drop_told_messages(connection, **key)
-            await _SQL.record_sending(
-                connection, org=due.org, alert_route=due.alert_route, error=""
-            )
+    async def hush(self, connection: asyncpg.Connection, due: DueMessage) -> None:
+        """Take a message back that nobody waits for any more."""
+        await _SQL.hush_message(connection, org=due.org, message=due.message)
+        await _SQL.drop_told_messages(connection, org=due.org, message=due.message)
 
-    async def failed(
-        self, taken: TakenNotice, error: str, *, retry_seconds: float | None, pause_route: bool
-    ) -> None:
-        """Record that a message has not gone out."""
-        due = taken.due
-        key = {"org": due.org, "alert_message": due.notice}
-        async with postgres.transaction(self._pool, org=due.org) as connection:
-            if retry_seconds is None:
-                await _SQL.message_sent(connection, **key, attempt=taken.attempt)
-                await _SQL.drop_told_messages(connection, **key)
-            else:
-                await _SQL.message_failed(
-                    connection, **key, attempt=taken.attempt, retry_seconds=retry_seconds
-                )
-            if pause_route and retry_seconds is not None:
-                await _SQL.pause_route(
-                    connection,
-                    org=due.org,
-                    alert_route=due.alert_route,
-                    retry_seconds=retry_seconds,
-                )
-            await _SQL.record_sending(
-                connection, org=due.org, alert_route=due.alert_route, error=error
-            )
-
-
-async def _locked(connection: asyncpg.Connection, org: str, alert_route: str) -> StoredRoute:
-    row = await _SQL.lock_route(connection, org=org, alert_route=alert_route)
-    if row is None:
-        raise NotFoundError(route_name(org, alert_route))
-    return _route(row)
-
-
-def _columns(spec: RouteSpec, target: SealedTarget) -> dict[str, object]:
-    return {
-        "display_name": spec.display_name,
-        "target_kind": target.kind,
-        "target_sealed": target.sealed,
-        "target_key_id": target.key_id,
-        "kinds": [int(kind) for kind in spec.kinds],
-        "minimum_severity": spec.minimum_severity,
-        "platforms": list(spec.platforms),
-        "disabled": spec.disabled,
-    }
-
-
-def _target(row: asyncpg.Record) -> SealedTarget:
-    return SealedTarget(row["target_kind"], row["target_sealed"], row["target_key_id"])
-
-
-def _route(row: asyncpg.Record) -> StoredRoute:
-    return StoredRoute(
-        alert_route=row["alert_route"],
-        spec=RouteSpec(
-            display_name=row["display_name"],
-            kinds=tuple(AlertKind(kind) for kind in row["kinds"]),
-            minimum_severity=AlertSeverity(row["minimum_severity"]),
-            platforms=tuple(row["platforms"]),
-            disabled=row["disabled"],
-        ),
-        target=_target(row),
-        send_time=row["send_time"],
-        send_error=row["send_error"],
-        revision=row["revision"],
-        create_time=row["create_time"],
-        update_time=row["update_time"],
-    )
+    async def finish(self, connection: asyncpg.Connection, due: DueMessage, attempt: int) -> None:
+        """Record that a message needs no further attempt, unless it has been taken anew."""
+        await _SQL.message_sent(connection, org=due.org, message=due.message, attempt=attempt)
+        await _SQL.drop_told_messages(connection, org=due.org, message=due.message)

@@ -1,17 +1,9 @@
-"""Routes of alerts, as people make, change and try them."""
+"""Routes as people make, change and try them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
-from liftos_ingestion.alert_ports import AlertRouteStore, RouteSpec, SealedTarget, StoredRoute
-from liftos_ingestion.connection_ports import (
-    CredentialKind,
-    CredentialUnusableError,
-    CredentialVault,
-    StoredCredential,
-)
-from liftos_ingestion.domain.names import route_name
 from liftos_kit.core.errors import (
     EtagMismatchError,
     InvalidFieldsError,
@@ -27,55 +19,50 @@ from liftos_kit.notify.notifier import (
     Severity,
     TargetRefusedError,
 )
+from liftos_kit.notify.route_store import RouteSpec, RouteStore, StoredRoute
+from liftos_kit.notify.targets import TARGET_URL, SealedTarget, TargetUnusableError, TargetVault
+from liftos_kit.notify.topic import Topic
 from liftos_kit.secrets.secret import Secret
 
-TARGET_URL: Final = "target_url"
-"""The field of a route's secret."""
-
-_FIELD: Final = f"alert_route.{TARGET_URL}"
 _NOTIFIER: Final = "notifier"
 
 Result = TypeVar("Result")
 
 
-async def reveal_target(
-    vault: CredentialVault, org: str, alert_route: str, target: SealedTarget
-) -> Secret:
-    """Return the URL of a route.
-
-    Raises:
-        CredentialUnusableError: It does not open.
-    """
-    fields = await vault.reveal(
-        StoredCredential(
-            kind=CredentialKind.STORED,
-            fields=(TARGET_URL,),
-            sealed=target.sealed,
-            key_id=target.key_id,
-        ),
-        resource_name=route_name(org, alert_route),
-    )
-    return fields[TARGET_URL]
+CheckPlatforms: TypeAlias = Callable[[str, Sequence[str]], Awaitable[None]]
+"""Raises the error that a request gets where an org names platforms that the service lacks."""
 
 
-class AlertRoutes:
+class Routes:
     """Makes, changes, shows and tries routes.
 
     Args:
+        topic: What is told by them.
         store: Where they are.
         vault: Seals their targets.
         notifier: Checks targets, and sends.
+        check_platforms: Refuses unknown ones; its error names the field where it names one.
     """
 
-    def __init__(self, store: AlertRouteStore, vault: CredentialVault, notifier: Notifier) -> None:
+    def __init__(
+        self,
+        topic: Topic,
+        store: RouteStore,
+        vault: TargetVault,
+        notifier: Notifier,
+        *,
+        check_platforms: CheckPlatforms,
+    ) -> None:
+        self.topic: Final = topic
         self._store = store
         self._vault = vault
         self._notifier = notifier
+        self._check_platforms = check_platforms
 
     async def create(
         self,
         org: str,
-        alert_route: str,
+        route: str,
         spec: RouteSpec,
         target_url: Secret | None,
         *,
@@ -88,24 +75,26 @@ class AlertRoutes:
 
         Raises:
             AlreadyExistsError: The id is taken.
+            DomainError: A platform is unknown.
             InvalidFieldsError: Nothing can be sent to its target.
             StoreUnavailableError: Its target could not be checked.
         """
         if target_url is None:
-            raise InvalidFieldsError.of(_FIELD, "must be given", rule="required")
+            raise InvalidFieldsError.of(self._field(TARGET_URL), "must be given", rule="required")
         answer = await self._answer(org, repeatable)
         if answer is not None:
             return answer
-        target = await self._checked(org, alert_route, target_url)
+        await self._check_platforms(org, spec.platforms)
+        target = await self._checked(org, route, target_url)
         try:
-            return await self._store.create(org, alert_route, spec, target, repeatable)
+            return await self._store.create(org, route, spec, target, repeatable)
         except AnsweredBeforeError as answered:
             return answered.response
 
     async def update(
         self,
         org: str,
-        alert_route: str,
+        route: str,
         spec: RouteSpec,
         target_url: Secret | None,
         *,
@@ -118,7 +107,7 @@ class AlertRoutes:
 
         Args:
             org: The org.
-            alert_route: Its id.
+            route: Its id.
             spec: Holds the new values.
             target_url: Its new target; None keeps the one it has.
             reseal: Whether the one it has is encrypted again with the newest key; a new one is
@@ -132,6 +121,7 @@ class AlertRoutes:
 
         Raises:
             NotFoundError: There is none.
+            DomainError: A platform is unknown.
             EtagMismatchError: It was changed since it was read.
             InvalidFieldsError: Nothing can be sent to its target.
             StoreUnavailableError: Its target could not be checked.
@@ -141,16 +131,18 @@ class AlertRoutes:
         if answer is not None:
             return answer
         # Before a target is checked, which takes a second.
-        before = await self.get(org, alert_route)
-        _check_revision(before, org, revision)
+        before = await self.get(org, route)
+        self._check_revision(before, org, revision)
+        if "platforms" in fields:
+            await self._check_platforms(org, spec.platforms)
         target: SealedTarget | None = None
         if target_url is not None:
-            target = await self._checked(org, alert_route, target_url)
+            target = await self._checked(org, route, target_url)
         elif reseal:
-            target = await self._resealed(org, before)
+            target = self._resealed(org, before)
 
         def change(stored: StoredRoute) -> tuple[RouteSpec, SealedTarget]:
-            _check_revision(stored, org, revision)
+            self._check_revision(stored, org, revision)
             changed = replace(stored.spec, **{name: getattr(spec, name) for name in fields})
             if target is None or (target_url is None and stored.target != before.target):
                 # Somebody has set another one meanwhile, which the newest key encrypts anyway.
@@ -158,12 +150,12 @@ class AlertRoutes:
             return changed, target
 
         try:
-            return await self._store.change(org, alert_route, change, repeatable)
+            return await self._store.change(org, route, change, repeatable)
         except AnsweredBeforeError as answered:
             return answered.response
 
     async def delete(
-        self, org: str, alert_route: str, *, revision: int | None, repeatable: Repeatable[None]
+        self, org: str, route: str, *, revision: int | None, repeatable: Repeatable[None]
     ) -> bytes | None:
         """Remove a route.
 
@@ -176,35 +168,33 @@ class AlertRoutes:
         """
 
         def check(stored: StoredRoute) -> None:
-            _check_revision(stored, org, revision)
+            self._check_revision(stored, org, revision)
 
         try:
-            await self._store.delete(org, alert_route, check, repeatable)
+            await self._store.delete(org, route, check, repeatable)
         except AnsweredBeforeError as answered:
             return answered.response
         return None
 
-    async def get(self, org: str, alert_route: str) -> StoredRoute:
+    async def get(self, org: str, route: str) -> StoredRoute:
         """Return a route.
 
         Raises:
             NotFoundError: There is none.
         """
-        stored = await self._store.get(org, alert_route)
+        stored = await self._store.get(org, route)
         if stored is None:
-            raise NotFoundError(route_name(org, alert_route))
+            raise NotFoundError(self.topic.route_name(org, route))
         return stored
 
     async def list_page(
         self, org: str, *, after: str, limit: int
     ) -> tuple[Sequence[StoredRoute], str | None]:
         """Return a page of routes, and the id that the next one begins behind; None at the end."""
-        found = await self._store.list_page(org, after=after, limit=limit + 1)
-        if len(found) <= limit:
-            return found, None
-        return found[:limit], found[limit - 1].alert_route
+        found, more = await self._store.list_page(org, after=after, limit=limit)
+        return found, found[-1].route if more else None
 
-    async def test(self, org: str, alert_route: str, *, repeatable: Repeatable[str]) -> str | bytes:
+    async def test(self, org: str, route: str, *, repeatable: Repeatable[str]) -> str | bytes:
         """Send a message that says it is a test, also where the route is disabled.
 
         Returns:
@@ -217,20 +207,22 @@ class AlertRoutes:
         answer = await self._answer(org, repeatable)
         if answer is not None:
             return answer
-        stored = await self.get(org, alert_route)
+        stored = await self.get(org, route)
+        name = self.topic.route_name(org, route)
+        told = f"{self.topic.noun}s"
         message = Message(
-            "Test of an alert route",
-            f"{route_name(org, alert_route)} works. Alerts of LiftOS will arrive here.",
+            f"Test of a route of {told}",
+            f"{name} works. {told.title()} of LiftOS will arrive here.",
             Severity.INFO,
         )
         error = ""
         try:
-            target_url = await reveal_target(self._vault, org, alert_route, stored.target)
+            target_url = self._vault.open(stored.target, resource_name=name)
             await self._notifier.send(target_url, message)
-        except (CredentialUnusableError, NotificationFailedError) as failure:
+        except (TargetUnusableError, NotificationFailedError) as failure:
             error = str(failure)
         try:
-            await self._store.record_sending(org, alert_route, error, repeatable)
+            await self._store.record_sending(org, route, error, repeatable)
         except AnsweredBeforeError as answered:
             return answered.response
         return error
@@ -241,32 +233,32 @@ class AlertRoutes:
             org, repeatable.method, repeatable.request_id, repeatable.payload_digest
         )
 
-    async def _resealed(self, org: str, stored: StoredRoute) -> SealedTarget:
-        name = stored.alert_route
+    def _resealed(self, org: str, stored: StoredRoute) -> SealedTarget:
+        name = self.topic.route_name(org, stored.route)
         try:
-            target_url = await reveal_target(self._vault, org, name, stored.target)
-            sealed = self._vault.seal({TARGET_URL: target_url}, resource_name=route_name(org, name))
-        except CredentialUnusableError as error:
+            target_url = self._vault.open(stored.target, resource_name=name)
+            return self._vault.seal(target_url, kind=stored.target.kind, resource_name=name)
+        except TargetUnusableError as error:
             raise VerificationFailedError(
                 TARGET_URL, measured=error.problem, threshold="one that can be read"
             ) from error
-        return SealedTarget(stored.target.kind, sealed.sealed, sealed.key_id)
 
-    async def _checked(self, org: str, alert_route: str, target_url: Secret) -> SealedTarget:
+    async def _checked(self, org: str, route: str, target_url: Secret) -> SealedTarget:
+        field = self._field(TARGET_URL)
+        name = self.topic.route_name(org, route)
         try:
             kind = await self._notifier.check(target_url)
-            sealed = self._vault.seal(
-                {TARGET_URL: target_url}, resource_name=route_name(org, alert_route)
-            )
+            return self._vault.seal(target_url, kind=kind, resource_name=name)
         except TargetRefusedError as error:
-            raise InvalidFieldsError.of(_FIELD, error.remedy, rule=error.problem) from None
+            raise InvalidFieldsError.of(field, error.remedy, rule=error.problem) from None
         except NotificationFailedError:
             raise StoreUnavailableError(_NOTIFIER) from None
-        except CredentialUnusableError as error:
-            raise InvalidFieldsError.of(_FIELD, error.problem, rule="credential") from None
-        return SealedTarget(kind, sealed.sealed, sealed.key_id)
+        except TargetUnusableError as error:
+            raise InvalidFieldsError.of(field, error.problem, rule="credential") from None
 
+    def _check_revision(self, stored: StoredRoute, org: str, revision: int | None) -> None:
+        if revision is not None and stored.revision != revision:
+            raise EtagMismatchError(self.topic.route_name(org, stored.route))
 
-def _check_revision(stored: StoredRoute, org: str, revision: int | None) -> None:
-    if revision is not None and stored.revision != revision:
-        raise EtagMismatchError(route_name(org, stored.alert_route))
+    def _field(self, name: str) -> str:
+        return f"{self.topic.field}.{name}"
