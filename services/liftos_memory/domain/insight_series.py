@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from operator import attrgetter
 from typing import Final
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 
 from liftos_kit.core.errors import InvalidFieldsError
 from liftos_kit.core.filters import And, Comparison, Filter, Operator, format_filter
-from liftos_mapping.entry_fields import DATE_BASES, LEVEL_IDS
+from liftos_mapping.entry_fields import DATE_BASES, LEVEL_IDS, LEVELS
 from liftos_memory.domain.detectors.statistics import Booleans, Floats, Integers
 from liftos_memory.domain.documents import ObjectKey
 from liftos_memory.domain.insight_metrics import (
@@ -22,6 +23,7 @@ from liftos_memory.domain.insight_metrics import (
 )
 from liftos_memory.domain.insights import Subject
 from liftos_memory.domain.metrics_query import Granularity, MetricsQuery
+from liftos_memory.domain.slices import default_date_basis
 
 MAXIMUM_SERIES: Final = 20_000
 """Series of one level that a run holds; a narrower filter asks for fewer."""
@@ -29,11 +31,19 @@ MAXIMUM_SERIES: Final = 20_000
 SETTLED_DAYS: Final = 7
 """Days after which numbers that come late count as settled, where nothing says they are final."""
 
+_COUNTED_DAYS: Final = 91
+"""Newest days over which the ways of counting an object are held against each other."""
+
 _OTHER_DIMENSIONS: Final = ("channel", "attribution_key", "date_basis")
 _ID_DIMENSIONS: Final = tuple(
     name for name in ObjectKey.__dataclass_fields__ if name not in ("platform", "level")
 )
 _BREAKDOWN: Final = "breakdown_key"
+_OBJECT_OF: Final = attrgetter(
+    "key.platform", "key.level", "key.account_id",
+    *(f"key.{name}" for name in _ID_DIMENSIONS if name != "account_id"), "currency_code",
+)  # fmt: skip
+"""What is counted, in whichever way."""
 
 
 def level_dimensions(level: str) -> tuple[str, ...]:
@@ -231,7 +241,8 @@ class MetricSeries:
 def metric_series(table: SeriesTable, metric: InsightMetric, *, today: date) -> MetricSeries | None:
     """Return a metric of the series that have it; None where none has.
 
-    Days from today on are not over and stay unknown.
+    Days from today on are not over and stay unknown. An object whose numbers stand under several
+    attributions or date bases has the same clicks and sales under each, so one of them is taken.
     """
     columns = table.columns
     needed = [name for name in (metric.numerator, metric.denominator) if name]
@@ -245,6 +256,8 @@ def metric_series(table: SeriesTable, metric: InsightMetric, *, today: date) -> 
     if metric.has_money:
         has_currency = np.array([bool(it.currency_code) for it in table.subjects], np.bool_)
         rows = rows[has_currency[rows]]
+    known_days = known[:, max(0, over - _COUNTED_DAYS) :].sum(axis=1)
+    rows = _counted_once([table.subjects[row] for row in rows.tolist()], rows, known_days[rows])
     if not rows.size:
         return None
 
@@ -269,6 +282,44 @@ def metric_series(table: SeriesTable, metric: InsightMetric, *, today: date) -> 
         events=events,
         counted=counted,
         settled=table.final[rows] | (age_days[None, :] > SETTLED_DAYS),
+    )
+
+
+def _counted_once(subjects: Sequence[Subject], rows: Integers, known_days: Integers) -> Integers:
+    """Return the rows that count each object in one way.
+
+    That is the date basis that its platform dates the level by, else the first; but one that has
+    fewer than half as many days as the fullest gives way: a mail is sent once, and opened for days.
+    Of attributions it is the one with the most days.
+
+    Args:
+        subjects: The series.
+        rows: Their rows.
+        known_days: Days of each that are known.
+    """
+    objects = [_OBJECT_OF(subject) for subject in subjects]
+    ways: dict[tuple[str, ...], dict[tuple[int, str], int]] = {}
+    for counted, subject, days in zip(objects, subjects, known_days.tolist(), strict=True):
+        found = ways.setdefault(counted, {})
+        way = (subject.date_basis, subject.attribution_key)
+        found[way] = found.get(way, 0) + days
+    chosen = {counted: _chosen_way(counted, found) for counted, found in ways.items()}
+    kept = [
+        chosen[counted] == (subject.date_basis, subject.attribution_key)
+        for counted, subject in zip(objects, subjects, strict=True)
+    ]
+    return rows[np.array(kept, np.bool_)]
+
+
+def _chosen_way(counted: tuple[str, ...], ways: Mapping[tuple[int, str], int]) -> tuple[int, str]:
+    if len(ways) == 1:
+        return next(iter(ways))
+    platform, level = counted[:2]
+    usual = default_date_basis(platform, LEVELS.index(level) + 1)
+    fullest = max(ways.values())
+    return min(
+        (way for way, days in ways.items() if 2 * days >= fullest),
+        key=lambda way: (way[0] != usual, way[0], -ways[way], way[1]),
     )
 
 
