@@ -20,7 +20,7 @@ class Admitted:
 
     Attributes:
         call: Its own name.
-        caller: Who asked.
+        caller: Who asked, as `caller_of` names it.
         limits: What it has units of.
         time: When it was admitted, on the governor's clock.
     """
@@ -52,13 +52,16 @@ class Parked:
 class QuotaState:
     """A limit as all workers see it together.
 
+    Where several orgs share an app, `used` is what all of them have taken, since that is what is
+    gone; who took it is told to none of them.
+
     Attributes:
         limit: The limit.
         used: Units that are taken, as counted and as told.
         reset_time: When all of them are back; None where none is taken.
         blocked_until_time: Until when nobody takes a unit; None where calls go out.
         reason: What the platform told last that still holds; empty where nothing does.
-        parked_count: Callers that wait for it.
+        parked_count: Callers of the org that wait for it.
         observe_time: When the platform last told; None where it did not.
     """
 
@@ -74,8 +77,8 @@ class QuotaState:
 class RateGovernor(Protocol):
     """The limits of all platforms, shared by all workers.
 
-    Every limit of one request has to be of the same org and platform. Where the governor cannot
-    be reached, every method raises and no call may go out: the slice waits.
+    Every limit of one request has to be of one platform and asked for by one org. Where the
+    governor cannot be reached, every method raises and no call may go out: the slice waits.
     """
 
     async def admit(
@@ -118,7 +121,7 @@ class RateGovernor(Protocol):
         """
 
     async def quotas(self, org: str, platform: str) -> Sequence[QuotaState]:
-        """List limits that are in use, nearest to their end first.
+        """List limits that the org uses, nearest to their end first.
 
         Raises:
             StoreUnavailableError: The governor cannot be reached.

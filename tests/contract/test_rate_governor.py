@@ -33,6 +33,7 @@ from liftos_ingestion.domain.rate_limits import (
 )
 from liftos_ingestion.quota_ports import Admitted, Parked, QuotaState, RateGovernor
 from liftos_kit.core.errors import StoreUnavailableError
+from liftos_kit.secrets.secret import Secret
 from liftos_kit.testing.clock import FakeClock
 from liftos_local.testing import store_stack
 
@@ -428,6 +429,76 @@ async def test_those_that_wait_come_back_one_after_the_other(world: World) -> No
     waits = [(await world.parked(limit, caller=f"w{n}")).wait_seconds for n in range(20)]
     assert waits[:4] == [10, 15, 20, 25]
     assert 60 < max(waits) <= 70
+
+
+# --- Apps that orgs share ---
+
+
+def _app(world: World, org: str, secret: str = "s") -> RateKey:
+    return app_key(org, PLATFORM, f"app-of-{world.org}", secret=Secret(secret))
+
+
+async def test_orgs_that_know_an_apps_secret_share_its_limit(world: World) -> None:
+    """The platform counts the app, whoever calls: each org sees what both have taken."""
+    other = f"{world.org}-2"
+    ours, theirs = (Limit(_app(world, org), "calls", 3, 60.0) for org in (world.org, other))
+    await world.admitted(ours, Limit(world.account(), "calls", 9, 60.0))
+    await world.advance(1)
+    for _ in range(2):
+        await world.admitted(theirs, gate(account_key(other, PLATFORM, "a1")))
+    assert (await world.parked(ours)).wait_seconds == 59
+    # The same word for a caller is another caller in another org.
+    assert (await world.parked(theirs)).key.org == other
+    for org in (world.org, other):
+        shown = {it.limit.key: it for it in await world.governor.quotas(org, PLATFORM)}
+        assert (shown[_app(world, org)].used, shown[_app(world, org)].parked_count) == (3, 1)
+        assert {key.org for key in shown} == {org}
+    assert [it.limit.unit for it in await world.governor.quotas(other, PLATFORM)] == ["calls"]
+    await world.advance(59)
+    await world.admitted(ours)
+
+
+async def test_a_block_of_an_app_stops_every_org_that_has_it(world: World) -> None:
+    """What one org was told no other one has to find out."""
+    other = f"{world.org}-2"
+    await world.governor.observe(
+        [blocked(_app(world, world.org), wait_seconds=30, reason="code 4")]
+    )
+    parked = await world.parked(Limit(_app(world, other), "calls", 3, 60.0))
+    assert (parked.wait_seconds, parked.reason) == (30, "code 4")
+
+
+async def test_who_only_names_an_app_takes_none_of_its_room(world: World) -> None:
+    """Without the secret, or with another one, an org is counted by itself and sees nothing."""
+    other = f"{world.org}-2"
+    ours = Limit(_app(world, world.org), "calls", 1, 60.0)
+    await world.admitted(ours)
+    named = app_key(other, PLATFORM, ours.key.key)
+    for key in (named, _app(world, other, secret="guessed")):
+        assert key not in {it.limit.key for it in await world.governor.quotas(other, PLATFORM)}
+        await world.admitted(Limit(key, "calls", 1, 60.0))
+        await world.governor.observe([blocked(key, wait_seconds=300, reason="")])
+    await world.advance(60)
+    await world.admitted(ours)
+
+
+async def test_a_shared_limit_is_shown_as_each_org_named_it(world: World) -> None:
+    """How much there is says each org's own connection, and a lease is the caller's of one org."""
+    other = f"{world.org}-2"
+    ours, theirs = (
+        Limit(_app(world, org), "jobs", capacity, 60.0, Renewal.LEASED)
+        for org, capacity in ((world.org, 2), (other, 3))
+    )
+    held = await world.admitted(ours)
+    await world.admitted(theirs)
+    assert await world.governor.renew(held)
+    for org, limit in ((world.org, ours), (other, theirs)):
+        (shown,) = await world.governor.quotas(org, PLATFORM)
+        assert (shown.limit, shown.used) == (limit, 2)
+    await world.parked(ours, caller="d")
+    await world.governor.release(held)
+    (shown,) = await world.governor.quotas(other, PLATFORM)
+    assert (shown.used, shown.parked_count) == (1, 0)
 
 
 # --- Quotas ---

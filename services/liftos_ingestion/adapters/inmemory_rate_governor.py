@@ -16,10 +16,11 @@ from liftos_ingestion.domain.rate_limits import (
     Observation,
     Priority,
     Renewal,
+    asked_by,
+    caller_of,
     limits_to_pass,
     parked_reason,
     room_time,
-    shared_owner,
 )
 from liftos_ingestion.quota_ports import Admitted, Parked, QuotaState, ordered_quotas
 from liftos_kit.core.clock import Clock, SystemClock
@@ -33,7 +34,16 @@ _LEASE_CHECK: Final = round(LEASE_CHECK_SECONDS * _SECOND)
 
 @dataclass(slots=True)
 class _Room:
-    """One limit's state; times are microseconds since 1970 UTC."""
+    """One limit's state; times are microseconds since 1970 UTC.
+
+    Attributes:
+        limit: As it was last named.
+        taken: When the unit of each call or caller comes back.
+        waiting: When those that were parked come again.
+        told, told_until, reason: What others took, until when, and why.
+        observed: When the platform last told.
+        used_by: The limit as each org last named it, and when the last of it can go.
+    """
 
     limit: Limit
     taken: dict[str, int] = field(default_factory=dict)
@@ -44,7 +54,7 @@ class _Room:
     told_until: int = 0
     reason: str = ""
     observed: int | None = None
-    known_until: int = 0
+    used_by: dict[str, tuple[Limit, int]] = field(default_factory=dict)
 
     def forget(self, now: int) -> None:
         """Drop what is over."""
@@ -87,12 +97,12 @@ class _Room:
         fixed = self.limit.renewal is Renewal.FIXED
         time = (now // window + 1) * window if fixed else now + window
         self.taken[member] = time
-        self.known_until = max(self.known_until, time)
+        self._used_until(time)
 
     def park(self, caller: str, priority: Priority, until: int) -> None:
         """Keep a place."""
         self.waiting[priority][caller] = until
-        self.known_until = max(self.known_until, until)
+        self._used_until(until)
 
     def observe(self, seen: Observation, now: int) -> None:
         """Take in what the platform told."""
@@ -105,23 +115,35 @@ class _Room:
             self.told, self.told_until = fresh, max(self.told_until, reset)
             self.reason = seen.reason
         self.observed = now
-        self.known_until = max(self.known_until, reset)
+        self._used_until(max(reset, self.told_until))
 
-    def state(self, now: int) -> QuotaState:
-        """Return what is known."""
+    def state(self, org: str, now: int) -> QuotaState | None:
+        """Return what is known; None where the org does not use it."""
+        limit, until = self.used_by.get(org, (self.limit, 0))
+        if until <= now - _PLACE:
+            return None
         reset = max(self.told_until, *self.taken.values(), 0)
         shut = self.told_until
-        if self.limit.renewal is not Renewal.LEASED:
-            shut = self.room_time(self.limit.ceiling(Priority.NEWEST), now)
+        if limit.renewal is not Renewal.LEASED:
+            shut = self.room_time(limit.ceiling(Priority.NEWEST), now)
         return QuotaState(
-            limit=self.limit,
+            limit=limit,
             used=len(self.taken) + self.told,
             reset_time=_time(reset) if reset else None,
             blocked_until_time=_time(shut) if shut > now else None,
             reason=self.reason,
-            parked_count=sum(map(len, self.waiting.values())),
+            parked_count=sum(
+                caller.startswith(caller_of(org, ""))
+                for places in self.waiting.values()
+                for caller in places
+            ),
             observe_time=_time(self.observed) if self.observed is not None else None,
         )
+
+    def _used_until(self, time: int) -> None:
+        org = self.limit.key.org
+        _, known = self.used_by.get(org, (self.limit, 0))
+        self.used_by[org] = self.limit, max(known, time)
 
     def _places_ahead(self, caller: str, priority: Priority, now: int) -> int:
         better = [self.waiting[other] for other in Priority if other < priority]
@@ -139,13 +161,14 @@ class InMemoryRateGovernor:
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
-        self._rooms: dict[tuple[str, str], dict[str, _Room]] = {}
+        self._rooms: dict[str, dict[str, _Room]] = {}
 
     async def admit(
         self, limits: Sequence[Limit], *, caller: str, priority: Priority
     ) -> Admitted | Parked:
         """Take a unit of every limit, or of none."""
         asked, now = limits_to_pass(limits), self._now()
+        caller = caller_of(asked_by(asked)[0], caller)
         rooms = self._find(asked, now)
         refusals = [room.refusal(caller, priority, now) for room in rooms]
         until = max((time for time in refusals if time is not None), default=None)
@@ -198,15 +221,15 @@ class InMemoryRateGovernor:
     async def quotas(self, org: str, platform: str) -> Sequence[QuotaState]:
         """List limits that are in use, nearest to their end first."""
         now = self._now()
-        rooms = self._rooms.get((org, platform), {}).values()
+        rooms = self._rooms.get(platform, {}).values()
         for room in rooms:
             room.forget(now)
-        return ordered_quotas(
-            [room.state(now) for room in rooms if room.known_until > now - _PLACE]
-        )
+        states = [room.state(org, now) for room in rooms]
+        return ordered_quotas([state for state in states if state is not None])
 
     def _find(self, limits: Sequence[Limit], now: int) -> list[_Room]:
-        rooms = self._rooms.setdefault(shared_owner(limits), {})
+        _, platform = asked_by(limits)
+        rooms = self._rooms.setdefault(platform, {})
         found = []
         for limit in limits:
             room = rooms.setdefault(limit.name, _Room(limit))

@@ -18,7 +18,6 @@ from liftos_ingestion.domain.rate_limits import (
     RateKey,
     Renewal,
     account_key,
-    app_key,
     blocked,
     capped_seconds,
     endpoint_key,
@@ -76,12 +75,9 @@ def meta_percent(key: RateKey) -> Limit:
     return Limit(key, "percent", 100, _HOUR, Renewal.TOLD, META_PERCENT_KEPT)
 
 
-def meta_limits(org: str, *, app_id: str, account_id: str) -> tuple[Limit, ...]:
+def meta_limits(app: RateKey, *, account_id: str) -> tuple[Limit, ...]:
     """Return what each call to Meta falls under."""
-    return (
-        meta_percent(app_key(org, META, app_id)),
-        meta_percent(account_key(org, META, account_id)),
-    )
+    return meta_percent(app), meta_percent(account_key(app.org, META, account_id))
 
 
 def meta_jobs(org: str, *, account_id: str, capacity: int = META_JOBS_PER_ACCOUNT) -> Limit:
@@ -90,9 +86,9 @@ def meta_jobs(org: str, *, account_id: str, capacity: int = META_JOBS_PER_ACCOUN
     return Limit(key, "jobs", capacity, META_JOB_LEASE_SECONDS, Renewal.LEASED)
 
 
-def meta_usage(headers: Mapping[str, str], *, org: str, app_id: str, account_id: str) -> Usage:
+def meta_usage(headers: Mapping[str, str], app: RateKey, *, account_id: str) -> Usage:
     """Read the usage headers of an answer; failures have them too."""
-    app, account = meta_limits(org, app_id=app_id, account_id=account_id)
+    of_app, account = meta_limits(app, account_id=account_id)
 
     def use_cases(body: object) -> Iterator[Observation]:
         for listed in _object(body).values():
@@ -101,7 +97,7 @@ def meta_usage(headers: Mapping[str, str], *, org: str, app_id: str, account_id:
                 yield _meta_percent_of(account, _highest(entry), minutes * _MINUTE)
 
     def app_usage(body: object) -> Iterator[Observation]:
-        yield _meta_percent_of(app, _highest(body))
+        yield _meta_percent_of(of_app, _highest(body))
 
     def account_usage(body: object) -> Iterator[Observation]:
         used = _number(body, "acc_id_util_pct")
@@ -110,7 +106,7 @@ def meta_usage(headers: Mapping[str, str], *, org: str, app_id: str, account_id:
         yield Observation(account, used, held, _meta_reason(account, used))
 
     def insights(body: object) -> Iterator[Observation]:
-        yield _meta_percent_of(app, _number(body, "app_id_util_pct", default=0))
+        yield _meta_percent_of(of_app, _number(body, "app_id_util_pct", default=0))
         yield _meta_percent_of(account, _number(body, "acc_id_util_pct", default=0))
 
     return _read(
@@ -124,24 +120,21 @@ def meta_usage(headers: Mapping[str, str], *, org: str, app_id: str, account_id:
     )
 
 
-def meta_block(
-    code: int, *, usage: Usage, org: str, app_id: str, account_id: str
-) -> Observation | None:
+def meta_block(code: int, app: RateKey, *, usage: Usage, account_id: str) -> Observation | None:
     """Return the block that an error of Meta asks for; None where the code is no limit.
 
     Args:
         code: The error's `code`.
+        app: The app that called.
         usage: Headers of the same answer, as read; they know when access comes back.
-        org: The org.
-        app_id: The app that called.
         account_id: The account that was called for.
     """
     if code in _META_ACCOUNT_CODES:
-        key, wait = account_key(org, META, account_id), _META_UNTOLD_WAIT_SECONDS
+        key, wait = account_key(app.org, META, account_id), _META_UNTOLD_WAIT_SECONDS
     elif code in _META_APP_CODES:
-        key, wait = app_key(org, META, app_id), _META_UNTOLD_WAIT_SECONDS
+        key, wait = app, _META_UNTOLD_WAIT_SECONDS
     elif code == _META_POLICY_CODE:
-        key, wait = app_key(org, META, app_id), _HOUR
+        key, wait = app, _HOUR
     else:
         return None
     told = [
@@ -204,32 +197,29 @@ _GOOGLE_ADS_WAITS_SECONDS: Final[Mapping[str, float]] = MappingProxyType(
 
 
 def google_ads_limits(
-    org: str, *, project: str, customer_id: str, access: GoogleAdsAccess
+    project: RateKey, *, customer_id: str, access: GoogleAdsAccess
 ) -> tuple[Limit, ...]:
     """Return what each operation on Google Ads falls under, a search with all its pages being one.
 
     Args:
-        org: The org.
         project: The Cloud project that owns the OAuth client.
         customer_id: The customer that is asked about; empty where it is none.
         access: The project's access level.
     """
-    of_project = app_key(org, GOOGLE_ADS, project)
-    of_customer = (account_key(org, GOOGLE_ADS, customer_id),) if customer_id else ()
+    of_customer = (account_key(project.org, GOOGLE_ADS, customer_id),) if customer_id else ()
     bursts = tuple(
-        Limit(key, "calls", GOOGLE_ADS_CALLS_PER_SECOND, 1.0) for key in (of_project, *of_customer)
+        Limit(key, "calls", GOOGLE_ADS_CALLS_PER_SECOND, 1.0) for key in (project, *of_customer)
     )
     operations = GOOGLE_ADS_OPERATIONS_PER_DAY[access]
     if operations is None:
         return bursts
-    return (*bursts, _of_day(of_project, "operations", operations))
+    return (*bursts, _of_day(project, "operations", operations))
 
 
 def google_ads_block(
     error: str,
+    project: RateKey,
     *,
-    org: str,
-    project: str,
     customer_id: str,
     rate_scope: str = "",
     rate_name: str = "",
@@ -239,7 +229,6 @@ def google_ads_block(
 
     Args:
         error: Name of the QuotaError.
-        org: The org.
         project: The Cloud project that owns the OAuth client.
         customer_id: The customer that was asked about; empty where it was none.
         rate_scope: `quota_error_details.rate_scope`: ACCOUNT, or DEVELOPER for the project.
@@ -251,9 +240,9 @@ def google_ads_block(
         return None
     of_customer = rate_scope == "ACCOUNT" or (not rate_scope and error.startswith("EXCESSIVE_"))
     key = (
-        account_key(org, GOOGLE_ADS, customer_id)
+        account_key(project.org, GOOGLE_ADS, customer_id)
         if of_customer and customer_id
-        else app_key(org, GOOGLE_ADS, project)
+        else project
     )
     name = f" ({rate_name})" if rate_name else ""
     return blocked(

@@ -13,11 +13,16 @@ taken until a moment: foreign calls of a window, a percentage, or, after a refus
   worker that never says so.
 """
 
+import hashlib
+import hmac
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final
+
+from liftos_kit.secrets.secret import Secret
 
 LONGEST_WAIT_SECONDS: Final = 24 * 60 * 60.0
 """No platform's window is longer; what asks for more is asked again after it."""
@@ -69,16 +74,26 @@ class RateKey:
     """What a platform limits.
 
     Attributes:
-        org: The org whose app or account it is.
+        org: The org that calls.
         platform: The platform's word, as `klaviyo`.
         scope: What `key` is.
         key: The app, the account, or `ACCOUNT:ENDPOINT`.
+        proof: What only those have who know the app's secret; empty where nothing is proven.
     """
 
     org: str
     platform: str
     scope: RateScope
     key: str
+    proof: str = ""
+
+    @property
+    def counted_for(self) -> str:
+        """Whose calls count together: those of all who prove the app, or those of one org.
+
+        An org that only names the app or the account of another one takes none of its room.
+        """
+        return f"app:{self.proof}" if self.proof else f"org:{self.org}"
 
     def shares(self, account_id: str) -> bool:
         """Tell whether calls for the account fall under the key."""
@@ -91,9 +106,20 @@ class RateKey:
                 return self.key.startswith(f"{account_id}:")
 
 
-def app_key(org: str, platform: str, app_id: str) -> RateKey:
-    """Return the key of an app, which all its accounts share."""
-    return RateKey(org, platform, RateScope.APP, app_id)
+def app_key(org: str, platform: str, app_id: str, *, secret: Secret | None = None) -> RateKey:
+    """Return the key of an app, which all its accounts share.
+
+    Args:
+        org: The org that calls.
+        platform: The platform's word.
+        app_id: The app.
+        secret: The app's own; all orgs that have it share the limits, as the platform counts.
+    """
+    if secret is None:
+        return RateKey(org, platform, RateScope.APP, app_id)
+    app = json.dumps([platform, app_id]).encode()
+    proof = hmac.new(secret.reveal().encode(), app, hashlib.sha256).hexdigest()
+    return RateKey(org, platform, RateScope.APP, app_id, proof)
 
 
 def account_key(org: str, platform: str, account_id: str) -> RateKey:
@@ -137,8 +163,9 @@ class Limit:
 
     @property
     def name(self) -> str:
-        """What tells the limit from others of its org and platform, whatever its capacity."""
-        return f"{self.key.scope}:{self.key.key}:{self.unit}:{self.window_seconds:g}s"
+        """What tells the limit from others of its platform, whatever its capacity."""
+        key = self.key
+        return f"{key.counted_for}:{key.scope}:{key.key}:{self.unit}:{self.window_seconds:g}s"
 
     def ceiling(self, priority: Priority) -> int:
         """Return how many units may be taken after a call of that priority."""
@@ -193,16 +220,21 @@ def limits_to_pass(limits: Iterable[Limit]) -> tuple[Limit, ...]:
     return tuple(dict.fromkeys((*map(gate, (limit.key for limit in named)), *named)))
 
 
-def shared_owner(limits: Iterable[Limit]) -> tuple[str, str]:
-    """Return the org and the platform of limits that are asked together.
+def asked_by(limits: Iterable[Limit]) -> tuple[str, str]:
+    """Return the org that asks for limits together, and of which platform they are.
 
     Raises:
         ValueError: They are of several, or there are none.
     """
-    owners = {(limit.key.org, limit.key.platform) for limit in limits}
-    if len(owners) != 1:
+    askers = {(limit.key.org, limit.key.platform) for limit in limits}
+    if len(askers) != 1:
         raise ValueError("limits that are asked together have to be of one org and platform")
-    return owners.pop()
+    return askers.pop()
+
+
+def caller_of(org: str, caller: str) -> str:
+    """Return what tells a caller from those of other orgs, where orgs share a limit."""
+    return f"{org}/{caller}"
 
 
 def parked_reason(limit: Limit, priority: Priority, told: str) -> str:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -27,12 +28,15 @@ from tests.e2e.ingestion.truth_comparison import (
 
 from liftos.memory.v1.entry_pb2 import EntryLevel
 from liftos_client import Client
+from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
 from liftos_ingestion.adapters.sources.google_ads import GoogleAdsSource
 from liftos_ingestion.adapters.sources.google_ads.client import CHUNK_ROWS
 from liftos_ingestion.domain.failures import ErrorClass, ReadingError
-from liftos_ingestion.domain.rate_limits import Limit, Observation, RateScope
+from liftos_ingestion.domain.platform_limits import GOOGLE_ADS
+from liftos_ingestion.domain.rate_limits import Limit, Observation, Priority, RateScope
 from liftos_ingestion.run_ports import RunState, SliceState
 from liftos_ingestion.source_ports import (
+    CallGate,
     Credential,
     JsonObject,
     Page,
@@ -41,6 +45,7 @@ from liftos_ingestion.source_ports import (
     ReadRequest,
     SourceSession,
 )
+from liftos_ingestion.usecases.gate import GovernedGate
 from liftos_kit.secrets.secret import Secret
 from liftos_local.stack import Stack
 from liftos_platforms.faults import SCOPES, Fault, FaultKind, random_plan
@@ -496,7 +501,7 @@ async def opened(
     platforms: Platforms,
     *,
     source: GoogleAdsSource | None = None,
-    gate: OpenGate | None = None,
+    gate: CallGate | None = None,
     settings: JsonObject | None = None,
     **credential: str,
 ) -> AsyncIterator[SourceSession]:
@@ -734,6 +739,42 @@ async def test_what_a_quota_error_shuts(
     assert failure.retry_after_seconds == seconds
     assert not failure.disposition.costs_attempt
     assert failure.platform_request_id
+
+
+async def test_orgs_with_the_same_client_share_its_day(
+    google_ads: Platforms, stores: Stack
+) -> None:
+    """Operations are the Cloud project's: two orgs with its client see what both took together.
+
+    One with another client of the project sees its own.
+    """
+    redis = Redis.from_url(stores.environment["LIFTOS_REDIS_URL"])
+    governor = RedisRateGovernor(redis)
+    org = f"shared-{uuid4().hex[:12]}"
+
+    async def taken(name: str) -> float:
+        shown = await governor.quotas(name, GOOGLE_ADS)
+        (day,) = [it for it in shown if it.limit.unit == "operations"]
+        assert day.limit.key.org == name
+        return day.used
+
+    orgs = {f"{org}-1": org, f"{org}-2": org, f"{org}-3": f"{org}-other"}
+    taken_by: dict[str, int] = {}
+    for name, secret in orgs.items():
+        gate = GovernedGate(governor, org=name, caller="slice", priority=Priority.NEWEST)
+        settings: JsonObject = {"login_customer_id": MANAGER}
+        async with opened(
+            google_ads, gate=gate, settings=settings, client_secret=secret
+        ) as session:
+            await _read_whole(session)
+        await gate.leave()
+        # The purchase of a token is a call, and no operation.
+        taken_by[name] = gate.usage.call_count - 1
+    first, second, other = taken_by
+    assert min(taken_by.values()) > 0
+    assert await taken(first) == await taken(second) == taken_by[first] + taken_by[second]
+    assert await taken(other) == taken_by[other]
+    await redis.aclose()
 
 
 async def test_a_long_message_is_handed_on_in_pieces() -> None:

@@ -215,6 +215,15 @@ def test_the_project_of_a_client(client_id: str, project: str) -> None:
     assert OAuthClient(client_id, Secret("s"), Secret("r")).project == project
 
 
+def test_a_project_is_shared_by_those_who_have_the_secret_of_its_client() -> None:
+    """Its number alone, which every client id shows, is not enough."""
+    client = OAuthClient("123456789012-abc", Secret("s"), Secret("r"))
+    same = OAuthClient("123456789012-abc", Secret("s"), Secret("of another user"))
+    other = OAuthClient("123456789012-abc", Secret("guessed"), Secret("r"))
+    assert client.app("acme").counted_for == same.app("umbrella").counted_for
+    assert client.app("acme").counted_for != other.app("acme").counted_for
+
+
 def test_ways_are_those_of_a_credential() -> None:
     """What one credential reached says nothing of another; the newest way holds."""
     ways = KnownWays()

@@ -82,6 +82,19 @@ class RecordingGate:
         return nullcontext()
 
 
+def test_an_app_is_shared_by_those_who_have_its_secret() -> None:
+    """Without a secret, or an id that it belongs to, an org is counted by itself."""
+    token, secret = Secret(TOKEN), Secret("of-the-app")
+    shared = MetaCredential(token, "614", secret)
+    assert shared.app("acme").counted_for == shared.app("umbrella").counted_for
+    for alone in (
+        MetaCredential(token, "614"),
+        MetaCredential(token, app_secret=secret),
+        MetaCredential(token),
+    ):
+        assert alone.app("acme").counted_for == "org:acme"
+
+
 @asynccontextmanager
 async def client_of(
     script: Script, *, gate: RecordingGate | None = None, app_secret: str = ""

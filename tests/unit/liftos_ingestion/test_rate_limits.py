@@ -35,18 +35,20 @@ from liftos_ingestion.domain.rate_limits import (
     Renewal,
     account_key,
     app_key,
+    asked_by,
     blocked,
     endpoint_key,
     gate,
     limits_to_pass,
     room_time,
-    shared_owner,
 )
 from liftos_ingestion.quota_ports import Admitted, Parked
+from liftos_kit.secrets.secret import Secret
 from liftos_kit.testing.clock import FakeClock
 
 ACCOUNT = account_key("acme", "klaviyo", "WkR2mX")
-APP = {"org": "acme", "app_id": "77", "account_id": "act_1"}
+APP = app_key("acme", "meta", "77", secret=Secret("of-app-77"))
+PROJECT = app_key("acme", "google_ads", "p")
 
 
 # --- Room ---
@@ -117,11 +119,31 @@ def test_every_key_brings_its_gate_once() -> None:
 
 
 def test_limits_of_several_platforms_cannot_be_asked_together() -> None:
-    """Two platforms, or nothing at all, have no shared owner."""
+    """Two platforms, or nothing at all, are nobody's question."""
     with pytest.raises(ValueError, match="one org and platform"):
-        shared_owner([gate(ACCOUNT), gate(account_key("acme", "meta", "1"))])
+        asked_by([gate(ACCOUNT), gate(account_key("acme", "meta", "1"))])
     with pytest.raises(ValueError, match="one org and platform"):
-        shared_owner([])
+        asked_by([])
+
+
+def test_only_who_has_the_secret_of_an_app_counts_with_others() -> None:
+    """The same app and secret are counted together in all orgs; a name alone, or a guess, is not.
+
+    Two platforms, or ids that are put together otherwise, never meet either.
+    """
+    theirs = app_key("umbrella", "meta", "77", secret=Secret("of-app-77"))
+    assert theirs.counted_for == APP.counted_for
+    assert theirs != APP
+    strangers = [
+        app_key("umbrella", "meta", "77"),
+        app_key("umbrella", "meta", "77", secret=Secret("guessed")),
+        app_key("umbrella", "klaviyo", "77", secret=Secret("of-app-77")),
+        app_key("umbrella", "meta", "7", secret=Secret("7of-app-77")),
+        account_key("umbrella", "meta", "77"),
+        account_key("acme", "meta", "77"),
+    ]
+    assert len({APP.counted_for, *(key.counted_for for key in strangers)}) == 6
+    assert "of-app-77" not in repr(APP) + Limit(APP, "calls", 1, 1.0).name
 
 
 def test_a_key_knows_the_accounts_that_share_it() -> None:
@@ -341,7 +363,9 @@ def test_klaviyo_headers_that_cannot_be_read_are_named() -> None:
 
 
 def _meta(headers: dict[str, object]) -> Usage:
-    return meta_usage({name: json.dumps(body) for name, body in headers.items()}, **APP)
+    return meta_usage(
+        {name: json.dumps(body) for name, body in headers.items()}, APP, account_id="act_1"
+    )
 
 
 def test_meta_tells_percent_of_app_and_account() -> None:
@@ -355,7 +379,7 @@ def test_meta_tells_percent_of_app_and_account() -> None:
             "x-fb-ads-insights-throttle": {"app_id_util_pct": 91, "acc_id_util_pct": 4},
         }
     )
-    app, account = meta_limits(**APP)
+    app, account = meta_limits(APP, account_id="act_1")
     found = [(seen.limit, seen.used, seen.reset_seconds) for seen in usage.observations]
     assert found == [
         (account, 95, 300),
@@ -397,7 +421,9 @@ def test_a_damaged_meta_header_is_named_and_the_others_are_read(body: str) -> No
     """One header that cannot be read leaves the others alone."""
     throttle = json.dumps({"app_id_util_pct": 1, "acc_id_util_pct": 2})
     usage = meta_usage(
-        {"X-Business-Use-Case-Usage": body, "x-fb-ads-insights-throttle": throttle}, **APP
+        {"X-Business-Use-Case-Usage": body, "x-fb-ads-insights-throttle": throttle},
+        APP,
+        account_id="act_1",
     )
     assert usage.unreadable == ("x-business-use-case-usage",)
     assert [seen.used for seen in usage.observations] == [1, 2]
@@ -440,7 +466,7 @@ def test_any_json_in_meta_headers_is_read_or_named(body: object) -> None:
 )
 def test_meta_errors_block_the_app_or_the_account(code: int, scope: RateScope | None) -> None:
     """Errors of limits block what they are about, all others nothing."""
-    seen = meta_block(code, usage=Usage(()), **APP)
+    seen = meta_block(code, APP, usage=Usage(()), account_id="act_1")
     assert (seen and seen.limit.key.scope) == scope
 
 
@@ -450,7 +476,7 @@ def test_a_meta_block_lasts_until_access_comes_back() -> None:
     usage = _meta(
         {"x-business-use-case-usage": {"1": [entry | {"estimated_time_to_regain_access": 9}]}}
     )
-    seen = meta_block(17, usage=usage, **APP)
+    seen = meta_block(17, APP, usage=usage, account_id="act_1")
     assert seen is not None
     assert seen.reset_seconds == 9 * 60
 
@@ -466,7 +492,7 @@ def test_meta_jobs_are_leased() -> None:
 @pytest.mark.parametrize("access", list(GoogleAdsAccess))
 def test_google_counts_operations_of_the_project(access: GoogleAdsAccess) -> None:
     """All but the standard level have so many operations in any 24 h."""
-    limits = google_ads_limits("acme", project="p", customer_id="1", access=access)
+    limits = google_ads_limits(PROJECT, customer_id="1", access=access)
     days = [limit.capacity for limit in limits if limit.unit == "operations"]
     operations = GOOGLE_ADS_OPERATIONS_PER_DAY[access]
     assert days == ([] if operations is None else [operations])
@@ -491,8 +517,7 @@ def test_google_quota_errors_block_the_project_or_the_customer(
     """The scope and the wait are Google's where it tells them."""
     seen = google_ads_block(
         error,
-        org="acme",
-        project="p",
+        PROJECT,
         customer_id="1",
         rate_scope=rate_scope,
         retry_seconds=retry_seconds,

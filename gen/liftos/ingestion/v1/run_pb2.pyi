@@ -825,7 +825,9 @@ Global___Reconciliation: _TypeAlias = Reconciliation  # noqa: Y015
 
 @_typing.final
 class Quota(_message.Message):
-    """Quota is one limit of a platform as all workers see it together."""
+    """Quota is one limit of a platform as all workers see it together. Orgs that have the secret of the
+    same app share the limits of scope "app": `used` is what all of them have taken.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -853,7 +855,7 @@ class Quota(_message.Message):
     used: _builtins.float
     """How much is used, as the platform says, or as counted where it does not."""
     parked_slice_count: _builtins.int
-    """Slices that wait for it."""
+    """Slices of the org that wait for it."""
     @_builtins.property
     def window(self) -> _duration_pb2.Duration:
         """How long a window is."""

@@ -21,9 +21,10 @@ from liftos_ingestion.domain.rate_limits import (
     RateKey,
     RateScope,
     Renewal,
+    asked_by,
+    caller_of,
     limits_to_pass,
     parked_reason,
-    shared_owner,
 )
 from liftos_ingestion.quota_ports import Admitted, Parked, QuotaState, ordered_quotas
 from liftos_kit.core.errors import StoreUnavailableError
@@ -52,7 +53,8 @@ class RedisRateGovernor:
     ) -> Admitted | Parked:
         """Take a unit of every limit, or of none."""
         asked = limits_to_pass(limits)
-        call = uuid.uuid4().hex
+        asker = asked_by(asked)
+        call, caller = uuid.uuid4().hex, caller_of(asker[0], caller)
         now, *refusal = await self._run(
             "admit",
             [
@@ -63,7 +65,7 @@ class RedisRateGovernor:
                 }
                 for limit in asked
             ],
-            owner=shared_owner(asked),
+            asker=asker,
             caller=caller,
             priority=priority,
         )
@@ -84,7 +86,7 @@ class RedisRateGovernor:
         (held,) = await self._run(
             "renew",
             [{**_spoken(limit), "member": admitted.caller} for limit in leased],
-            owner=shared_owner(admitted.limits),
+            asker=asked_by(admitted.limits),
             caller=admitted.caller,
         )
         return bool(held)
@@ -97,7 +99,7 @@ class RedisRateGovernor:
             if limit.renewal is Renewal.LEASED or not sent
         ]
         if back:
-            await self._run("release", back, owner=shared_owner(admitted.limits))
+            await self._run("release", back, asker=asked_by(admitted.limits))
 
     async def observe(self, observations: Sequence[Observation]) -> None:
         """Take in what the platform told, blocks included."""
@@ -114,25 +116,27 @@ class RedisRateGovernor:
                 }
                 for seen in observations
             ],
-            owner=shared_owner([seen.limit for seen in observations]),
+            asker=asked_by([seen.limit for seen in observations]),
         )
 
     async def quotas(self, org: str, platform: str) -> Sequence[QuotaState]:
         """List limits that are in use, nearest to their end first."""
-        _, rows = await self._run("quotas", [], owner=(org, platform))
-        return ordered_quotas([_state(org, platform, row) for row in rows])
+        _, rows = await self._run("quotas", [], asker=(org, platform), callers=caller_of(org, ""))
+        return ordered_quotas([_state(row) for row in rows])
 
     async def _run(
         self,
         operation: str,
         limits: Sequence[Mapping[str, object]],
         *,
-        owner: tuple[str, str],
+        asker: tuple[str, str],
         **more: object,
     ) -> list[Any]:
-        org, platform = owner
+        org, platform = asker
+        kept_under = f"liftos:rate:{{{platform}}}"
         ask = {
             "operation": operation,
+            "platform": kept_under,
             "clock": self._clock_command,
             "limits": limits,
             "place": round(PLACE_SECONDS * _SECOND),
@@ -142,7 +146,7 @@ class RedisRateGovernor:
         }
         try:
             answer: list[Any] = await self._script(
-                keys=[f"liftos:rate:{{{org}/{platform}}}"], args=[json.dumps(ask)]
+                keys=[f"{kept_under}:{org}"], args=[json.dumps(ask)]
             )
         except (RedisError, OSError) as error:
             raise StoreUnavailableError("redis") from error
@@ -150,13 +154,11 @@ class RedisRateGovernor:
 
 
 def _spoken(limit: Limit) -> dict[str, object]:
-    key = limit.key
-    about = asdict(limit) | {"key": {"scope": key.scope, "key": key.key}}
     return {
         "name": limit.name,
         "renewal": limit.renewal,
         "window": round(limit.window_seconds * _SECOND),
-        "about": json.dumps(about, separators=(",", ":")),
+        "about": json.dumps(asdict(limit), separators=(",", ":")),
     }
 
 
@@ -164,12 +166,12 @@ def _member(limit: Limit, call: str, caller: str) -> str:
     return caller if limit.renewal is Renewal.LEASED else call
 
 
-def _state(org: str, platform: str, row: Sequence[Any]) -> QuotaState:
+def _state(row: Sequence[Any]) -> QuotaState:
     about, used, reset, shut, reason, parked, observed = row
     spoken = json.loads(about)
     key = spoken.pop("key")
     limit = Limit(
-        key=RateKey(org, platform, RateScope(key["scope"]), key["key"]),
+        key=RateKey(**key | {"scope": RateScope(key["scope"])}),
         unit=spoken["unit"],
         capacity=spoken["capacity"],
         window_seconds=spoken["window_seconds"],

@@ -1,14 +1,18 @@
 """The script that keeps limits in Redis: all of a request in one step, on Redis' own clock.
 
-For each (org, platform) there is one index, the script's only declared key; all others begin with
-its name, which holds their hash tag, so that a cluster keeps them together:
+All keys of a platform begin with PLATFORM, which holds their hash tag, so that a cluster keeps
+together what orgs share and what each has alone. LIMIT begins with whose calls count together. The
+script declares only the index of the org that asks; the others follow from its limits:
 
-    INDEX                        sorted set: limits in use, by when the last of them can go
-    INDEX:LIMIT:state            hash: about (the limit as JSON), told, told_until, reason, observed
-    INDEX:LIMIT:taken            sorted set: calls or callers, by when their unit comes back
-    INDEX:LIMIT:waiting:PRIORITY sorted set: parked callers, by when they come again
+    PLATFORM:ORG                    sorted set, the org's index: limits that it uses, by when the
+                                    last of them can go
+    PLATFORM:ORG:LIMIT              the limit as the org last named it, as JSON
+    PLATFORM:LIMIT:state            hash: told, told_until, reason, observed
+    PLATFORM:LIMIT:taken            sorted set: calls or callers, by when their unit comes back
+    PLATFORM:LIMIT:waiting:PRIORITY sorted set: parked callers, by when they come again
 
-Times are microseconds since 1970 UTC, which a double holds exactly.
+Callers are named with their org. Times are microseconds since 1970 UTC, which a double holds
+exactly.
 """
 
 from typing import Final
@@ -25,7 +29,11 @@ local function text(number)
 end
 
 local function part(limit, name)
-  return index .. ':' .. limit.name .. ':' .. name
+  return ask.platform .. ':' .. limit.name .. ':' .. name
+end
+
+local function about(name)
+  return index .. ':' .. name
 end
 
 local function keep(key, time)
@@ -36,8 +44,8 @@ local function keep(key, time)
 end
 
 local function list(limit, time)
-  redis.call('HSET', part(limit, 'state'), 'about', limit.about)
-  keep(part(limit, 'state'), time)
+  redis.call('SET', about(limit.name), limit.about, 'KEEPTTL')
+  keep(about(limit.name), time)
   redis.call('ZADD', index, 'GT', text(time), limit.name)
   keep(index, time)
 end
@@ -190,6 +198,7 @@ function operations.observe()
         'HSET', state, 'told', fresh, 'told_until', text(told_until), 'reason', limit.reason)
     end
     redis.call('HSET', state, 'observed', text(now))
+    keep(state, math.max(reset, told_until))
     list(limit, math.max(reset, told_until))
   end
   return {}
@@ -200,27 +209,31 @@ function operations.quotas()
   local rows = {}
   for _, name in ipairs(redis.call('ZRANGE', index, 0, -1)) do
     local limit = {name = name}
-    local found = redis.call('HMGET', part(limit, 'state'), 'about', 'observed')
-    if found[1] then
-      local about = cjson.decode(found[1])
+    local spoken = redis.call('GET', about(name))
+    if spoken then
+      local known = cjson.decode(spoken)
       local taken, told, told_until, reason = look(limit)
       local last = redis.call('ZRANGE', part(limit, 'taken'), -1, -1, 'WITHSCORES')
       local shut = told_until
-      if about.renewal ~= 'leased' then
-        shut = room_time(limit, about.capacity - about.kept[1], taken, told, told_until)
+      if known.renewal ~= 'leased' then
+        shut = room_time(limit, known.capacity - known.kept[1], taken, told, told_until)
       end
       local parked = 0
       for priority = 0, 2 do
-        parked = parked + redis.call('ZCARD', waiting(limit, priority))
+        for _, caller in ipairs(redis.call('ZRANGE', waiting(limit, priority), 0, -1)) do
+          if string.sub(caller, 1, #ask.callers) == ask.callers then
+            parked = parked + 1
+          end
+        end
       end
       rows[#rows + 1] = {
-        found[1],
+        spoken,
         string.format('%.17g', taken + told),
         math.max(told_until, tonumber(last[2] or '0')),
         shut > now and shut or 0,
         reason,
         parked,
-        found[2] or '0',
+        redis.call('HGET', part(limit, 'state'), 'observed') or '0',
       }
     end
   end

@@ -29,6 +29,7 @@ from liftos_ingestion.domain.platform_limits import (
     google_ads_block,
     google_ads_limits,
 )
+from liftos_ingestion.domain.rate_limits import RateKey
 from liftos_ingestion.source_ports import CallGate
 from liftos_kit.secrets.secret import Secret
 from liftos_mapping.source_columns import RawColumns
@@ -64,7 +65,7 @@ class Caller:
         developer_token: Sent where there is one; Google does not need it any more.
     """
 
-    project: str
+    project: RateKey
     access: GoogleAdsAccess
     credential: Secret
     login_customer_id: str = ""
@@ -296,8 +297,7 @@ class GoogleAdsClient:
     async def _enter(self, customer_id: str) -> None:
         await self._gate.enter(
             google_ads_limits(
-                self._gate.org,
-                project=self._caller.project,
+                self._caller.project,
                 customer_id=customer_id,
                 access=self._caller.access,
             )
@@ -336,8 +336,7 @@ class GoogleAdsClient:
             and (
                 block := google_ads_block(
                     it.code,
-                    org=self._gate.org,
-                    project=self._caller.project,
+                    self._caller.project,
                     customer_id=customer_id,
                     rate_scope=it.quota.rate_scope,
                     rate_name=it.quota.rate_name,

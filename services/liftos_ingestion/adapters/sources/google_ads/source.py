@@ -39,7 +39,6 @@ from liftos_ingestion.adapters.sources.platform_http import PlatformHttp
 from liftos_ingestion.adapters.sources.version_ends import GOOGLE_ADS_VERSION_ENDS
 from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
 from liftos_ingestion.domain.platform_limits import GOOGLE_ADS, GoogleAdsAccess
-from liftos_ingestion.domain.rate_limits import app_key
 from liftos_ingestion.domain.rate_limits import gate as gate_of
 from liftos_ingestion.source_ports import (
     CallGate,
@@ -152,7 +151,7 @@ class GoogleAdsSource:
             refresh_token=credential["refresh_token"],
         )
         caller = Caller(
-            project=oauth.project,
+            project=oauth.app(gate.org),
             access=GoogleAdsAccess(str(settings.get("access_level", GoogleAdsAccess.EXPLORER))),
             credential=oauth.refresh_token,
             login_customer_id=_digits(settings.get("login_customer_id")),
@@ -172,7 +171,7 @@ class GoogleAdsSource:
                 http,
                 self._token_url,
                 oauth,
-                limit=gate_of(app_key(gate.org, GOOGLE_ADS, oauth.project)),
+                limit=gate_of(oauth.app(gate.org)),
                 known=self._tokens,
             )
             client = GoogleAdsClient(

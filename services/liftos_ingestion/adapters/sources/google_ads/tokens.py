@@ -9,7 +9,8 @@ from weakref import WeakValueDictionary
 
 from liftos_ingestion.adapters.sources.google_ads.errors import grant_refused
 from liftos_ingestion.adapters.sources.platform_http import PlatformHttp
-from liftos_ingestion.domain.rate_limits import Limit
+from liftos_ingestion.domain.platform_limits import GOOGLE_ADS
+from liftos_ingestion.domain.rate_limits import Limit, RateKey, app_key
 from liftos_kit.secrets.secret import Secret
 
 _MARGIN_SECONDS: Final = 60.0
@@ -34,6 +35,14 @@ class OAuthClient:
         """The Cloud project that owns the client: its number, with which client ids begin."""
         number, dash, _ = self.client_id.partition("-")
         return number if dash and number.isdigit() else self.client_id
+
+    def app(self, org: str) -> RateKey:
+        """Return what limits of the project are counted under, for all orgs that use the client.
+
+        Which project a client belongs to is no secret, so that only those who have the secret of
+        the same client count together.
+        """
+        return app_key(org, GOOGLE_ADS, self.project, secret=self.client_secret)
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,13 +182,14 @@ class KlaviyoSource:
     ) -> tuple[str, frozenset[str] | None]:
         client_id, secret, refresh_token = (credential[name].reveal() for name in _OAUTH)
         basic = base64.b64encode(f"{client_id}:{secret}".encode()).decode()
+        app = app_key(call_gate.org, KLAVIYO, client_id, secret=credential["client_secret"])
         async with self._http(
             call_gate, {"Authorization": f"Basic {basic}", "Accept": "application/json"}
         ) as http:
             answer = await http.call(
                 "POST",
                 "/oauth/token",
-                limits=[gate(app_key(call_gate.org, KLAVIYO, client_id))],
+                limits=[gate(app)],
                 form={"grant_type": "refresh_token", "refresh_token": refresh_token},
             )
         if not answer.ok:

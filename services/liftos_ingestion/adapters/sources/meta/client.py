@@ -28,7 +28,7 @@ from liftos_ingestion.domain.platform_limits import (
     meta_percent,
     meta_usage,
 )
-from liftos_ingestion.domain.rate_limits import Limit, Observation, app_key
+from liftos_ingestion.domain.rate_limits import Limit, Observation, RateKey, app_key
 from liftos_ingestion.source_ports import CallGate, JsonObject
 from liftos_kit.core.clock import Clock
 from liftos_kit.core.retry import Backoff
@@ -69,10 +69,10 @@ class MetaCredential:
     app_id: str = ""
     app_secret: Secret | None = None
 
-    @property
-    def app(self) -> str:
-        """What limits of the app are counted under."""
-        return self.app_id or _UNNAMED_APP
+    def app(self, org: str) -> RateKey:
+        """Return what limits of the app are counted under: with its secret, for all orgs."""
+        secret = self.app_secret if self.app_id else None
+        return app_key(org, META, self.app_id or _UNNAMED_APP, secret=secret)
 
     def proof(self) -> Mapping[str, str]:
         """Return the parameter that proves that the caller knows the app's secret."""
@@ -260,7 +260,7 @@ class MetaClient:
 
         def observe(answer: Answer) -> Sequence[Observation]:
             nonlocal usage
-            usage = meta_usage(answer.headers, **self._who(account_id))
+            usage = meta_usage(answer.headers, self._app, account_id=account_id)
             return usage.observations
 
         proof = self.credential.proof()
@@ -280,7 +280,7 @@ class MetaClient:
         return answer
 
     async def _refused(self, error: GraphError, usage: Usage, account_id: str) -> MetaError:
-        block = meta_block(error.code, usage=usage, **self._who(account_id))
+        block = meta_block(error.code, self._app, usage=usage, account_id=account_id)
         if block is None:
             return classified(error)
         await self._gate.observe([block])
@@ -288,11 +288,12 @@ class MetaClient:
 
     def _limits(self, account_id: str) -> Sequence[Limit]:
         if account_id:
-            return meta_limits(**self._who(account_id))
-        return (meta_percent(app_key(self._gate.org, META, self.credential.app)),)
+            return meta_limits(self._app, account_id=account_id)
+        return (meta_percent(self._app),)
 
-    def _who(self, account_id: str) -> dict[str, str]:
-        return {"org": self._gate.org, "app_id": self.credential.app, "account_id": account_id}
+    @property
+    def _app(self) -> RateKey:
+        return self.credential.app(self._gate.org)
 
 
 def _object_of(answer: Answer) -> JsonObject:

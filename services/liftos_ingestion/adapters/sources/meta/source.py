@@ -116,7 +116,8 @@ class MetaSource:
                 "app_id": {
                     "type": "string",
                     "pattern": "^[0-9]+$",
-                    "description": "The app that issued the token; its limits are kept apart.",
+                    "description": "The app that issued the token; its limits are kept apart."
+                    " Orgs that give its secret too count them together, as Meta does.",
                 },
                 "app_secret": {
                     "type": "string",
