@@ -90,13 +90,19 @@ class Facts:
 class ObjectMetrics:
     """An object's sums over some days, and the newest of the entries behind them.
 
+    They are of one date basis and one attribution; there are none where it has no entries.
+
     Attributes:
+        date_basis: Number of what its days stand for; 0 without entries.
+        attribution_key: How its sales are credited.
         currency_code: Of the money; empty where the entries have several, and money is unset then.
         sums: Additive metrics; None is unset.
         entry_count: Entries in the sums.
         entries: Days and digests of the newest entries, at most 10.
     """
 
+    date_basis: int
+    attribution_key: str
     currency_code: str
     sums: Sums
     entry_count: int
@@ -179,7 +185,11 @@ class DocumentStore(Protocol):
     async def metrics(
         self, org: str, wanted: Sequence[tuple[ObjectKey, date, date]]
     ) -> Sequence[ObjectMetrics]:
-        """Return the sums of objects over days, in the order asked."""
+        """Return the sums of objects over days, in the order asked.
+
+        Days count by the platform's own basis where there are entries by it, else by the first
+        basis there is, and in the attribution with the most entries, else the first by name.
+        """
 
     def all_documents(self, org: str) -> AsyncIterator[Sequence[Document]]:
         """Yield an org's documents in groups, for a rebuild of the index."""

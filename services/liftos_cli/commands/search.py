@@ -197,11 +197,16 @@ def _shown(place: int, hit: SearchHit) -> Text:
     ]
     numbers += [f"{field.name} {ratio(value)}" for field, value in hit.derived_metrics.ListFields()]
     if numbers:
-        text.append(f"{_INDENT}{', '.join(numbers)}\n", style="dim")
+        text.append(f"{_INDENT}{', '.join(numbers)}{_counted(hit)}\n", style="dim")
     if hit.concepts:
         places = ", ".join(f"{each.dimension} {each.percentile:.2f}" for each in hit.concepts)
         text.append(f"{_INDENT}{places}\n", style="dim")
     return text
+
+
+def _counted(hit: SearchHit) -> str:
+    credited = f", credited by {hit.attribution_key}" if hit.attribution_key else ""
+    return f" (dated by {enum_word_of(hit, 'date_basis').lower()}{credited})"
 
 
 def marked(highlight: Highlight) -> Text:

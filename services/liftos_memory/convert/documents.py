@@ -111,6 +111,8 @@ def _fill_metrics(message: document_pb2.SearchHit, org: str, metrics: ObjectMetr
     sums = {**metrics.sums, "currency_code": metrics.currency_code}
     fill_metrics(message.metrics, message.derived_metrics, sums)
     message.entry_count = metrics.entry_count
+    message.date_basis = entry_pb2.DateBasis.ValueType(metrics.date_basis)
+    message.attribution_key = metrics.attribution_key
     message.entries.extend(
         ENTRY_NAME.format(org=org, entry=format_entry_id(day, digest))
         for day, digest in metrics.entries

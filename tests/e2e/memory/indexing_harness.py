@@ -44,6 +44,8 @@ from liftos_memory.usecases.calendar import OrgCalendars
 from liftos_memory.usecases.indexing import Indexing
 
 WEEK: Final = timedelta(days=7)
+USUAL_BASIS: Final = entry_pb2.DATE_BASIS_INTERACTION
+"""What dates of campaigns and accounts on Meta and Google stand for unless told otherwise."""
 _KEY: Final = tuple(ObjectKey.__dataclass_fields__)
 _NAMES: Final = tuple(ObjectNames.__dataclass_fields__)
 _MONEY: Final = {each.name for each in ENTRY_FIELDS if each.kind is FieldKind.MONEY}
@@ -375,33 +377,36 @@ async def expected_documents(
 ) -> dict[str, Document]:
     """Write the documents of an org from nothing but what ListEntries gives."""
     now = now or today()
-    objects: dict[ObjectKey, dict[date, entry_pb2.Entry]] = defaultdict(dict)
+    objects: dict[ObjectKey, list[entry_pb2.Entry]] = defaultdict(list)
+    weeks: dict[tuple[ObjectKey, date], list[entry_pb2.Entry]] = defaultdict(list)
     for row in await listed(client, org):
         if row.breakdown_key:
             continue
-        days = objects[_key(row)]
         day = date.fromisoformat(row.date)
-        # Of several ways to credit a day, the first by name counts.
-        if day not in days or _credit(row) < _credit(days[day]):
-            days[day] = row
-    weeks = {
-        (key, day - timedelta(days=day.weekday())) for key, days in objects.items() for day in days
-    }
+        objects[_key(row)].append(row)
+        weeks[_key(row), day - timedelta(days=day.weekday())].append(row)
     labels = await _labels(client, org, {week for _, week in weeks})
-    documents = [profile_document(_profile(key, days)) for key, days in objects.items()]
+    documents = [profile_document(_profile(key, _days(rows))) for key, rows in objects.items()]
     documents += [
-        weekly_document(_weekly(key, week, objects[key], labels[week], now)) for key, week in weeks
+        weekly_document(
+            _weekly(key, week, rows, weeks[key, week - WEEK], labels=labels[week], now=now)
+        )
+        for (key, week), rows in list(weeks.items())
     ]
     return {document.document_id: document for document in documents}
+
+
+def _days(rows: Sequence[entry_pb2.Entry]) -> dict[date, entry_pb2.Entry]:
+    """Rows of the one date basis that counts, of several ways to credit a day the first by name."""
+    basis = min((row.date_basis for row in rows), key=lambda each: (each != USUAL_BASIS, each))
+    kept = (row for row in rows if row.date_basis == basis)
+    ordered = sorted(kept, key=lambda row: row.attribution_key, reverse=True)
+    return {date.fromisoformat(row.date): row for row in ordered}
 
 
 def _key(row: entry_pb2.Entry) -> ObjectKey:
     values = {name: getattr(row, name) for name in _KEY if name != "level"}
     return ObjectKey(**values, level=LEVELS[row.level - 1])
-
-
-def _credit(row: entry_pb2.Entry) -> tuple[str, int]:
-    return row.attribution_key, row.date_basis
 
 
 def _profile(key: ObjectKey, days: Mapping[date, entry_pb2.Entry]) -> ObjectProfileFacts:
@@ -426,13 +431,17 @@ def _profile(key: ObjectKey, days: Mapping[date, entry_pb2.Entry]) -> ObjectProf
 def _weekly(
     key: ObjectKey,
     week: date,
-    days: Mapping[date, entry_pb2.Entry],
+    own: Sequence[entry_pb2.Entry],
+    prior: Sequence[entry_pb2.Entry],
+    *,
     labels: tuple[str, ...],
     now: date,
 ) -> WeeklyFacts:
-    inside = {day: row for day, row in days.items() if week <= day < week + WEEK}
-    before = [row for day, row in days.items() if week - WEEK <= day < week]
+    inside = _days(own)
     rows = list(inside.values())
+    before = list(_days(prior).values()) if prior else []
+    if before and before[0].date_basis != rows[0].date_basis:
+        before = []
     return WeeklyFacts(
         key=key,
         names=_names(inside),

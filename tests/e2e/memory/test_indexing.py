@@ -19,6 +19,7 @@ import pytest
 from tests.contract.milvus_server import MilvusServer
 from tests.e2e.memory.conftest import ClientFactory
 from tests.e2e.memory.indexing_harness import (
+    USUAL_BASIS,
     WEEK,
     CountingEmbedder,
     Failing,
@@ -171,6 +172,7 @@ class History:
                 "platform": pick(["meta", "google_ads"]),
                 "attribution_key": pick(["", "", "7d_click"]),
                 "breakdown_key": pick(["", "", "", "country=DE"]),
+                "date_basis": pick([USUAL_BASIS, USUAL_BASIS, entry_pb2.DATE_BASIS_CONVERSION]),
             }
             if pick([True, False, False]):
                 fields |= {"level": "ENTRY_LEVEL_ACCOUNT", "campaign_name": ""}
@@ -178,8 +180,8 @@ class History:
         return entry(day or self._day(), campaign or pick("123"), **fields)
 
 
-def _credit(row: entry_pb2.Entry) -> tuple[str, str]:
-    return row.attribution_key, row.breakdown_key
+def _credit(row: entry_pb2.Entry) -> tuple[str, str, int]:
+    return row.attribution_key, row.breakdown_key, row.date_basis or USUAL_BASIS
 
 
 @pytest.mark.parametrize("seed", range(6))

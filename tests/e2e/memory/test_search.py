@@ -27,7 +27,7 @@ from tests.e2e.memory.indexing_harness import (
 from tests.inprocess.kit.statuses import Refusal, refusal_of
 
 from liftos.common.v1 import marketing_pb2
-from liftos.memory.v1 import document_pb2, memory_service_pb2_grpc
+from liftos.memory.v1 import document_pb2, entry_pb2, memory_service_pb2_grpc
 from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_kit.server import Server
 from liftos_kit.settings import load
@@ -343,6 +343,18 @@ async def test_an_object_is_grouped_to_its_best_document(
     assert places == sorted(places)
 
 
+INTERACTION, CONVERSION, SEND, EVENT = entry_pb2.DateBasis.values()[1:]
+BASES: dict[tuple[str, str], tuple[int, ...]] = {
+    ("meta", "1"): (INTERACTION,),
+    ("meta", "2"): (INTERACTION,),
+    # Days of the other basis lie between, before and after those of the usual one.
+    ("google_ads", "3"): (CONVERSION, INTERACTION),
+    ("klaviyo", "4"): (EVENT, SEND),
+    ("klaviyo", "5"): (EVENT,),
+}
+"""Date bases of campaigns, by platform and id; the last one counts."""
+
+
 @pytest.mark.parametrize("asked", [None, (8, 3), (2, 2)], ids=str)
 async def test_metrics_beside_hits_are_those_of_query_metrics(
     memory_client: ClientFactory, pieces: Pieces, org: str, asked: tuple[int, int] | None
@@ -351,8 +363,9 @@ async def test_metrics_beside_hits_are_those_of_query_metrics(
     client = memory_client(org)
     entries = [
         entry(
-            monday(6) + timedelta(days=day),
+            monday(6) + timedelta(days=day + place),
             campaign,
+            platform=platform,
             campaign_name="Sale",
             currency_code="USD",
             spend_micros=1_000_001 + 7 * day,
@@ -360,10 +373,14 @@ async def test_metrics_beside_hits_are_those_of_query_metrics(
             clicks=day if campaign == "1" else 0,
             attribution_key=key,
             breakdown_key=breakdown,
+            date_basis=basis,
         )
-        for campaign in ("1", "2")
+        for (platform, campaign), bases in BASES.items()
+        for place, basis in enumerate(bases)
         for day in range(0, 40, 3)
         for key in ("", "7d_click")
+        # One setting replaces the other for the second campaign.
+        if campaign != "2" or key == ("" if day > 15 else "7d_click")
         for breakdown in ("", "country=DE")
     ]
     await write(client, org, entries)
@@ -373,17 +390,22 @@ async def test_metrics_beside_hits_are_those_of_query_metrics(
     assert hits
     for hit in hits:
         key = hit.document.object
+        object_filter = f'platform = "{key.platform}" AND campaign_id = "{key.campaign_id}"'
+        series_filter = (
+            f" AND date_basis = {entry_pb2.DateBasis.Name(hit.date_basis)[11:]}"
+            f' AND attribution_key = "{hit.attribution_key}" AND breakdown_key = ""'
+        )
         query = pb.QueryMetricsRequest(
             parent=f"orgs/{org}",
             date_range=days or hit.document.date_range,
             level=key.level,
-            filter=f'platform = "{key.platform}" AND campaign_id = "{key.campaign_id}"'
-            ' AND attribution_key = "" AND breakdown_key = ""',
+            filter=object_filter + (series_filter if hit.entry_count else ""),
         )
         rows = (await client.QueryMetrics(query)).rows
-        if not rows:
-            assert not hit.entry_count
+        if not hit.entry_count:
+            assert not rows
             continue
+        assert hit.date_basis == BASES[key.platform, key.campaign_id][-1]
         (row,) = rows
         assert hit.metrics == row.metrics
         assert hit.derived_metrics == row.derived_metrics

@@ -415,12 +415,22 @@ class SearchHit(_message.Message):
     ENTRY_COUNT_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
     CONCEPTS_FIELD_NUMBER: _builtins.int
+    DATE_BASIS_FIELD_NUMBER: _builtins.int
+    ATTRIBUTION_KEY_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """0 to 1 for WEIGHTED_MIN_MAX; comparable within one answer only."""
     explanation: _builtins.str
     """Why it is here, in one sentence."""
     entry_count: _builtins.int
     """How many entries the sums rest on."""
+    date_basis: _entry_pb2.DateBasis.ValueType
+    """What the days of the sums stand for: the platform's own basis where the object has entries by
+    it in the range, else the first of this enum by which it has; unspecified without entries.
+    """
+    attribution_key: _builtins.str
+    """How the sums are credited: the attribution with the most entries of that basis in the range, of
+    several the first by name.
+    """
     @_builtins.property
     def document(self) -> Global___Document:
         """The document."""
@@ -436,7 +446,8 @@ class SearchHit(_message.Message):
     @_builtins.property
     def metrics(self) -> _entry_pb2.Metrics:
         """Sums of the object over the asked range, or over the document's own days where none was asked;
-        unset for documents without an object.
+        unset for documents without an object. They equal those of QueryMetrics with date_basis,
+        attribution_key and breakdown_key = "" in its filter.
         """
 
     @_builtins.property
@@ -464,10 +475,12 @@ class SearchHit(_message.Message):
         entry_count: _builtins.int = ...,
         entries: _abc.Iterable[_builtins.str] | None = ...,
         concepts: _abc.Iterable[Global___Concept] | None = ...,
+        date_basis: _entry_pb2.DateBasis.ValueType = ...,
+        attribution_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["derived_metrics", b"derived_metrics", "document", b"document", "metrics", b"metrics"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concepts", b"concepts", "derived_metrics", b"derived_metrics", "document", b"document", "entries", b"entries", "entry_count", b"entry_count", "explanation", b"explanation", "highlights", b"highlights", "legs", b"legs", "metrics", b"metrics", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_key", b"attribution_key", "concepts", b"concepts", "date_basis", b"date_basis", "derived_metrics", b"derived_metrics", "document", b"document", "entries", b"entries", "entry_count", b"entry_count", "explanation", b"explanation", "highlights", b"highlights", "legs", b"legs", "metrics", b"metrics", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -16,6 +16,7 @@ from liftos_kit import postgres, telemetry
 from liftos_kit.core.errors import StoreUnavailableError
 from liftos_mapping.entry_fields import ADDITIVE_METRICS, ENTRY_FIELDS, FieldKind
 from liftos_memory.adapters.postgres.database import Database
+from liftos_memory.adapters.postgres.date_bases import basis_order
 from liftos_memory.adapters.postgres.object_keys import KEY, key_of, key_values, same_object
 from liftos_memory.adapters.postgres.objects import rank_objects, save_objects
 from liftos_memory.document_ports import (
@@ -76,13 +77,13 @@ _NEWEST_NAMES: Final = ", ".join(
     for name in (*_NAMES, "channel")
 )
 
-# An object's day counts once: rows that split it, or credit it otherwise, are left aside.
+# An object's day counts once: rows that split it, date it or credit it otherwise are left aside.
 _PROFILE_DAYS: Final = f"""
 select distinct on ({_listed("e")}, e.date) e.*
-from (select distinct {", ".join(KEY)} from wanted) w
+from based w
 join entries e on e.org = $1 and {same_object("e", "w")}
-where e.breakdown_key = ''
-order by {_listed("e")}, e.date, e.attribution_key, e.date_basis
+where e.breakdown_key = '' and {basis_order("e")} = w.basis
+order by {_listed("e")}, e.date, e.attribution_key
 """  # noqa: S608 - column names are ours
 
 _ENQUEUE: Final = f"""/* enqueue */
@@ -185,6 +186,15 @@ _WANTED: Final = f"""/* wanted */
 create temp table wanted on commit drop as select {", ".join(KEY)}, week from outbox with no data
 """  # noqa: S608 - column names are ours
 
+_BASED: Final = f"""/* based */
+create temp table based on commit drop as
+select {_listed("e")}, min({basis_order("e")}) as basis
+from (select distinct {", ".join(KEY)} from wanted) w
+join entries e on e.org = $1 and {same_object("e", "w")}
+where e.breakdown_key = ''
+group by {_listed("e")}
+"""  # noqa: S608 - column names are ours
+
 _PROFILES: Final = f"""/* profiles */
 with days as ({_PROFILE_DAYS})
 select {_listed("e")}, {_NEWEST_NAMES}, {_CURRENCY}, {_SUMS}, min(e.date) as first_date,
@@ -220,21 +230,28 @@ select {_listed("e")},
 from weekly e group by {_listed("e")}
 """  # noqa: S608 - column names are ours
 
+# A week has a basis of its own, so that its digest follows from its own days and those of the week
+# before alone.
 _WEEKS: Final = f"""/* weeks */
 with affected as (
     select {", ".join(KEY)}, week from wanted
     union
     select {", ".join(KEY)}, week - 7 from wanted
 ),
-days as (
-    select distinct on ({_listed("e")}, e.date) e.*
+rows as (
+    select e.*, w.week, {basis_order("e")} as basis,
+           min({basis_order("e")}) over (partition by {_listed("e")}, w.week) as chosen
     from affected w join entries e on e.org = $1 and {same_object("e", "w")}
          and e.date between w.week and w.week + 6
     where e.breakdown_key = ''
-    order by {_listed("e")}, e.date, e.attribution_key, e.date_basis
+),
+days as (
+    select distinct on ({_listed("e")}, e.date) e.*
+    from rows e where e.basis = e.chosen
+    order by {_listed("e")}, e.date, e.attribution_key
 )
-select {_listed("e")}, date_trunc('week', e.date)::date as week, {_NEWEST_NAMES}, {_CURRENCY},
-       {_SUMS}, min(e.quality_score) as quality_score
+select {_listed("e")}, e.week, {_NEWEST_NAMES}, {_CURRENCY},
+       {_SUMS}, min(e.quality_score) as quality_score, min(e.date_basis) as date_basis
 from days e group by {_listed("e")}, 10
 """  # noqa: S608 - column names are ours
 
@@ -246,6 +263,8 @@ where b.org = $1 and {same_object("b", "w")} and b.week = w.week
   and b.last_version = w.last_version
 """  # noqa: S608 - column names are ours
 
+# What is added up is of one basis and one attribution, and so equals a query that names both. Of
+# attributions the one with most of the days, lest a change of the setting hides them.
 _OBJECT_METRICS: Final = f"""/* object_metrics */
 with wanted as (
     select row_number() over () as place, {", ".join(KEY)}, start_date, end_date
@@ -253,17 +272,22 @@ with wanted as (
                 $8::text[], $9::text[], $10::text[], $11::date[], $12::date[])
          as t ({", ".join(KEY)}, start_date, end_date)
 ),
-days as (
-    select distinct on (w.place, e.date) w.place, e.*
+rows as materialized (
+    select w.place, {basis_order("e")} as basis, e.*
     from wanted w join entries e on e.org = $1 and {same_object("e", "w")}
          and e.date between w.start_date and w.end_date
     where e.breakdown_key = ''
-    order by w.place, e.date, e.attribution_key, e.date_basis
+),
+chosen as (
+    select distinct on (place) place, basis, date_basis, attribution_key
+    from rows group by place, basis, date_basis, attribution_key
+    order by place, basis, count(*) desc, attribution_key
 )
-select e.place, {_CURRENCY}, {_SUMS}, count(*) as entry_count,
+select e.place, e.date_basis, e.attribution_key, {_CURRENCY}, {_SUMS}, count(*) as entry_count,
        (array_agg(e.date order by e.date desc))[1:{_ENTRIES_PER_OBJECT}] as entry_dates,
        (array_agg(e.entry_key order by e.date desc))[1:{_ENTRIES_PER_OBJECT}] as entry_keys
-from days e group by e.place
+from rows e join chosen using (place, basis, attribution_key)
+group by e.place, e.date_basis, e.attribution_key
 """  # noqa: S608 - column names are ours
 
 
@@ -375,6 +399,7 @@ class PostgresDocumentStore:
                 # Before the first statistics of a bulk load, Postgres expects a single entry, and
                 # would compare each of them with each object.
                 await connection.execute("/* hash_joins */ set local enable_nestloop = off")
+            await connection.execute(_BASED, org)
             months: dict[ObjectKey, dict[int, int]] = {}
             for row in await connection.fetch(_MONTHS, org):
                 months.setdefault(key_of(row), {})[row["month"]] = row["activity"]
@@ -554,7 +579,7 @@ def _weekly(
         currency_code=row["currency_code"],
         week_start=week,
         sums=_sums(row),
-        prior_sums=None if prior is None else _sums(prior),
+        prior_sums=_sums(prior) if prior and prior["date_basis"] == row["date_basis"] else None,
         is_complete=week + _WEEK <= today,
         quality_score=row["quality_score"],
     )
@@ -562,8 +587,10 @@ def _weekly(
 
 def _metrics(row: Record | None) -> ObjectMetrics:
     if row is None:
-        return ObjectMetrics("", dict.fromkeys(ADDITIVE_METRICS), 0, [])
+        return ObjectMetrics(0, "", "", dict.fromkeys(ADDITIVE_METRICS), 0, [])
     return ObjectMetrics(
+        row["date_basis"],
+        row["attribution_key"],
         row["currency_code"],
         _sums(row),
         row["entry_count"],
