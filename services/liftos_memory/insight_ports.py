@@ -109,6 +109,19 @@ class InsightStore(Protocol):
         """Return the words that insights have, by id."""
 
 
+@dataclass(frozen=True, slots=True)
+class ToldInsights:
+    """What a message tells.
+
+    Attributes:
+        found: Insights that hold, most severe first.
+        resolved: Insights whose end is told.
+    """
+
+    found: Sequence[StoredInsight]
+    resolved: Sequence[StoredInsight]
+
+
 class Wording(Protocol):
     """Says a sentence in other words. Numbers are not its business."""
 

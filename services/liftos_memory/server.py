@@ -13,11 +13,14 @@ from liftos_kit.core.clock import SystemClock
 from liftos_kit.core.paging import PageTokens
 from liftos_kit.health import StoreProbe
 from liftos_kit.notify.apprise_notifier import apprise_notifier
+from liftos_kit.notify.postgres_routes import PostgresRoutes
+from liftos_kit.notify.routes import Routes
+from liftos_kit.notify.servicer import route_servicer
+from liftos_kit.notify.targets import TargetVault
 from liftos_kit.server import Application, Services
 from liftos_kit.servicer_parts import combine
 from liftos_memory.adapters.embedders import open_embedder
 from liftos_memory.adapters.http_wording import open_wording
-from liftos_memory.adapters.keyring_targets import KeyringTargets
 from liftos_memory.adapters.measured_embedder import MeasuredEmbedder
 from liftos_memory.adapters.milvus import MilvusDocumentIndex
 from liftos_memory.adapters.postgres.changes import PostgresChangeStore
@@ -27,7 +30,7 @@ from liftos_memory.adapters.postgres.documents import PostgresDocumentStore
 from liftos_memory.adapters.postgres.entries import PostgresEntryStore
 from liftos_memory.adapters.postgres.evaluation import PostgresDocumentSamples
 from liftos_memory.adapters.postgres.exchange_rates import PostgresRateStore
-from liftos_memory.adapters.postgres.insight_routes import PostgresInsightRoutes
+from liftos_memory.adapters.postgres.insight_routes import begin_route_write
 from liftos_memory.adapters.postgres.insights import PostgresInsightStore
 from liftos_memory.adapters.postgres.metrics import PostgresMetricsStore
 from liftos_memory.adapters.postgres.objects import PostgresObjectStore
@@ -40,6 +43,7 @@ from liftos_memory.adapters.redis_cache import RedisTier
 from liftos_memory.domain.byte_cache import ByteCache
 from liftos_memory.domain.cache_statistics import CacheResult
 from liftos_memory.domain.fusion import SearchMode
+from liftos_memory.domain.insights import INSIGHTS
 from liftos_memory.servicer.cache import CacheServicer
 from liftos_memory.servicer.cached_search import CachedSearchServicer
 from liftos_memory.servicer.calendar import CalendarServicer
@@ -48,7 +52,6 @@ from liftos_memory.servicer.comparisons import ComparisonsServicer
 from liftos_memory.servicer.entries import EntriesServicer
 from liftos_memory.servicer.evaluation import EvaluationServicer
 from liftos_memory.servicer.exports import ExportsServicer
-from liftos_memory.servicer.insight_routes import InsightRoutesServicer
 from liftos_memory.servicer.insights import InsightsServicer
 from liftos_memory.servicer.metrics import MetricsServicer
 from liftos_memory.servicer.org import OrgServicer
@@ -67,7 +70,7 @@ from liftos_memory.usecases.evaluation import Evaluations
 from liftos_memory.usecases.exports import Exports
 from liftos_memory.usecases.freshness import Freshness
 from liftos_memory.usecases.ingest import BatchMeasure, Ingest
-from liftos_memory.usecases.insight_routes import InsightRoutes
+from liftos_memory.usecases.insight_routes import check_platforms
 from liftos_memory.usecases.insights import Insights
 from liftos_memory.usecases.metrics import ExchangeRates, Metrics
 from liftos_memory.usecases.org import OrgAdministration
@@ -222,11 +225,16 @@ async def open_services(settings: MemorySettings) -> Services:
                 ),
                 page_tokens=page_tokens,
             ),
-            InsightRoutesServicer(
-                routes=InsightRoutes(
-                    PostgresInsightRoutes(database),
-                    KeyringTargets(settings.keyring()),
+            route_servicer(
+                memory_service_pb2,
+                Routes(
+                    INSIGHTS,
+                    PostgresRoutes(
+                        INSIGHTS, pool, begin_write=partial(begin_route_write, database)
+                    ),
+                    TargetVault(settings.keyring()),
                     apprise_notifier(settings),
+                    check_platforms=partial(check_platforms, entry_store.platforms),
                 ),
                 page_tokens=page_tokens,
             ),

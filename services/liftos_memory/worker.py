@@ -11,9 +11,10 @@ import structlog
 from liftos_kit import postgres, telemetry, worker_process
 from liftos_kit.core.clock import SystemClock
 from liftos_kit.notify.apprise_notifier import apprise_notifier
+from liftos_kit.notify.sender import Sender
+from liftos_kit.notify.targets import TargetVault
 from liftos_memory.adapters.embedders import open_embedder
 from liftos_memory.adapters.http_wording import open_wording
-from liftos_memory.adapters.keyring_targets import KeyringTargets
 from liftos_memory.adapters.measured_embedder import MeasuredEmbedder
 from liftos_memory.adapters.milvus import MilvusDocumentIndex
 from liftos_memory.adapters.postgres.database import SCHEMA, SCHEMA_VERSION, Database
@@ -29,12 +30,13 @@ from liftos_memory.adapters.postgres.org import PostgresOrgStore
 from liftos_memory.adapters.postgres.perishables import PostgresPerishables
 from liftos_memory.adapters.postgres.record_documents import documents_of_records
 from liftos_memory.document_ports import IndexLag
+from liftos_memory.domain.insights import INSIGHTS
 from liftos_memory.settings import MemorySettings
 from liftos_memory.usecases.calendar import OrgCalendars
 from liftos_memory.usecases.housekeeping import Housekeeping
 from liftos_memory.usecases.index_lag import watch_lag
 from liftos_memory.usecases.indexing import Indexing
-from liftos_memory.usecases.insight_telling import InsightTelling
+from liftos_memory.usecases.insight_messages import message_of
 from liftos_memory.usecases.insight_watch import InsightWatch
 from liftos_memory.usecases.insights import Insights
 
@@ -111,10 +113,12 @@ async def _follow(settings: MemorySettings, stop: asyncio.Event) -> None:
             wording=wording,
         ),
     )
-    telling = InsightTelling(
-        PostgresInsightOutbox(pool, insight_store),
-        KeyringTargets(settings.keyring()),
+    telling = Sender(
+        INSIGHTS,
+        PostgresInsightOutbox(pool),
+        TargetVault(settings.keyring()),
         apprise_notifier(settings),
+        message_of=message_of,
         send_seconds=settings.notification_timeout_seconds,
     )
     try:

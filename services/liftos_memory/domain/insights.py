@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from liftos_kit.core.filters import FieldType, FilterField
-from liftos_kit.core.names import Pattern
+from liftos_kit.notify.topic import Topic
 from liftos_mapping.entry_fields import LEVELS
 from liftos_memory.domain.documents import ObjectKey, ObjectNames
 from liftos_memory.domain.metrics_query import Granularity
@@ -20,13 +20,8 @@ ALPHA: Final = 0.05
 ORIGIN: Final = "insights"
 """What commits of insights are marked with."""
 
-
-ROUTE_NAME: Final = Pattern("orgs/{org}/insightRoutes/{insight_route}")
-
-
-def route_name(org: str, insight_route: str) -> str:
-    """Return the name of a route."""
-    return ROUTE_NAME.format(org=org, insight_route=insight_route)
+INSIGHTS: Final = Topic("insight")
+"""What people are told of by routes."""
 
 
 class InsightKind(IntEnum):
@@ -81,6 +76,7 @@ INSIGHT_FILTER_FIELDS: Final = {
     "account_id": FilterField(FieldType.TEXT),
     "campaign_id": FilterField(FieldType.TEXT),
     "channel": FilterField(FieldType.TEXT),
+    "whole": FilterField(FieldType.TEXT),
     "severity": FilterField(FieldType.REAL),
     "quality_score": FilterField(FieldType.REAL),
     "start_date": FilterField(FieldType.DATE),
@@ -99,6 +95,8 @@ class Subject:
         attribution_key: Of its numbers.
         date_basis: Number of what its days stand for, from 1.
         currency_code: Of its money; empty where it has none.
+        is_whole: Whether it is all objects of the level in an account and channel; the key names
+            the account alone then.
     """
 
     key: ObjectKey
@@ -106,6 +104,7 @@ class Subject:
     attribution_key: str = ""
     date_basis: int = 1
     currency_code: str = ""
+    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +129,28 @@ class Evidence:
     group_by: tuple[str, ...]
     entry_count: int
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contributor:
+    """An object that adds to the movement of a whole.
+
+    Attributes:
+        key: The object.
+        names: Its names; empty where unknown.
+        before: Its mean day, or its ratio of sums, before; None where unknown.
+        after: The same afterwards.
+        share: What it adds, as a share of the movement of the whole: below 0 where it moves
+            against it, above 1 where others do.
+        insight_id: The finding of its own that the whole tells; empty where it has none.
+    """
+
+    key: ObjectKey
+    names: ObjectNames
+    before: float | None
+    after: float | None
+    share: float
+    insight_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +182,10 @@ class Insight:
         context: Holidays, events and breaks of its days.
         evidence: What gives the numbers.
         summary: One sentence.
+        whole_id: The finding of a whole that tells this one; empty where it is told for itself.
+        object_count: Objects of a whole; 0 of other series.
+        moved_count: How many of them move along.
+        contributors: Those of them that add most, largest share first.
     """
 
     insight_id: str
@@ -190,6 +215,10 @@ class Insight:
     context: tuple[str, ...]
     evidence: Evidence
     summary: str = ""
+    whole_id: str = ""
+    object_count: int = 0
+    moved_count: int = 0
+    contributors: tuple[Contributor, ...] = ()
 
 
 def insight_id(
@@ -211,6 +240,8 @@ def insight_id(
         pattern.name if kind is InsightKind.BENCHMARK else "",
     )
     series = (subject.attribution_key, str(subject.date_basis), subject.currency_code)
+    if subject.is_whole:
+        series += ("whole", subject.channel)
     key = (str(getattr(subject.key, field.name)) for field in fields(subject.key))
     digest = hashlib.blake2b(digest_size=16)
     for part in (kind.name, metric, direction.name, *own, *series, *key):

@@ -24,8 +24,9 @@ from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_kit import postgres
 from liftos_kit.core.clock import SystemClock
 from liftos_kit.notify.apprise_notifier import apprise_notifier
+from liftos_kit.notify.sender import Sender
+from liftos_kit.notify.targets import TargetVault
 from liftos_memory.adapters.http_wording import HttpWording
-from liftos_memory.adapters.keyring_targets import KeyringTargets
 from liftos_memory.adapters.postgres.database import SCHEMA, Database
 from liftos_memory.adapters.postgres.insight_routes import PostgresInsightOutbox
 from liftos_memory.adapters.postgres.insights import (
@@ -36,10 +37,11 @@ from liftos_memory.adapters.postgres.insights import (
 from liftos_memory.adapters.postgres.metrics import PostgresMetricsStore
 from liftos_memory.adapters.postgres.org import PostgresOrgStore
 from liftos_memory.domain.documents import DocumentKind
-from liftos_memory.insight_ports import Wording
+from liftos_memory.domain.insights import INSIGHTS
+from liftos_memory.insight_ports import ToldInsights, Wording
 from liftos_memory.settings import MemorySettings
 from liftos_memory.usecases.calendar import OrgCalendars
-from liftos_memory.usecases.insight_telling import InsightTelling
+from liftos_memory.usecases.insight_messages import message_of
 from liftos_memory.usecases.insight_watch import InsightWatch
 from liftos_memory.usecases.insights import Insights
 
@@ -52,7 +54,7 @@ class Worker:
 
     database: Database
     insights: Insights
-    telling: InsightTelling
+    telling: Sender[ToldInsights]
 
     def watch(self, *, quiet_seconds: float = 0.0, wait_seconds: float = 3600.0) -> InsightWatch:
         """Return what looks after orgs."""
@@ -95,10 +97,12 @@ async def worker(memory_settings: MemorySettings) -> AsyncIterator[Worker]:
         yield Worker(
             database,
             _insights(database, executor, None),
-            InsightTelling(
-                PostgresInsightOutbox(pool, PostgresInsightStore(database)),
-                KeyringTargets(memory_settings.keyring()),
+            Sender(
+                INSIGHTS,
+                PostgresInsightOutbox(pool),
+                TargetVault(memory_settings.keyring()),
                 apprise_notifier(memory_settings),
+                message_of=message_of,
                 send_seconds=15.0,
             ),
         )

@@ -6,7 +6,7 @@ from dataclasses import fields
 from datetime import date
 from typing import Any, Final
 
-from asyncpg import Record
+from asyncpg import Connection, Record
 
 from liftos_kit import postgres
 from liftos_kit.core.filters import Filter, to_sql
@@ -108,7 +108,7 @@ class PostgresInsightStore:
     async def fetch(self, org: str, insight_ids: Sequence[str]) -> Sequence[StoredInsight]:
         """Return insights in the order asked."""
         async with self._database.read(org) as connection:
-            return await _fetch(connection, org, insight_ids)
+            return await fetch_insights(connection, org, insight_ids)
 
     async def list_page(
         self, org: str, *, where: Filter | None, after: tuple[float, str] | None, limit: int
@@ -211,7 +211,7 @@ class _PostgresInsightWrite(PostgresWrite):
 
     async def fetch(self, insight_ids: Sequence[str]) -> Sequence[StoredInsight]:
         """Return insights as this write leaves them."""
-        return await _fetch(self._connection, self._write.org, insight_ids)
+        return await fetch_insights(self._connection, self._write.org, insight_ids)
 
     async def rate(
         self, insight_id: str, rating: InsightRating, *, comment: str, subject: str
@@ -306,7 +306,10 @@ class PostgresInsightSchedule:
             await _SQL.org_failed(connection, org=org, retry_seconds=_RETRY_SECONDS)
 
 
-async def _fetch(connection: Any, org: str, insight_ids: Sequence[str]) -> list[StoredInsight]:  # noqa: ANN401 - asyncpg's
+async def fetch_insights(
+    connection: Connection, org: str, insight_ids: Sequence[str]
+) -> list[StoredInsight]:
+    """Return insights in the order asked; those that are not there are left out."""
     found = {
         row["insight_id"]: _stored(row)
         async for row in _SQL.insights_by_id(connection, org=org, insight_ids=list(insight_ids))
