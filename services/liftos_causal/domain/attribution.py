@@ -53,11 +53,14 @@ def credit(model: MixModel, panel: Panel, days: slice) -> Credit:
     they may when the baseline is below zero, all that there is is divided among them.
     """
     assert model.draws is not None
-    effects = model.effects(panel)[days].sum(axis=0)
     explained = model.parameters.outcome
-    totals = {outcome: float(values[days].sum()) for outcome, values in panel.outcomes.items()}
+    # Of days whose outcome is not known there is nothing to divide.
+    chosen = np.zeros(len(panel), dtype=bool)
+    chosen[days] = panel.known(explained)[days]
+    effects = model.effects(panel)[chosen].sum(axis=0)
+    totals = {outcome: float(np.nansum(values[days])) for outcome, values in panel.outcomes.items()}
     given, whole = float(effects.sum()), totals[explained]
-    drawn = model.draws.sums(model.spend(panel), days, model.parameters.window_days)
+    drawn = model.draws.sums(model.spend(panel), chosen, model.parameters.window_days)
     sums = drawn.sum(axis=1, keepdims=True)
     shares = np.divide(drawn, sums, out=np.zeros_like(drawn), where=sums > 0)
     channels = []

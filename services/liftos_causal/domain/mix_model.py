@@ -59,6 +59,7 @@ class Parameters:
         outcome: What is explained.
         window_days: Days over which a day's spend can act, at least 1.
         controls: Outside series to hold fixed.
+        instruments: Outside series that move spend but not the outcome; see `linear_models`.
         priors: By channel; a channel without one gives between nothing and about all outcome.
         confidence_level: Of all intervals.
         seed: Of all draws.
@@ -67,6 +68,7 @@ class Parameters:
     outcome: Outcome = Outcome.REVENUE
     window_days: int = 30
     controls: tuple[str, ...] = ()
+    instruments: tuple[str, ...] = ()
     priors: Mapping[str, Prior] | None = None
     confidence_level: float = 0.95
     seed: int = 0
@@ -80,7 +82,7 @@ class Draws:
     half_saturations: Floats
     coefficients: Floats
 
-    def sums(self, spend: Floats, days: slice, window_days: int) -> Floats:
+    def sums(self, spend: Floats, days: slice | NDArray[np.bool_], window_days: int) -> Floats:
         """Return the outcome that each curve gives over some days, draws by curves.
 
         Args:
@@ -119,6 +121,11 @@ class MixModel:
     residual_deviation: float
     draws: Draws | None = None
 
+    @classmethod
+    def of_curves(cls, parameters: Parameters, curves: tuple[Curve, ...], draws: Draws) -> Self:
+        """Return a model that gives credit and expects no days: it has no baseline."""
+        return cls(parameters, curves, np.empty(0), 0.0, draws)
+
     def spend(self, panel: Panel) -> Floats:
         """Return what the channels of the curves spent, days by curves."""
         places = {channel: place for place, channel in enumerate(panel.channels)}
@@ -139,7 +146,7 @@ class MixModel:
 
     def predicted(self, panel: Panel) -> Floats:
         """Return the outcome that the model expects on each day."""
-        baseline = _baseline(panel, self.parameters) @ self.baseline
+        baseline = baseline_columns(panel, self.parameters) @ self.baseline
         expected: Floats = baseline + self.effects(panel).sum(axis=1)
         return expected
 
@@ -188,10 +195,11 @@ def fit(
         DataInsufficientError: the panel has too little to fit a model on.
     """
     require_enough(panel, parameters.outcome)
-    seen = np.ones(len(panel), dtype=bool) if fitted is None else fitted
+    known = panel.known(parameters.outcome)
+    seen = known if fitted is None else known & fitted
     spending = np.flatnonzero((panel.spend > 0).any(axis=0))
     outcome = panel.outcomes[parameters.outcome][seen]
-    baseline = _baseline(panel, parameters)[seen]
+    baseline = baseline_columns(panel, parameters)[seen]
     shapes = _shapes(panel, spending, parameters)
     likelihood = _Likelihood.of(shapes, outcome, baseline, seen)
     best, variance = _best_shapes(likelihood)
@@ -234,7 +242,7 @@ def _shapes(panel: Panel, spending: NDArray[np.intp], parameters: Parameters) ->
         features[:, :, at] = saturated(reached[:, :, None], half[None, :, at])
     outcome = panel.outcomes[parameters.outcome]
     means = np.zeros_like(half)
-    deviations = np.full_like(half, max(float(outcome.mean()), float(outcome.std())))
+    deviations = np.full_like(half, max(float(np.nanmean(outcome)), float(np.nanstd(outcome))))
     for place, channel in enumerate(spending):
         prior = (parameters.priors or {}).get(panel.channels[channel])
         if prior is not None:
@@ -394,7 +402,7 @@ def _regressed(
         kept &= coefficients >= 0
 
 
-def _baseline(panel: Panel, parameters: Parameters) -> Floats:
+def baseline_columns(panel: Panel, parameters: Parameters) -> Floats:
     """Return level, trend, weekdays, season and controls, days by columns."""
     numbers = panel.days.astype("datetime64[D]").astype(np.int64)
     columns = [np.ones(len(panel)), (numbers - numbers.mean()) / _YEAR_DAYS]
@@ -421,11 +429,30 @@ def returned_per_spend(model: MixModel, panel: Panel) -> tuple[Estimate, ...]:
     )
 
 
+def marginal_draws(model: MixModel, number: int, daily_spend: float) -> Floats:
+    """Return for each draw the outcome for one more unit of spend a day on a curve's channel."""
+    assert model.draws is not None
+    draws = model.draws
+    kept = carried(draws.decays[:, number], model.curves[number].window_days)
+    half = draws.half_saturations[:, number]
+    return marginal(draws.coefficients[:, number], kept, half, daily_spend)
+
+
 def marginal_return(model: MixModel, number: int, daily_spend: float) -> Estimate:
     """Return the outcome for one more unit of spend a day, when each day spends this much."""
+    slopes = marginal_draws(model, number, daily_spend)
+    return model.interval(slopes, model.curves[number].marginal(daily_spend))
+
+
+def steady_outcome(model: MixModel, daily_spend: Floats) -> Estimate:
+    """Return the outcome a day of all curves, when each day spends this much on each."""
     assert model.draws is not None
-    curve, draws = model.curves[number], model.draws
-    kept = carried(draws.decays[:, number], curve.window_days)
-    half = draws.half_saturations[:, number]
-    slopes = marginal(draws.coefficients[:, number], kept, half, daily_spend)
-    return model.interval(slopes, curve.marginal(daily_spend))
+    draws = model.draws
+    drawn = np.zeros(len(draws.coefficients))
+    value = 0.0
+    for number, (curve, spend) in enumerate(zip(model.curves, daily_spend, strict=True)):
+        value += float(curve.outcome(float(spend)))
+        reached = spend * carried(draws.decays[:, number], curve.window_days)
+        share = saturated(reached, draws.half_saturations[:, number])
+        drawn += draws.coefficients[:, number] * share
+    return model.interval(drawn, value)

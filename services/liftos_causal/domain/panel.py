@@ -34,7 +34,8 @@ class Panel:
         days: Consecutive days, `datetime64[D]`.
         channels: Names in order of the columns of `spend`.
         spend: Days by channels, in units of one currency.
-        outcomes: For each outcome a value a day; revenue in units of the same currency.
+        outcomes: For each outcome a value a day; revenue in units of the same currency. NaN on
+            days whose outcome is not known: models leave them out.
         series: Outside series by id, a value a day.
     """
 
@@ -47,6 +48,10 @@ class Panel:
     def __len__(self) -> int:
         return len(self.days)
 
+    def known(self, outcome: Outcome) -> NDArray[np.bool_]:
+        """Return on which days the outcome is known."""
+        return np.isfinite(self.outcomes[outcome])
+
 
 def require_enough(panel: Panel, outcome: Outcome) -> None:
     """Check that a model can be fitted on the panel at all.
@@ -54,13 +59,14 @@ def require_enough(panel: Panel, outcome: Outcome) -> None:
     Raises:
         DataInsufficientError: too few days, no channel that spent, or an outcome that is constant.
     """
-    if len(panel) < SHORTEST_DAYS:
+    known = panel.known(outcome)
+    if int(known.sum()) < SHORTEST_DAYS:
         raise DataInsufficientError(
-            f"{len(panel)} days are stored of those asked for; a model needs {SHORTEST_DAYS}"
+            f"{outcome} of {int(known.sum())} days is known; a model needs {SHORTEST_DAYS}"
         )
     if not panel.channels or not bool((panel.spend > 0).any()):
         raise DataInsufficientError("no channel spent anything in these days")
-    if float(np.ptp(panel.outcomes[outcome])) == 0.0:
+    if float(np.ptp(panel.outcomes[outcome][known])) == 0.0:
         raise DataInsufficientError(f"{outcome} is the same on all days, so nothing explains it")
 
 

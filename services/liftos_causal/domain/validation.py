@@ -52,9 +52,11 @@ def validated(panel: Panel, parameters: Parameters, method: ValidationMethod) ->
         DataInsufficientError: the panel has too little to fit a model on.
     """
     outcome = panel.outcomes[parameters.outcome]
+    known = panel.known(parameters.outcome)
     expected, real = [], []
-    for kept_back in _kept_back(len(panel), method, parameters.seed):
-        model = fit(panel, parameters, fitted=~kept_back, draw_count=0)
+    for days in _kept_back(len(panel), method, parameters.seed):
+        kept_back = days & known
+        model = fit(panel, parameters, fitted=~days, draw_count=0)
         expected.append(model.predicted(panel)[kept_back])
         real.append(outcome[kept_back])
     return _compared(np.concatenate(expected), np.concatenate(real))

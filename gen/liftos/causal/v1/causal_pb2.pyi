@@ -235,8 +235,6 @@ class _LiftTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LiftType.Val
     """Outcome that would not have been without the campaign."""
     LIFT_TYPE_CONVERSION: _LiftType.ValueType  # 2
     """Conversions a click."""
-    LIFT_TYPE_BRAND: _LiftType.ValueType  # 3
-    """Searches for the brand, where the org has such a series."""
 
 class LiftType(_LiftType, metaclass=_LiftTypeEnumTypeWrapper):
     """LiftType is which lift is measured."""
@@ -247,8 +245,6 @@ LIFT_TYPE_INCREMENTAL: LiftType.ValueType  # 1
 """Outcome that would not have been without the campaign."""
 LIFT_TYPE_CONVERSION: LiftType.ValueType  # 2
 """Conversions a click."""
-LIFT_TYPE_BRAND: LiftType.ValueType  # 3
-"""Searches for the brand, where the org has such a series."""
 Global___LiftType: _TypeAlias = LiftType  # noqa: Y015
 
 class _BudgetGoal:
@@ -389,7 +385,9 @@ class AttributionModel(_message.Message):
 
     @_builtins.property
     def performance(self) -> Global___ModelPerformance:
-        """Output only: how well it predicts days that it was not fitted on."""
+        """Output only: how well it predicts days that it was not fitted on; unset for models that predict
+        no days (those by instruments and experiments).
+        """
 
     @_builtins.property
     def curves(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChannelCurve]:
@@ -724,6 +722,7 @@ class AttributionResult(_message.Message):
     RECOMMENDATIONS_FIELD_NUMBER: _builtins.int
     QUALITY_SCORE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    CAVEATS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """orgs/{org}/attributionResults/{attribution_result}; empty where it was not stored."""
     attribution_model: _builtins.str
@@ -760,6 +759,10 @@ class AttributionResult(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was computed."""
 
+    @_builtins.property
+    def caveats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it leaves out, such as days whose outcome is not known."""
+
     def __init__(
         self,
         *,
@@ -776,10 +779,11 @@ class AttributionResult(_message.Message):
         recommendations: _abc.Iterable[Global___Recommendation] | None = ...,
         quality_score: _builtins.float = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        caveats: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "date_range", b"date_range", "performance", b"performance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_model", b"attribution_model", "attribution_window_days", b"attribution_window_days", "channels", b"channels", "conversions_attributed", b"conversions_attributed", "create_time", b"create_time", "currency_code", b"currency_code", "date_range", b"date_range", "model_type", b"model_type", "name", b"name", "performance", b"performance", "quality_score", b"quality_score", "recommendations", b"recommendations", "unattributed_share", b"unattributed_share"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_model", b"attribution_model", "attribution_window_days", b"attribution_window_days", "caveats", b"caveats", "channels", b"channels", "conversions_attributed", b"conversions_attributed", "create_time", b"create_time", "currency_code", b"currency_code", "date_range", b"date_range", "model_type", b"model_type", "name", b"name", "performance", b"performance", "quality_score", b"quality_score", "recommendations", b"recommendations", "unattributed_share", b"unattributed_share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -878,6 +882,7 @@ class Experiment(_message.Message):
     STATE_REASON_FIELD_NUMBER: _builtins.int
     EFFECT_FIELD_NUMBER: _builtins.int
     MINIMUM_DETECTABLE_EFFECT_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
@@ -895,6 +900,12 @@ class Experiment(_message.Message):
     """Output only: where it is."""
     state_reason: _builtins.str
     """Output only: why it is inconclusive; empty where it is not."""
+    minimum_detectable_effect: _builtins.float
+    """Output only: the smallest relative effect that these days and groups would show with a power of
+    0.8; unset before ANALYZED.
+    """
+    method: Global___CausalMethod.ValueType
+    """How the effect is estimated."""
     etag: _builtins.str
     """Given with an update: the etag that was read. Output otherwise."""
     @_builtins.property
@@ -916,12 +927,6 @@ class Experiment(_message.Message):
     @_builtins.property
     def effect(self) -> Global___EffectEstimate:
         """Output only: unset before ANALYZED."""
-
-    @_builtins.property
-    def minimum_detectable_effect(self) -> Global___Interval:
-        """Output only: the smallest relative effect that these days and groups would show with a power of
-        0.8.
-        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -946,16 +951,19 @@ class Experiment(_message.Message):
         state: Global___ExperimentState.ValueType = ...,
         state_reason: _builtins.str = ...,
         effect: Global___EffectEstimate | None = ...,
-        minimum_detectable_effect: Global___Interval | None = ...,
+        minimum_detectable_effect: _builtins.float | None = ...,
+        method: Global___CausalMethod.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline_date_range", b"baseline_date_range", "control", b"control", "create_time", b"create_time", "date_range", b"date_range", "effect", b"effect", "minimum_detectable_effect", b"minimum_detectable_effect", "treatment", b"treatment", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_minimum_detectable_effect", b"_minimum_detectable_effect", "baseline_date_range", b"baseline_date_range", "control", b"control", "create_time", b"create_time", "date_range", b"date_range", "effect", b"effect", "minimum_detectable_effect", b"minimum_detectable_effect", "treatment", b"treatment", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_date_range", b"baseline_date_range", "confidence_level", b"confidence_level", "control", b"control", "create_time", b"create_time", "date_range", b"date_range", "display_name", b"display_name", "effect", b"effect", "etag", b"etag", "experiment_type", b"experiment_type", "minimum_detectable_effect", b"minimum_detectable_effect", "name", b"name", "outcome", b"outcome", "state", b"state", "state_reason", b"state_reason", "treatment", b"treatment", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_minimum_detectable_effect", b"_minimum_detectable_effect", "baseline_date_range", b"baseline_date_range", "confidence_level", b"confidence_level", "control", b"control", "create_time", b"create_time", "date_range", b"date_range", "display_name", b"display_name", "effect", b"effect", "etag", b"etag", "experiment_type", b"experiment_type", "method", b"method", "minimum_detectable_effect", b"minimum_detectable_effect", "name", b"name", "outcome", b"outcome", "state", b"state", "state_reason", b"state_reason", "treatment", b"treatment", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__minimum_detectable_effect: _TypeAlias = _typing.Literal["minimum_detectable_effect"]  # noqa: Y015
+    _WhichOneofArgType__minimum_detectable_effect: _TypeAlias = _typing.Literal["_minimum_detectable_effect", b"_minimum_detectable_effect"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum_detectable_effect) -> _WhichOneofReturnType__minimum_detectable_effect | None: ...
 
 Global___Experiment: _TypeAlias = Experiment  # noqa: Y015
 

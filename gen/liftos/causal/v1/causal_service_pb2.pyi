@@ -374,10 +374,7 @@ class RunExperimentRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPERIMENT_FIELD_NUMBER: _builtins.int
-    METHOD_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
-    method: _causal_pb2.CausalMethod.ValueType
-    """How the effect is estimated."""
     request_id: _builtins.str
     """UUID; the same id with the same payload answers the same for 24 h."""
     @_builtins.property
@@ -388,12 +385,11 @@ class RunExperimentRequest(_message.Message):
         self,
         *,
         experiment: _causal_pb2.Experiment | None = ...,
-        method: _causal_pb2.CausalMethod.ValueType = ...,
         request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "method", b"method", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiment", b"experiment", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1067,7 +1063,9 @@ class UpdateConfigurationRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """UUID; the same id with the same payload answers the same for 24 h. Empty relies on the etag."""
+    """UUID; a repeated id with the same payload changes nothing again for 24 h. Empty relies on the
+    etag.
+    """
     @_builtins.property
     def causal_configuration(self) -> _causal_pb2.CausalConfiguration:
         """The configuration with the etag that was read."""
@@ -1243,7 +1241,7 @@ class UpdatePriorsRequest(_message.Message):
     etag: _builtins.str
     """As read; empty takes the newest."""
     request_id: _builtins.str
-    """UUID; the same id with the same payload answers the same for 24 h."""
+    """UUID; a repeated id with the same payload changes nothing again for 24 h."""
     @_builtins.property
     def training_data(self) -> _causal_pb2.TrainingData:
         """What the posterior is computed from."""

@@ -1,0 +1,1 @@
+"""What the module does, in terms of its ports."""
