@@ -9,6 +9,9 @@ UV_VERSION := 0.13.9
 LOCK := $(UV) pip compile -q --generate-hashes --no-emit-index-url --no-annotate --universal --python-version 3.11
 RUN_EXTRAS := --extra cli --extra server --extra local --extra tools
 
+# Hundreds of short processes run from here; those that may not keep compiled modules compile them each time.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help run test bench chaos gen lint format types imports protos lock clean
 
 help: ## list the commands
@@ -72,13 +75,18 @@ MODEL_FILE := .venv/share/liftos/all-MiniLM-L6-v2-int8.onnx
 	@PYTHONPATH=.venv/model-tools $(BIN)/python deploy/model/build_minilm.py $(MODEL_FILE)
 	@touch $@
 
+# The process that sends a message may write nothing, so nobody else would keep the modules that only it needs compiled.
+COMPILE_MESSENGER := $(BIN)/python -c 'from apprise.manager_plugins import NotificationManager; NotificationManager().schemas()'
+
 # What a running system needs. A development environment has all of it already.
 .venv/run.stamp: requirements/run.lock pyproject.toml | $(UV)
 	@[ -f .venv/dev.stamp ] || $(UV) pip sync -q --require-hashes requirements/run.lock
 	@$(UV) pip install -q --no-deps --no-build-isolation --editable .
+	@$(COMPILE_MESSENGER)
 	@touch $@
 
 .venv/dev.stamp: requirements/dev.lock pyproject.toml | $(UV)
 	@$(UV) pip sync -q --require-hashes requirements/dev.lock
 	@$(UV) pip install -q --no-deps --no-build-isolation --editable .
+	@$(COMPILE_MESSENGER)
 	@touch $@ .venv/run.stamp
