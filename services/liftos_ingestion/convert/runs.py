@@ -52,14 +52,24 @@ def days_of(message: DateRange, *, field: str = "date_range") -> Days:
     """Return the days of a range.
 
     Raises:
-        InvalidFieldsError: It ends before it begins.
+        InvalidFieldsError: An end is no day, or it ends before it begins.
     """
-    start, end = date.fromisoformat(message.start_date), date.fromisoformat(message.end_date)
+    start = _day(message.start_date, field=f"{field}.start_date")
+    end = _day(message.end_date, field=f"{field}.end_date")
     if end < start:
         raise InvalidFieldsError.of(
             f"{field}.end_date", "must not be before start_date", rule="date_range.order"
         )
     return Days(start, end)
+
+
+def _day(text: str, *, field: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InvalidFieldsError.of(
+            field, f"{text} is no day of the calendar", rule="day"
+        ) from None
 
 
 def level_words(levels: Sequence[int]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from tests.e2e.ingestion.readings import (
 )
 from tests.inprocess.kit.statuses import refusal_of
 
+from liftos.common.v1.marketing_pb2 import DateRange
 from liftos.ingestion.v1 import alert_pb2, run_pb2
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos_ingestion.domain.failures import ErrorClass, Failure, NotReadyError, ReadingError
@@ -97,6 +98,27 @@ async def test_days_that_nobody_answers_are_refused(
     assert not (await client.ListRuns(pb.ListRunsRequest(parent=f"orgs/{org}"))).runs
     run = (await client.StartRun(request(first - 20, last + 20))).run
     assert run.progress.total_count > 0
+
+
+@pytest.mark.parametrize(("end", "day"), [("start_date", "2026-02-30"), ("end_date", "2026-04-31")])
+async def test_days_that_do_not_exist_are_named(
+    ingestion_client: ClientFactory, org: str, connection: str, end: str, day: str
+) -> None:
+    """A day that has the form of one, and is in no calendar, starts and plans nothing."""
+    client = ingestion_client(org)
+    days = {"start_date": "2026-02-03", "end_date": "2026-05-02", end: day}
+    for asked in (
+        client.StartRun(_start(connection, date_range=days)),
+        client.PlanBackfill(
+            pb.PlanBackfillRequest(parent=connection, date_range=DateRange(**days))
+        ),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await asked
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert refusal_of(caught.value).violations == ((f"date_range.{end}", "day"),)
+        assert f"{day} is no day of the calendar" in str(caught.value)
+    assert not (await client.ListRuns(pb.ListRunsRequest(parent=f"orgs/{org}"))).runs
 
 
 async def test_a_run_is_followed_to_its_end(
