@@ -209,14 +209,21 @@ class Answers:
 
     def _remember_refusal(self, key: str, error: DomainError) -> None:
         if isinstance(error, _LASTING):
-            self._refusals[key] = error
+            self._refusals[key] = _afresh(error)
             if len(self._refusals) > _KEPT_REFUSALS:
                 self._refusals.popitem(last=False)
 
     def _refuse_again(self, key: str) -> None:
         error = self._refusals.get(key)
         if error is not None:
-            raise error.with_traceback(None)
+            raise _afresh(error)
+
+
+def _afresh(error: DomainError) -> DomainError:
+    """Return an equal error that was never raised: a traceback keeps all that its calls held."""
+    fresh = type(error).__new__(type(error), *error.args)
+    vars(fresh).update(vars(error))
+    return fresh
 
 
 def _parts(question: Question, state: OrgState, program: str) -> bytes:

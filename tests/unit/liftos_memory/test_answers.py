@@ -1,6 +1,8 @@
 """What the cache promises its callers, with a shared tier that can fail in every way."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
@@ -157,6 +159,27 @@ async def test_a_refusal_by_the_data_lasts_until_the_next_commit() -> None:
     assert refused == 1
     parts.states.commit()
     assert await parts.answers.get(QUESTION, parts.compute()) == b"answer"
+
+
+async def test_a_kept_refusal_holds_nothing_of_the_calls_that_got_it() -> None:
+    """What a refused computation had in hand is free at once; callers hear the same words."""
+    parts = Parts()
+    held: list[weakref.ref[Parts]] = []
+
+    async def refuse() -> Answer:
+        large = Parts()
+        held.append(weakref.ref(large))
+        raise RateMissingError([("EUR", "USD", "2026-01-01")])
+
+    async def ask() -> str:
+        with pytest.raises(RateMissingError) as caught:
+            await parts.answers.get(QUESTION, refuse)
+        return f"{caught.value} {dict(caught.value.metadata)}"
+
+    assert len({await ask() for _ in range(3)}) == 1
+    await asyncio.sleep(0)  # The loop itself holds on to the call that it has just woken up.
+    gc.collect()
+    assert [reference() for reference in held] == [None]
 
 
 async def test_what_may_not_be_kept_is_computed_each_time() -> None:
