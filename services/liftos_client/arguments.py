@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from uuid import uuid4
 
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -114,6 +115,14 @@ def enum_word(enum: "_EnumTypeWrapper[_Value]", value: int) -> str:
     if found is None:
         return str(value)
     return found.name.removeprefix(descriptor.values[0].name.removesuffix("UNSPECIFIED"))
+
+
+def chosen_request_id(request_id: str) -> str:
+    """Return the id of a request: the caller's, or a new one.
+
+    With it the request may be sent again after a lost connection, and is carried out once.
+    """
+    return request_id or str(uuid4())
 
 
 def field_mask(paths: Iterable[str]) -> FieldMask | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
-from uuid import uuid4
 
 from liftos.memory.v1.entry_pb2 import EntryLevel
 from liftos_client.arguments import enum_value
@@ -36,11 +35,3 @@ def level_values(levels: Iterable[Level]) -> "list[EntryLevel.ValueType]":
         FieldInvalidError: There is no such level.
     """
     return [enum_value(EntryLevel, level, field="levels") for level in levels]
-
-
-def chosen_request_id(request_id: str) -> str:
-    """Return the id of a request: the caller's, or a new one.
-
-    With it the request may be sent again after a lost connection, and is carried out once.
-    """
-    return request_id or str(uuid4())

@@ -5,8 +5,8 @@ from typing import Any, TypeAlias
 
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos.ingestion.v1.connection_pb2 import Account, Connection, Credential, SecretFields
-from liftos_client.arguments import field_mask, struct_of
-from liftos_client.ingestion.base import IngestionCalls, chosen_request_id
+from liftos_client.arguments import chosen_request_id, field_mask, struct_of
+from liftos_client.ingestion.base import IngestionCalls
 from liftos_client.pages import Pages
 
 GivenCredential: TypeAlias = Credential | Mapping[str, str]

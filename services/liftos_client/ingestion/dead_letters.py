@@ -5,7 +5,8 @@ from typing import Final
 
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos.ingestion.v1.run_pb2 import DeadLetter
-from liftos_client.ingestion.base import IngestionCalls, chosen_request_id
+from liftos_client.arguments import chosen_request_id
+from liftos_client.ingestion.base import IngestionCalls
 from liftos_client.pages import Pages
 
 ALL_RUNS: Final = "-"

@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING, TypeAlias
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos.ingestion.v1.object_pb2 import PlatformObject
 from liftos.ingestion.v1.run_pb2 import Quota, Reconciliation, Run, RunKind, RunSlice
-from liftos_client.arguments import Day, enum_value, optional_date_range, text_list
-from liftos_client.ingestion.base import IngestionCalls, Level, chosen_request_id, level_values
+from liftos_client.arguments import (
+    Day,
+    chosen_request_id,
+    enum_value,
+    optional_date_range,
+    text_list,
+)
+from liftos_client.ingestion.base import IngestionCalls, Level, level_values
 from liftos_client.pages import Pages
 
 if TYPE_CHECKING:

@@ -8,8 +8,15 @@ from google.protobuf.duration_pb2 import Duration
 
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos.ingestion.v1.schedule_pb2 import BackfillPlan, OverlapPolicy, Schedule
-from liftos_client.arguments import Day, date_range, enum_value, field_mask, text_list
-from liftos_client.ingestion.base import IngestionCalls, Level, chosen_request_id, level_values
+from liftos_client.arguments import (
+    Day,
+    chosen_request_id,
+    date_range,
+    enum_value,
+    field_mask,
+    text_list,
+)
+from liftos_client.ingestion.base import IngestionCalls, Level, level_values
 from liftos_client.pages import Pages
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos.ingestion.v1.source_pb2 import Source, SourceKind
-from liftos_client.arguments import enum_value, struct_of
-from liftos_client.ingestion.base import IngestionCalls, chosen_request_id
+from liftos_client.arguments import chosen_request_id, enum_value, struct_of
+from liftos_client.ingestion.base import IngestionCalls
 from liftos_client.pages import Pages
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos.ingestion.v1.alert_pb2 import Suspension, SuspensionScope
-from liftos_client.ingestion.base import IngestionCalls, chosen_request_id
+from liftos_client.arguments import chosen_request_id
+from liftos_client.ingestion.base import IngestionCalls
 from liftos_client.pages import Pages
 
 
