@@ -1,5 +1,7 @@
 """The connectors, pointed at simulated platforms, with a credential of one account each."""
 
+from secrets import token_hex
+
 from tests.e2e.ingestion.platform_worker import FixedConnection, WorldClock, described
 
 from liftos_ingestion.adapters.sources.google_ads import GoogleAdsSource
@@ -64,7 +66,8 @@ def connection_of(platforms: Platforms, platform: Platform) -> FixedConnection:
         case Platform.GOOGLE_ADS:
             credential = {
                 "client_id": "123456789012-web.apps.googleusercontent.com",
-                "client_secret": "GOCSPX-simulated",
+                # Who has the same client shares its limits, and each world is another one.
+                "client_secret": f"GOCSPX-{token_hex(8)}",
                 "refresh_token": token,
             }
             settings = {"access_level": "basic", "login_customer_id": "900-000-0001"}

@@ -134,7 +134,8 @@ async def working(
         connection=FixedConnection(
             "google_ads",
             described_accounts(platforms.simulation, Platform.GOOGLE_ADS),
-            credential_of(platforms),
+            # Who has the same client shares its limits, and every test has a world of its own.
+            credential_of(platforms) | {"client_secret": f"GOCSPX-of-{org}"},
             {"access_level": "basic"},
         ),
         pool=pool,
