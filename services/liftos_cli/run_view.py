@@ -125,20 +125,29 @@ def print_run(run: Run) -> None:
         f" {counted(run.call_count, 'call')}{_duration(run)}."
     )
     print_accounts(run)
-    say_nothing_read(run)
+    say_left_out(run)
     if run.HasField("error") and not any(account.HasField("error") for account in run.accounts):
         say(run.error.message)
     if run.dead_letter_count:
         say(f"Refused rows: `liftos dead-letters list --run {short_name(run.name)}`.")
 
 
-def say_nothing_read(run: Run) -> None:
-    """Say why a run ended at once, where it had nothing to read."""
-    if has_ended(run) and not run.progress.total_count:
-        say(
-            "Nothing was read: the days that were asked for are final (`--force` reads them again),"
-            " or another run has them in hand (`liftos runs list`)."
+def say_left_out(run: Run) -> None:
+    """Say which days a run does not read, and why; a run that has no others ends at once."""
+    if not run.HasField("left_out"):
+        return
+    left_out = run.left_out
+    reasons = [
+        f"{counted(count, 'day')} {why}"
+        for count, why in (
+            (left_out.final_day_count, "final already (`--force` reads them again)"),
+            (left_out.in_hand_day_count, "in hand of another run (`liftos runs list`)"),
+            (left_out.unanswered_day_count, "that the platform does not answer"),
         )
+        if count
+    ]
+    head = "Left out" if run.progress.total_count else "Nothing was read"
+    say(f"{head}: {', '.join(reasons)}; each account, level and date basis counts.")
 
 
 def print_accounts(run: Run) -> None:

@@ -116,6 +116,9 @@ class NewRun:
         schedule: Its schedule; empty where it is started by hand.
         fire_time: The moment of the schedule that it is for.
         subject: Who started it.
+        final_day_count: Days that are not read since they are final, each counted for an account,
+            level and date basis.
+        unanswered_day_count: Days that are not read since the platform does not answer them.
     """
 
     kind: RunKind
@@ -130,6 +133,8 @@ class NewRun:
     subject: str
     schedule: str = ""
     fire_time: datetime | None = None
+    final_day_count: int = 0
+    unanswered_day_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ from liftos_cli.run_view import (
     print_accounts,
     print_run,
     run_bar,
-    say_nothing_read,
+    say_left_out,
     wait_text,
 )
 
@@ -95,7 +95,7 @@ async def start(
         print_json(run)
     else:
         print(f"Run {short_name(run.name)}: {counted(run.progress.total_count, 'slice')}.")
-        say_nothing_read(run)
+        say_left_out(run)
         say(f"Next: `liftos runs watch {short_name(run.name)}`.")
 
 
@@ -143,9 +143,9 @@ async def get(call: IngestionCall, run: RunArgument) -> None:
     if call.json:
         print_json(found)
         return
-    print_fields(found, without=("accounts",))
+    print_fields(found, without=("accounts", "left_out"))
     print_accounts(found)
-    say_nothing_read(found)
+    say_left_out(found)
 
 
 @app.command(epilog="Example: liftos runs cancel 0f1e2d3c4b5a69788796a5b4c3d2e1f0")

@@ -103,6 +103,7 @@ def run_message(org: str, row: Row) -> run_pb2.Run:
         create_time=timestamp(row["create_time"]),
         update_time=timestamp(row["update_time"]),
         wait=_wait(row),
+        left_out=_left_out(row),
     )
 
 
@@ -200,6 +201,15 @@ def _account(row: Row) -> run_pb2.RunAccount:
 
 def _is_news(row: Row) -> bool:
     return bool(row["failures"] or row["objects_failed"] or row["waits_for_quota"])
+
+
+def _left_out(row: Row) -> run_pb2.LeftOut | None:
+    left_out = run_pb2.LeftOut(
+        final_day_count=row["final_day_count"],
+        in_hand_day_count=row["in_hand_day_count"],
+        unanswered_day_count=row["unanswered_day_count"],
+    )
+    return left_out if left_out.ByteSize() else None
 
 
 def _wait(row: Row) -> run_pb2.Wait | None:

@@ -1,8 +1,10 @@
 -- name: insert_run^
 insert into runs (org, run, kind, connection, platform, schedule, fire_time, start_date, end_date, levels,
-                  account_ids, force, state, subject, trace_parent)
+                  account_ids, force, state, subject, trace_parent, final_day_count, in_hand_day_count,
+                  unanswered_day_count)
 values (:org, :run, :kind, :connection, :platform, :schedule, :fire_time, :start_date, :end_date, :levels,
-        :account_ids, :force, 1, :subject, :trace_parent)
+        :account_ids, :force, 1, :subject, :trace_parent, :final_day_count, :in_hand_day_count,
+        :unanswered_day_count)
 on conflict do nothing
 returning run;
 

@@ -27,6 +27,15 @@ _Committed: TypeAlias = Mapping[tuple[str, str, str, str], CommittedDays]
 
 
 @dataclass(frozen=True, slots=True)
+class _LanePlan:
+    """What is read of an account, level and date basis, and how many days are not."""
+
+    slices: Sequence[SlicePlan]
+    final_day_count: int
+    unanswered_day_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunRequest:
     """What somebody wants to be read.
 
@@ -93,11 +102,12 @@ class Planning:
         committed = await self._connections.committed_days(
             org, connection.platform, [account.account_id for account in accounts]
         )
-        slices = [
-            plan
+        lanes = [
+            lane
             for account in accounts
-            for plan in self._slices(source, account, levels, request, committed)
+            for lane in self._lanes(source, account, levels, request, committed)
         ]
+        slices = [plan for lane in lanes for plan in lane.slices]
         objects = [
             plan
             for account in accounts
@@ -117,6 +127,8 @@ class Planning:
             subject=request.subject,
             schedule=request.schedule,
             fire_time=request.fire_time,
+            final_day_count=sum(lane.final_day_count for lane in lanes),
+            unanswered_day_count=sum(lane.unanswered_day_count for lane in lanes),
         )
 
     def today(self, account: PlatformAccount) -> date:
@@ -155,27 +167,29 @@ class Planning:
         today = max(self.today(account) for account in accounts)
         return _window(source, today, request)
 
-    def _slices(
+    def _lanes(
         self,
         source: PlatformSource,
         account: PlatformAccount,
         levels: Sequence[str],
         request: RunRequest,
         committed: _Committed,
-    ) -> Iterator[SlicePlan]:
+    ) -> Iterator[_LanePlan]:
         today = self.today(account)
         for level in levels:
             for basis in source.capabilities.date_bases:
                 before = committed.get((account.account_id, level, "", basis), CommittedDays())
-                days = clamp_to_retention(
+                answered = clamp_to_retention(
                     request.days or _unsettled(source, today, request, before),
                     today=today,
                     retention_days=source.capabilities.retention_days,
                 )
+                answered_count = len(answered) if answered else 0
                 settled = () if request.force else before.final
-                for left in without(days, (Days(d, d) for d in settled)) if days else ():
-                    for window in windows(left, days_per_read=source.capabilities.days_per_read):
-                        yield SlicePlan(
+                left = without(answered, (Days(d, d) for d in settled)) if answered else ()
+                yield _LanePlan(
+                    [
+                        SlicePlan(
                             account_id=account.account_id,
                             level=level,
                             attribution_key="",
@@ -184,6 +198,13 @@ class Planning:
                             end_date=window.end,
                             priority=_priority(request.kind, window, today),
                         )
+                        for days in left
+                        for window in windows(days, days_per_read=source.capabilities.days_per_read)
+                    ],
+                    final_day_count=answered_count - sum(map(len, left)),
+                    # A window that nobody chose is cut to what the platform answers in silence.
+                    unanswered_day_count=len(request.days) - answered_count if request.days else 0,
+                )
 
     def _objects(
         self,

@@ -65,6 +65,43 @@ async def test_a_run_is_started_once(
     again = (await client.StartRun(_start(connection, account_ids=["7"]))).run
     assert again.state == run_pb2.RUN_STATE_SUCCEEDED, "its days are in hand already"
     assert again.progress.total_count == 0
+    slices = (await client.ListSlices(pb.ListSlicesRequest(parent=first.name))).slices
+    ends = [(it.date_range.start_date, it.date_range.end_date) for it in slices]
+    days = sum((date.fromisoformat(b) - date.fromisoformat(a)).days + 1 for a, b in ends)
+    assert again.left_out == run_pb2.LeftOut(in_hand_day_count=days)
+    assert not first.HasField("left_out")
+
+
+async def test_a_run_tells_which_days_it_does_not_read(
+    ingestion_client: ClientFactory, org: str, connection: str, worker: Harness
+) -> None:
+    """Final days are left out, and what the platform does not answer; force reads the first."""
+    client = ingestion_client(org)
+    worker.source.answers = [pages([])]
+    today = datetime.now(UTC).date()
+
+    async def start(first: date, last: date, **fields: Any) -> run_pb2.Run:
+        span = {"start_date": first.isoformat(), "end_date": last.isoformat()}
+        request = _start(connection, date_range=span, account_ids=["7"], **fields)
+        run: run_pb2.Run = (await client.StartRun(request)).run
+        return run
+
+    old = today - timedelta(days=90)
+    assert not (await start(old, old + timedelta(days=1))).HasField("left_out")
+    await worker.read_due()
+    again = await start(old, old + timedelta(days=1))
+    assert (again.state, again.progress.total_count) == (run_pb2.RUN_STATE_SUCCEEDED, 0)
+    assert again.left_out == run_pb2.LeftOut(final_day_count=4), "two days of two levels"
+    assert (await client.GetRun(pb.GetRunRequest(name=again.name))).run.left_out == again.left_out
+    (newest, *_) = (await client.ListRuns(pb.ListRunsRequest(parent=f"orgs/{org}"))).runs
+    assert newest.left_out == again.left_out
+    wider = await start(old, old + timedelta(days=2))
+    assert wider.progress.total_count == 2
+    assert wider.left_out == again.left_out
+    assert not (await start(old, old, force=True)).HasField("left_out")
+    ahead = await start(today, today + timedelta(days=9))
+    assert ahead.progress.total_count == 2
+    assert ahead.left_out.unanswered_day_count in (16, 18), "it may be tomorrow there already"
 
 
 @pytest.mark.parametrize(

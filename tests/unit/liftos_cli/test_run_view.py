@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from liftos.common.v1.marketing_pb2 import DateRange, Progress
 from liftos.ingestion.v1.run_pb2 import (
     ErrorClass,
+    LeftOut,
     Run,
     RunAccount,
     RunError,
@@ -115,21 +116,39 @@ def test_a_message_is_shown_by_the_fields_that_are_set(capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(
-    ("state", "slice_count", "is_told"),
+    ("left_out", "slice_count", "reasons"),
     [
-        (RunState.RUN_STATE_SUCCEEDED, 0, True),
-        (RunState.RUN_STATE_SUCCEEDED, 3, False),
-        (RunState.RUN_STATE_PENDING, 0, False),
+        (
+            LeftOut(final_day_count=4),
+            0,
+            "4 days final already (`--force` reads them again)",
+        ),
+        (
+            LeftOut(final_day_count=1, in_hand_day_count=2, unanswered_day_count=3),
+            2,
+            (
+                "1 day final already (`--force` reads them again), 2 days in hand of another run"
+                " (`liftos runs list`), 3 days that the platform does not answer"
+            ),
+        ),
     ],
 )
-def test_a_run_that_had_nothing_to_read_says_why(
-    capsys: pytest.CaptureFixture[str],
-    state: "RunState.ValueType",
-    slice_count: int,
-    is_told: bool,
+def test_a_run_says_which_days_it_does_not_read(
+    capsys: pytest.CaptureFixture[str], left_out: LeftOut, slice_count: int, reasons: str
 ) -> None:
     """It succeeds, and nobody takes that for days that were read."""
     progress = Progress(total_count=slice_count, succeeded_count=slice_count)
-    print_run(Run(name="orgs/demo/runs/abc", state=state, progress=progress))
-    told = capsys.readouterr().err
-    assert ("Nothing was read: the days that were asked for are final" in told) == is_told
+    run = Run(name="orgs/demo/runs/abc", state=RunState.RUN_STATE_SUCCEEDED, progress=progress)
+    run.left_out.CopyFrom(left_out)
+    print_run(run)
+    head = "Left out" if slice_count else "Nothing was read"
+    told = " ".join(capsys.readouterr().err.split())
+    assert told == f"{head}: {reasons}; each account, level and date basis counts."
+
+
+def test_a_run_that_reads_everything_says_nothing_of_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Not even where it had no slices, as the replay of dead letters has none."""
+    print_run(Run(name="orgs/demo/runs/abc", state=RunState.RUN_STATE_SUCCEEDED))
+    assert capsys.readouterr().err == ""

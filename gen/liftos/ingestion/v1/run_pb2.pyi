@@ -423,6 +423,7 @@ class Run(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """orgs/{org}/runs/{run}; the id is 32 hex digits and is the origin of all that the run writes."""
     kind: Global___RunKind.ValueType
@@ -492,6 +493,12 @@ class Run(_message.Message):
         are told.
         """
 
+    @_builtins.property
+    def left_out(self) -> Global___LeftOut:
+        """Days that it was asked to read, or would read by default, and does not; unset where there are
+        none, and of kind REPLAY. A run that leaves out all of them ends at once, without slices.
+        """
+
     def __init__(
         self,
         *,
@@ -517,14 +524,47 @@ class Run(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         wait: Global___Wait | None = ...,
+        left_out: Global___LeftOut | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "date_range", b"date_range", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "progress", b"progress", "start_time", b"start_time", "update_time", b"update_time", "wait", b"wait"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "date_range", b"date_range", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "left_out", b"left_out", "progress", b"progress", "start_time", b"start_time", "update_time", b"update_time", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "call_count", b"call_count", "connection", b"connection", "create_time", b"create_time", "date_range", b"date_range", "dead_letter_count", b"dead_letter_count", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "kind", b"kind", "levels", b"levels", "name", b"name", "progress", b"progress", "row_count", b"row_count", "schedule", b"schedule", "size_bytes", b"size_bytes", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "upserted_count", b"upserted_count", "vanished_count", b"vanished_count", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "call_count", b"call_count", "connection", b"connection", "create_time", b"create_time", "date_range", b"date_range", "dead_letter_count", b"dead_letter_count", "end_time", b"end_time", "error", b"error", "estimated_end_time", b"estimated_end_time", "kind", b"kind", "left_out", b"left_out", "levels", b"levels", "name", b"name", "progress", b"progress", "row_count", b"row_count", "schedule", b"schedule", "size_bytes", b"size_bytes", "start_time", b"start_time", "state", b"state", "update_time", b"update_time", "upserted_count", b"upserted_count", "vanished_count", b"vanished_count", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Run: _TypeAlias = Run  # noqa: Y015
+
+@_typing.final
+class LeftOut(_message.Message):
+    """LeftOut says how many days are not read, and why. A day counts once for each account, level and
+    date basis, so that ten days of two levels of one account are twenty.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINAL_DAY_COUNT_FIELD_NUMBER: _builtins.int
+    IN_HAND_DAY_COUNT_FIELD_NUMBER: _builtins.int
+    UNANSWERED_DAY_COUNT_FIELD_NUMBER: _builtins.int
+    final_day_count: _builtins.int
+    """They are final; `force` reads them again."""
+    in_hand_day_count: _builtins.int
+    """Another run has them in hand."""
+    unanswered_day_count: _builtins.int
+    """They were asked for, and the platform does not answer them: too old, or still to come."""
+    def __init__(
+        self,
+        *,
+        final_day_count: _builtins.int = ...,
+        in_hand_day_count: _builtins.int = ...,
+        unanswered_day_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["final_day_count", b"final_day_count", "in_hand_day_count", b"in_hand_day_count", "unanswered_day_count", b"unanswered_day_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeftOut: _TypeAlias = LeftOut  # noqa: Y015
 
 @_typing.final
 class RunAccount(_message.Message):

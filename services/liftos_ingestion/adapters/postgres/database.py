@@ -8,7 +8,7 @@ from liftos_ingestion.run_ports import OBJECTS
 from liftos_mapping.entry_fields import DATE_BASES, LEVELS
 
 SCHEMA: Final = "ingestion"
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """The schema that this code needs; servers and workers refuse to start on an older one."""
 
 _LEVELS: Final = (OBJECTS, *LEVELS)

@@ -154,6 +154,9 @@ class PostgresDeadLetters:
                 force=False,
                 subject=subject,
                 trace_parent=inject_carrier().get("traceparent"),
+                final_day_count=0,
+                in_hand_day_count=0,
+                unanswered_day_count=0,
             )
             await _SQL.plan_replay(
                 connection, org=org, run=run_id, letters=[row["dead_letter"] for row in chosen]

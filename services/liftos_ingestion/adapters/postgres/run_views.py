@@ -47,7 +47,8 @@ _RUN: Final = f"""
 select r.run, r.kind, {word_of(RUN_KINDS, "r.kind")} as kind_word, r.connection, r.platform,
        r.schedule, r.start_date, r.end_date, r.levels, r.state,
        {word_of(RUN_STATES, "r.state")} as state_word, r.reason, r.error, r.revision,
-       r.create_time, r.start_time, r.end_time, r.update_time, s.*, w.*
+       r.create_time, r.start_time, r.end_time, r.update_time, r.final_day_count,
+       r.in_hand_day_count, r.unanswered_day_count, s.*, w.*
 from runs r cross join lateral (
     select count(*) as total_count,
            count(*) filter (where state = 4) as succeeded_count,

@@ -108,6 +108,7 @@ class PostgresRunLedger:
     ) -> UUID | None:
         """Store a run within a transaction of the caller's; see `start`."""
         await _SQL.lock_planning(connection, org=org, platform=run.platform)
+        plans = await _not_in_hand(connection, org, run)
         stored = await _SQL.insert_run(
             connection,
             org=org,
@@ -124,10 +125,12 @@ class PostgresRunLedger:
             force=run.force,
             subject=run.subject,
             trace_parent=inject_carrier().get("traceparent"),
+            final_day_count=run.final_day_count,
+            in_hand_day_count=_day_count(run.slices) - _day_count(plans),
+            unanswered_day_count=run.unanswered_day_count,
         )
         if stored is None:
             return None
-        plans = await _not_in_hand(connection, org, run)
         ids = [uuid4() for _ in plans]
         await _SQL.insert_slices(
             connection,
@@ -498,6 +501,11 @@ async def _not_in_hand(
         for plan in run.slices
         for left in without(Days(plan.start_date, plan.end_date), in_hand.get(_lane_of(plan), ()))
     ]
+
+
+def _day_count(plans: Sequence[SlicePlan]) -> int:
+    """Return how many days are read; that objects are listed is none."""
+    return sum(len(Days(plan.start_date, plan.end_date)) for plan in plans if plan.level != OBJECTS)
 
 
 def _lane(held: HeldSlice) -> dict[str, object]:
