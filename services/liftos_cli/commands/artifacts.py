@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from liftos.memory.v1.artifact_pb2 import Artifact, ArtifactKind
+from liftos_cli import purging
 from liftos_cli.errors import CommandError
 from liftos_cli.figures import enum_word_of, short_name
 from liftos_cli.lazy_group import command_app
@@ -136,6 +137,25 @@ async def versions(call: MemoryCall, artifact_id: IdArgument, *, limit: LimitOpt
     pages = call.memory.list_artifact_versions(artifact_id, page_size=page_size(limit, 1_000))
     artifacts, more = await take(pages, limit)
     print_list("artifacts", artifacts, more=more, json=call.json, columns=_COLUMNS, row=_row)
+
+
+@app.command(epilog="Example: liftos artifacts purge --origin causal/run-7 --yes")
+@calls_memory
+async def purge(
+    call: MemoryCall,
+    *,
+    origin: Annotated[str, typer.Option(help="What wrote the artifacts.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+) -> None:
+    """Delete the artifacts of which an origin wrote the newest version."""
+    await purging.purge(
+        lambda force: call.memory.purge_records("ARTIFACTS", origin, force=force),
+        origin,
+        singular="artifact",
+        plural="artifacts",
+        yes=yes,
+        json=call.json,
+    )
 
 
 def _row(artifact: Artifact) -> list[str]:

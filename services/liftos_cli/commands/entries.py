@@ -1,10 +1,10 @@
 """`liftos entries`: list, get, query, purge, watch, restatements; `import` has its own module."""
 
-import sys
 from typing import Annotated, Final
 
 import typer
 
+from liftos_cli import purging
 from liftos_cli.calendar_view import special
 from liftos_cli.entry_view import (
     chosen_columns,
@@ -14,8 +14,7 @@ from liftos_cli.entry_view import (
     metric_cell,
     telling_columns,
 )
-from liftos_cli.errors import CommandError
-from liftos_cli.figures import MICROS, cell, counted, enum_word_of, short_name
+from liftos_cli.figures import MICROS, cell, enum_word_of
 from liftos_cli.lazy_group import LazyCommand, command_app, lazy_group
 from liftos_cli.listing import page_size, print_list, take, used_fields
 from liftos_cli.memory_call import MemoryCall, calls_memory
@@ -233,24 +232,14 @@ async def purge(
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
 ) -> None:
     """Delete what an origin wrote and nothing has overwritten since: the undo of an import."""
-    answer = await call.memory.purge_entries(origin, filter=filter_)
-    deleted = False
-    if answer.purge_count:
-        count = counted(answer.purge_count, "entry", "entries")
-        say(f"{count} of {origin} would be deleted, such as:")
-        for name in answer.sample_names[:5]:
-            say(f"  {short_name(name)}")
-        if not yes and not sys.stdin.isatty():
-            raise CommandError("nothing was deleted", advice="add --yes to delete them")
-        if yes or typer.confirm("Delete them?", err=True):
-            answer = await call.memory.purge_entries(origin, filter=filter_, force=True)
-            deleted = True
-    if call.json:
-        print_json(answer)
-    elif deleted:
-        print(f"Deleted {counted(answer.purge_count, 'entry', 'entries')} of {origin}.")
-    else:
-        print("Nothing was deleted.")
+    await purging.purge(
+        lambda force: call.memory.purge_entries(origin, filter=filter_, force=force),
+        origin,
+        singular="entry",
+        plural="entries",
+        yes=yes,
+        json=call.json,
+    )
 
 
 @app.command(epilog="""Example: liftos entries watch --filter 'platform = "meta"' | jq .entry""")

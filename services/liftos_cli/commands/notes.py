@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from liftos.memory.v1.artifact_pb2 import Note
+from liftos_cli import purging
 from liftos_cli.errors import CommandError
 from liftos_cli.figures import short_name
 from liftos_cli.lazy_group import command_app
@@ -106,6 +107,25 @@ async def versions(call: MemoryCall, note_id: IdArgument, *, limit: LimitOption 
     pages = call.memory.list_note_versions(note_id, page_size=page_size(limit, 1_000))
     notes, more = await take(pages, limit)
     print_list("notes", notes, more=more, json=call.json, columns=_COLUMNS, row=_row)
+
+
+@app.command(epilog="Example: liftos notes purge --origin cli --yes")
+@calls_memory
+async def purge(
+    call: MemoryCall,
+    *,
+    origin: Annotated[str, typer.Option(help="What wrote the notes.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+) -> None:
+    """Delete the notes of which an origin wrote the newest version."""
+    await purging.purge(
+        lambda force: call.memory.purge_records("NOTES", origin, force=force),
+        origin,
+        singular="note",
+        plural="notes",
+        yes=yes,
+        json=call.json,
+    )
 
 
 def _row(note: Note) -> list[str]:

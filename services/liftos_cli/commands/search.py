@@ -65,6 +65,14 @@ async def search(
             help="A leg of a hybrid search, such as knowledge=0.2; may be repeated.",
         ),
     ] = None,
+    fusion: Annotated[
+        str,
+        typer.Option(
+            metavar="METHOD",
+            help="How a hybrid search brings its legs into one order: weighted_min_max or"
+            " reciprocal_rank.",
+        ),
+    ] = "weighted_min_max",
     like: Annotated[
         str,
         typer.Option(
@@ -101,6 +109,7 @@ async def search(
         query,
         mode="conceptual" if like else mode,
         weights=weights_of(weights or []),
+        fusion_method=fusion,
         like=object_of(like) if like else None,
         kinds=kinds or [],
         start_date=start_date,

@@ -30,6 +30,8 @@ STOP_WORDS: Final = frozenset(_STOP_WORDS.split())
 MAXIMUM_WORD_CHARACTERS: Final = 200
 """Longer words are cut here before they become terms; nothing that people type is longer."""
 
+_NOTHING_SAID: Final = "the query has only words that say nothing, such as “the” or “what”"
+
 _ASCII_WORD: Final = re.compile(r"[A-Za-z0-9]+(?:[_-]+[A-Za-z0-9]+)*")
 _PART: Final = re.compile(r"[^_\-]+")
 # A break before a capital that follows a small letter or digit, before the last capital of an
@@ -82,7 +84,14 @@ def note_of_words(query: str) -> str:
         return ""
     if next(tokenize(query), None) is None:
         return "the query has no letters or digits"
-    return "the query has only words that say nothing, such as “the” or “what”"
+    return _NOTHING_SAID
+
+
+def note_of_meaning(query: str) -> str:
+    """Say that a query has no meaning to be close to; empty where it has some."""
+    if note_of_words(query) == _NOTHING_SAID:
+        return f"{_NOTHING_SAID}; what is nearest to them may be anything"
+    return ""
 
 
 def note_of_script(query: str) -> str:

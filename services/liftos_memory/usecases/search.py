@@ -22,7 +22,12 @@ from liftos_memory.domain.fusion import (
 )
 from liftos_memory.domain.highlights import Highlight, highlight
 from liftos_memory.domain.knowledge import MAXIMUM_RELATED, explain_path
-from liftos_memory.domain.lexical import lexical_terms, note_of_script, note_of_words
+from liftos_memory.domain.lexical import (
+    lexical_terms,
+    note_of_meaning,
+    note_of_script,
+    note_of_words,
+)
 from liftos_memory.object_ports import ObjectStore, Related
 from liftos_memory.search_ports import DocumentIndex, Embedder, SearchScope
 
@@ -331,11 +336,13 @@ class Search:
     async def _neural(self, weight: float, request: SearchRequest) -> _Answer:
         vector = await self._embedder.embed_query(request.query)
         hits = await self._index.search_dense(request.scope, vector, LEG_DEPTH)
-        return _Answer(Leg(SearchMode.NEURAL, weight, hits), note_of_script(request.query))
+        note = note_of_script(request.query) or note_of_meaning(request.query)
+        return _Answer(Leg(SearchMode.NEURAL, weight, hits), note)
 
     async def _lexical(self, weight: float, request: SearchRequest) -> _Answer:
         hits = await self._index.search_lexical(request.scope, request.query, LEG_DEPTH)
-        return _Answer(Leg(SearchMode.LEXICAL, weight, hits), note_of_words(request.query))
+        note = note_of_words(request.query) or ("" if hits else _NO_WORD)
+        return _Answer(Leg(SearchMode.LEXICAL, weight, hits), note)
 
     async def _conceptual(
         self, weight: float, request: SearchRequest, targets: Targets, also: Collection[str]
@@ -424,5 +431,6 @@ def _words(highlights: Sequence[Highlight]) -> list[str]:
     return [piece.snippet[span.start : span.end] for piece in highlights for span in piece.spans]
 
 
+_NO_WORD: Final = "no document in scope has a word of the query"
 _NO_CONCEPT: Final = "no word of the query names a dimension"
 _WRITE_CONCEPTS: Final = "write words such as “large”, “growing” or “low cost”"

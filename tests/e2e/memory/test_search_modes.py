@@ -366,6 +366,8 @@ async def test_all_legs_together(client: Any) -> None:
         (
             "what is the",
             {
+                NEURAL: "the query has only words that say nothing, such as “the” or “what”; what"
+                " is nearest to them may be anything",
                 LEXICAL: "the query has only words that say nothing, such as “the” or “what”",
                 KNOWLEDGE: "no object's name or id has a word of the query",
             },
@@ -377,6 +379,10 @@ async def test_all_legs_together(client: Any) -> None:
                 " they mean",
                 KNOWLEDGE: "no object's name or id has a word of the query",
             },
+        ),
+        (
+            "zeppelin hangar",
+            {NEURAL: "", LEXICAL: "no document in scope has a word of the query"},
         ),
         (
             "!? …",
