@@ -43,6 +43,7 @@ def measure() -> Iterator[Measurement]:
     """Yield the figures of insights."""
     yield _time_over_kernels()
     yield from _trend_errors()
+    yield _anomaly_errors()
     yield from _injected()
     yield _labelled("yahoo", period=24, slack=0, target=0.8)
     yield _labelled("ucr_135", period=183, slack=20, target=0.0)
@@ -135,12 +136,12 @@ def _kernel_scores(days: Floats) -> Floats:
     seasons = -(-(phase + days.size) // 7)
     y = np.full(seasons * 7, np.nan)
     y[phase : phase + days.size] = np.log1p(days)
-    level = np.full(y.size, np.nan)
-    level[14:] = np.median(sliding_window_view(y, 14)[:-1], axis=1)
-    added = (y - level).reshape(-1, 7)
+    rough = _median_before(y, 14)
+    added = (y - rough).reshape(-1, 7)
     usual = np.full(added.shape, np.nan)
     usual[8:] = np.median(sliding_window_view(added, 8, axis=0)[:-1], axis=2)
-    residual = (y - level).reshape(-1, 7) - usual
+    flat = y - usual.ravel()
+    residual = (flat - _median_before(flat, 7)).reshape(-1, 7)
     behind = sliding_window_view(residual, 8, axis=0)[:-1].reshape(-1, 56)
     centre = np.median(behind, axis=1)
     spread = 1.4826 * np.median(np.abs(behind - centre[:, None]), axis=1)
@@ -149,12 +150,18 @@ def _kernel_scores(days: Floats) -> Floats:
     width[8:] = np.maximum(np.maximum(spread, 0.1 * spread_of_days.std(axis=1, ddof=1)), 0.02)
     z = residual / width[:, None]
     means = np.full(y.size, np.nan)
-    means[6:] = sliding_window_view(residual.ravel(), 7).mean(axis=1)
+    means[6:] = sliding_window_view(flat - _median_before(flat, 14), 7).mean(axis=1)
     behind = sliding_window_view(means.reshape(-1, 7), 8, axis=0)[:-1].reshape(-1, 56)
     centre = np.median(behind, axis=1)
     np.median(np.abs(behind - centre[:, None]), axis=1)
     student_tails(means, 10)
     return student_tails(z, 20).ravel()[phase : phase + days.size]
+
+
+def _median_before(days: Floats, count: int) -> Floats:
+    found = np.full(days.size, np.nan)
+    found[count:] = np.median(sliding_window_view(days, count)[:-1], axis=1)
+    return found
 
 
 def _trend_errors() -> Iterator[Measurement]:
@@ -180,16 +187,45 @@ def _trend_errors() -> Iterator[Measurement]:
 
 
 def _share_found(phi: float, *, slope: float) -> float:
-    rng = np.random.default_rng(int(1_000 * phi + 100_000 * slope) + 1)
-    shocks = rng.normal(size=(SIMULATIONS, 140))
-    noise = np.empty(shocks.shape)
-    noise[:, 0] = shocks[:, 0]
-    for day in range(1, 140):
-        noise[:, day] = phi * noise[:, day - 1] + math.sqrt(1 - phi**2) * shocks[:, day]
+    noise = _remembering(phi, (SIMULATIONS, 140), seed=int(1_000 * phi + 100_000 * slope) + 1)
     days = np.arange(90)
     season = 10 * np.sin(2 * np.pi * days / 7)
     values = 100 + season + 5 * noise[:, 50:] + slope * days
     return float((find_trends(_days(90), values).p_value <= 0.05).mean())
+
+
+def _remembering(phi: float, shape: tuple[int, int], *, seed: int) -> Floats:
+    """Return noise of variance 1 that remembers the day before, series by days."""
+    shocks = np.random.default_rng(seed).normal(size=shape)
+    noise = np.empty(shape)
+    noise[:, 0] = shocks[:, 0]
+    for day in range(1, shape[1]):
+        noise[:, day] = phi * noise[:, day - 1] + math.sqrt(1 - phi**2) * shocks[:, day]
+    return noise
+
+
+def _anomaly_errors() -> Measurement:
+    """Looks at four weeks of series in which nothing happens: in how many anything is told."""
+    kinds = {"phi 0": (0.0, 0.15), "phi 0.5": (0.5, 0.15), "phi 0.5 and quiet": (0.5, 0.02)}
+    shares = {}
+    for name, (phi, deviation) in kinds.items():
+        noise = _remembering(phi, (400, 700), seed=3)
+        days = np.arange(700)
+        season = 0.2 * np.sin(2 * np.pi * days / 7)
+        values: Floats = np.exp(8.0 + season + deviation * noise)
+        scores = score_steps(_days(700), values)
+        p_values = np.stack([scores.p_value, scores.shift_p_value], axis=1)
+        looks = [row[:, start : start + 28] for row in p_values for start in range(300, 664, 28)]
+        told = sum(bool(np.nanmin(discoveries(look)) <= 0.05) for look in looks)
+        shares[name] = told / len(looks)
+    behind = ", ".join(f"{name}: {share:.3f}" for name, share in shares.items())
+    return Measurement(
+        "anomaly_false_alarms",
+        max(shares.values()),
+        0.05,
+        "lower",
+        f"400 series without an anomaly, {len(looks):,} looks at four weeks of one: {behind}",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +242,11 @@ class _Found:
 def _injected() -> Iterator[Measurement]:
     """Spikes, dropouts and shifts in the sample data, whose weeks are spread over days."""
     factors = {
+        "doubled_days": (2.0, 1, 0.5),
         "spikes": (3.0, 1, 0.7),
         "dropouts": (0.0, 1, 0.9),
         "level_shifts": (2.0, 45, 0.7),
+        "small_level_shifts": (1.6, 45, 0.5),
     }
     series = _sample_series()
     before = [{it.start for it in _episodes(row[None, :])} for row in series]

@@ -1,17 +1,18 @@
 """Anomalies: steps far from what the past made one expect, and shifts of a whole level.
 
-What is expected of a step is the level of the two seasons before it and what the same phase of the
-season usually adds, the median over the last eight. Residuals of the last eight seasons give the
-scale, 1.4826 times their median absolute deviation, with floors: quiet stretches would otherwise
-make an anomaly of every ripple. Only what was known before a step judges it, so that a step found
-today would have been found that day.
+What is expected of a step is the level of the season before it and what the same phase of the
+season usually adds, the median over the last eight. The level is a median of steps from which the
+season was taken off, so that neither the season nor one step far out moves it. Residuals of the
+last eight seasons give the scale, 1.4826 times their median absolute deviation, with floors: quiet
+stretches would otherwise make an anomaly of every ripple. Only what was known before a step judges
+it, so that a step found today would have been found that day.
 
-The mean residual of a season from a step on, on a scale of its own, tells shifts of the level that
-no single step would show.
+The mean of a season from a step on, against a steadier level of two seasons and on a scale of its
+own, tells shifts of the level that no single step would show.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Final
 
@@ -38,7 +39,7 @@ SHIFT_DEGREES: Final = 10
 """The same for means of a season, of which the past has eight that do not overlap."""
 
 _SEASONS_BACK: Final = 8
-_LEVEL_SEASONS: Final = 2
+_STEADY_SEASONS: Final = 2
 _LEAST_ALIKE: Final = 4
 _LEAST_RESIDUALS: Final = 4
 _STD_SHARE: Final = 0.1
@@ -94,6 +95,11 @@ class Scores:
         high: Upper end.
         shift_z: Distance of the mean of the season that begins there, in scales of such means.
         shift_p_value: Of one at least as far by chance.
+        steady_z: Distance from what the level of two seasons made one expect; a shift does not move
+            that at once.
+        steady_expected: That, in the unit of the values.
+        steady_low: Lower end of its range.
+        steady_high: Upper end.
     """
 
     z: Floats
@@ -103,6 +109,10 @@ class Scores:
     high: Floats
     shift_z: Floats
     shift_p_value: Floats
+    steady_z: Floats
+    steady_expected: Floats
+    steady_low: Floats
+    steady_high: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +147,7 @@ def score_steps(
 ) -> Scores:
     """Score every step of every series that has nine whole seasons behind it.
 
-    With 18 seasons behind it a score no longer depends on where the series begins; what comes after
+    With 20 seasons behind it a score no longer depends on where the series begins; what comes after
     it never matters.
 
     Args:
@@ -157,7 +167,7 @@ def score_steps(
     """
     check_regular(timestamps, values)
     if not values.size:
-        return Scores(*(np.full(values.shape, np.nan) for _ in range(7)))
+        return Scores(*(np.full(values.shape, np.nan) for _ in fields(Scores)))
     phase = _phase(timestamps, period)
     parts = [
         _score(
@@ -170,9 +180,7 @@ def score_steps(
         )
         for start in range(0, values.shape[0], _SERIES_AT_ONCE)
     ]
-    return Scores(
-        *(np.concatenate([part[place] for part in parts]) for place in range(7)),
-    )
+    return Scores(*(np.concatenate(matrices) for matrices in zip(*parts, strict=True)))
 
 
 def _score(
@@ -198,10 +206,13 @@ def _score(
     for places in occasions.values():
         special[places + phase] = True
     history = np.where(special, np.nan, y)
-    level = _trailing_median(history, _LEVEL_SEASONS * period, least=period)
+    rough = _trailing_median(history, _STEADY_SEASONS * period, least=period)
     folded = (count, seasons, period)
-    added = _behind((history - level).reshape(folded))
-    expected = level + median(added, least=_LEAST_ALIKE).reshape(y.shape)
+    added = median(_behind((history - rough).reshape(folded)), least=_LEAST_ALIKE).reshape(y.shape)
+    flat = history - added
+    level = _known_or(_trailing_median(flat, period, least=period // 2 + 1), rough)
+    steady = _known_or(_trailing_median(flat, _STEADY_SEASONS * period, least=period), rough)
+    expected = level + added
     residual = y - expected
     quiet = np.where(special, np.nan, residual)
     behind = _behind(quiet.reshape(folded)).reshape(count, seasons, period * _SEASONS_BACK)
@@ -215,10 +226,13 @@ def _score(
         width = np.maximum(width, np.nan_to_num(chance, nan=0.0))
     for places in occasions.values():
         _expect_again(expected, residual, width, places + phase)
-    residual = y - expected
-    z = np.divide(residual, width, out=np.full(y.shape, np.nan), where=width > 0.0)[:, own]
+    steady_expected = expected - level + steady
+    z, steady_z = (
+        np.divide(y - it, width, out=np.full(y.shape, np.nan), where=width > 0.0)
+        for it in (expected, steady_expected)
+    )
     # One step far out would move a mean as much as a shift does.
-    bounded = np.clip(residual, -_FARTHEST * width, _FARTHEST * width)
+    bounded = np.clip(y - steady_expected, -_FARTHEST * width, _FARTHEST * width)
     means = _trailing_mean(np.where(special, np.nan, bounded), period)
     behind = _behind(means.reshape(folded)).reshape(behind.shape)
     mean_width = np.repeat(_spread(behind, least=_LEAST_RESIDUALS * period), period, axis=1)
@@ -226,15 +240,22 @@ def _score(
     ahead = np.full(y.shape, np.nan)
     ahead[:, : y.shape[1] - period + 1] = means[:, period - 1 :]
     shift_z = np.divide(ahead, mean_width, out=np.full(y.shape, np.nan), where=mean_width > 0.0)
-    shift_z = shift_z[:, own]
-    bounds = (expected + factor * width for factor in (0.0, -_RANGE_QUANTILE, _RANGE_QUANTILE))
-    return (
-        z,
-        student_tails(z, DEGREES),
-        *(back(it)[:, own] for it in bounds),
-        shift_z,
-        student_tails(shift_z, SHIFT_DEGREES),
+    ranges = (
+        back(center + factor * width)
+        for center in (expected, steady_expected)
+        for factor in (0.0, -_RANGE_QUANTILE, _RANGE_QUANTILE)
     )
+    near, low, high, *steady_range = ranges
+    found = (
+        *(z, student_tails(z, DEGREES), near, low, high),
+        *(shift_z, student_tails(shift_z, SHIFT_DEGREES), steady_z, *steady_range),
+    )
+    return tuple(it[:, own] for it in found)
+
+
+def _known_or(values: Floats, others: Floats) -> Floats:
+    """Return others where values are unknown."""
+    return np.where(np.isfinite(values), values, others)
 
 
 def _phase(timestamps: Timestamps, period: int) -> int:
@@ -309,7 +330,7 @@ def find_episodes(
         shifts = _shifts(scores, flagged_shifts[series], int(series), period)
         single = flagged[series].copy()
         for shift in shifts:
-            single[shift.start : shift.start + _LEVEL_SEASONS * period] = False
+            single[shift.start : shift.start + _STEADY_SEASONS * period] = False
         found += sorted(
             [*shifts, *_single_steps(scores, single, int(series), period)],
             key=lambda episode: episode.start,
@@ -318,7 +339,7 @@ def find_episodes(
 
 
 def _shifts(scores: Scores, flagged: Booleans, series: int, period: int) -> list[Episode]:
-    z, shift_z = scores.z[series], scores.shift_z[series]
+    z, shift_z = scores.steady_z[series], scores.shift_z[series]
     found: list[Episode] = []
     after = -1
     for first in np.flatnonzero(flagged):
@@ -342,7 +363,7 @@ def _shifts(scores: Scores, flagged: Booleans, series: int, period: int) -> list
                     is_shift=True,
                 )
             )
-            after = start + _LEVEL_SEASONS * period - 1
+            after = start + _STEADY_SEASONS * period - 1
     return found
 
 
