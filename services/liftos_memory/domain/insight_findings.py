@@ -15,10 +15,13 @@ from liftos_memory.domain.detectors.benchmarks import Change, Standing
 from liftos_memory.domain.detectors.statistics import Booleans, Floats, discoveries
 from liftos_memory.domain.detectors.trends import Trends
 from liftos_memory.domain.documents import ObjectNames
-from liftos_memory.domain.insight_looks import Look, days_between
+from liftos_memory.domain.insight_looks import Look, days_between, movement_at
+from liftos_memory.domain.insight_rollup import within_wholes
 from liftos_memory.domain.insight_series import MetricSeries, SeriesTable
+from liftos_memory.domain.insight_wholes import Movement
 from liftos_memory.domain.insights import (
     ALPHA,
+    Contributor,
     Evidence,
     Insight,
     InsightDirection,
@@ -38,6 +41,7 @@ LEAST_PERIOD_CHANGE: Final = 0.1
 """The same for a change against the period before."""
 
 _MOST_CONTEXT: Final = 10
+_MOST_CONTRIBUTORS: Final = 10
 _WEEK: Final = 7
 _UNKNOWN: Final = float("nan")
 _KINDS: Final = {
@@ -116,8 +120,14 @@ def tell(looks: Sequence[Look], *, p_limit: float | None = None) -> Told:
         flagged = np.nan_to_num(it.p_values, nan=2.0) <= p_limit
         insights += _tell_one(_Telling(it, q, p_limit, flagged))
     insights.sort(key=lambda it: (-it.severity, it.insight_id))
-    seen = {(it.table.level, it.series.metric.name): it.series.rows.size for it in looks}
-    return Told(insights, int(sum(seen.values())), p_limit)
+    # An object whose channel changed has two series, and is still one.
+    once = {it.insight_id: it for it in reversed(insights)}
+    seen = {
+        (it.table.level, it.series.metric.name): it.series.rows.size
+        for it in looks
+        if it.wholes is None
+    }
+    return Told(within_wholes(list(reversed(once.values()))), int(sum(seen.values())), p_limit)
 
 
 def _tell_one(telling: _Telling) -> list[Insight]:
@@ -162,13 +172,13 @@ def _anomaly(telling: _Telling, scores: Scores, episode: Episode) -> Insight:
     if episode.is_shift:
         days = slice(episode.start, episode.end + 1)
         place = (1, at, episode.start)
+        matrices = (scores.steady_expected, scores.steady_low, scores.steady_high)
     else:
         days = slice(episode.peak, episode.peak + 1)
         place = (0, at, episode.peak)
+        matrices = (scores.expected, scores.low, scores.high)
     observed = _over_days(telling.look.series, at, days)
-    expected, low, high = (
-        float(np.nanmean(matrix[at, days])) for matrix in (scores.expected, scores.low, scores.high)
-    )
+    expected, low, high = (float(np.nanmean(matrix[at, days])) for matrix in matrices)
     change = observed / expected - 1.0 if expected > 0.0 else _UNKNOWN
     return _insight(
         telling,
@@ -281,6 +291,7 @@ def _insight(
     behind = days_between(table, *days)
     qualities = table.quality[row, behind][table.entries[row, behind] > 0]
     p_value = float(look.p_values[place])
+    moved = None if look.wholes is None else movement_at(look, place)
     return Insight(
         insight_id=insight_id(
             subject,
@@ -324,6 +335,26 @@ def _insight(
             entry_count=int(table.entries[row, days_between(table, start, end)].sum()),
             version=question.version,
         ),
+        object_count=0 if moved is None else int(moved.present.sum()),
+        moved_count=0 if moved is None else int(moved.along.sum()),
+        contributors=() if moved is None else _contributors(look, row, moved),
+    )
+
+
+def _contributors(look: Look, row: int, moved: Movement) -> tuple[Contributor, ...]:
+    """Return the objects that add most to the movement of a whole."""
+    assert look.wholes is not None, "a look at wholes"
+    members = look.wholes.members[row]
+    shares = moved.shares
+    return tuple(
+        Contributor(
+            key=look.wholes.subjects[members[at]].key,
+            names=ObjectNames(),
+            before=_known(moved.before[at]),
+            after=_known(moved.after[at]),
+            share=float(shares[at]),
+        )
+        for at in np.argsort(-shares, kind="stable")[:_MOST_CONTRIBUTORS].tolist()
     )
 
 
@@ -338,6 +369,8 @@ def _evidence_filter(table: SeriesTable, subject: Subject, pattern: InsightPatte
         "attribution_key": subject.attribution_key,
         "date_basis": DATE_BASES[subject.date_basis - 1],
     }
+    if subject.is_whole:
+        terms["channel"] = subject.channel
     if pattern is InsightPattern.PEERS:
         terms |= {"channel": subject.channel} if subject.channel else {"platform": key.platform}
     else:

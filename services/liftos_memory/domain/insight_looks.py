@@ -1,7 +1,7 @@
 """Looking: every metric of a table with every detector that is asked for."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import pairwise
 from typing import Final
@@ -20,9 +20,10 @@ from liftos_memory.domain.detectors.statistics import Floats, Integers, Timestam
 from liftos_memory.domain.detectors.trends import Trends, find_trends
 from liftos_memory.domain.insight_metrics import INSIGHT_METRICS
 from liftos_memory.domain.insight_series import MetricSeries, SeriesTable, metric_series
-from liftos_memory.domain.insights import InsightKind, Subject
+from liftos_memory.domain.insight_wholes import Movement, Wholes, movement, wholes_of
+from liftos_memory.domain.insights import ALPHA, InsightKind, Subject
 
-HISTORY_DAYS: Final = 133
+HISTORY_DAYS: Final = 147
 """Days before the first one that is judged, from which the detectors learn what is usual."""
 
 OUTER_PEERS: Final = 0.1
@@ -42,6 +43,8 @@ class Question:
         today: The present date; days from it on are not over.
         version: The org's version that is looked at.
         calendar: Every day that the tables hold.
+        with_wholes: Whether what objects do together is looked at too; a filter may leave parts
+            of them.
     """
 
     start_date: date
@@ -50,6 +53,7 @@ class Question:
     today: date
     version: int
     calendar: Sequence[CalendarDay]
+    with_wholes: bool = False
 
     @property
     def last_day(self) -> date:
@@ -78,6 +82,7 @@ class Look:
         series: The metric.
         result: What the detector gave.
         p_values: Of everything that was looked at; nan is not.
+        wholes: Set where the series are wholes: what they are made of.
     """
 
     question: Question
@@ -85,6 +90,7 @@ class Look:
     series: MetricSeries
     result: Trends | Scores | Standing | Change
     p_values: Floats
+    wholes: Wholes | None = None
 
 
 def history_start(start_date: date, end_date: date) -> date:
@@ -123,14 +129,98 @@ def look(table: SeriesTable, question: Question) -> list[Look]:
         series = metric_series(table, metric, today=question.today)
         if series is None:
             continue
-        if InsightKind.TREND in question.kinds:
-            found += _look_for_trends(table, series.until_settled(), question)
-        if InsightKind.ANOMALY in question.kinds:
-            found.append(_look_for_anomalies(table, series, question, marked))
-        if InsightKind.BENCHMARK in question.kinds:
-            found += _look_at_standing(table, series.until_settled(), question)
-            found += _look_at_periods(table, series.until_settled(), question)
+        found += _look_at(table, series, question, marked)
+        wholes = wholes_of(table, series) if question.with_wholes else None
+        if wholes is not None:
+            found += [
+                _broad_only(replace(it, wholes=wholes))
+                for it in _look_at(wholes.table, wholes.series, question, marked)
+                # Wholes of channels are no peers.
+                if not isinstance(it.result, Standing)
+            ]
     return found
+
+
+def _look_at(
+    table: SeriesTable, series: MetricSeries, question: Question, marked: Mapping[str, Integers]
+) -> list[Look]:
+    found: list[Look] = []
+    if InsightKind.TREND in question.kinds:
+        found += _look_for_trends(table, series.until_settled(), question)
+    if InsightKind.ANOMALY in question.kinds:
+        found.append(_look_for_anomalies(table, series, question, marked))
+    if InsightKind.BENCHMARK in question.kinds:
+        found += _look_at_standing(table, series.until_settled(), question)
+        found += _look_at_periods(table, series.until_settled(), question)
+    return found
+
+
+def _broad_only(look: Look) -> Look:
+    """Return a look at wholes in which only what their objects do together can be told.
+
+    What one object does alone was looked at as well, and is counted so, with a p-value of 1.
+    """
+    p_values = look.p_values.copy()
+    # Above it nothing is told anyway.
+    for place in np.argwhere(np.nan_to_num(p_values, nan=1.0) <= ALPHA):
+        moved = movement_at(look, tuple(int(at) for at in place))
+        if not moved.is_broad or (moved.moved > 0.0) is not _rises(look, place):
+            p_values[tuple(place)] = 1.0
+    return replace(look, p_values=p_values)
+
+
+def _rises(look: Look, place: Integers) -> bool:
+    match look.result:
+        case Trends() as trends:
+            sign = trends.slope[tuple(place)]
+        case Scores() as scores:
+            sign = (scores.z, scores.shift_z)[place[0]][tuple(place[1:])]
+        case Change() as change:
+            sign = change.change[tuple(place)]
+        case Standing():
+            raise ValueError("wholes have no standing")
+    return bool(sign > 0.0)
+
+
+def movement_at(look: Look, place: tuple[int, ...]) -> Movement:
+    """Return how the objects of a whole moved, where one p-value says that it did.
+
+    A trend is the later half of the weeks against the earlier one, a day is held against its
+    weekday in the eight weeks before, a shift of a week against the four before, a period against
+    the one before.
+
+    Args:
+        look: A look at wholes.
+        place: Index of the p-value.
+    """
+    assert look.wholes is not None, "a look at wholes"
+    table, question = look.table, look.question
+    match look.result:
+        case Trends():
+            cut = days_between(table, *question.weeks)
+            half = (cut.stop - cut.start) // _WEEK // 2 * _WEEK
+            before = np.arange(cut.start, cut.start + half)
+            after = np.arange(cut.stop - half, cut.stop)
+        case Scores() if place[0] == 0:
+            after = np.array([place[2]])
+            before = place[2] - _WEEK * np.arange(1, 9)
+        case Scores():
+            after = np.arange(place[2], min(place[2] + _WEEK, table.days))
+            before = np.arange(place[2] - 4 * _WEEK, place[2])
+        case _:
+            cut = days_between(table, question.start_date, question.last_day)
+            before = np.arange(cut.start - question.period_days, cut.start)
+            after = np.arange(cut.start, cut.stop)
+    whole = place[min(1, len(place) - 1)]
+    rows, parts = look.wholes.members[whole], look.wholes.parts
+    # Days that the whole does not have, such as unsettled ones, count for no object.
+    known = np.isfinite(look.series.numerators[whole])
+    return movement(
+        np.where(known, parts.numerators[rows], np.nan),
+        None if parts.denominators is None else parts.denominators[rows],
+        before[before >= 0],
+        after,
+    )
 
 
 def _look_for_trends(table: SeriesTable, series: MetricSeries, question: Question) -> list[Look]:

@@ -240,11 +240,10 @@ def insight_id(
         pattern.name if kind is InsightKind.BENCHMARK else "",
     )
     series = (subject.attribution_key, str(subject.date_basis), subject.currency_code)
-    if subject.is_whole:
-        series += ("whole", subject.channel)
+    whole = ("whole", subject.channel) if subject.is_whole else ()
     key = (str(getattr(subject.key, field.name)) for field in fields(subject.key))
     digest = hashlib.blake2b(digest_size=16)
-    for part in (kind.name, metric, direction.name, *own, *series, *key):
+    for part in (kind.name, metric, direction.name, *own, *series, *whole, *key):
         encoded = part.encode()
         digest.update(len(encoded).to_bytes(4, "big") + encoded)
     return digest.hexdigest()

@@ -18,14 +18,17 @@ from liftos_memory.domain.insights import Subject
 _START = date(2026, 1, 5)
 
 
-def subject(campaign: str, date_basis: str, **fields: str) -> Subject:
+def subject(
+    campaign: str, date_basis: str, *, attribution_key: str = "", channel: str = ""
+) -> Subject:
     """Return a series of a campaign."""
     return Subject(
         key=ObjectKey(
             platform="klaviyo", level="CAMPAIGN", account_id="shop", campaign_id=campaign
         ),
         date_basis=DATE_BASES.index(date_basis) + 1,
-        **fields,
+        attribution_key=attribution_key,
+        channel=channel,
     )
 
 
