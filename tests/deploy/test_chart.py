@@ -29,6 +29,7 @@ from tests.deploy.environment_keys import SECRET_KEYS, keys_of, settings_of
 from liftos_ingestion.settings import IngestionSettings
 from liftos_kit.secrets.keyring import generate_key
 from liftos_kit.settings import ServiceSettings, load
+from liftos_memory.settings import MemorySettings
 
 KUBERNETES_VERSIONS = ("1.29", "1.37")
 every_case = pytest.mark.parametrize("case", CASES)
@@ -137,6 +138,14 @@ def test_default_values_are_refused_with_every_reason_at_once() -> None:
         ({"services": {"ingestion": {}}}, "services.ingestion.secretKeys.existingSecret"),
         ({"services": {"ingestion": {}}}, "services.ingestion.serviceKey.existingSecret"),
         ({"services": {"memory": {"enabled": False}}}, "services.memory.enabled"),
+        (
+            {"services": {"memory": {"modelKeys": {"embedderKey": "key"}}}},
+            "services.memory.modelKeys.existingSecret",
+        ),
+        (
+            {"services": {"memory": {"settings": {"insightWordingUrl": "https://a.example"}}}},
+            "services.memory.settings.insightWordingModel",
+        ),
         ({"tls": {"enabled": True}}, "tls.existingSecret"),
         ({"tls": {"clientCa": {"enabled": True}}}, "tls.enabled"),
         ({"development": {"enabled": True}}, "development.postgresOwnerUrl"),
@@ -314,27 +323,64 @@ def test_environment_keys_are_known(case: str, tmp_path: Path) -> None:
             assert used <= keys_of(process_settings(pod))
 
 
-def test_every_setting_of_ingestion_has_its_place() -> None:
-    """What the chart neither sets by itself nor has a value for is a short list, and known."""
+_LEFT_OUT = {
+    "LIFTOS_JWT_JWKS_FILE",
+    # Mounted as a file.
+    "LIFTOS_SECRET_KEYS",
+    # Credentials come from files.
+    "LIFTOS_SECRET_ENVIRONMENT_PREFIXES",
+    "LIFTOS_SPAN_DIRECTORY",
+}
+"""What the chart neither sets by itself nor has a value for, on purpose."""
+
+
+@pytest.mark.parametrize(
+    ("service", "settings", "left_out"),
+    [
+        # Memory's keeps come from one file of keys alone.
+        ("memory", MemorySettings, _LEFT_OUT | {"LIFTOS_SECRETS_DIRECTORY"}),
+        ("ingestion", IngestionSettings, _LEFT_OUT | {"LIFTOS_WORKER_NAME", "LIFTOS_MILVUS_URL"}),
+    ],
+)
+def test_every_setting_has_its_place(
+    service: str, settings: type[ServiceSettings], left_out: set[str]
+) -> None:
+    """Each setting of a service is set by the chart, has a value, or is known to be left out."""
     schema = json.loads((CHART_DIRECTORY / "values.schema.json").read_text())
-    ingestion = schema["properties"]["services"]["properties"]["ingestion"]["properties"]
-    names = ingestion["settings"]["properties"]
-    by_value = {"LIFTOS_" + re.sub("[A-Z]", r"_\g<0>", name).upper() for name in names}
+    names = schema["properties"]["services"]["properties"][service]["properties"]["settings"]
+    by_value = {
+        "LIFTOS_" + re.sub("[A-Z]", r"_\g<0>", name).upper() for name in names["properties"]
+    }
     by_itself: set[str] = set()
     for case in ("production", "tls"):
         objects = objects_of(case)
         (config,) = of_kind(objects, "ConfigMap")
         by_itself |= config["data"].keys()
-        for pod in pods_of(objects):
-            by_itself |= pod.environment.keys()
-    assert by_value <= keys_of(IngestionSettings)
-    assert keys_of(IngestionSettings) - by_value - by_itself == {
-        "LIFTOS_JWT_JWKS_FILE",
-        "LIFTOS_SECRET_KEYS",
-        "LIFTOS_SECRET_ENVIRONMENT_PREFIXES",
-        "LIFTOS_SPAN_DIRECTORY",
-        "LIFTOS_WORKER_NAME",
-    }
+        by_itself |= {
+            name
+            for pod in pods_of(objects)
+            if f"liftos_{service}" in pod.container.get("command", ())
+            for name in pod.environment
+        }
+    assert by_value <= keys_of(settings)
+    assert keys_of(settings) - by_value - by_itself == left_out
+
+
+def test_settings_of_memory_reach_it(tmp_path: Path) -> None:
+    """Keys that seal, keys of models, and numbers as they were written."""
+    objects = objects_of("production")
+    of_models = {"LIFTOS_EMBEDDER_API_KEY", "LIFTOS_INSIGHT_WORDING_API_KEY"}
+    for role in ("server", "worker"):
+        (pod,) = pods_of((deployment(objects, f"memory-{role}"),))
+        settings = load(MemorySettings, given_to(pod, objects, tmp_path))
+        assert settings.keyring() is not None
+        assert (settings.cache_bytes, settings.insight_every_hours) == (134_217_728, 12)
+        assert settings.insight_wording_model == "small"
+        assert of_models <= pod.environment.keys()
+        names = {volume["name"]: volume for volume in pod.spec["volumes"]}
+        assert names["secret-keys"]["secret"]["secretName"] == "liftos-memory-keys"
+    (plain,) = pods_of((deployment(objects_of("minimal"), "memory-server"),))
+    assert not {"LIFTOS_SECRET_KEYS_FILE", *of_models} & plain.environment.keys()
 
 
 @every_case

@@ -20,6 +20,11 @@ LIFTOS_OTLP_ENDPOINT: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
+{{/* Key of the sealing keys in their Secret. Takes a service's secretKeys. */}}
+{{- define "liftos-core.secretKeysKey" -}}
+{{ .key | default "secret-keys" }}
+{{- end -}}
+
 {{/* One variable from a Secret. Takes {name, secret, key}. */}}
 {{- define "liftos-core.secretVariable" -}}
 - name: {{ .name }}
@@ -68,7 +73,17 @@ What a service is told beside the settings of all: its own settings by their nam
 {{- define "liftos-core.serviceVariables" -}}
 {{- $values := .root.Values -}}
 {{- range $name, $value := .service.settings }}
-- {name: LIFTOS_{{ $name | snakecase | upper }}, value: {{ $value | quote }}}
+{{- /* Numbers of a values file are floats, of which a large one would be written as 6.7e+07. */}}
+{{- $plain := and (kindIs "float64" $value) (eq $value (floor $value)) }}
+- {name: LIFTOS_{{ $name | snakecase | upper }}, value: {{ ternary ($value | int64) $value $plain | quote }}}
+{{- end }}
+{{- with .service.modelKeys }}
+{{- $secret := .existingSecret }}
+{{- range $variable, $key := dict "LIFTOS_EMBEDDER_API_KEY" .embedderKey "LIFTOS_INSIGHT_WORDING_API_KEY" .insightWordingKey }}
+{{- if $key }}
+{{ include "liftos-core.secretVariable" (dict "name" $variable "secret" $secret "key" $key) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if has "memory" .service.connections }}
 - {name: LIFTOS_MEMORY_ADDRESS, value: "{{ include "liftos-core.fullname" .root }}-memory-headless.{{ .root.Release.Namespace }}:{{ int $values.services.memory.port }}"}
@@ -81,7 +96,7 @@ What a service is told beside the settings of all: its own settings by their nam
 {{- end }}
 {{- end }}
 {{- with .service.secretKeys }}
-- {name: LIFTOS_SECRET_KEYS_FILE, value: /etc/liftos/secret-keys/{{ .key }}}
+- {name: LIFTOS_SECRET_KEYS_FILE, value: /etc/liftos/secret-keys/{{ include "liftos-core.secretKeysKey" . }}}
 {{- end }}
 {{- if and .service.serviceKey (eq $values.auth.algorithm "RS256") }}
 - {name: LIFTOS_SERVICE_KEY_FILE, value: /etc/liftos/service-key/{{ .service.serviceKey.key }}}

@@ -63,7 +63,7 @@ securityContext:
   secret:
     secretName: {{ ternary (printf "%s-development" (include "liftos-core.fullname" $.root)) .existingSecret $.root.Values.development.enabled }}
     defaultMode: 0440
-    items: [{key: {{ .key }}, path: {{ .key }}}]
+    items: [{key: {{ include "liftos-core.secretKeysKey" . }}, path: {{ include "liftos-core.secretKeysKey" . }}}]
 {{- end }}
 {{- if and .service.serviceKey (eq .root.Values.auth.algorithm "RS256") }}
 - name: service-key

@@ -26,10 +26,18 @@
 {{- if $service.enabled -}}
 {{- with $service.secretKeys -}}
 {{- if and $values.development.enabled (not $values.development.secretKeys) -}}
-{{- $problems = append $problems (printf "development.secretKeys is empty: services.%s seals credentials with it" $name) -}}
+{{- $problems = append $problems (printf "development.secretKeys is empty: services.%s seals what it keeps with it" $name) -}}
 {{- else if not (or $values.development.enabled .existingSecret) -}}
-{{- $problems = append $problems (printf "services.%s.secretKeys.existingSecret is empty: name the Secret with the keys that seal credentials" $name) -}}
+{{- $problems = append $problems (printf "services.%s.secretKeys.existingSecret is empty: name the Secret with the keys that seal what it keeps" $name) -}}
 {{- end -}}
+{{- end -}}
+{{- with $service.modelKeys -}}
+{{- if and (or .embedderKey .insightWordingKey) (not .existingSecret) -}}
+{{- $problems = append $problems (printf "services.%s.modelKeys.existingSecret is empty: name the Secret with the keys of servers of models" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if ne (hasKey (default dict $service.settings) "insightWordingUrl") (hasKey (default dict $service.settings) "insightWordingModel") -}}
+{{- $problems = append $problems (printf "services.%s.settings.insightWordingModel goes together with insightWordingUrl" $name) -}}
 {{- end -}}
 {{- with $service.serviceKey -}}
 {{- if and (eq $values.auth.algorithm "RS256") (not .existingSecret) -}}
