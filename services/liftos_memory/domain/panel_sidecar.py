@@ -17,10 +17,11 @@ from liftos_memory.domain.dataset_request import (
     Step,
 )
 from liftos_memory.domain.identification import IdentificationReport
-from liftos_memory.domain.panel_accounts import Series
+from liftos_memory.domain.panel_accounts import OUTCOME, Series
 from liftos_memory.domain.panel_calendar import PanelCalendar
 from liftos_memory.domain.panel_gaps import ClosedPanel, describe
 from liftos_memory.domain.panel_layout import Layout
+from liftos_memory.domain.quality_summary import ScoredEntries, summarise
 
 RULES_VERSION: Final = 1
 """Rises when the same store would give another data set."""
@@ -45,6 +46,7 @@ class Described:
         series: What is read of each account.
         survey: The rows that series are made of.
         values: Sums of the steps that are left.
+        qualities: What was found about their entries.
         cut: Days that were asked for and are in no step, with the reason.
         levels_aside: Other levels at which each account has entries.
         snippets: Settings for the consumer.
@@ -62,6 +64,7 @@ class Described:
     series: Sequence[Series]
     survey: pd.DataFrame
     values: pd.DataFrame
+    qualities: pd.DataFrame
     cut: Sequence[tuple[date, date, str]]
     levels_aside: Mapping[tuple[str, str], Sequence[str]]
     snippets: Mapping[str, str]
@@ -181,31 +184,57 @@ def _rounded(number: float | None) -> float | None:
 
 def _qualities(it: Described) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield column and quality: of what entries it is made, and how good they are."""
-    panel, kpi = it.closed.panel, it.request.kpi
-    is_outcome = it.values["level"] == "OUTCOME"
-    outcomes = it.values if kpi.attributed else it.values[is_outcome]
-    yield it.layout.kpi, _quality(outcomes, kpi.metric, 0)
+    panel, request = it.closed.panel, it.request
+    outcomes = [
+        frame if request.kpi.attributed else frame[frame["level"] == OUTCOME]
+        for frame in (it.values, it.qualities)
+    ]
+    yield it.layout.kpi, _quality(*outcomes, request.kpi.metric, 0)
     cells_of = {cells.name: cells for cells in panel.channels}
-    of_channel = dict(list(it.values[~is_outcome].groupby(["platform", "channel"])))
-    long = it.request.format is DatasetFormat.LONG
+    of_channel, found_of = (
+        dict(list(frame[frame["level"] != OUTCOME].groupby(["platform", "channel"])))
+        for frame in (it.values, it.qualities)
+    )
+    long = request.format is DatasetFormat.LONG
     for one in it.layout.channels:
-        rows = of_channel[one.platform, one.platform_channel]
+        # All of its entries may lie in steps that were cut off.
+        key: Any = (one.platform, one.platform_channel)
+        rows = of_channel.get(key, it.values.iloc[:0])
+        found = found_of.get(key, it.qualities.iloc[:0])
         cells = cells_of[one.channel]
         for metric in treatment_metrics(cells):
             filled = (it.closed.filled or {}).get(f"{cells.name} {metric}", 0)
             column = one.spend if metric == "spend_micros" else one.exposure
             if column:
-                yield f"{one.channel}.{column}" if long else column, _quality(rows, metric, filled)
+                name = f"{one.channel}.{column}" if long else column
+                yield name, _quality(rows, found, metric, filled)
 
 
-def _quality(rows: pd.DataFrame, metric: str, filled: int) -> dict[str, Any]:
-    entries = int(rows["entry_count"].sum())
-    if not entries:
-        return {"entry_count": 0, "filled_cells": filled}
+def _quality(
+    rows: pd.DataFrame, found: pd.DataFrame, metric: str, filled: int
+) -> dict[str, Any]:
+    summary = summarise(
+        ScoredEntries(issues, mismatched, int(count))
+        for issues, mismatched, count in zip(
+            found["issues"], found["mismatched"], found["entry_count"], strict=True
+        )
+    )
+    if summary is None:
+        return {"entry_count": 0, "issues": [], "filled_cells": filled}
+    entries = summary.entry_count
     return {
         "entry_count": entries,
-        "minimum_score": _rounded(float(rows["minimum_quality"].min())),
-        "mean_score": _rounded(math.fsum(rows["total_quality"]) / entries),
+        "minimum_score": _rounded(summary.minimum_score),
+        "mean_score": _rounded(summary.mean_score),
+        "issues": [
+            {
+                "code": one.issue.code,
+                "field": one.issue.field,
+                "cost": one.issue.cost,
+                "entry_count": one.entry_count,
+            }
+            for one in summary.issues
+        ],
         "final_share": _rounded(int(rows["final_count"].sum()) / entries),
         "unset_share": _rounded(1 - int(rows[f"{metric}_count"].sum()) / entries),
         "filled_cells": filled,
@@ -258,9 +287,14 @@ def _caveats(it: Described, zones: Sequence[str]) -> Iterator[str]:
     keys = sorted({one.attribution_key for one in it.series if one.attribution_key})
     if request.kpi.attributed and len(keys) > 1:
         yield f"Accounts attribute in {len(keys)} ways ({', '.join(keys)}), and are summed."
-    open_share = 1 - it.values["final_count"].sum() / it.values["entry_count"].sum()
-    if open_share > 0:
-        yield f"{open_share:.1%} of the entries are not final: platforms may still restate them."
+    entries = int(it.values["entry_count"].sum())
+    open_entries = entries - int(it.values["final_count"].sum())
+    if open_entries:
+        yield (
+            f"{open_entries / entries:.1%} of the entries are not final: platforms may still "
+            "restate them."
+        )
+    yield from _level_caveats(it)
     for cells in (*panel.channels, panel.outcome):
         yield from _unset(cells, it)
     yield from _gap_caveats(it)
@@ -274,6 +308,18 @@ def _caveats(it: Described, zones: Sequence[str]) -> Iterator[str]:
     for event, _ in it.calendar.events:
         if event.structural_break and panel.steps[0].start < event.start <= panel.steps[-1].end:
             yield f"Numbers before and from {event.start} on are not comparable: {event.name}."
+
+
+def _level_caveats(it: Described) -> Iterator[str]:
+    """Tell of accounts of which another level says something else."""
+    apart = it.qualities[it.qualities["mismatched"] != ""]
+    for (platform, account_id), rows in apart.groupby(["platform", "account_id"], sort=True):
+        names = sorted({name for text in rows["mismatched"] for name in text.split(",")})
+        told = ", ".join(name.removesuffix("_micros") for name in names)
+        yield (
+            f"{told} of account {account_id} of {platform} differ between levels on days of "
+            f"{int(rows['entry_count'].sum())} entries: one of them is incomplete."
+        )
 
 
 def _gap_caveats(it: Described) -> Iterator[str]:

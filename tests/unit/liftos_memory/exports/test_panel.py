@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -26,14 +26,18 @@ from liftos_memory.domain.causal_panel import (
 )
 from liftos_memory.domain.dataset_request import (
     DatasetFormat,
+    DatasetRequest,
     GapPolicy,
     Kpi,
     complete_steps,
 )
+from liftos_memory.domain.identification import identify
 from liftos_memory.domain.metrics_query import Granularity
 from liftos_memory.domain.panel_accounts import Series
-from liftos_memory.domain.panel_gaps import close_gaps
-from liftos_memory.domain.panel_layout import lay_out
+from liftos_memory.domain.panel_calendar import PanelCalendar
+from liftos_memory.domain.panel_gaps import ClosedPanel, close_gaps
+from liftos_memory.domain.panel_layout import Layout, lay_out
+from liftos_memory.domain.panel_sidecar import Described, sidecar
 
 START = date(2025, 3, 3)
 STEPS = complete_steps(START, START + timedelta(days=27), Granularity.WEEK)
@@ -199,18 +203,47 @@ def test_what_is_exported_is_taken(shop: Shop, policy: GapPolicy, format_: Datas
     if layout is None:
         assert "vary" in refusal.message or "different" in refusal.message
         return
-    frame = layout.table.to_pandas(date_as_object=False)
-    sidecar = {
-        "format": format_.value,
-        "unit": "",
-        "granularity": "week",
-        "channels": [{"spend": one.spend, "exposure": one.exposure} for one in layout.channels],
-    }
-    assert problems(frame, sidecar) == []
+    told = sidecar(_described(shop, closed, layout, policy, format_))
+    assert problems(layout.table.to_pandas(date_as_object=False), told) == []
+    assert len(told["channels"]) == len(layout.channels)
+    last = closed.panel.steps[-1]
+    kept = [one for one in shop.rows if closed.panel.steps[0].start <= one["step"] <= last.end]
+    assert told["quality"][layout.kpi]["entry_count"] == sum(
+        one["level"] == "OUTCOME" for one in kept
+    )
     begin = STEPS.index(closed.panel.steps[0])
     assert list(closed.panel.steps) == STEPS[begin : begin + len(closed.panel.steps)]
     if policy is not GapPolicy.TRIM:
         assert len(closed.panel.steps) == len(STEPS)
+
+
+def _described(
+    shop: Shop, closed: ClosedPanel, layout: Layout, policy: GapPolicy, format_: DatasetFormat
+) -> Described:
+    steps, values = closed.panel.steps, shop.values
+    return Described(
+        request=DatasetRequest(
+            STEPS[0].start, STEPS[-1].end, format_, granularity=Granularity.WEEK, on_gap=policy
+        ),
+        currency_code="EUR",
+        as_of=datetime(2025, 4, 1, tzinfo=UTC),
+        store_version=1,
+        closed=closed,
+        layout=layout,
+        calendar=PanelCalendar((), (), (), {}),
+        report=identify(
+            [one.channel for one in layout.channels], layout.treatments, control_count=0
+        ),
+        series=list(shop.days),
+        survey=pd.DataFrame({"time_zone": ["Europe/Berlin"]}),
+        values=values[
+            values["step"].between(pd.Timestamp(steps[0].start), pd.Timestamp(steps[-1].end))
+        ],
+        cut=(),
+        levels_aside={},
+        snippets={},
+        sha256="",
+    )
 
 
 def _steady(**connected: Sequence[bool]) -> Shop:
