@@ -1,229 +1,39 @@
 """`liftos alerts routes`."""
 
-from pathlib import Path
-from typing import Annotated, Final
+from operator import attrgetter
+from typing import Annotated
 
 import typer
 
-from liftos.ingestion.v1.alert_pb2 import AlertKind, AlertRoute, AlertSeverity
-from liftos_cli.errors import CommandError, ExitCode
-from liftos_cli.figures import enum_word_of, short_name
-from liftos_cli.ingestion_call import IngestionCall, calls_ingestion
-from liftos_cli.lazy_group import command_app
-from liftos_cli.listing import page_size, print_list, take
-from liftos_cli.message_view import field_text, print_fields, time_text
-from liftos_cli.options import LimitOption
-from liftos_cli.output import Column, print_json
-from liftos_cli.secret_input import read_secret_text
+from liftos.ingestion.v1.alert_pb2 import AlertKind, AlertSeverity
+from liftos_cli.figures import enum_word_of
+from liftos_cli.ingestion_call import calls_ingestion
+from liftos_cli.route_commands import RouteGroup, route_app
 from liftos_client.arguments import enum_value
 
-app = command_app(summary="Say where alerts are sent.")
-
-IdArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="Name of the route, or its id alone.")
-]
-UrlFileOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--url-file",
-        metavar="FILE",
-        help="File with the address, such as slack://…; - is stdin.",
-        show_default=False,
-    ),
-]
-UrlVariableOption = Annotated[
-    str | None,
-    typer.Option(
-        "--url-env",
-        metavar="NAME",
-        help="Variable of this shell with the address.",
-        show_default=False,
-    ),
-]
-KindsOption = Annotated[
-    list[str] | None,
-    typer.Option("--kind", metavar="KIND", help="Only these, such as run_failed; may be repeated."),
-]
-SeverityOption = Annotated[
-    str | None,
-    typer.Option(
-        "--severity",
-        metavar="WORD",
-        help="Only info, warning or critical ones, and what is worse.",
-        show_default=False,
-    ),
-]
-PlatformsOption = Annotated[
-    list[str] | None,
-    typer.Option("--platform", help="Only this platform; may be repeated."),
-]
-
-_URL_OPTIONS: Final = {"file_option": "--url-file", "variable_option": "--url-env"}
-
-
-@app.command(
-    epilog="Example: liftos alerts routes create on-call --name 'On call' --severity critical"
-    " --url-env SLACK_URL"
-)
-@calls_ingestion
-async def create(
-    call: IngestionCall,
-    route_id: Annotated[
-        str, typer.Argument(metavar="ID", help="Lower-case letters, digits and hyphens.")
-    ],
-    *,
-    display_name: Annotated[str, typer.Option("--name", help="Shown to people.")],
-    url_file: UrlFileOption = None,
-    url_env: UrlVariableOption = None,
-    kinds: KindsOption = None,
-    minimum_severity: SeverityOption = None,
-    platforms: PlatformsOption = None,
-    disabled: Annotated[bool, typer.Option("--disabled", help="Send nothing yet.")] = False,
-) -> None:
-    """Say where alerts go. The address holds secrets, and is never shown again."""
-    target_url = read_secret_text(url_file, url_env, **_URL_OPTIONS)
-    if target_url is None:
-        raise CommandError("no address is given", advice="give --url-file or --url-env")
-    route = await call.ingestion.create_alert_route(
-        route_id,
-        display_name=display_name,
-        target_url=target_url,
-        kinds=kinds or [],
-        minimum_severity=minimum_severity or "UNSPECIFIED",
-        platforms=platforms or [],
-        disabled=disabled,
-    )
-    _tell(call, route)
-
-
-@app.command("list", epilog="Example: liftos alerts routes list")
-@calls_ingestion
-async def list_routes(call: IngestionCall, *, limit: LimitOption = 100) -> None:
-    """List routes by name."""
-    pages = call.ingestion.list_alert_routes(page_size=page_size(limit, 1_000))
-    routes, more = await take(pages, limit)
-    print_list(
-        "alert_routes",
-        routes,
-        more=more,
-        json=call.json,
-        columns=[
-            Column("id"),
-            Column("name"),
-            Column("to"),
-            Column("kinds"),
-            Column("from severity"),
-            Column("platforms"),
-            Column("last sent"),
-            Column("failure"),
+app = route_app(
+    RouteGroup(
+        noun="alert",
+        calls=calls_ingestion,
+        client=attrgetter("ingestion"),
+        kinds=AlertKind,
+        kinds_option=Annotated[
+            list[str] | None,
+            typer.Option(
+                "--kind", metavar="KIND", help="Only these, such as run_failed; may be repeated."
+            ),
         ],
-        row=_row,
+        severity_option=Annotated[
+            str | None,
+            typer.Option(
+                "--severity",
+                metavar="WORD",
+                help="Only info, warning or critical ones, and what is worse.",
+                show_default=False,
+            ),
+        ],
+        severity_number=lambda word: enum_value(AlertSeverity, word, field="minimum_severity"),
+        severity_text=lambda route: enum_word_of(route, "minimum_severity"),
+        severity_example="critical",
     )
-
-
-@app.command(epilog="Example: liftos alerts routes get on-call")
-@calls_ingestion
-async def get(call: IngestionCall, route_id: IdArgument) -> None:
-    """Show a route, without its address."""
-    route = await call.ingestion.get_alert_route(route_id)
-    if call.json:
-        print_json(route)
-    else:
-        print_fields(route)
-
-
-@app.command(epilog="Example: liftos alerts routes update on-call --severity warning")
-@calls_ingestion
-async def update(
-    call: IngestionCall,
-    route_id: IdArgument,
-    *,
-    display_name: Annotated[
-        str | None, typer.Option("--name", help="Shown to people.", show_default=False)
-    ] = None,
-    url_file: UrlFileOption = None,
-    url_env: UrlVariableOption = None,
-    kinds: KindsOption = None,
-    minimum_severity: SeverityOption = None,
-    platforms: PlatformsOption = None,
-    disabled: Annotated[
-        bool | None,
-        typer.Option("--disable/--enable", help="Send nothing, or send.", show_default=False),
-    ] = None,
-    reseal: Annotated[
-        bool, typer.Option("--reseal", help="Encrypt the address again, with the newest key.")
-    ] = False,
-) -> None:
-    """Change what is named, and leave the rest."""
-    route = await call.ingestion.get_alert_route(route_id)
-    target_url = read_secret_text(url_file, url_env, **_URL_OPTIONS)
-    changed: list[str] = []
-    if display_name is not None:
-        route.display_name = display_name
-        changed.append("display_name")
-    if target_url is not None:
-        route.target_url = target_url
-    if target_url is not None or reseal:
-        changed.append("target_url")
-    if kinds:
-        route.kinds[:] = [enum_value(AlertKind, kind, field="kinds") for kind in kinds]
-        changed.append("kinds")
-    if minimum_severity is not None:
-        route.minimum_severity = enum_value(
-            AlertSeverity, minimum_severity, field="minimum_severity"
-        )
-        changed.append("minimum_severity")
-    if platforms:
-        route.platforms[:] = platforms
-        changed.append("platforms")
-    if disabled is not None:
-        route.disabled = disabled
-        changed.append("disabled")
-    if not changed:
-        raise CommandError("nothing is named that should change", advice="see --help")
-    _tell(call, await call.ingestion.update_alert_route(route, update_mask=changed))
-
-
-@app.command(epilog="Example: liftos alerts routes delete on-call")
-@calls_ingestion
-async def delete(call: IngestionCall, route_id: IdArgument) -> None:
-    """Remove a route."""
-    await call.ingestion.delete_alert_route(route_id)
-    if call.json:
-        print_json({"deleted": route_id})
-    else:
-        print(f"Deleted {short_name(route_id)}.")
-
-
-@app.command(epilog="Example: liftos alerts routes test on-call")
-@calls_ingestion
-async def test(call: IngestionCall, route_id: IdArgument) -> None:
-    """Send a message that says it is a test. Exit code 1 where it does not go out."""
-    answer = await call.ingestion.test_alert_route(route_id)
-    if call.json:
-        print_json({"sent": answer.sent, "error": answer.error})
-    else:
-        print("It went out." if answer.sent else f"It did not go out: {answer.error}")
-    if not answer.sent:
-        raise typer.Exit(ExitCode.NEGATIVE)
-
-
-def _tell(call: IngestionCall, route: AlertRoute) -> None:
-    if call.json:
-        print_json(route)
-    else:
-        state = "sends nothing" if route.disabled else f"sends by {route.target_kind}"
-        print(f"{short_name(route.name)}: {route.display_name}, {state}.")
-
-
-def _row(route: AlertRoute) -> list[str]:
-    return [
-        short_name(route.name),
-        route.display_name,
-        "nothing" if route.disabled else route.target_kind,
-        field_text(route, route.DESCRIPTOR.fields_by_name["kinds"]) or "all",
-        enum_word_of(route, "minimum_severity") if route.minimum_severity else "all",
-        ", ".join(route.platforms) or "all",
-        time_text(route, "send_time"),
-        route.send_error,
-    ]
+)

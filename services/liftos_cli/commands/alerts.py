@@ -16,7 +16,7 @@ from liftos_cli.output import Column, print_json
 app = command_app(
     summary="See what needs a person, and say where that is told.",
     group=lazy_group(
-        LazyCommand("routes", "liftos_cli.commands.alert_routes", "Say where alerts are sent.")
+        LazyCommand("routes", "liftos_cli.commands.alert_routes", "Say where alerts are told.")
     ),
 )
 

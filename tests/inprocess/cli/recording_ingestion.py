@@ -1,4 +1,4 @@
-"""An Ingestion for tests of the command line: it answers as told, and keeps what it was asked."""
+"""Services for tests of the command line: they answer as told, and keep what they were asked."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import grpc
 from google.protobuf import message_factory
+from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from grpc_status import rpc_status
 
@@ -17,8 +18,8 @@ from liftos_kit.status import status_of
 _SERVICE: Final = ingestion_service_pb2.DESCRIPTOR.services_by_name["IngestionService"]
 
 
-class RecordingIngestion(grpc.GenericRpcHandler):
-    """Answers every method with one message, by default an empty one.
+class RecordingService(grpc.GenericRpcHandler):
+    """Answers every method of a service with one message, by default an empty one.
 
     Attributes:
         answers: Per method name, what it is answered with.
@@ -26,7 +27,8 @@ class RecordingIngestion(grpc.GenericRpcHandler):
         seen: Per method name, its last request.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, described: ServiceDescriptor) -> None:
+        self._described = described
         self.answers: dict[str, Message] = {}
         self.refusals: dict[str, DomainError] = {}
         self.seen: dict[str, Any] = {}
@@ -34,7 +36,7 @@ class RecordingIngestion(grpc.GenericRpcHandler):
     def service(self, details: grpc.HandlerCallDetails) -> Any:  # grpc's handler
         """Return what handles a call."""
         name = details.method.rpartition("/")[2]
-        method = _SERVICE.methods_by_name[name]
+        method = self._described.methods_by_name[name]
 
         def answer(request: Message, context: grpc.ServicerContext) -> Message:
             self.seen[name] = request
@@ -49,10 +51,17 @@ class RecordingIngestion(grpc.GenericRpcHandler):
         )
 
 
+class RecordingIngestion(RecordingService):
+    """An Ingestion that does so."""
+
+    def __init__(self) -> None:
+        super().__init__(_SERVICE)
+
+
 @contextmanager
-def serving(ingestion: RecordingIngestion) -> Iterator[str]:
+def serving(service: RecordingService) -> Iterator[str]:
     """Serve it on a free port of this machine, and give its address."""
-    server = grpc.server(ThreadPoolExecutor(2), handlers=[ingestion])
+    server = grpc.server(ThreadPoolExecutor(2), handlers=[service])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield f"127.0.0.1:{port}"

@@ -122,71 +122,6 @@ def test_a_refusal_says_which_command_helps(  # noqa: PLR0917  # pytest gives th
     assert advice in told
 
 
-def test_a_secret_address_comes_from_a_variable_and_is_not_shown(
-    liftos: Run, ingestion: RecordingIngestion
-) -> None:
-    """It is sent as it is, and the answer has none of it."""
-    ingestion.answers["CreateAlertRoute"] = pb.CreateAlertRouteResponse(
-        alert_route=alert_pb2.AlertRoute(
-            name="orgs/demo/alertRoutes/on-call", display_name="On call", target_kind="slack"
-        )
-    )
-    outcome = liftos(
-        *("alerts", "routes", "create", "on-call", "--name", "On call", "--url-env", "URL"),
-        *("--kind", "run_failed", "--severity", "critical"),
-        URL="slack://tokenA/tokenB",
-    )
-    assert (outcome.exit_code, outcome.stdout) == (0, "on-call: On call, sends by slack.\n")
-    route = ingestion.seen["CreateAlertRoute"].alert_route
-    assert (route.target_url, route.minimum_severity) == (
-        "slack://tokenA/tokenB",
-        alert_pb2.ALERT_SEVERITY_CRITICAL,
-    )
-    assert list(route.kinds) == [alert_pb2.ALERT_KIND_RUN_FAILED]
-    assert "token" not in outcome.output
-
-
-def test_a_route_needs_an_address_from_one_place(liftos: Run, tmp_path: Path) -> None:
-    """None, two, and a variable that is not set are errors of usage."""
-    create = ("alerts", "routes", "create", "on-call", "--name", "On call")
-    file = tmp_path / "url"
-    file.write_text("slack://a/b\n")
-    assert "no address is given" in liftos(*create).stderr
-    both = liftos(*create, "--url-env", "URL", "--url-file", str(file), URL="x")
-    assert (both.exit_code, both.stderr.splitlines()[0]) == (
-        2,
-        "Error: --url-file and --url-env do not go together.",
-    )
-    assert liftos(*create, "--url-env", "NOT_SET_ANYWHERE").exit_code == 2
-
-
-def test_an_update_sends_what_was_named_only(liftos: Run, ingestion: RecordingIngestion) -> None:
-    """The mask has it alone, and the etag is the one that was read."""
-    stored = alert_pb2.AlertRoute(
-        name="orgs/demo/alertRoutes/on-call", display_name="On call", platforms=["meta"], etag="7"
-    )
-    ingestion.answers["GetAlertRoute"] = pb.GetAlertRouteResponse(alert_route=stored)
-    ingestion.answers["UpdateAlertRoute"] = pb.UpdateAlertRouteResponse(alert_route=stored)
-    assert liftos("alerts", "routes", "update", "on-call", "--disable").exit_code == 0
-    request = ingestion.seen["UpdateAlertRoute"]
-    assert list(request.update_mask.paths) == ["disabled"]
-    assert (request.alert_route.disabled, request.alert_route.etag) == (True, "7")
-    assert list(request.alert_route.platforms) == ["meta"]
-
-
-def test_an_address_is_encrypted_again_without_being_given(
-    liftos: Run, ingestion: RecordingIngestion
-) -> None:
-    """The mask names it, and the message has none."""
-    stored = alert_pb2.AlertRoute(name="orgs/demo/alertRoutes/on-call", etag="7")
-    ingestion.answers["GetAlertRoute"] = pb.GetAlertRouteResponse(alert_route=stored)
-    ingestion.answers["UpdateAlertRoute"] = pb.UpdateAlertRouteResponse(alert_route=stored)
-    assert liftos("alerts", "routes", "update", "on-call", "--reseal").exit_code == 0
-    request = ingestion.seen["UpdateAlertRoute"]
-    assert list(request.update_mask.paths) == ["target_url"]
-    assert (request.alert_route.target_url, request.alert_route.etag) == ("", "7")
-
-
 def test_objects_are_narrowed_by_options(liftos: Run, ingestion: RecordingIngestion) -> None:
     """Each option is a part of the filter, and all of them hold."""
     ingestion.answers["ListObjects"] = pb.ListObjectsResponse(
@@ -219,15 +154,6 @@ def test_objects_are_narrowed_by_options(liftos: Run, ingestion: RecordingIngest
         '(state = "ARCHIVED") AND platform = "meta"'
         ' AND (account_id = "1001" OR account_id = "7") AND (level = "AD")'
     )
-
-
-def test_a_test_message_that_does_not_go_out_ends_with_1(
-    liftos: Run, ingestion: RecordingIngestion
-) -> None:
-    """The reason is printed."""
-    ingestion.answers["TestAlertRoute"] = pb.TestAlertRouteResponse(error="no such host")
-    outcome = liftos("alerts", "routes", "test", "on-call")
-    assert (outcome.exit_code, outcome.stdout) == (1, "It did not go out: no such host\n")
 
 
 def test_an_alert_says_what_it_is_about(liftos: Run, ingestion: RecordingIngestion) -> None:
