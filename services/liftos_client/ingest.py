@@ -231,7 +231,13 @@ class IngestStream:
                     await self._forget_committed()
                 await self._converse()
             except LiftosError as error:
-                failure = error
+                failure: LiftosError = error
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                # The channel was closed: this task has to go on, or writers would wait for ever.
+                failure = _ended_early()
             except Exception as error:
                 # A fault of the client must not leave writers waiting.
                 await self._fail(error)
@@ -267,12 +273,6 @@ class IngestStream:
             if cut_off or error.code() is grpc.StatusCode.CANCELLED:
                 raise _ended_early() from None
             raise decode_error(error) from None
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            # The channel was closed: this task has to go on, or writers would wait for ever.
-            raise _ended_early() from None
         finally:
             call.cancel()
             reader.cancel()

@@ -376,3 +376,19 @@ async def test_a_client_that_is_closed_ends_its_streams(client: Client, memory: 
             await stream.write(entries(1))
             await client.close()
             await stream.flush()
+
+
+async def test_a_client_that_is_closed_while_it_reconnects_ends_its_streams(
+    client: Client, memory: FakeMemory
+) -> None:
+    """Nor does it while the stream asks how far the service has come."""
+    memory.fail_before = lambda _: _LOST
+    with pytest.raises(grpc.aio.UsageError, match="closed"):
+        async with client.memory.ingest("s", origin="run/1") as stream:
+            memory.held.add("GetStreamPosition")
+            await stream.write(entries(1))
+            async with asyncio.timeout(10):
+                while len(memory.requests(pb.GetStreamPositionRequest)) < 2:  # noqa: ASYNC110 - no event
+                    await asyncio.sleep(0.01)
+                await client.close()
+                await stream.flush()
