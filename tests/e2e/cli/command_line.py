@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _ROOTS = [Path(__file__).parents[3] / root for root in ("services", "gen")]
-_LONGEST_SECONDS = 50.0
+_LONGEST_SECONDS = 100.0
 
 
 @dataclass(frozen=True, slots=True)

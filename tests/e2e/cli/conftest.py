@@ -7,7 +7,7 @@ from tests.e2e.cli.command_line import CommandLine, command_line
 from tests.e2e.cli.documented import EXAMPLES
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
     """A command line whose data directory has all of LiftOS running."""
     line = command_line(tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("data") / "stack")
