@@ -304,24 +304,31 @@ def quote_literal(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def load_queries(package: str, file: str, **words: str) -> Any:  # noqa: ANN401 - its methods come from the file
-    """Load the named statements (`-- name: get_entry^`) of an SQL file in a package.
-
-    Each statement begins with its name as a comment, so that traces, metrics and
-    `pg_stat_activity` can tell statements apart.
+def read_sql(package: str, file: str, **words: str) -> str:
+    """Return the text of an SQL file in a package.
 
     Args:
         package: Where the file is.
         file: Its path in there.
         words: What stands for `{word}` in the file, each a plain lower-case identifier.
+    """
+    text = files(package).joinpath(file).read_text(encoding="utf-8")
+    for word, value in words.items():
+        text = text.replace(f"{{{word}}}", _identifier(value))
+    return text
+
+
+def load_queries(package: str, file: str, **words: str) -> Any:  # noqa: ANN401 - its methods come from the file
+    """Load the named statements (`-- name: get_entry^`) of an SQL file; see `read_sql`.
+
+    Each statement begins with its name as a comment, so that traces, metrics and
+    `pg_stat_activity` can tell statements apart.
 
     Returns:
         An object with one async method per name; a connection or pool comes first, the
         statement's `:parameters` by keyword.
     """
-    text = files(package).joinpath(file).read_text(encoding="utf-8")
-    for word, value in words.items():
-        text = text.replace(f"{{{word}}}", _identifier(value))
+    text = read_sql(package, file, **words)
     return aiosql.from_str(text, _NamedStatements, mandatory_parameters=False)
 
 

@@ -220,6 +220,15 @@ class PostgresOutbox(ABC, Generic[Told]):
             await self._sql.record_sending(connection, **route, error=error)
 
 
+def schema_sql(topic: Topic) -> str:
+    """Return the statements that make the tables of a topic, for a schema file of the service.
+
+    They are written down there, with columns of its own for what a message tells, because what was
+    applied must not change with a release of the kit.
+    """
+    return postgres.read_sql("liftos_kit", "sql/routes_schema.sql", noun=topic.noun)
+
+
 @cache
 def _statements(topic: Topic) -> Any:  # noqa: ANN401 - see `load_queries`
     return postgres.load_queries("liftos_kit", "sql/routes.sql", noun=topic.noun)
