@@ -76,7 +76,7 @@ from liftos_memory.usecases.metrics import ExchangeRates, Metrics
 from liftos_memory.usecases.org import OrgAdministration
 from liftos_memory.usecases.query_vectors import CachedQueryVectors
 from liftos_memory.usecases.records import Records
-from liftos_memory.usecases.search import Search
+from liftos_memory.usecases.search import LegOutcome, Search
 from liftos_memory.usecases.transform import Transform
 
 SERVICE_NAME: Final = "liftos.memory.v1.MemoryService"
@@ -166,6 +166,7 @@ async def open_services(settings: MemorySettings) -> Services:
         PostgresObjectStore(database),
         index,
         embedder,
+        executor=executor,
         on_leg=_measure_leg,
     )
     answers = Answers(
@@ -295,8 +296,10 @@ async def open_services(settings: MemorySettings) -> Services:
     )
 
 
-def _measure_leg(mode: SearchMode, seconds: float) -> None:
-    telemetry.search_leg_duration.record(seconds, {telemetry.LEG: mode.value.lower()})
+def _measure_leg(mode: SearchMode, outcome: LegOutcome, seconds: float) -> None:
+    telemetry.search_leg_duration.record(
+        seconds, {telemetry.LEG: mode.value.lower(), telemetry.OUTCOME: outcome.value}
+    )
 
 
 def _measure_lookup(kind: str, tier: str, result: CacheResult, seconds: float) -> None:

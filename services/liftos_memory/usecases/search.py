@@ -3,9 +3,13 @@
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import date
+from enum import StrEnum
 from typing import Final, assert_never
+
+import structlog
 
 from liftos_kit.core.errors import InvalidFieldsError, StaleReadError, StoreUnavailableError
 from liftos_memory.document_ports import DocumentStore, ObjectMetrics
@@ -38,6 +42,19 @@ _POLL_SECONDS: Final = 0.05
 _OF_OBJECTS: Final = (SearchMode.CONCEPTUAL, SearchMode.KNOWLEDGE)
 _LONG_CHARACTERS: Final = 20_000
 """More text than that is highlighted beside the event loop."""
+
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.search")
+
+
+class LegOutcome(StrEnum):
+    """What became of a leg."""
+
+    ANSWERED = "answered"
+    FAILED = "failed"
+
+
+OnLeg = Callable[[SearchMode, LegOutcome, float], None]
+"""Told of each leg: what became of it, and the seconds it took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +159,8 @@ class Search:
         objects: Objects with what they are like and how they are related.
         index: What is searched.
         embedder: Gives the vector of a query.
-        on_leg: Told of each leg that answered and the seconds it took.
+        executor: Where long texts are highlighted.
+        on_leg: Told of each leg.
     """
 
     def __init__(
@@ -152,12 +170,14 @@ class Search:
         index: DocumentIndex,
         embedder: Embedder,
         *,
-        on_leg: Callable[[SearchMode, float], None],
+        executor: Executor,
+        on_leg: OnLeg,
     ) -> None:
         self._store = store
         self._objects = objects
         self._index = index
         self._embedder = embedder
+        self._executor = executor
         self._on_leg = on_leg
 
     async def wait_for(self, org: str, version: int, *, timeout_seconds: float) -> None:
@@ -192,7 +212,7 @@ class Search:
         metrics, concepts, highlights = await asyncio.gather(
             self._metrics(request, [document for _, document in page]),
             self._concepts(org, [document for _, document in page]),
-            _highlights(request.query, [document for _, document in page]),
+            self._highlights(request.query, [document for _, document in page]),
         )
         empty = {
             each.leg.mode: each.note
@@ -327,10 +347,12 @@ class Search:
                 case _:
                     assert_never(mode)
         except StoreUnavailableError as error:
+            self._on_leg(mode, LegOutcome.FAILED, time.perf_counter() - started)
+            _log.warning("search_leg_failed", leg=mode.value.lower(), store=error.store)
             return _Answer(
                 Leg(mode, weight, None), "did not answer, and added nothing", error=error
             )
-        self._on_leg(mode, time.perf_counter() - started)
+        self._on_leg(mode, LegOutcome.ANSWERED, time.perf_counter() - started)
         return answer
 
     async def _neural(self, weight: float, request: SearchRequest) -> _Answer:
@@ -373,6 +395,16 @@ class Search:
         object_ids = {_object_id(document) for document in page} - {""}
         return await self._objects.concepts(org, object_ids)
 
+    async def _highlights(
+        self, query: str, page: Sequence[Document]
+    ) -> list[tuple[Highlight, ...]]:
+        def find() -> list[tuple[Highlight, ...]]:
+            return [highlight(document.text, query) for document in page]
+
+        if sum(len(document.text) for document in page) > _LONG_CHARACTERS:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, find)
+        return find()
+
     async def _metrics(
         self, request: SearchRequest, page: Sequence[Document]
     ) -> Mapping[str, ObjectMetrics]:
@@ -391,15 +423,6 @@ class Search:
 
 def _object_id(document: Document) -> str:
     return "" if document.key is None else document_id(DocumentKind.PROFILE, document.key)
-
-
-async def _highlights(query: str, page: Sequence[Document]) -> list[tuple[Highlight, ...]]:
-    def find() -> list[tuple[Highlight, ...]]:
-        return [highlight(document.text, query) for document in page]
-
-    if sum(len(document.text) for document in page) > _LONG_CHARACTERS:
-        return await asyncio.to_thread(find)
-    return find()
 
 
 def _details(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import date, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+import structlog
 from tests.contract.milvus_server import MilvusServer
 from tests.e2e.memory.conftest import Client, ClientFactory
 from tests.e2e.memory.indexing_harness import (
@@ -561,7 +563,10 @@ async def test_vectors_of_another_model_are_never_searched(
         # Other words, since answers of before are given again.
         refusal = await _refused(crowd, CROWD, "sale", mode=NEURAL)
         assert refusal.code is grpc.StatusCode.UNAVAILABLE
-        answer = await _search(crowd, CROWD, "sale")
+        with structlog.testing.capture_logs() as told:
+            answer = await _search(crowd, CROWD, "sale")
+        failed = [(it["leg"], it["store"]) for it in told if it["event"] == "search_leg_failed"]
+        assert failed == [("neural", "milvus")]
         assert "NEURAL did not answer" in answer.hits[0].explanation
         assert {leg.mode: leg.failed for leg in answer.legs} == {NEURAL: True, LEXICAL: False}
     async with running(pieces.indexing()):
@@ -617,7 +622,14 @@ async def test_the_model_finds_by_meaning(
             await index.ensure()
             (pending,) = [each for each in await pieces.store.pending() if each.org == org]
             await pieces.indexing(index=index, embedder=model).follow(pending)
-            search = Search(pieces.store, pieces.objects, index, model, on_leg=lambda *_: None)
+            search = Search(
+                pieces.store,
+                pieces.objects,
+                index,
+                model,
+                executor=ThreadPoolExecutor(1),
+                on_leg=lambda *_: None,
+            )
             best = []
             for query in ("shoes for snow", "pushchairs for infants", "bitcoin investing emails"):
                 result = await search.search(

@@ -244,7 +244,7 @@ MEASURED: list[tuple[str, str, dict[str, str], Callable[[float], bool]]] = [
     (
         "serve",
         "liftos_search_leg_duration_seconds_count",
-        {"liftos_search_leg": "neural"},
+        {"liftos_search_leg": "neural", "liftos_outcome": "answered"},
         lambda n: n == 1,
     ),
     (
