@@ -1,32 +1,32 @@
-"""`python -m liftos_causal serve | check-config`."""
+"""`python -m liftos_causal serve | migrate | check-config`."""
 
 import sys
 
-from liftos.causal.v1 import causal_service_pb2_grpc
-from liftos_kit.draft import run_draft
-from liftos_kit.settings import Port, ServiceSettings
+from liftos_causal.adapters.module.database import SCHEMA, schema_files
+from liftos_causal.settings import CausalSettings, MigrateSettings
+from liftos_kit.program import Program, run
+from liftos_kit.settings import load
 
 
-class CausalSettings(ServiceSettings):
-    """Settings of the Causal service."""
+def _serve() -> int:
+    # Here: only the server needs what fits models.
+    from liftos_causal.server import application  # noqa: PLC0415
+    from liftos_kit.server import serve  # noqa: PLC0415
 
-    port: Port = 8008
-
-
-def main() -> int:
-    """Run the service."""
-    servicer = causal_service_pb2_grpc.CausalServiceServicer
-    return run_draft(
-        "liftos-causal",
-        settings_type=CausalSettings,
-        service_name="liftos.causal.v1.CausalService",
-        # The generated class is abstract to the type checker only.
-        register=lambda server: causal_service_pb2_grpc.add_CausalServiceServicer_to_server(
-            servicer(),  # type: ignore[abstract]
-            server,
-        ),
-    )
+    return serve(application(load(CausalSettings)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(
+        run(
+            Program(
+                module="liftos_causal",
+                description="LiftOS Causal",
+                settings_type=CausalSettings,
+                migrate_settings_type=MigrateSettings,
+                schema=SCHEMA,
+                schema_files=schema_files(),
+                serve=_serve,
+            )
+        )
+    )

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Generic, Protocol, TypeVar
 
 from liftos_causal.domain.panel import Floats, Outcome, Panel
-from liftos_causal.domain.records import Configuration, DayRange, Selection
+from liftos_causal.domain.records import Configuration, DayRange, Selection, SyncedPlatform
 from liftos_kit.core.filters import Filter
 from liftos_kit.core.paging import JsonValue
 
@@ -124,3 +124,24 @@ class Configurations(Protocol):
         self, org: str, change: Callable[[Configuration | None], Configuration]
     ) -> Configuration:
         """Keep what `change` makes of it, in one step."""
+
+
+class PlatformPuller(Protocol):
+    """Brings the numbers of platforms into the store that the module reads."""
+
+    @property
+    def platforms(self) -> Sequence[str]:
+        """Which it can read."""
+
+    async def pull(self, org: str, platform: str, days: DayRange) -> SyncedPlatform:
+        """Read a platform's days and keep them; a failure is told, not raised."""
+
+
+class AnswerCache(Protocol):
+    """Answers, kept for a while; an outage is a miss."""
+
+    async def get(self, key: str) -> bytes | None:
+        """Return an answer; None where there is none."""
+
+    async def put(self, key: str, answer: bytes, *, seconds: float) -> None:
+        """Keep an answer."""

@@ -21,6 +21,7 @@ import structlog
 from liftos_kit.access import ROLES
 from liftos_kit.core.errors import (
     OrgMismatchError,
+    RoleInsufficientError,
     StoreUnavailableError,
     TokenExpiredError,
     TokenInvalidError,
@@ -90,6 +91,16 @@ def require_org(name: str, *, field: str = "parent") -> str:
     if org_of(name, field=field) != org:
         raise OrgMismatchError(field)
     return org
+
+
+def require_role(role: str) -> None:
+    """Check that the caller has a role, for what only some calls of a method need.
+
+    Raises:
+        RoleInsufficientError: It has only lower ones.
+    """
+    if not current_principal().has_role(role):
+        raise RoleInsufficientError(role)
 
 
 class KeySource(Protocol):

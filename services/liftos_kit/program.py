@@ -24,7 +24,8 @@ class Program:
         schema: Its schema in Postgres.
         schema_files: The directory of the files that make the schema.
         serve: Answers gRPC calls until a signal, and returns the exit code.
-        work: Does the worker's part until a signal, and returns the exit code.
+        work: Does the worker's part until a signal, and returns the exit code; None where there
+            is no worker.
         worker_help: What the worker does, for the help.
     """
 
@@ -35,8 +36,8 @@ class Program:
     schema: str
     schema_files: Traversable
     serve: Callable[[], int]
-    work: Callable[[], int]
-    worker_help: str
+    work: Callable[[], int] | None = None
+    worker_help: str = ""
 
 
 def run(program: Program) -> int:
@@ -48,7 +49,8 @@ def run(program: Program) -> int:
     parser = argparse.ArgumentParser(prog=program.module, description=program.description)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="answer gRPC calls")
-    commands.add_parser("worker", help=program.worker_help)
+    if program.work is not None:
+        commands.add_parser("worker", help=program.worker_help)
     migrate = commands.add_parser("migrate", help="bring the database to this version's schema")
     migrate.add_argument(
         "--through",
@@ -63,6 +65,7 @@ def run(program: Program) -> int:
             case "serve":
                 return program.serve()
             case "worker":
+                assert program.work is not None, "else there is no such command"
                 return program.work()
             case "migrate":
                 return _migrate(program, arguments.through)

@@ -38,11 +38,13 @@ class AccessSuite:
 
     Attributes:
         schema: Where its tables are.
+        org_column: Column of its tables that says whose a row is.
         kinds: Ways of streaming that its methods have, as (client, server).
         needs: What requests need beyond what their single rules say: by method, field by its path.
     """
 
     schema: str
+    org_column: str = "org"
     kinds: frozenset[tuple[bool, bool]]
     needs: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
@@ -55,7 +57,11 @@ class AccessSuite:
             if isinstance(value, Message):
                 getattr(holder, name).CopyFrom(value)
             elif isinstance(value, list):
-                getattr(holder, name)[:] = [each.format(org=org) for each in value]
+                repeated = getattr(holder, name)
+                del repeated[:]
+                repeated.extend(
+                    each.format(org=org) if isinstance(each, str) else each for each in value
+                )
             else:
                 setattr(holder, name, value)
         return message
@@ -147,9 +153,12 @@ class AccessSuite:
         for metadata in refused:
             for rpc in rpcs:
                 assert await outcome(channel, rpc, self.request(rpc, org), metadata) is not None
-        for table in await _tables_with_org(admin, self.schema):
+        tables = await _tables_with_org(admin, self.schema, self.org_column)
+        assert tables
+        for table in tables:
             count = await admin.fetchval(
-                f"select count(*) from {self.schema}.{table} where org = any($1)", [org, f"{org}-b"]
+                f"select count(*) from {self.schema}.{table} where {self.org_column} = any($1)",
+                [org, f"{org}-b"],
             )
             assert count == 0, table
 
@@ -197,12 +206,12 @@ def _texts_at(message: Message, where: str) -> Iterator[tuple[str, str]]:
     yield where, value
 
 
-async def _tables_with_org(admin: asyncpg.Connection, schema: str) -> list[str]:
+async def _tables_with_org(admin: asyncpg.Connection, schema: str, column: str) -> list[str]:
     rows = await admin.fetch(
         "select table_name from information_schema.columns join information_schema.tables"
         " using (table_schema, table_name)"
-        " where table_schema = $1 and column_name = 'org' and table_type = 'BASE TABLE'"
-        " order by 1",
+        " where table_schema = $1 and column_name = $2 and table_type = 'BASE TABLE' order by 1",
         schema,
+        column,
     )
     return [row["table_name"] for row in rows]

@@ -25,12 +25,6 @@ class ChannelCredit:
     amounts: dict[Outcome, float]
     spend: float
 
-    @property
-    def roas(self) -> float | None:
-        """Revenue for spend; none where nothing was spent or no revenue is known."""
-        revenue = self.amounts.get(Outcome.REVENUE)
-        return None if revenue is None or self.spend == 0.0 else revenue / self.spend
-
 
 @dataclass(frozen=True, slots=True)
 class Credit:

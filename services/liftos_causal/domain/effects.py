@@ -256,9 +256,14 @@ def _slope(
         columns.append(before)
     rows = np.column_stack(columns)
     freedom = len(values) - rows.shape[1]
-    if min(treated.sum(), len(treated) - treated.sum()) < 2 or freedom < 1:
-        raise DataInsufficientError("standard errors need at least two units in each group")
-    result = OLS(values, rows).fit(cov_type="HC3", use_t=True)
+    if freedom < 1:
+        raise DataInsufficientError("standard errors need at least three units in all")
+    if min(treated.sum(), len(treated) - treated.sum()) < 2:
+        # One unit alone shows no variance of its own: it is taken for one of the others' (Donald
+        # and Lang 2007).
+        result = OLS(values, rows).fit()
+    else:
+        result = OLS(values, rows).fit(cov_type="HC3", use_t=True)
     return float(result.params[1]), float(result.bse[1]), freedom
 
 
@@ -284,6 +289,8 @@ def _few(comparison: Comparison) -> tuple[str, ...]:
     fewest = min(int(comparison.treated.sum()), int((~comparison.treated).sum()))
     if fewest >= _FEWEST_CLUSTERS:
         return ()
+    if fewest == 1:
+        return ("one group is one unit, taken to vary as the units of the other group do",)
     return (f"one group has {fewest} units only, so the interval is rough",)
 
 

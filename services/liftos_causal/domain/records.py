@@ -164,6 +164,11 @@ class AttributedChannel:
     revenue: float
     spend: float
 
+    @property
+    def roas(self) -> float | None:
+        """Revenue for spend; none where nothing was spent."""
+        return self.revenue / self.spend if self.spend else None
+
 
 @dataclass(frozen=True, slots=True)
 class AttributionResult:
@@ -338,3 +343,44 @@ class Configuration:
     requests: tuple[Origin, ...] = ()
     version: int = 0
     update_time: datetime | None = None
+
+
+class SyncType(StrEnum):
+    """How much is read from platforms."""
+
+    INCREMENTAL = "incremental"
+    FULL = "full"
+
+
+class SyncState(StrEnum):
+    """Where a sync is."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    PARTIALLY_SUCCEEDED = "partially_succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class SyncedPlatform:
+    """One platform of a sync; `error` says why it failed, and `runs` who read it on Core."""
+
+    platform: str
+    state: SyncState
+    row_count: int = 0
+    runs: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformSync:
+    """One reading of platforms."""
+
+    id: str
+    sync_type: SyncType
+    days: DayRange
+    state: SyncState
+    platforms: tuple[SyncedPlatform, ...]
+    start_time: datetime
+    end_time: datetime | None
+    origin: Origin = field(default_factory=Origin)

@@ -226,7 +226,8 @@ class Lift:
                 baseline=baseline,
                 treatment=treatment,
                 effect=effect,
-                cost=float(treated.spend[:, within:].sum()),
+                # To the micro, as it is stored.
+                cost=round(float(treated.spend[:, within:].sum()), 6),
                 create_time=self._clock.now(),
                 origin=origin or Origin(),
             )

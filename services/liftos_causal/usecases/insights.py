@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from liftos_causal.domain.curves import Estimate
@@ -25,6 +25,7 @@ from liftos_kit.core.clock import Clock
 from liftos_kit.core.errors import DataInsufficientError
 
 _NEWEST: Final = 1_000
+_MODEL_DAYS: Final = 365
 _SATURATED: Final = 0.5
 """Part of the average return that one more unit still gives, below which a channel is saturated."""
 
@@ -81,7 +82,7 @@ class Insights:
     async def list(self, org: str, days: DayRange, platforms: Sequence[str]) -> Sequence[Finding]:
         """Return all findings that touch some days, strongest evidence first."""
         found = [
-            *await self._of_channels(org, Selection(days, tuple(platforms))),
+            *await self._of_channels(org, days, platforms),
             *await self._of_experiments(org, days),
             *await self._of_lifts(org, days),
         ]
@@ -89,7 +90,12 @@ class Insights:
         found.sort(key=lambda each: (-each.evidence_strength, each.id))
         return found
 
-    async def _of_channels(self, org: str, selection: Selection) -> Sequence[Finding]:
+    async def _of_channels(
+        self, org: str, days: DayRange, platforms: Sequence[str]
+    ) -> Sequence[Finding]:
+        # A few weeks tell channels apart only by chance, so that a year is looked at.
+        start = min(days.start, days.end - timedelta(days=_MODEL_DAYS - 1))
+        selection = Selection(DayRange(start, days.end), tuple(platforms))
         parameters = await self._modelling.parameters(org, ModelType.MARKETING_MIX, Choices())
         try:
             modelled = await self._modelling.fitted(

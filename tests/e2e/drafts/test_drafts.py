@@ -12,19 +12,16 @@ import grpc
 import pytest
 from tests.e2e.memory.contract_calls import exposed_methods, outcome, valid_request
 
-from liftos.causal.v1 import causal_service_pb2
 from liftos.migration.v1 import migration_service_pb2
 from liftos_kit.testing.server import SECRET, authorization
 
 DRAFTS = {
     "migration": migration_service_pb2.DESCRIPTOR,
-    "causal": causal_service_pb2.DESCRIPTOR,
 }
 GIVEN: dict[str, dict[str, Any]] = {
     "ResolveRejects": {"filter": "state = OPEN"},
     "WaiveRejects": {"filter": "state = OPEN"},
     "VerifyReport": {"signature": bytes(64)},
-    "OptimizeBudget": {"total_micros": 1},
 }
 """What requests need beyond what their single rules say."""
 

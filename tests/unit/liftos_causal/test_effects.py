@@ -44,6 +44,22 @@ def test_no_effect_is_seldom_found(method: Method) -> None:
     assert sum(each.significant for each in found) <= 8
 
 
+def test_one_treated_unit_varies_as_the_others_do() -> None:
+    """Its interval holds the truth as often as it says, and the caveat says what that rests on."""
+    alone = np.arange(24) == 0
+    held = alarms = 0
+    for seed in range(100):
+        plain = _comparison(seed, lift=0.0)
+        lifted = plain.during + np.where(alone[:, None], 10.0, 0.0)
+        with_effect = estimated(Comparison(plain.before, lifted, alone), _METHODS[0], 0.95)
+        held += with_effect.effect.low <= 140.0 <= with_effect.effect.high
+        without = estimated(Comparison(plain.before, plain.during, alone), _METHODS[0], 0.95)
+        alarms += without.significant
+        assert any("one unit" in caveat for caveat in without.caveats)
+    assert 88 <= held <= 99
+    assert alarms <= 11
+
+
 def test_days_of_a_unit_that_are_alike_do_not_make_it_surer() -> None:
     """Errors that last over all days of a unit leave false alarms where they should be."""
     alarms = 0
@@ -112,7 +128,7 @@ def test_what_cannot_be_compared_is_said() -> None:
         (
             Comparison(plain.before[:2], plain.during[:2], plain.treated[:2]),
             Method.DIFFERENCE_IN_DIFFERENCES,
-            "two units",
+            "three units in all",
         ),
     ]
     for comparison, method, text in broken:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any, Final, Generic
 from uuid import UUID
 
@@ -14,14 +15,13 @@ from pydantic import TypeAdapter
 
 from liftos_causal.domain.curves import Estimate
 from liftos_causal.domain.effects import Effect, Method
-from liftos_causal.domain.mix_model import Draws, Parameters, Prior
+from liftos_causal.domain.mix_model import Draws, Parameters
 from liftos_causal.domain.records import (
     AttributedChannel,
     AttributionResult,
     BudgetGoal,
     BudgetLine,
     BudgetOptimization,
-    Configuration,
     DayRange,
     Experiment,
     ExperimentSpec,
@@ -36,8 +36,12 @@ from liftos_causal.domain.records import (
     ModelState,
     ModelType,
     Origin,
+    PlatformSync,
     Recommendation,
     Selection,
+    SyncedPlatform,
+    SyncState,
+    SyncType,
 )
 from liftos_causal.domain.validation import Performance, ValidationMethod
 from liftos_causal.ports import Record
@@ -52,6 +56,7 @@ _SELECTION: Final = TypeAdapter(Selection)
 _FIT: Final = TypeAdapter(Fit)
 _ORIGIN: Final = TypeAdapter(Origin)
 _ORIGINS: Final = TypeAdapter(tuple[Origin, ...])
+_PLATFORMS: Final = TypeAdapter(tuple[SyncedPlatform, ...])
 _PERFORMANCE: Final = TypeAdapter(Performance | None)
 _RECOMMENDATIONS: Final = TypeAdapter(tuple[Recommendation, ...])
 _GROUP: Final = TypeAdapter(Group)
@@ -129,6 +134,12 @@ class ModuleRecords(Generic[Record]):
 
     def _name(self, org: str, record_id: str) -> str:
         return f"orgs/{org}/{self._kind.noun}/{record_id}"
+
+
+def _named(words: type[StrEnum], column: str) -> str:
+    """Return SQL for the contract's word of a column that holds the database's."""
+    cases = " ".join(f"when '{word.value}' then '{word.name}'" for word in words)
+    return f"(case {column} {cases} end)"
 
 
 def _saved(draws: Draws | None) -> bytes | None:
@@ -228,7 +239,11 @@ MODELS: Final[Kind[Model]] = Kind(
             from attribution_models where org_id = $1
         """,
         order=(Order("model_id", "text"),),
-        fields={"model_type": "model_type", "state": "status", "display_name": "model_name"},
+        fields={
+            "model_type": _named(ModelType, "model_type"),
+            "state": _named(ModelState, "status"),
+            "display_name": "model_name",
+        },
     ),
 )
 
@@ -330,8 +345,8 @@ RESULTS: Final[Kind[AttributionResult]] = Kind(
         order=(Order("computed_at", "timestamptz", descends=True), Order("id", "text")),
         fields={
             "attribution_model": "'orgs/' || $1 || '/attributionModels/' || model_id",
-            "model_type": "details ->> 'model_type'",
-            "create_time": "computed_at",
+            "model_type": _named(ModelType, "details ->> 'model_type'"),
+            "create_time": "(computed_at at time zone 'UTC')::date",
         },
     ),
 )
@@ -438,8 +453,8 @@ EXPERIMENTS: Final[Kind[Experiment]] = Kind(
             Order("experiment_id", "text"),
         ),
         fields={
-            "experiment_type": "experiment_type",
-            "state": "status",
+            "experiment_type": _named(ExperimentType, "experiment_type"),
+            "state": _named(ExperimentState, "status"),
             "display_name": "experiment_name",
         },
     ),
@@ -506,8 +521,8 @@ LIFTS: Final[Kind[LiftMeasurement]] = Kind(
         order=(Order("created_at", "timestamptz", descends=True), Order("id", "uuid")),
         fields={
             "campaign_id": "campaign_id",
-            "lift_type": "lift_type",
-            "create_time": "created_at",
+            "lift_type": _named(LiftType, "lift_type"),
+            "create_time": "(created_at at time zone 'UTC')::date",
         },
     ),
 )
@@ -572,98 +587,76 @@ BUDGETS: Final[Kind[BudgetOptimization]] = Kind(
         order=(Order("created_at", "timestamptz", descends=True), Order("id", "uuid")),
         fields={
             "attribution_model": "'orgs/' || $1 || '/attributionModels/' || model_id",
-            "goal": "optimization_goal",
-            "create_time": "created_at",
+            "goal": _named(BudgetGoal, "optimization_goal"),
+            "create_time": "(created_at at time zone 'UTC')::date",
         },
     ),
 )
 
 
-class ModuleConfigurations:
-    """See `liftos_causal.ports.Configurations`; priors are a table of their own."""
-
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
-
-    async def get(self, org: str) -> Configuration | None:
-        """Return it."""
-        async with postgres.transaction(
-            self._pool, org=None, read_only=True, isolation="repeatable read"
-        ) as connection:
-            return await _configuration(connection, org)
-
-    async def change(
-        self, org: str, change: Callable[[Configuration | None], Configuration]
-    ) -> Configuration:
-        """Keep what `change` makes of it."""
-        async with postgres.transaction(self._pool, org=None) as connection:
-            # There may be no row to lock yet.
-            await connection.execute(
-                "select pg_advisory_xact_lock(hashtextextended('settings ' || $1, 0))", org
-            )
-            changed = change(await _configuration(connection, org))
-            parameters = _PARAMETERS.dump_python(changed.parameters, mode="json")
-            priors = parameters.pop("priors")
-            await connection.execute(
-                """/* store_settings */
-                insert into model_settings (org_id, settings, version, updated_at)
-                values ($1, $2, $3, $4)
-                on conflict (org_id) do update
-                set settings = excluded.settings, version = excluded.version,
-                    updated_at = excluded.updated_at
-                """,
-                org,
-                {
-                    **changed.extra,
-                    "default_parameters": parameters,
-                    "default_model": changed.model_type.value,
-                    "validation": changed.validation_method.value,
-                    "platforms": list(changed.platforms),
-                    "cache_ttl": changed.cache_seconds,
-                    "requests": _ORIGINS.dump_python(changed.requests, mode="json"),
-                },
-                changed.version,
-                changed.update_time,
-            )
-            await connection.execute("delete from prior_beliefs where org_id = $1", org)
-            await connection.executemany(
-                "insert into prior_beliefs (org_id, channel, mean, standard_deviation)"
-                " values ($1, $2, $3, $4)",
-                [
-                    (org, channel, prior["mean"], prior["standard_deviation"])
-                    for channel, prior in (priors or {}).items()
-                ],
-            )
-        return changed
-
-
-_SETTINGS: Final = frozenset(
-    ("default_parameters", "default_model", "validation", "platforms", "cache_ttl", "requests")
+_SYNC_COLUMNS: Final = (
+    "sync_type, date_start, date_stop, status, platforms, request, started_at, finished_at"
 )
 
 
-async def _configuration(connection: asyncpg.Connection, org: str) -> Configuration | None:
-    row = await connection.fetchrow("select * from model_settings where org_id = $1", org)
-    if row is None:
-        return None
-    priors = await connection.fetch(
-        "select channel, mean, standard_deviation from prior_beliefs where org_id = $1", org
+def _sync_values(org: str, sync: PlatformSync) -> Sequence[object]:
+    return (
+        UUID(sync.id),
+        org,
+        sync.sync_type.value,
+        sync.days.start,
+        sync.days.end,
+        sync.state.value,
+        _PLATFORMS.dump_python(sync.platforms, mode="json"),
+        _ORIGIN.dump_python(sync.origin, mode="json"),
+        sync.start_time,
+        sync.end_time,
     )
-    settings = row["settings"]
-    parameters = dict(settings["default_parameters"]) | {
-        "priors": {
-            each["channel"]: Prior(each["mean"], each["standard_deviation"]) for each in priors
-        }
-        or None
-    }
-    return Configuration(
-        parameters=_PARAMETERS.validate_python(parameters),
-        model_type=ModelType(settings["default_model"]),
-        validation_method=ValidationMethod(settings["validation"]),
-        platforms=tuple(settings["platforms"]),
-        cache_seconds=settings["cache_ttl"],
-        requests=_ORIGINS.validate_python(settings["requests"]),
-        extra={name: value for name, value in settings.items() if name not in _SETTINGS},
-        version=row["version"],
-        update_time=row["updated_at"],
+
+
+def _insert_sync(org: str, sync: PlatformSync) -> tuple[str, Sequence[Sequence[object]]]:
+    return (
+        f"""/* insert_sync */
+        insert into sync_jobs (id, org_id, {_SYNC_COLUMNS})
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        """,  # noqa: S608 - text of ours
+        [_sync_values(org, sync)],
     )
+
+
+def _update_sync(org: str, sync: PlatformSync) -> tuple[str, Sequence[object]]:
+    return (
+        f"""/* update_sync */
+        update sync_jobs set ({_SYNC_COLUMNS}) = row($3, $4, $5, $6, $7, $8, $9, $10)
+        where id = $1 and org_id = $2
+        """,  # noqa: S608 - text of ours
+        _sync_values(org, sync),
+    )
+
+
+def _sync(row: Mapping[str, Any]) -> PlatformSync:
+    return PlatformSync(
+        id=row["id"].hex,
+        sync_type=SyncType(row["sync_type"]),
+        days=DayRange(row["date_start"], row["date_stop"]),
+        state=SyncState(row["status"]),
+        platforms=_PLATFORMS.validate_python(row["platforms"]),
+        start_time=row["started_at"],
+        end_time=row["finished_at"],
+        origin=_ORIGIN.validate_python(row["request"]),
+    )
+
+
+SYNCS: Final[Kind[PlatformSync]] = Kind(
+    noun="platformSyncs",
+    get="/* get_sync */ select * from sync_jobs where org_id = $1 and id = $2::text::uuid",
+    insert=_insert_sync,
+    update=_update_sync,
+    record=_sync,
+    listing=Listing(
+        name="list_syncs",
+        select="select * from sync_jobs where org_id = $1",
+        order=(Order("started_at", "timestamptz", descends=True), Order("id", "uuid")),
+        fields={},
+    ),
+)

@@ -1,0 +1,47 @@
+"""What the Causal service is told by its environment."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+
+from liftos_kit.settings import Port, ServiceSettings
+
+
+class CausalSettings(ServiceSettings):
+    """Settings of the Causal service on its own store; `postgres_url` is the module's database."""
+
+    port: Port = 8008
+    postgres_connections: Annotated[int, Field(ge=2, le=200)] = 10
+    """Connections to Postgres, at most."""
+    executor_threads: Annotated[int, Field(ge=1, le=64)] = 2
+    """Threads that fit models."""
+
+    meta_url: str = "https://graph.facebook.com"
+    meta_version: str = "v26.0"
+    meta_token: SecretStr | None = None
+    """Opens the module's Meta accounts; unset reads none."""
+    google_ads_url: str = "https://googleads.googleapis.com"
+    google_ads_version: str = "v26"
+    google_ads_refresh_token: SecretStr | None = None
+    """Opens the module's Google Ads customers; unset reads none."""
+    google_ads_client_id: str = ""
+    google_ads_client_secret: SecretStr | None = None
+    google_ads_developer_token: SecretStr | None = None
+    google_ads_login_customer_id: str = ""
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, problem) for rules between fields."""
+        yield from super().check()
+        for field in ("postgres_url", "redis_url"):
+            if getattr(self, field) is None:
+                yield field, "the module keeps its data there"
+
+
+class MigrateSettings(CausalSettings):
+    """Settings of `python -m liftos_causal migrate`, which needs the owner's Postgres alone."""
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, problem) for rules between fields."""
+        if self.postgres_owner_url is None:
+            yield "postgres_owner_url", "the schema runner needs it"
