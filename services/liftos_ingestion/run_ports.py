@@ -437,6 +437,7 @@ class EntryWriter(Protocol):
         api_version: str,
         fetch_time: datetime,
         request_id: str,
+        query_hash: str,
     ) -> AbstractAsyncContextManager[SliceWriter]:
         """Begin to replace a slice; it is aborted where the block ends without a commit.
 
@@ -448,6 +449,7 @@ class EntryWriter(Protocol):
             fetch_time: When it came.
             request_id: The platform's id of the call that it came by, for its support; empty
                 where it gave none.
+            query_hash: Of what the platform was asked; empty where the source does not say.
 
         Raises:
             HoldLostError: A writer with a higher epoch has the lane.

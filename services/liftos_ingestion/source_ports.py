@@ -9,6 +9,8 @@ never writes, never sleeps for a limit, and keeps nothing: what has to be waited
 it and gives it back after a crash.
 """
 
+import hashlib
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -206,6 +208,20 @@ class ReadRequest:
         return (self.end_date - self.start_date).days + 1
 
 
+def query_hash(*questions: object) -> str:
+    """Return the digest by which a question is recognised that is put again.
+
+    Args:
+        questions: Exactly what a platform is asked, as what JSON can hold: text, or parameters
+            without secrets and without places of pages. All that one reading asks, in order.
+
+    Returns:
+        SHA-256 of the JSON with sorted keys, as 64 hex digits.
+    """
+    text = json.dumps(questions, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Rows as the platform gave them.
@@ -217,6 +233,8 @@ class Page:
         request_id: The platform's id of the call; that of the first page is kept with the slice.
         lacks: Fields that the platform has and cannot give of any of these rows. The rows land
             without them, and each is kept as a dead letter that says so.
+        query_hash: Of what the platform is asked in this reading, the same on all its pages; see
+            `query_hash`. A reading without rows has a page without rows to say it.
     """
 
     rows: Sequence[JsonObject]
@@ -224,6 +242,7 @@ class Page:
     raw: bytes = b""
     request_id: str = ""
     lacks: tuple[str, ...] = ()
+    query_hash: str = ""
 
     @property
     def size_bytes(self) -> int:

@@ -47,6 +47,9 @@ STORE: Final = "memory"
 _REQUEST_ID_CHARACTERS: Final = 256
 """What Memory keeps of the platform's id of a call."""
 
+_QUERY_HASH_CHARACTERS: Final = 128
+"""What Memory keeps of the digest of a question."""
+
 _RESUME_SECONDS: Final = 60.0
 """How long a slice waits for a Memory that is away; after that it is tried again from the start."""
 
@@ -81,6 +84,7 @@ class MemoryEntryWriter:
         api_version: str,
         fetch_time: datetime,
         request_id: str,
+        query_hash: str,
     ) -> AsyncIterator[SliceWriter]:
         """Begin to replace a slice."""
         lane = held.lane
@@ -110,6 +114,7 @@ class MemoryEntryWriter:
                         source=source,
                         api_version=api_version,
                         request_id=request_id[:_REQUEST_ID_CHARACTERS],
+                        query_hash=query_hash[:_QUERY_HASH_CHARACTERS],
                         fetch_time=time,
                     ),
                 )

@@ -20,7 +20,7 @@ from contextlib import (
     aclosing,
     nullcontext,
 )
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import Final
@@ -242,6 +242,20 @@ class SourceConformance:
             ]
             assert _sorted(pa.concat_tables(parts)) == whole, "days alone are not days together"
 
+    async def test_a_question_is_known_again(self, subject: SourceUnderTest) -> None:
+        """What pages say of their question is the same each time, and another for other days."""
+        account = await subject.account()
+        for request in subject.requests(account):
+            first, again = [
+                {page.query_hash for page in await _read_pages(subject, request)} for _ in range(2)
+            ]
+            assert len(first) <= 1, "pages of one reading say different questions"
+            assert first == again, "the same question has two digests"
+            day = replace(request, end_date=request.start_date)
+            if first - {""} and day != request:
+                other = {page.query_hash for page in await _read_pages(subject, day)}
+                assert first != other, "other days have the same digest"
+
     async def test_jobs_of_the_platform_are_taken_up_again(self, subject: SourceUnderTest) -> None:
         """A job that was given back is not started anew, and its state is JSON."""
         account = await subject.account()
@@ -356,7 +370,15 @@ async def read_entries(
     subject: SourceUnderTest, request: ReadRequest, gate: RecordingGate | None = None
 ) -> pa.Table:
     """Return what the rows of a request become; a row error fails the test."""
-    tables = [ENTRY_SCHEMA.empty_table()]
+    pages = await _read_pages(subject, request, gate)
+    tables = [_entries(subject.source, page, request) for page in pages]
+    return pa.concat_tables([ENTRY_SCHEMA.empty_table(), *tables])
+
+
+async def _read_pages(
+    subject: SourceUnderTest, request: ReadRequest, gate: RecordingGate | None = None
+) -> Sequence[Page]:
+    pages: list[Page] = []
     job: PlatformJob | None = None
     async with subject.source.open(
         subject.sealed(), subject.settings, gate or subject.gate()
@@ -368,16 +390,16 @@ async def read_entries(
                         if isinstance(item, PlatformJob):
                             job = item
                         else:
-                            tables.append(_entries(subject.source, item, request))
-                        assert len(tables) <= MAXIMUM_PAGES, "the pages do not end"
+                            pages.append(item)
+                        assert len(pages) <= MAXIMUM_PAGES, "the pages do not end"
             except NotReadyError as wait:
                 # A job that runs is asked for again; a limit is the test's own.
                 if wait.quota:
                     raise
-                tables = tables[:1]
+                pages = []
                 await asyncio.sleep(0.01)
             else:
-                return pa.concat_tables(tables)
+                return pages
     raise AssertionError("the platform's job does not end")
 
 

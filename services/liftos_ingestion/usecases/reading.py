@@ -41,6 +41,7 @@ from liftos_ingestion.run_ports import (
     WaitReason,
 )
 from liftos_ingestion.source_ports import (
+    Page,
     PlatformAccount,
     PlatformJob,
     PlatformObject,
@@ -355,7 +356,7 @@ class Reading:
             )
             writer: SliceWriter | None = None
 
-            async def opened(request_id: str = "") -> SliceWriter:
+            async def opened(first: Page | None) -> SliceWriter:
                 return await stack.enter_async_context(
                     self._writer.slice(
                         held,
@@ -363,7 +364,8 @@ class Reading:
                         source=source.platform,
                         api_version=source.capabilities.api_version,
                         fetch_time=self._clock.now(),
-                        request_id=request_id,
+                        request_id=first.request_id if first else "",
+                        query_hash=first.query_hash if first else "",
                     )
                 )
 
@@ -373,10 +375,10 @@ class Reading:
                         await self._ledger.keep_job(held, item)
                         continue
                     # Only now: until a platform's job is done nothing is open in Memory.
-                    writer = writer or await opened(item.request_id)
+                    writer = writer or await opened(item)
                     async with gate.in_hand(item.size_bytes):
                         await intake.take(item, writer)
-            writer = writer or await opened()
+            writer = writer or await opened(None)
             return await intake.commit(writer)
 
 

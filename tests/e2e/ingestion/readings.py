@@ -28,6 +28,7 @@ from liftos_ingestion.source_ports import (
     ReadRequest,
     SourceSession,
     Verified,
+    query_hash,
 )
 from liftos_ingestion.usecases.reading import BYTES_IN_HAND, AttemptMeasure, Reading
 from liftos_kit import postgres
@@ -61,7 +62,13 @@ def pages(*of: Sequence[JsonObject]) -> Answer:
     async def answer(request: ReadRequest) -> AsyncGenerator[Page | PlatformJob, None]:
         for call, rows in enumerate(of, start=1):
             raw = repr(rows).encode()
-            yield Page(rows, TransformContext(), raw=raw, request_id=f"call-{call}")
+            yield Page(
+                rows,
+                TransformContext(),
+                raw=raw,
+                request_id=f"call-{call}",
+                query_hash=query_hash("rows"),
+            )
 
     return answer
 

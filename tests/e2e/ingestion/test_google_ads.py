@@ -31,6 +31,7 @@ from liftos_client import Client
 from liftos_ingestion.adapters.redis.rate_governor import RedisRateGovernor
 from liftos_ingestion.adapters.sources.google_ads import GoogleAdsSource
 from liftos_ingestion.adapters.sources.google_ads.client import CHUNK_ROWS
+from liftos_ingestion.adapters.sources.google_ads.queries import report
 from liftos_ingestion.domain.failures import ErrorClass, ReadingError
 from liftos_ingestion.domain.platform_limits import GOOGLE_ADS
 from liftos_ingestion.domain.rate_limits import Limit, Observation, Priority, RateScope
@@ -44,6 +45,7 @@ from liftos_ingestion.source_ports import (
     PlatformJob,
     ReadRequest,
     SourceSession,
+    query_hash,
 )
 from liftos_ingestion.usecases.gate import GovernedGate
 from liftos_kit.secrets.secret import Secret
@@ -740,6 +742,17 @@ async def test_what_a_quota_error_shuts(
     assert failure.retry_after_seconds == seconds
     assert not failure.disposition.costs_attempt
     assert failure.platform_request_id
+
+
+async def test_the_question_is_the_query(google_ads: Platforms) -> None:
+    """All pages have the digest of Google's query and customer; so has an answer without rows."""
+    long_ago = replace(REQUEST, start_date=date(2025, 1, 1), end_date=date(2025, 1, 1))
+    async with opened(google_ads, settings={"login_customer_id": MANAGER}) as session:
+        for request in (REQUEST, long_ago):
+            pages = [it async for it in session.read(request, None) if isinstance(it, Page)]
+            assert bool(sum(len(page.rows) for page in pages)) == (request is REQUEST)
+            asked = query_hash(ACCOUNT, report(request).text)
+            assert {page.query_hash for page in pages} == {asked}
 
 
 async def test_orgs_with_the_same_client_share_its_day(

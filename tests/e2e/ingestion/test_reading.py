@@ -43,7 +43,7 @@ from liftos_ingestion.run_ports import (
     Usage,
     WaitReason,
 )
-from liftos_ingestion.source_ports import Page, PlatformJob, ReadRequest
+from liftos_ingestion.source_ports import Page, PlatformJob, ReadRequest, query_hash
 from liftos_ingestion.usecases import intake, reading
 from liftos_ingestion.usecases.reading import AttemptMeasure
 from liftos_ingestion.usecases.reconciling import Reconciling
@@ -97,6 +97,7 @@ async def test_a_run_is_read_and_read_again(harness: Harness, memory: Client) ->
     kept = await memory.memory.get_slice(slices[0]["memory_slice"], include_raw=True)
     assert b"Campaign 3" in kept.raw
     assert kept.slice.lineage.request_id == "call-1", "what the platform's support asks for"
+    assert kept.slice.lineage.query_hash == query_hash("rows"), "the same for the same question"
 
 
 async def test_failing_in_the_midst_writes_nothing(harness: Harness, memory: Client) -> None:
@@ -393,6 +394,7 @@ async def test_a_frozen_worker_writes_nothing(harness: Harness, memory: Client) 
             api_version="",
             fetch_time=slice_["next_attempt_time"],
             request_id="",
+            query_hash="",
         ) as writer:
             await writer.commit(lambda: b"")
     with pytest.raises(HoldLostError):

@@ -175,6 +175,7 @@ async def test_a_frozen_holder_is_shut_out(harness: Harness, client: Any, memory
             api_version="",
             fetch_time=SystemClock().now(),
             request_id="",
+            query_hash="",
         ) as writer:
             await writer.commit(lambda: b"")
     assert await harness.ledger.extend(frozen, lease_seconds=9) is Hold.LOST

@@ -57,6 +57,7 @@ async def test_a_commit_whose_name_was_lost_is_no_failure_of_the_slice(
         api_version="v26.0",
         fetch_time=datetime.now(UTC),
         request_id="call-1",
+        query_hash="q" * 64,
     )
     with pytest.raises(StoreUnavailableError):
         async with writing as writer:

@@ -30,7 +30,7 @@ from liftos_ingestion.adapters.sources.own_sources import OwnSources, check_sour
 from liftos_ingestion.adapters.sources.public_addresses import PublicTransport, allowed_address
 from liftos_ingestion.catalog_ports import NewSource, SourceKind
 from liftos_ingestion.domain.failures import ErrorClass, ReadingError
-from liftos_ingestion.source_ports import Credential, PlatformAccount, PlatformSource
+from liftos_ingestion.source_ports import Credential, PlatformAccount, PlatformSource, query_hash
 from liftos_kit.core.errors import InvalidFieldsError
 from liftos_kit.secrets.secret import Secret
 from liftos_mapping.engine import evaluate
@@ -141,7 +141,7 @@ async def test_credentials_go_into_headers(
     handler, requests = answering({"rows": []})
     async with served(handler) as url:
         of = source(url, auth=auth, headers={"Accept": "application/json"})
-        assert await pages(of, asked(), OpenGate(), **credential) == []
+        assert rows_of(await pages(of, asked(), OpenGate(), **credential)) == []
         assert requests[0].headers[header] == value
         assert not any(it in requests[0].raw_path for it in credential.values())
         first = next(iter(credential))
@@ -195,6 +195,11 @@ async def test_every_way_of_paging_ends_with_all_rows() -> None:
         for way in ways:
             found = await pages(source(url, **way), asked())
             assert rows_of(found) == rows, way
+            asked_for = {page.query_hash for page in found}
+            params = way.get("params", {})
+            assert asked_for == {query_hash(url, "GET", "/rows", params, None)}, (
+                "pages are no question"
+            )
             assert found[0].raw.startswith(b'{"rows"')
 
 
@@ -390,6 +395,20 @@ async def test_rows_of_other_days_are_left_out() -> None:
     async with served(handler) as url:
         found = await pages(source(url), asked())
     assert [it["n"] if isinstance(it, dict) else it for it in rows_of(found)] == [2, 3, "x"]
+
+
+async def test_a_question_without_an_answer_is_known_too() -> None:
+    """No row is a page without rows; the credential is no part of the question, the days are."""
+    handler, _ = answering({"rows": []})
+    hashes = []
+    async with served(handler) as url:
+        of = source(url, params={"from": "{start_date}"}, auth={"kind": "bearer"})
+        for token, start in (("a", FIRST), ("b", FIRST), ("a", LAST)):
+            (page,) = await pages(of, asked(start=start), token=token)
+            assert not page.rows
+            hashes.append(page.query_hash)
+    assert len(hashes[0]) == 64
+    assert hashes[0] == hashes[1] != hashes[2]
 
 
 async def test_verifying_asks_for_one_page() -> None:

@@ -94,6 +94,20 @@ async def test_only_the_days_that_are_asked_for_are_given(folder: Path) -> None:
     ]
 
 
+async def test_the_question_is_which_files_and_days(folder: Path) -> None:
+    """Other files that the pattern matches later are another answer to the same question."""
+    write(folder, "a.csv", f"{HEAD}2026-11-01,1,1\n")
+    before = {it.query_hash for it in await pages(source(folder), asked())}
+    write(folder, "b.csv", f"{HEAD}2026-11-01,4,4\n")
+    assert {it.query_hash for it in await pages(source(folder), asked())} == before
+    assert [len(it) for it in before] == [64]
+    for other in (
+        await pages(source(folder, "a.*"), asked()),
+        await pages(source(folder), asked(start=LAST)),
+    ):
+        assert {it.query_hash for it in other}.isdisjoint(before | {""})
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.bz2"])
 async def test_json_lines_keep_numbers_exact(folder: Path, name: str) -> None:
     """More digits than a float has stay; compression is seen by the name."""
@@ -272,7 +286,7 @@ async def test_files_that_are_away_are_no_days_without_rows(folder: Path) -> Non
     with pytest.raises(ReadingError, match="LIFTOS_SOURCE_FILES_DIRECTORY"):
         await pages(source(None), asked())
     write(folder, "2026-10-01.csv", HEAD)
-    assert await pages(source(folder, "{date}.csv"), asked()) == []
+    assert await entries(source(folder, "{date}.csv"), asked()) == []
 
 
 async def test_links_do_not_lead_out_of_the_folder(folder: Path) -> None:

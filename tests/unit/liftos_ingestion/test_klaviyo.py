@@ -27,6 +27,7 @@ from liftos_ingestion.source_ports import (
     Page,
     PlatformAccount,
     ReadRequest,
+    query_hash,
 )
 
 PARIS = PlatformAccount("AbC123", "Shop", "Europe/Paris", "EUR")
@@ -355,17 +356,19 @@ class ScriptedKlaviyo:
         self, level: str, basis: str, *, days: int = 2, setting: str = ""
     ) -> list[JsonObject]:
         """Read, and return the rows."""
+        read = await self.pages(level, basis, days=days, setting=setting)
+        return [row for page in read for row in page.rows]
+
+    async def pages(
+        self, level: str, basis: str, *, days: int = 2, setting: str = ""
+    ) -> list[Page]:
+        """Read, and return the pages."""
         request = ReadRequest(PARIS, level, basis, "", date(2026, 11, 1), date(2026, 11, days))
         async with http_of(self) as http:
             session = KlaviyoSession(
                 http, OpenGate(), conversion_metric_id=setting, granted_scopes=None
             )
-            return [
-                row
-                async for page in session.read(request, None)
-                if isinstance(page, Page)
-                for row in page.rows
-            ]
+            return [page async for page in session.read(request, None) if isinstance(page, Page)]
 
 
 def sent(message_id: str = "M1", **statistics: object) -> JsonObject:
@@ -395,6 +398,34 @@ async def test_timeframes_are_the_accounts_days_to_their_last_second() -> None:
         "end": "2026-11-02T23:59:59+01:00",
     }
     assert "campaigns" not in [path for path, _ in klaviyo.asked], "there is nothing to date"
+
+
+@pytest.mark.parametrize(
+    ("level", "basis", "endpoints"),
+    [
+        ("CAMPAIGN", "SEND", ("campaign-values-reports",)),
+        ("FLOW", "SEND", ("flow-series-reports",)),
+        ("MESSAGE", "SEND", ("campaign-values-reports", "flow-series-reports")),
+        ("CAMPAIGN", "EVENT", ("metric-aggregates",)),
+    ],
+)
+async def test_the_question_is_what_reports_were_asked_with(
+    level: str, basis: str, endpoints: Sequence[str]
+) -> None:
+    """Every page has the digest of all reports of its reading, without the size of pages."""
+    klaviyo = ScriptedKlaviyo(
+        campaign_values_reports=ScriptedKlaviyo.report(),
+        flow_series_reports=ScriptedKlaviyo.report(date_times=DAYS),
+        metric_aggregates=ScriptedKlaviyo.aggregate(),
+    )
+    read = await klaviyo.pages(level, basis)
+    bodies = [
+        {name: value for name, value in body.items() if name != "page_size"}
+        for path, body in klaviyo.asked
+        if path in endpoints
+    ]
+    assert len(bodies) >= len(endpoints)
+    assert {page.query_hash for page in read} == {query_hash(PARIS.account_id, *bodies)}
 
 
 def flow_report(dates: object, **statistics: object) -> JsonObject:

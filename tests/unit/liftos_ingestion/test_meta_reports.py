@@ -33,7 +33,7 @@ from liftos_ingestion.adapters.sources.meta.reports import (
 )
 from liftos_ingestion.domain.failures import ErrorClass, NotReadyError, ReadingError
 from liftos_ingestion.domain.windows import Days, clamp_to_retention
-from liftos_ingestion.source_ports import PlatformAccount, PlatformJob, ReadRequest
+from liftos_ingestion.source_ports import PlatformAccount, PlatformJob, ReadRequest, query_hash
 from liftos_platforms.meta.queries import months_before
 
 ACCOUNT = PlatformAccount("1001", "Shop", "Europe/Berlin", "EUR")
@@ -123,6 +123,19 @@ def test_days_windows_and_states() -> None:
     (states,) = json.loads(form["filtering"])
     assert states["field"] == "ad.effective_status"
     assert {"ACTIVE", "PAUSED", "ARCHIVED", "DELETED"} <= set(states["value"])
+
+
+async def test_the_question_is_all_that_the_rows_are_asked_with() -> None:
+    """Runs of the same report are one question; what is cut asks otherwise."""
+    cut = [Part(fields=("clicks",)), Part(fields=("spend",), is_unreadable=True)]
+    async with client_of(run_is("Job Completed")) as client:
+        whole, again, parts = [
+            Report(client, REQUEST, job_of(of), org="org", clock=SetClock()).query_hash
+            for of in ([Part("6023", 1.0)], [Part("6024", 2.0)], cut)
+        ]
+    account_id = REQUEST.account.account_id
+    assert whole == again == query_hash(account_id, report_form(REQUEST, Part()))
+    assert parts == query_hash(account_id, report_form(REQUEST, cut[0]))
 
 
 async def test_a_report_is_kept_before_it_is_waited_for() -> None:

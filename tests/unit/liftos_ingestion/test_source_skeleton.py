@@ -66,7 +66,7 @@ def test_the_skeleton_passes_the_suite_as_it_is(tmp_path: Path) -> None:
         check=False,
     )
     assert ran.returncode == 0, ran.stdout
-    assert "16 passed" in ran.stdout
+    assert "17 passed" in ran.stdout
 
 
 @pytest.mark.parametrize("name", ["", "Acme", "1a", "a-b", "a.b", "../a", "a" * 64, "a\n"])

@@ -29,11 +29,14 @@ class AskedRows:
     Args:
         mapping: The mapping of the raw rows; what is given is for `mapping.grouped()`.
         request: What is asked for.
+        query_hash: Of what the source is asked.
     """
 
-    def __init__(self, mapping: PlatformMapping, request: ReadRequest) -> None:
+    def __init__(self, mapping: PlatformMapping, request: ReadRequest, *, query_hash: str) -> None:
         self._mapping = mapping.grouped()
         self._request = request
+        self._query_hash = query_hash
+        self._has_given = False
         self._groups = (
             None
             if mapping.grouping is None
@@ -52,7 +55,9 @@ class AskedRows:
         """
         if self._groups is None:
             chosen = self._asked(rows, day)
-            return [row for row, asked in zip(rows, chosen, strict=True) if asked]
+            ready = [row for row, asked in zip(rows, chosen, strict=True) if asked]
+            self._has_given = self._has_given or bool(ready)
+            return ready
         dated = rows if day is None else [_dated(row, day) for row in rows]
         self._groups.add(dated)
         if len(self._groups) > MAXIMUM_GROUPS:
@@ -62,10 +67,12 @@ class AskedRows:
         return ()
 
     def rest(self) -> Iterator[Page]:
-        """Yield what could only be given once all rows were taken in."""
+        """Yield what could only be given once all rows were taken in, or that there was none."""
         grouped = [] if self._groups is None else self._groups.rows()
-        for start in range(0, len(grouped), _PAGE_ROWS):
-            yield Page(grouped[start : start + _PAGE_ROWS], TransformContext())
+        count = len(grouped) or int(not self._has_given)
+        for start in range(0, count, _PAGE_ROWS):
+            rows = grouped[start : start + _PAGE_ROWS]
+            yield Page(rows, TransformContext(), query_hash=self._query_hash)
 
     def _asked(self, rows: Sequence[JsonObject], day: date | None) -> list[bool]:
         """Which rows are of the days; those whose day cannot be read are, to be told of."""

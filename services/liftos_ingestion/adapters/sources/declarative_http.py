@@ -63,6 +63,7 @@ from liftos_ingestion.source_ports import (
     ReadRequest,
     SourceSession,
     Verified,
+    query_hash,
 )
 from liftos_kit.core.errors import FieldViolation, InvalidFieldsError
 from liftos_kit.secrets.secret import Secret
@@ -536,13 +537,19 @@ class HttpSession:
         del job
         read = next(it for it in self._definition.reads if it.level == request.level)
         day = request.start_date if request.day_count == 1 else None
-        asked = AskedRows(self._source.raw_mapping, request)
+        question = query_hash(self._definition.base_url, *_question(read, request).spoken)
+        asked = AskedRows(self._source.raw_mapping, request, query_hash=question)
         async with aclosing(self._answers(read, request)) as answers:
             async for rows, answer in answers:
                 ready = asked.take(rows, day)
                 if ready:
-                    context = TransformContext(date=day)
-                    yield Page(ready, context, answer.body, answer.headers.get("x-request-id", ""))
+                    yield Page(
+                        ready,
+                        TransformContext(date=day),
+                        answer.body,
+                        answer.headers.get("x-request-id", ""),
+                        query_hash=question,
+                    )
         for page in asked.rest():
             yield page
 
@@ -633,7 +640,12 @@ class _Call:
     @property
     def key(self) -> str:
         """What tells it from other calls."""
-        return json.dumps([self.path, self.params, self.body], sort_keys=True)
+        return json.dumps(self.spoken, sort_keys=True)
+
+    @property
+    def spoken(self) -> Sequence[object]:
+        """What is asked with it; the credential is in a header and no part of it."""
+        return [self.method, self.path, self.params, self.body]
 
     def asking(self, name: str, value: str | int) -> "_Call":
         """Return the call with one more thing in its body, or in its query where it has none."""
@@ -642,11 +654,16 @@ class _Call:
         return replace(self, params={**(self.params or {}), name: str(value)})
 
 
-def _first_call(read: HttpRead, request: ReadRequest) -> _Call:
+def _question(read: HttpRead, request: ReadRequest) -> _Call:
+    """Return the call without the parameters of pages."""
     path = _PLACEHOLDER.sub(lambda it: quote(_value(it, request), safe=""), read.path)
     params = {key: _filled(value, request) for key, value in read.params.items()}
     body = None if read.body is None else _object(_filled_body(read.body, request))
-    call = _Call(read.method, path, params, body, 0)
+    return _Call(read.method, path, params, body, 0)
+
+
+def _first_call(read: HttpRead, request: ReadRequest) -> _Call:
+    call = _question(read, request)
     paging = read.pagination
     if paging is None:
         return call

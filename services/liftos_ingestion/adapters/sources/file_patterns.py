@@ -32,10 +32,12 @@ class FilePattern:
     id, `{date}` a day as 2026-11-01, and `{date:%Y/%m/%d}` a day that is written otherwise.
 
     Attributes:
+        source: As it was written.
         folder: Below which all files lie; empty for the top.
         has_account, has_date: What paths say.
     """
 
+    source: str
     folder: str
     has_account: bool
     has_date: bool
@@ -91,7 +93,7 @@ def parse_pattern(source: str) -> FilePattern:
     fixed = re.split(r"[*?{]", source)[0]
     folder = fixed.rpartition("/")[0]
     return FilePattern(
-        folder, "account" in seen, "date" in seen, re.compile(expression), date_format
+        source, folder, "account" in seen, "date" in seen, re.compile(expression), date_format
     )
 
 

@@ -60,6 +60,7 @@ from liftos_ingestion.source_ports import (
     ReadRequest,
     SourceSession,
     Verified,
+    query_hash,
 )
 from liftos_kit.core.errors import FieldViolation, InvalidFieldsError
 from liftos_kit.secrets.secret import Secret
@@ -397,7 +398,8 @@ class FileSession:
         del job
         account = request.account.account_id
         found = await asyncio.to_thread(self._wanted, request)
-        asked = AskedRows(self._source.raw_mapping, request)
+        question = query_hash(*self._questions(request))
+        asked = AskedRows(self._source.raw_mapping, request, query_hash=question)
         for file in found:
             await self._gate.enter(
                 (gate(account_key(self._gate.org, self._source.platform, account)),)
@@ -408,10 +410,26 @@ class FileSession:
                 mine = _of_account(rows, self._source.definition.account_field, account, file)
                 ready = await asyncio.to_thread(asked.take, mine, file.said.day)
                 if ready:
-                    yield Page(ready, TransformContext(date=file.said.day), request_id=file.path)
+                    yield Page(
+                        ready,
+                        TransformContext(date=file.said.day),
+                        request_id=file.path,
+                        query_hash=question,
+                    )
         await asyncio.to_thread(self._require_unchanged, found, request)
         for page in asked.rest():
             yield page
+
+    def _questions(self, request: ReadRequest) -> Iterator[JsonObject]:
+        """Yield which files are looked for, and whose days in them."""
+        for files in self._source.definition.files:
+            if files.level == request.level:
+                yield {
+                    "pattern": files.pattern.source,
+                    "account_id": request.account.account_id,
+                    "start_date": request.start_date.isoformat(),
+                    "end_date": request.end_date.isoformat(),
+                }
 
     # --- Files, in a thread ---
 

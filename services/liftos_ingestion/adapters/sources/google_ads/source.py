@@ -52,6 +52,7 @@ from liftos_ingestion.source_ports import (
     ReadRequest,
     SourceSession,
     Verified,
+    query_hash,
 )
 from liftos_mapping.platforms import platform_mapping
 from liftos_mapping.transform import TransformContext
@@ -280,11 +281,17 @@ class GoogleAdsSession:
         context = TransformContext(
             account_id=account_id, level=request.level, date_basis=request.date_basis
         )
+        query = report(request)
+        asked = query_hash(account_id, query.text)
+        is_empty = True
         try:
-            async with aclosing(self._client.search(account_id, report(request))) as chunks:
+            async with aclosing(self._client.search(account_id, query)) as chunks:
                 async for chunk in chunks:
                     _require_unchanged(request.account, chunk)
-                    yield Page(chunk.rows, context, chunk.raw, chunk.request_id)
+                    yield Page(chunk.rows, context, chunk.raw, chunk.request_id, query_hash=asked)
+                    is_empty = False
+            if is_empty:
+                yield Page((), context, query_hash=asked)
         except GoogleAdsError as error:
             if error.remedy is not Remedy.FEWER_DAYS:
                 raise

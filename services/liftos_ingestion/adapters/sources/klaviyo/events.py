@@ -103,6 +103,7 @@ class _Asked:
         self._told_by_channel: dict[str, set[str]] = {}
         self.messages: dict[str, _Message] = {}
         self.raw: list[bytes] = []
+        self.questions: list[JsonObject] = []
 
     async def count(self, counted: _Counted, metric_id: str) -> None:
         """Ask for a metric about messages."""
@@ -146,11 +147,11 @@ class _Asked:
                 f"less-than(datetime,{end.isoformat()})",
             ],
             "timezone": _ZONE_ALIASES.get(zone_name, zone_name),
-            "page_size": _PAGE_SIZE,
         }
+        self.questions.append(attributes)
         # By dimensions, so that a row that comes twice counts once.
         parts: dict[tuple[str, ...], Mapping[str, Sequence[object]]] = {}
-        async for answer in self._client.aggregate(attributes):
+        async for answer in self._client.aggregate({**attributes, "page_size": _PAGE_SIZE}):
             content = member(one(answer.data), "attributes")
             count = self._request.day_count
             check_days(member(content, "dates"), self._request.start_date, count, self._zone)
@@ -187,8 +188,8 @@ async def events(
     request: ReadRequest,
     metrics: Mapping[str, str],
     orders: Orders | None,
-) -> Found:
-    """Return what happened on these days.
+) -> tuple[Found, Sequence[JsonObject]]:
+    """Return what happened on these days, and what Klaviyo was asked for it.
 
     Args:
         client: Klaviyo, for the account.
@@ -214,7 +215,7 @@ async def events(
         for message_id, message in asked.messages.items()
         for day, statistics in asked.days_of(message)
     )
-    return Found(found, b"\n".join(asked.raw))
+    return Found(found, b"\n".join(asked.raw)), asked.questions
 
 
 async def _library(

@@ -68,6 +68,31 @@ class Found:
     raw: bytes
 
 
+def campaign_report(request: ReadRequest, metric: ReportMetric) -> JsonObject:
+    """Return what is asked of the messages of campaigns that were sent on these days."""
+    return {
+        "statistics": list(metric.statistics),
+        "timeframe": _timeframe(request),
+        "conversion_metric_id": metric.metric_id,
+        "group_by": [
+            "campaign_id", "campaign_message_id", "campaign_message_name", "send_channel",
+        ],
+    }  # fmt: skip
+
+
+def flow_report(request: ReadRequest, metric: ReportMetric) -> JsonObject:
+    """Return what is asked of the messages of flows that were sent on these days."""
+    return {
+        "statistics": list(metric.statistics),
+        "timeframe": _timeframe(request),
+        "interval": "daily",
+        "conversion_metric_id": metric.metric_id,
+        "group_by": [
+            "flow_id", "flow_name", "flow_message_id", "flow_message_name", "send_channel",
+        ],
+    }  # fmt: skip
+
+
 async def campaign_sends(
     client: KlaviyoClient, request: ReadRequest, metric: ReportMetric
 ) -> Found:
@@ -77,23 +102,17 @@ async def campaign_sends(
         NotReadyError: A limit is reached.
         ReadingError: As calls do; TOO_LARGE where fewer days are needed to date a row.
     """
-    zone = ZoneInfo(request.account.time_zone)
-    attributes = {
-        "statistics": list(metric.statistics),
-        "timeframe": _timeframe(request, zone),
-        "conversion_metric_id": metric.metric_id,
-        "group_by": [
-            "campaign_id", "campaign_message_id", "campaign_message_name", "send_channel",
-        ],
-    }  # fmt: skip
     rows: list[JsonObject] = []
     raw: list[bytes] = []
     async for answer in client.report(
-        KlaviyoEndpoint.CAMPAIGN_VALUES_REPORTS, "campaign-values-report", attributes
+        KlaviyoEndpoint.CAMPAIGN_VALUES_REPORTS,
+        "campaign-values-report",
+        campaign_report(request, metric),
     ):
         rows += _results(answer.data)
         raw.append(answer.body)
     ids = [text(row, "groupings", "campaign_message_id") for row in rows]
+    zone = ZoneInfo(request.account.time_zone)
     library = await library_of_campaigns(client, ids, zone) if rows else Library()
     return Found(
         [_campaign_message(row, request, metric, library) for row in rows], b"\n".join(raw)
@@ -136,19 +155,10 @@ async def flow_sends(client: KlaviyoClient, request: ReadRequest, metric: Report
         ReadingError: As calls do.
     """
     zone = ZoneInfo(request.account.time_zone)
-    attributes = {
-        "statistics": list(metric.statistics),
-        "timeframe": _timeframe(request, zone),
-        "interval": "daily",
-        "conversion_metric_id": metric.metric_id,
-        "group_by": [
-            "flow_id", "flow_name", "flow_message_id", "flow_message_name", "send_channel",
-        ],
-    }  # fmt: skip
     found: list[MessageDay] = []
     raw: list[bytes] = []
     async for answer in client.report(
-        KlaviyoEndpoint.FLOW_SERIES_REPORTS, "flow-series-report", attributes
+        KlaviyoEndpoint.FLOW_SERIES_REPORTS, "flow-series-report", flow_report(request, metric)
     ):
         days = member(one(answer.data), "attributes", "date_times")
         check_days(days, request.start_date, request.day_count, zone)
@@ -183,11 +193,12 @@ def _flow_days(row: JsonObject, request: ReadRequest, metric: ReportMetric) -> l
     return days
 
 
-def _timeframe(request: ReadRequest, zone: ZoneInfo) -> JsonObject:
+def _timeframe(request: ReadRequest) -> JsonObject:
     """Return the days as Klaviyo takes them, both ends included.
 
     With the offset of the account's zone, whether Klaviyo heeds it or takes its own.
     """
+    zone = ZoneInfo(request.account.time_zone)
     start = datetime.combine(request.start_date, time(), zone)
     end = datetime.combine(request.end_date, time(23, 59, 59), zone)
     return {"start": start.isoformat(), "end": end.isoformat()}

@@ -1,6 +1,6 @@
 """A session with Klaviyo: whose it is, what there is, and the numbers."""
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from itertools import islice
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -23,7 +23,9 @@ from liftos_ingestion.adapters.sources.klaviyo.rows import rows_of
 from liftos_ingestion.adapters.sources.klaviyo.sends import (
     Found,
     ReportMetric,
+    campaign_report,
     campaign_sends,
+    flow_report,
     flow_sends,
 )
 from liftos_ingestion.adapters.sources.platform_http import PlatformHttp
@@ -31,12 +33,14 @@ from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
 from liftos_ingestion.domain.platform_limits import KlaviyoEndpoint
 from liftos_ingestion.source_ports import (
     CallGate,
+    JsonObject,
     Page,
     PlatformAccount,
     PlatformJob,
     PlatformObject,
     ReadRequest,
     Verified,
+    query_hash,
 )
 from liftos_mapping.transform import TransformContext
 
@@ -116,18 +120,25 @@ class KlaviyoSession:
         client = self._client(request.account.account_id, taker=" ".join(map(str, scope)))
         await self._check(client, request.account)
         if request.date_basis == "EVENT":
-            for page in _pages(await self._events(client, request), request.level):
+            found, questions = await self._events(client, request)
+            asked = query_hash(request.account.account_id, *questions)
+            for page in _pages(found, request.level, asked):
                 yield page
             return
         metric = await self._report_metric(client)
         # Without any metric nothing has ever happened in the account, and no report can be had.
         if metric is None:
             return
-        if request.level != "FLOW":
-            for page in _pages(await campaign_sends(client, request, metric), request.level):
-                yield page
-        if request.level != "CAMPAIGN":
-            for page in _pages(await flow_sends(client, request, metric), request.level):
+        reports = {
+            "CAMPAIGN": (campaign_report, campaign_sends),
+            "FLOW": (flow_report, flow_sends),
+        }
+        chosen = [it for level, it in reports.items() if request.level in (level, "MESSAGE")]
+        asked = query_hash(
+            request.account.account_id, *(report(request, metric) for report, _ in chosen)
+        )
+        for _, sends in chosen:
+            for page in _pages(await sends(client, request, metric), request.level, asked):
                 yield page
 
     def _client(self, account_id: str, *, taker: str = "") -> KlaviyoClient:
@@ -194,16 +205,18 @@ class KlaviyoSession:
         # A report needs a metric, also where none counts orders; its conversions are not asked for.
         return ReportMetric(metrics[0].metric_id, counts_orders=False) if metrics else None
 
-    async def _events(self, client: KlaviyoClient, request: ReadRequest) -> Found:
+    async def _events(
+        self, client: KlaviyoClient, request: ReadRequest
+    ) -> tuple[Found, Sequence[JsonObject]]:
         metrics = await metrics_of(client)
         orders = await self._orders(client) or placed_order(metrics)
         return await events(client, request, own_metrics(metrics), orders)
 
 
-def _pages(found: Found, level: str) -> Iterator[Page]:
+def _pages(found: Found, level: str, asked: str) -> Iterator[Page]:
     """Yield rows in pages, with what they were read from on the first."""
     rows = rows_of(level, found.messages)
     raw = found.raw
     while (page := list(islice(rows, _PAGE_ROWS))) or raw:
-        yield Page(page, TransformContext(), raw=raw)
+        yield Page(page, TransformContext(), raw=raw, query_hash=asked)
         raw = b""

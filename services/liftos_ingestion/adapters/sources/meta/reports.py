@@ -25,7 +25,7 @@ from liftos_ingestion.adapters.sources.meta.errors import (
 from liftos_ingestion.domain.failures import ErrorClass, Failure, NotReadyError, ReadingError
 from liftos_ingestion.domain.platform_limits import meta_jobs
 from liftos_ingestion.domain.rate_limits import Limit
-from liftos_ingestion.source_ports import JsonObject, PlatformJob, ReadRequest
+from liftos_ingestion.source_ports import JsonObject, PlatformJob, ReadRequest, query_hash
 from liftos_kit.core.clock import Clock
 
 FIRST_WAIT_SECONDS: Final = 2.0
@@ -273,6 +273,14 @@ class Report:
         async with aclosing(self._rows()) as items:
             async for item in items:
                 yield item
+
+    @property
+    def query_hash(self) -> str:
+        """Of all that Meta is asked for the rows, in as many parts as they come in."""
+        return query_hash(
+            self._account_id,
+            *(report_form(self._request, it) for it in self._parts if not it.is_unreadable),
+        )
 
     async def _made(self) -> AsyncGenerator[PlatformJob, None]:
         """Ask for what is not asked for yet, and end once all of it is made.

@@ -255,17 +255,20 @@ class MetaSession:
         if job is None:
             await self._check(request.account)
         report = Report(self._client, request, job, org=self._org, clock=self._clock)
+        asked = ""
         async with aclosing(report.read()) as items:
             async for item in items:
                 if isinstance(item, PlatformJob):
                     yield item
                 else:
+                    asked = asked or report.query_hash
                     yield Page(
                         item.items,
                         self._context,
                         raw=item.raw,
                         request_id=item.request_id,
                         lacks=item.lacks,
+                        query_hash=asked,
                     )
 
     async def _check(self, account: PlatformAccount) -> None:
