@@ -165,7 +165,7 @@ def _holds_nul(value: object) -> bool:
             return "\0" in value
         case Mapping():
             return any(_holds_nul(key) or _holds_nul(inner) for key, inner in value.items())
-        case list():
+        case list() | tuple():
             return any(map(_holds_nul, value))
         case _:
             return False
@@ -177,7 +177,7 @@ def _holds_non_finite(value: object) -> bool:
             return not math.isfinite(value)
         case Mapping():
             return any(map(_holds_non_finite, value.values()))
-        case list():
+        case list() | tuple():
             return any(map(_holds_non_finite, value))
         case _:
             return False
