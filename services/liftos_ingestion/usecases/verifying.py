@@ -70,26 +70,41 @@ class Verifying:
             leaving = group.create_task(self._leave(tries, stop))
             await asyncio.wait(tries)
             leaving.cancel()
+        for each in tries:
+            if not each.cancelled() and (outage := each.result()) is not None:
+                raise outage
 
-    async def _leave(self, tries: Sequence[asyncio.Task[None]], stop: asyncio.Event) -> None:
+    async def _leave(
+        self, tries: Sequence[asyncio.Task[StoreUnavailableError | None]], stop: asyncio.Event
+    ) -> None:
         await stop.wait()
         await asyncio.sleep(self._grace_seconds)
         for each in tries:
             each.cancel()
 
-    async def _verify_all(self, due: Iterator[tuple[str, str]], stop: asyncio.Event) -> None:
+    async def _verify_all(
+        self, due: Iterator[tuple[str, str]], stop: asyncio.Event
+    ) -> StoreUnavailableError | None:
+        """Verify until nothing is due, and return the outage of ours that ended it before."""
         for org, connection in due:
             if stop.is_set():
-                return
-            await self._verify(org, connection)
+                break
+            try:
+                claimed = await self._due.claim_verification(
+                    org, connection, every=self._every, again=_AGAIN
+                )
+            except StoreUnavailableError as outage:
+                # Nobody could claim what is left; those who have claimed go on.
+                for _ in due:
+                    pass
+                return outage
+            if claimed:
+                await self._verify(org, connection)
+        return None
 
     async def _verify(self, org: str, connection: str) -> None:
         names = {"org": org, "connection": connection}
         try:
-            if not await self._due.claim_verification(
-                org, connection, every=self._every, again=_AGAIN
-            ):
-                return
             stored = await self._administration.verify(org, connection, repeatable=None)
         except DomainError as error:
             # What needs a person was warned of where it was found.

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 import structlog
 from tests.e2e.ingestion.connecting import BAD, GOOD, OUTLET, SHOP, Delay, PickyPlatform, refusal
-from tests.e2e.ingestion.desk import DAY, Desk
+from tests.e2e.ingestion.desk import DAY, Desk, OfOneOrg
 from tests.e2e.ingestion.platform_worker import WorldClock
 
 from liftos_ingestion.adapters.inmemory_rate_governor import InMemoryRateGovernor
@@ -21,6 +21,8 @@ from liftos_ingestion.connection_ports import (
 from liftos_ingestion.domain.alerts import AlertKind
 from liftos_ingestion.domain.failures import ErrorClass
 from liftos_ingestion.source_ports import PlatformSource, Verified
+from liftos_ingestion.usecases.verifying import Verifying
+from liftos_kit.core.errors import StoreUnavailableError
 from liftos_platforms.meta import MetaFace
 from liftos_platforms.simulation import Simulation
 from liftos_platforms.testing import running_platforms
@@ -334,3 +336,32 @@ async def test_a_currency_that_klaviyo_changes(
             simulation.clock.advance(DAY)
             await desk.age()
         assert found == [account.currency_code, "CHF"]
+
+
+class _Leaving(OfOneOrg):
+    """A store that goes away after what is due was read."""
+
+    async def claim_verification(
+        self, org: str, connection: str, *, every: timedelta, again: timedelta
+    ) -> bool:
+        """Fail."""
+        raise StoreUnavailableError("postgres")
+
+
+async def test_an_outage_of_the_store_is_told_once(desk: Desk, platform: PickyPlatform) -> None:
+    """It is none of the connections', and ends the round."""
+    for number in range(6):
+        await desk.register(f"shop-{number}", access_token=GOOD)
+    due = _Leaving(desk.connections, desk.org)
+    verifying = Verifying(due, desk.administration, every=DAY, grace_seconds=5.0)
+    stop = asyncio.Event()
+    with structlog.testing.capture_logs() as logged:
+        running = asyncio.create_task(verifying.run(stop))
+        await until(lambda: bool(logged))
+        stop.set()
+        async with asyncio.timeout(5):
+            await running
+    assert [(it["event"], it["log_level"]) for it in logged] == [
+        ("connections_unverified", "warning")
+    ]
+    assert platform.shown == []
