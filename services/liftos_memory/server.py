@@ -45,7 +45,6 @@ from liftos_memory.domain.cache_statistics import CacheResult
 from liftos_memory.domain.fusion import SearchMode
 from liftos_memory.domain.insights import INSIGHTS
 from liftos_memory.servicer.cache import CacheServicer
-from liftos_memory.servicer.cached_search import CachedSearchServicer
 from liftos_memory.servicer.calendar import CalendarServicer
 from liftos_memory.servicer.changes import ChangesServicer
 from liftos_memory.servicer.comparisons import ComparisonsServicer
@@ -57,6 +56,7 @@ from liftos_memory.servicer.metrics import MetricsServicer
 from liftos_memory.servicer.org import OrgServicer
 from liftos_memory.servicer.presenter import EntryPresenter
 from liftos_memory.servicer.records import RecordsServicer
+from liftos_memory.servicer.search import SearchServicer
 from liftos_memory.servicer.transform import TransformServicer
 from liftos_memory.settings import MemorySettings
 from liftos_memory.usecases.answers import Answers
@@ -209,7 +209,7 @@ async def open_services(settings: MemorySettings) -> Services:
                     executor=executor,
                 )
             ),
-            CachedSearchServicer(
+            SearchServicer(
                 search=search,
                 answers=answers,
                 page_tokens=page_tokens,

@@ -22,10 +22,12 @@ from liftos_memory.convert.documents import (
     leg_report,
     object_key,
 )
+from liftos_memory.convert.questions import question_of_request
 from liftos_memory.convert.slices import days_of
 from liftos_memory.domain.fusion import DEFAULT_WEIGHTS, FusionMethod, SearchMode
 from liftos_memory.domain.write_token import decode_write_token, encode_write_token
 from liftos_memory.search_ports import SearchScope
+from liftos_memory.usecases.answers import Answer, Answers
 from liftos_memory.usecases.search import LEG_DEPTH, Search, SearchRequest
 
 DOCUMENT_FILTER_FIELDS: Final[Mapping[str, FilterField]] = {
@@ -52,10 +54,14 @@ _TIME_TO_ANSWER_SECONDS: Final = 1.0
 
 
 class SearchServicer:
-    """Ranks documents."""
+    """Ranks documents, and gives an answer again as long as nothing was written.
 
-    def __init__(self, *, search: Search, page_tokens: PageTokens) -> None:
+    An answer of which a leg failed is not kept: the next one may be better.
+    """
+
+    def __init__(self, *, search: Search, answers: Answers, page_tokens: PageTokens) -> None:
         self._search = search
+        self._answers = answers
         self._page_tokens = page_tokens
 
     async def SearchDocuments(
@@ -66,15 +72,23 @@ class SearchServicer:
         wanted = _request(org, request, asked)
         if request.consistency.at_least_as_fresh:
             await self._wait(org, request.consistency.at_least_as_fresh)
-        result = await self._search.search(wanted)
-        following = wanted.offset + wanted.limit
-        more = result.has_more and following < LEG_DEPTH
-        return pb.SearchDocumentsResponse(
-            hits=[hit_message(org, hit, result.targets) for hit in result.hits],
-            next_page_token=asked.next_token(following if more else None),
-            index_write_token=encode_write_token(org, result.indexed_version),
-            legs=[leg_report(report) for report in result.legs],
-        )
+
+        async def compute() -> Answer:
+            result = await self._search.search(wanted)
+            following = wanted.offset + wanted.limit
+            more = result.has_more and following < LEG_DEPTH
+            response = pb.SearchDocumentsResponse(
+                hits=[hit_message(org, hit, result.targets) for hit in result.hits],
+                next_page_token=asked.next_token(following if more else None),
+                index_write_token=encode_write_token(org, result.indexed_version),
+                legs=[leg_report(report) for report in result.legs],
+            )
+            keep = not any(report.failed for report in result.legs)
+            return Answer(response.SerializeToString(), keep=keep)
+
+        question = question_of_request(org, request, of_index=True)
+        data = await self._answers.get(question, compute)
+        return pb.SearchDocumentsResponse.FromString(data)
 
     async def _wait(self, org: str, token: str) -> None:
         version = decode_write_token(org, token, field="consistency.at_least_as_fresh")
