@@ -14,7 +14,7 @@ from liftos_memory.convert.documents import object_message
 from liftos_memory.convert.slices import date_range
 from liftos_memory.domain.entry_filter import ENTRY_FILTER_FIELDS
 from liftos_memory.domain.insight_text import object_name
-from liftos_memory.domain.insights import Insight, InsightKind
+from liftos_memory.domain.insights import Contributor, Insight, InsightKind
 from liftos_memory.domain.write_token import encode_write_token
 from liftos_memory.insight_ports import StoredInsight
 from liftos_memory.usecases.insights import DEFAULT_LEVELS, Scope
@@ -66,6 +66,10 @@ def insight_message(org: str, stored: StoredInsight) -> insight_pb2.Insight:
         metric=insight.metric,
         object=object_message(subject.key),
         display_name=object_name(subject.key, insight.names),
+        whole=_insight_name(org, insight.whole_id),
+        object_count=insight.object_count,
+        moved_count=insight.moved_count,
+        contributors=[_contributor_message(org, it) for it in insight.contributors],
         channel=subject.channel,
         attribution_key=subject.attribution_key,
         date_basis=entry_pb2.DateBasis.ValueType(subject.date_basis),
@@ -90,6 +94,21 @@ def insight_message(org: str, stored: StoredInsight) -> insight_pb2.Insight:
         rating_comment=stored.rating_comment,
         create_time=timestamp(stored.create_time),
         update_time=timestamp(stored.update_time),
+    )
+
+
+def _insight_name(org: str, insight_id: str) -> str:
+    return INSIGHT_NAME.format(org=org, insight=insight_id) if insight_id else ""
+
+
+def _contributor_message(org: str, contributor: Contributor) -> insight_pb2.InsightContributor:
+    return insight_pb2.InsightContributor(
+        object=object_message(contributor.key),
+        display_name=object_name(contributor.key, contributor.names),
+        before=contributor.before,
+        after=contributor.after,
+        share=contributor.share,
+        insight=_insight_name(org, contributor.insight_id),
     )
 
 

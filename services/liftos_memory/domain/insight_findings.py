@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from liftos_kit.core.filters import And, Comparison, Filter, Operator, format_filter
+from liftos_kit.core.filters import And, Comparison, Filter, Not, Operator, format_filter
 from liftos_mapping.entry_fields import DATE_BASES
 from liftos_memory.domain.calendar import CalendarDay
 from liftos_memory.domain.detectors.anomalies import Episode, Scores, find_episodes
@@ -369,7 +369,7 @@ def _evidence_filter(table: SeriesTable, subject: Subject, pattern: InsightPatte
         "attribution_key": subject.attribution_key,
         "date_basis": DATE_BASES[subject.date_basis - 1],
     }
-    if subject.is_whole:
+    if subject.is_whole and subject.channel:
         terms["channel"] = subject.channel
     if pattern is InsightPattern.PEERS:
         terms |= {"channel": subject.channel} if subject.channel else {"platform": key.platform}
@@ -378,7 +378,10 @@ def _evidence_filter(table: SeriesTable, subject: Subject, pattern: InsightPatte
         terms |= {name: getattr(key, name) for name in names}
     if subject.currency_code:
         terms["currency_code"] = subject.currency_code
-    asked = () if table.where is None else (table.where,)
+    asked: tuple[Filter, ...] = () if table.where is None else (table.where,)
+    if subject.is_whole and not subject.channel:
+        # Also true of entries whose channel is unset.
+        asked += (Not(Comparison("channel", Operator.NOT_EQUAL, "")),)
     return And(
         (*asked, *(Comparison(name, Operator.EQUAL, value) for name, value in terms.items()))
     )

@@ -9,6 +9,7 @@ from liftos_memory.domain.insights import Insight, InsightDirection, InsightPatt
 
 _NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
 _LONGEST_WORDING: Final = 600
+_NAMED_CONTRIBUTORS: Final = 3
 
 
 def summary(insight: Insight) -> str:
@@ -22,6 +23,8 @@ def summary(insight: Insight) -> str:
         InsightPattern.PEERS: _peers,
         InsightPattern.PERIOD: _period,
     }[insight.pattern](insight, metric, subject)
+    if insight.subject.is_whole:
+        sentence += _contributions(insight)
     context = f" Known of these days: {', '.join(insight.context)}." if insight.context else ""
     return sentence + context
 
@@ -30,7 +33,10 @@ def object_words(insight: Insight) -> str:
     """Return what an insight is about, such as "campaign Spring sale (meta)"."""
     key, names = insight.subject.key, insight.names
     level = key.level.lower().replace("_", " ")
-    return f"{level} {object_name(key, names)} ({insight.subject.channel or key.platform})"
+    name = f"{object_name(key, names)} ({insight.subject.channel or key.platform})"
+    if insight.subject.is_whole:
+        return f"the {insight.object_count:,} {level}s of account {name}"
+    return f"{level} {name}"
 
 
 def object_name(key: ObjectKey, names: ObjectNames) -> str:
@@ -64,6 +70,19 @@ def number(value: float, metric: InsightMetric, currency_code: str) -> str:
     if metric.unit is Unit.FACTOR or abs(value) < 10:
         return f"{value:.2f}"
     return f"{value:,.0f}"
+
+
+def _contributions(insight: Insight) -> str:
+    """Return how many objects of a whole move along, and which add most."""
+    said = f" {insight.moved_count:,} of {insight.object_count:,} move along"
+    parts = [
+        f"{object_name(it.key, it.names)} ({it.share:.0%})"
+        for it in insight.contributors[:_NAMED_CONTRIBUTORS]
+        if it.share > 0.0
+    ]
+    if not parts:
+        return f"{said}."
+    return f"{said}; the largest shares of the change are from {', '.join(parts)}."
 
 
 def _capitalised(words: str) -> str:

@@ -8,7 +8,16 @@ from typing import Final
 
 import numpy as np
 
-from liftos_kit.core.filters import FieldType, FilterField
+from liftos_kit.core.filters import (
+    And,
+    Comparison,
+    FieldType,
+    Filter,
+    FilterField,
+    Not,
+    Operator,
+    Or,
+)
 from liftos_kit.notify.topic import Topic
 from liftos_mapping.entry_fields import LEVELS
 from liftos_memory.domain.documents import ObjectKey, ObjectNames
@@ -83,6 +92,24 @@ INSIGHT_FILTER_FIELDS: Final = {
     "end_date": FilterField(FieldType.DATE),
 }
 """Fields that a filter of insights may name."""
+
+
+def told_for_themselves(where: Filter | None) -> Filter:
+    """Return a filter that leaves out what wholes tell, unless it says itself which of these."""
+    own = Comparison("whole", Operator.EQUAL, "")
+    if where is None:
+        return own
+    return where if _names_whole(where) else And((where, own))
+
+
+def _names_whole(term: Filter) -> bool:
+    match term:
+        case Not(inner):
+            return _names_whole(inner)
+        case And(terms) | Or(terms):
+            return any(map(_names_whole, terms))
+        case _:
+            return term.field == "whole"
 
 
 @dataclass(frozen=True, slots=True)

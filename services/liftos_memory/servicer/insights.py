@@ -11,6 +11,7 @@ from liftos_kit.core.paging import JsonValue, PageTokens
 from liftos_kit.requests import answer_to, page_request, repeatable
 from liftos_memory.convert.insights import INSIGHT_NAME, insight_message, scope_of
 from liftos_memory.convert.metrics import add_rows
+from liftos_memory.convert.slices import date_range
 from liftos_memory.domain.insights import INSIGHT_FILTER_FIELDS, InsightRating
 from liftos_memory.domain.write_token import encode_write_token
 from liftos_memory.usecases.insights import Generated, Insights
@@ -36,7 +37,10 @@ class InsightsServicer:
                 series_count=result.series_count,
                 write_token=encode_write_token(org, result.version),
                 insight_count=result.insight_count,
+                within_count=result.within_count,
                 resolved_count=len(result.resolved),
+                date_range=date_range(*result.days) if result.days else None,
+                day_count=result.day_count,
             )
 
         result = await self._insights.generate(

@@ -34,36 +34,43 @@ where org = :org and state = 1 and kind = any(:kinds::smallint[]) and level = an
 order by insight_id for update;
 
 -- name: upsert_insights
--- Returns those that hold anew: found for the first time, or again after they were resolved.
+-- Returns those that hold for themselves anew: found for the first time, again after they were resolved, or no longer
+-- within a whole.
 with given as (
     select * from jsonb_to_recordset(:insights::jsonb) as g (
         insight_id text, kind smallint, pattern smallint, direction smallint, metric text, platform text,
         level smallint, account_id text, campaign_id text, ad_group_id text, ad_id text, flow_id text, message_id text,
         series_id text, channel text, attribution_key text, date_basis smallint, currency_code text, start_date date,
-        end_date date, severity double precision, quality_score double precision, details jsonb, template text,
-        summary text)
+        end_date date, severity double precision, quality_score double precision, whole_id text, details jsonb,
+        template text, summary text)
 ), held as (
-    select i.insight_id from insights i join given g using (insight_id) where i.org = :org and i.state = 1
+    select i.insight_id from insights i join given g using (insight_id)
+    where i.org = :org and i.state = 1 and i.whole_id = ''
 ), written as (
     insert into insights as i (
         org, insight_id, kind, pattern, direction, state, metric, platform, level, account_id, campaign_id, ad_group_id,
         ad_id, flow_id, message_id, series_id, channel, attribution_key, date_basis, currency_code, start_date, end_date,
-        severity, quality_score, details, template, summary, create_time, update_time)
+        severity, quality_score, whole_id, details, template, summary, create_time, update_time)
     select :org, insight_id, kind, pattern, direction, 1, metric, platform, level, account_id, campaign_id, ad_group_id,
            ad_id, flow_id, message_id, series_id, channel, attribution_key, date_basis, currency_code, start_date,
-           end_date, severity, quality_score, details, template, summary, now(), now()
+           end_date, severity, quality_score, whole_id, details, template, summary, now(), now()
     from given order by insight_id
     on conflict (org, insight_id) do update
     set pattern = excluded.pattern, state = 1, channel = excluded.channel, start_date = excluded.start_date,
         end_date = excluded.end_date, severity = excluded.severity, quality_score = excluded.quality_score,
-        details = excluded.details, template = excluded.template, summary = excluded.summary,
-        update_time = excluded.update_time
-    returning i.insight_id
+        whole_id = excluded.whole_id, details = excluded.details, template = excluded.template,
+        summary = excluded.summary, update_time = excluded.update_time
+    returning i.insight_id, i.whole_id
 )
-select w.insight_id from written w where w.insight_id not in (select insight_id from held);
+select w.insight_id from written w where w.whole_id = '' and w.insight_id not in (select insight_id from held);
 
 -- name: resolve_insights!
 update insights set state = 2, update_time = now() where org = :org and insight_id = any(:insight_ids::text[]);
+
+-- name: free_insights
+-- What a whole told that holds no more is told for itself from now on.
+update insights set whole_id = '' where org = :org and state = 1 and whole_id = any(:insight_ids::text[])
+returning insight_id;
 
 -- name: rate_insight^
 update insights

@@ -1,7 +1,7 @@
 """Insights: looking at the complete store, keeping what is found, and finding it again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -9,15 +9,18 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Final, TypeVar
 
+import numpy as np
 import pyarrow as pa
 
 from liftos_kit.core.errors import InvalidFieldsError, NotFoundError
 from liftos_kit.core.filters import Filter, parse_filter
 from liftos_kit.core.repeatable import AnsweredBeforeError, Repeatable
+from liftos_memory.domain.documents import ObjectKey, ObjectNames
 from liftos_memory.domain.entry_filter import ENTRY_FILTER_FIELDS
 from liftos_memory.domain.insight_findings import Told, tell
 from liftos_memory.domain.insight_looks import Look, Question, history_start, look
 from liftos_memory.domain.insight_series import SeriesTable, series_query
+from liftos_memory.domain.insight_states import is_same, no_longer_found, still_within
 from liftos_memory.domain.insight_text import keeps_numbers, summary
 from liftos_memory.domain.insights import (
     ORIGIN,
@@ -26,6 +29,7 @@ from liftos_memory.domain.insights import (
     InsightRating,
     InsightState,
     Subject,
+    told_for_themselves,
 )
 from liftos_memory.domain.metrics_query import MetricsQuery
 from liftos_memory.insight_ports import InsightStore, StoredInsight, WordedInsight, Wording
@@ -70,8 +74,11 @@ class Generated:
     """What a run did.
 
     Attributes:
-        insights: The most severe of what holds, most severe first.
-        insight_count: How many hold.
+        insights: The most severe of what holds and is told for itself, most severe first.
+        insight_count: How many of these there are.
+        within_count: How many more hold within wholes.
+        days: First and last day that were judged; None where there were none to choose.
+        day_count: How many of them have entries.
         resolved: Ids of what does not hold any more.
         series_count: Series of a metric that were looked at.
         seen_version: The org's version that was looked at.
@@ -80,6 +87,9 @@ class Generated:
 
     insights: Sequence[StoredInsight]
     insight_count: int
+    within_count: int
+    days: tuple[date, date] | None
+    day_count: int
     resolved: Sequence[str]
     series_count: int
     seen_version: int
@@ -101,6 +111,14 @@ class Rerun:
     holds: bool
     query: MetricsQuery
     rows: Sequence[MetricsRow]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a run looked at: series, and judged days that have entries."""
+
+    subjects: set[Subject]
+    days: set[date]
 
 
 class Insights:
@@ -159,8 +177,8 @@ class Insights:
             FenceClosedError: Writes of the org are closed.
         """
         version = await self._last_version(org)
-        questions = await self._questions(org, scope, version)
-        told, subjects = await self._look(org, scope, questions)
+        questions = await self._questions(org, scope, version, with_wholes=scope.where is None)
+        told, seen = await self._look(org, scope, questions)
         named = await self._named(org, told.insights, questions)
         worded = await self._worded(org, named)
         try:
@@ -168,11 +186,30 @@ class Insights:
                 if repeatable is not None:
                     await repeatable.recall(write)
                 active = await write.active(scope.kinds, scope.levels)
-                resolved = _resolved(active, told, questions, scope, subjects)
+                resolved = no_longer_found(
+                    active,
+                    told.insights,
+                    questions,
+                    usual_days=scope.days is None,
+                    subjects=None if scope.where is None else seen.subjects,
+                )
+                within = still_within(named, active, resolved)
+                worded = [_within(it, within) for it in worded]
                 await write.store(worded, resolved)
-                found = await write.fetch([it.insight.insight_id for it in worded[:shown]])
+                own = [it.insight.insight_id for it in worded if not it.insight.whole_id]
+                found = await write.fetch(own[:shown])
                 after = await write.finish()
-                result = Generated(found, len(worded), resolved, told.series_count, version, after)
+                result = Generated(
+                    insights=found,
+                    insight_count=len(own),
+                    within_count=len(worded) - len(own),
+                    days=_span(questions),
+                    day_count=len(seen.days),
+                    resolved=resolved,
+                    series_count=told.series_count,
+                    seen_version=version,
+                    version=after,
+                )
                 if repeatable is not None:
                     await repeatable.remember(write, result)
         except AnsweredBeforeError as answered:
@@ -193,7 +230,11 @@ class Insights:
     async def list_page(
         self, org: str, *, where: Filter | None, after: tuple[float, str] | None, limit: int
     ) -> tuple[Sequence[StoredInsight], tuple[float, str] | None]:
-        """Return a page of insights, and where the next one begins; None at the end."""
+        """Return a page of insights, and where the next one begins; None at the end.
+
+        Those within wholes are left out unless the filter names the whole.
+        """
+        where = told_for_themselves(where)
         found = await self._store.list_page(org, where=where, after=after, limit=limit + 1)
         if len(found) <= limit:
             return found, None
@@ -220,7 +261,7 @@ class Insights:
             where=where,
         )
         version = await self._last_version(org)
-        questions = await self._questions(org, scope, version)
+        questions = await self._questions(org, scope, version, with_wholes=before.subject.is_whole)
         told, _ = await self._look(org, scope, questions, p_limit=before.p_limit)
         query = MetricsQuery(
             start_date=evidence.start_date,
@@ -231,18 +272,26 @@ class Insights:
             where=where,
         )
         rows = await self._metrics.page(org, query, after=None, limit=_EVIDENCE_ROWS)
-        again = [it for it in told.insights if _is_same(it, before)]
+        again = [it for it in told.insights if is_same(it, before)]
         if not again:
             now = replace(before, state=InsightState.RESOLVED)
         else:
             # The filter of the evidence stays the one that was stored.
             kept = replace(evidence, entry_count=again[0].evidence.entry_count, version=version)
+            (named,) = await self._named(org, again[:1], questions)
+            # Of objects that stand out only now there is no insight yet.
+            known = {it.insight_id for it in before.contributors}
             now = replace(
-                again[0],
+                named,
                 insight_id=insight_id,
                 names=before.names,
                 evidence=kept,
                 q_value=before.q_value,
+                whole_id=before.whole_id,
+                contributors=tuple(
+                    it if it.insight_id in known else replace(it, insight_id="")
+                    for it in named.contributors
+                ),
             )
             now = replace(now, summary=summary(now))
         return Rerun(replace(stored, insight=now), bool(again), query, rows)
@@ -263,7 +312,9 @@ class Insights:
                 raise NotFoundError(f"orgs/{org}/insights/{insight_id}")
         return stored
 
-    async def _questions(self, org: str, scope: Scope, version: int) -> list[Question]:
+    async def _questions(
+        self, org: str, scope: Scope, version: int, *, with_wholes: bool
+    ) -> list[Question]:
         today = self._today()
         if scope.days is not None:
             _check_days(*scope.days)
@@ -283,7 +334,8 @@ class Insights:
         calendar = await self._calendars.get(org)
         days_known = await self._compute(lambda: calendar.days(start, end))
         return [
-            Question(days[0], days[1], kinds, today, version, days_known) for days, kinds in spans
+            Question(days[0], days[1], kinds, today, version, days_known, with_wholes=with_wholes)
+            for days, kinds in spans
         ]
 
     async def _look(
@@ -293,10 +345,10 @@ class Insights:
         questions: Sequence[Question],
         *,
         p_limit: float | None = None,
-    ) -> tuple[Told, Collection[Subject]]:
-        """Return what is told, and the series that were looked at."""
+    ) -> tuple[Told, _Seen]:
+        """Return what is told, and what was looked at."""
         looks: list[Look] = []
-        subjects: set[Subject] = set()
+        seen = _Seen(set(), set())
         for level in scope.levels if questions else ():
             start, end = questions[0].calendar[0].date, questions[0].calendar[-1].date
             query = series_query(level, start, end, scope.where)
@@ -307,19 +359,21 @@ class Insights:
 
             table, found = await self._compute(partial(_look_at, query, batches, questions))
             looks += found
-            subjects.update(table.subjects)
+            seen.subjects.update(table.subjects)
+            seen.days.update(_days_with_entries(table, questions))
         told = await self._compute(lambda: tell(looks, p_limit=p_limit))
-        return told, subjects
+        return told, seen
 
     async def _named(
         self, org: str, insights: Sequence[Insight], questions: Sequence[Question]
     ) -> list[Insight]:
         if not insights:
             return []
-        keys = list(dict.fromkeys(it.subject.key for it in insights))
+        parts = [part.key for it in insights for part in it.contributors]
+        keys = list(dict.fromkeys([*(it.subject.key for it in insights), *parts]))
         days = (questions[0].calendar[0].date, questions[0].calendar[-1].date)
         names = dict(zip(keys, await self._store.names(org, keys, days=days), strict=True))
-        return [replace(it, names=names[it.subject.key]) for it in insights]
+        return [_with_names(it, names) for it in insights]
 
     async def _worded(self, org: str, insights: Sequence[Insight]) -> list[WordedInsight]:
         """Return insights with their words; those that they have stay as long as they fit."""
@@ -364,18 +418,47 @@ def _look_at(
     return table, [found for question in questions for found in look(table, question)]
 
 
-def _is_same(found: Insight, before: Insight) -> bool:
-    """Return whether a finding is the one of before; restated days may move an anomaly a little."""
-    if found.insight_id == before.insight_id:
-        return True
-    return (
-        found.kind is before.kind is InsightKind.ANOMALY
-        and found.metric == before.metric
-        and found.direction is before.direction
-        and _without_money(found.subject) == _without_money(before.subject)
-        and found.start_date <= before.end_date
-        and before.start_date <= found.end_date
-    )
+def _with_names(insight: Insight, names: Mapping[ObjectKey, ObjectNames]) -> Insight:
+    """Return an insight with the names of its object; a whole has the account's of its parts."""
+    if not insight.subject.is_whole:
+        return replace(insight, names=names[insight.subject.key])
+    parts = [replace(it, names=names[it.key]) for it in insight.contributors]
+    account = ObjectNames(account_name=parts[0].names.account_name)
+    return replace(insight, names=account, contributors=tuple(parts))
+
+
+def _days_with_entries(table: SeriesTable, questions: Sequence[Question]) -> set[date]:
+    """Return the judged days on which a table has entries."""
+    days = {table.day(int(at)) for at in np.flatnonzero(table.entries.any(axis=0))}
+    return {day for day in days if any(it.start_date <= day <= it.end_date for it in questions)}
+
+
+def _within(worded: WordedInsight, within: Mapping[str, str]) -> WordedInsight:
+    whole_id = within.get(worded.insight.insight_id, "")
+    return replace(worded, insight=replace(worded.insight, whole_id=whole_id))
+
+
+def _span(questions: Sequence[Question]) -> tuple[date, date] | None:
+    if not questions:
+        return None
+    return min(it.start_date for it in questions), max(it.end_date for it in questions)
+
+
+def _still_within(
+    worded: Sequence[WordedInsight], active: Sequence[Insight], resolved: Collection[str]
+) -> Sequence[WordedInsight]:
+    """Keep insights within wholes that hold and that this run did not look at."""
+    looked_at = {*resolved, *(it.insight.insight_id for it in worded)}
+    within = {it.insight_id: it.whole_id for it in active if it.whole_id not in looked_at}
+    return [
+        replace(
+            it,
+            insight=replace(
+                it.insight, whole_id=it.insight.whole_id or within.get(it.insight.insight_id, "")
+            ),
+        )
+        for it in worded
+    ]
 
 
 def _days_until(last: date, days: int) -> tuple[date, date]:
@@ -390,41 +473,3 @@ def _check_days(start: date, end: date) -> None:
             f"must hold 1 to {MAXIMUM_DAYS} days, first day first; it holds {max(count, 0)}",
             rule="insights.days",
         )
-
-
-def _resolved(
-    active: Sequence[Insight],
-    told: Told,
-    questions: Sequence[Question],
-    scope: Scope,
-    subjects: Collection[Subject],
-) -> list[str]:
-    """Return ids of insights that were looked at again and not found.
-
-    Of an anomaly that is so where its first day was judged, or, by a run over the usual days, where
-    it lies before them; of others where the run reaches as far.
-    """
-    found = {it.insight_id for it in told.insights}
-    looked_at = {_without_money(it) for it in subjects}
-    whole = scope.where is None
-    gone = []
-    for it in active:
-        if it.insight_id in found:
-            continue
-        if not whole and _without_money(it.subject) not in looked_at:
-            continue
-        for question in questions:
-            if it.kind not in question.kinds:
-                continue
-            if it.kind is InsightKind.ANOMALY:
-                again = question.start_date <= it.start_date <= question.last_day
-                again |= scope.days is None and it.end_date < question.start_date
-            else:
-                again = question.last_day >= it.end_date
-            if again:
-                gone.append(it.insight_id)
-    return gone
-
-
-def _without_money(subject: Subject) -> Subject:
-    return replace(subject, currency_code="", channel="")

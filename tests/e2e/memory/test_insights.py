@@ -251,3 +251,66 @@ async def test_impossible_days_are_refused(
     refusal = refusal_of(caught.value)
     assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
     assert [named for named, _ in refusal.violations] == [field]
+
+
+def _together(day: date, clicks: int) -> int:
+    """Double a day."""
+    return clicks * 2 if day == SPIKE else clicks
+
+
+async def test_what_campaigns_do_together_is_one_insight(
+    memory_client: ClientFactory, org: str
+) -> None:
+    """It tells what each adds; theirs are within it, until it is gone and they are not."""
+    client, parent = memory_client(org), f"orgs/{org}"
+    for campaign in range(1, 6):
+        change = _together if campaign < 5 else lambda _, clicks: clicks
+        await write(client, org, entries_of(campaign, change))
+    answer = await _generate(client, org)
+    (whole,) = [it for it in answer.insights if it.metric == "clicks"]
+    assert (whole.object_count, whole.moved_count) == (5, 4)
+    assert whole.summary.startswith("Clicks of the 5 campaigns of account act_1 (meta) were ")
+    assert "4 of 5 move along; the largest shares of the change are from Campaign " in whole.summary
+    assert [it.object.campaign_id for it in whole.contributors][-1] == "5"
+    assert sum(it.share for it in whole.contributors) == pytest.approx(1.0)
+    identifier = whole.name.rpartition("/")[2]
+    within = await client.ListInsights(
+        pb.ListInsightsRequest(parent=parent, filter=f'whole = "{identifier}"')
+    )
+    assert {it.name for it in within.insights} == {it.insight for it in whole.contributors[:4]}
+    assert {it.whole for it in within.insights} == {whole.name}
+    assert answer.within_count >= 4
+    listed = (await client.ListInsights(pb.ListInsightsRequest(parent=parent))).insights
+    assert [it.name for it in listed] == [it.name for it in answer.insights]
+
+    rerun = await client.RerunInsight(pb.RerunInsightRequest(name=whole.name))
+    assert rerun.holds
+    assert rerun.insight.summary == whole.summary
+    assert list(rerun.insight.contributors) == list(whole.contributors)
+    by_day = {row.period_start_date: row.metrics.clicks for row in rerun.evidence_rows}
+    assert by_day[SPIKE.isoformat()] == whole.observed
+    again = await client.RerunInsight(pb.RerunInsightRequest(name=within.insights[0].name))
+    assert again.holds
+    assert again.insight.whole == whole.name
+
+    # A run that looks at some of the campaigns leaves them where they are.
+    await _generate(client, org, filter='campaign_id = "1"')
+    got = await client.GetInsight(pb.GetInsightRequest(name=whole.contributors[0].insight))
+    assert got.insight.whole == whole.name
+
+    for campaign in (1, 2, 3):
+        await write(client, org, entries_of(campaign))
+    after = await _generate(client, org)
+    assert {it.object.campaign_id for it in after.insights} == {"4"}
+    stored = (await client.GetInsight(pb.GetInsightRequest(name=whole.name))).insight
+    assert stored.state == insight_pb2.INSIGHT_STATE_RESOLVED
+
+
+async def test_days_without_entries_are_told(memory_client: ClientFactory, shop: str) -> None:
+    """How many of the days have any, which is none of the future's."""
+    client = memory_client(shop)
+    answer = await _generate(client, shop, start=date(2027, 1, 1), end=date(2027, 1, 31))
+    assert (answer.day_count, len(answer.insights)) == (0, 0)
+    assert answer.date_range.start_date == "2027-01-01"
+    answer = await _generate(client, shop)
+    assert answer.day_count == (LAST - date(2026, 4, 6)).days + 1

@@ -97,7 +97,9 @@ class Artifact(_message.Message):
     origin: _builtins.str
     """Output only: what wrote this version."""
     etag: _builtins.str
-    """Output only: changes with each version."""
+    """Given with a write: the etag that was read, or "0" for a record that must not exist yet; empty
+    writes whatever there is. Output otherwise: changes with each version.
+    """
     @_builtins.property
     def body(self) -> _struct_pb2.Struct:
         """Its structured part, at most 1 MiB as JSON."""
@@ -165,7 +167,9 @@ class Note(_message.Message):
     origin: _builtins.str
     """Output only: what wrote this version."""
     etag: _builtins.str
-    """Output only: changes with each version."""
+    """Given with a write: the etag that was read, or "0" for a record that must not exist yet; empty
+    writes whatever there is. Output otherwise: changes with each version.
+    """
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Words to filter by, at most 50."""

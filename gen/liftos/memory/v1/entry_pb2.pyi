@@ -664,7 +664,9 @@ Global___ActionCount: _TypeAlias = ActionCount  # noqa: Y015
 class DerivedMetrics(_message.Message):
     """DerivedMetrics are ratios of sums, computed on read. Rates are fractions (0.0197778, not
     1.97778 %), costs are in units of the currency (1.40506). A ratio is unset where its denominator
-    is zero or one of its numbers is unset.
+    is zero or one of its numbers is unset. Of several entries it takes the sums of the sources that have
+    both: accounts, with mails (channel "email") apart from what else an account sends. Entries of one
+    object, such as a campaign, are of one source.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -200,6 +200,10 @@ class Insight(_message.Message):
     DATE_BASIS_FIELD_NUMBER: _builtins.int
     RATING_COMMENT_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
+    OBJECT_COUNT_FIELD_NUMBER: _builtins.int
+    MOVED_COUNT_FIELD_NUMBER: _builtins.int
+    CONTRIBUTORS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """orgs/{org}/insights/{insight}; the id is a digest of kind, series, metric and direction, of the
     first day of an anomaly and the pattern of a benchmark, so that the same finding is one insight.
@@ -260,6 +264,14 @@ class Insight(_message.Message):
     """Comment of the last rating."""
     display_name: _builtins.str
     """Name of the object; empty where unknown."""
+    whole: _builtins.str
+    """orgs/{org}/insights/{insight} of the whole that tells this one; empty where it is told for itself."""
+    object_count: _builtins.int
+    """Objects of a whole: of all objects of the level in an account and channel. object names the
+    account alone then. 0 for a single object.
+    """
+    moved_count: _builtins.int
+    """How many of them move along, at least half as far as the whole."""
     @_builtins.property
     def object(self) -> _document_pb2.ObjectRef:
         """The object."""
@@ -283,6 +295,10 @@ class Insight(_message.Message):
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """Last confirmed, resolved or rated."""
+
+    @_builtins.property
+    def contributors(self) -> _containers.RepeatedCompositeFieldContainer[Global___InsightContributor]:
+        """Those that add most to the movement of a whole, largest share first; at most 10."""
 
     def __init__(
         self,
@@ -320,10 +336,14 @@ class Insight(_message.Message):
         date_basis: _entry_pb2.DateBasis.ValueType = ...,
         rating_comment: _builtins.str = ...,
         display_name: _builtins.str = ...,
+        whole: _builtins.str = ...,
+        object_count: _builtins.int = ...,
+        moved_count: _builtins.int = ...,
+        contributors: _abc.Iterable[Global___InsightContributor] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_change_high", b"_change_high", "_change_low", b"_change_low", "_expected", b"_expected", "_expected_high", b"_expected_high", "_expected_low", b"_expected_low", "_percentile", b"_percentile", "change", b"change", "change_high", b"change_high", "change_low", b"change_low", "create_time", b"create_time", "date_range", b"date_range", "evidence", b"evidence", "expected", b"expected", "expected_high", b"expected_high", "expected_low", b"expected_low", "object", b"object", "percentile", b"percentile", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_change_high", b"_change_high", "_change_low", b"_change_low", "_expected", b"_expected", "_expected_high", b"_expected_high", "_expected_low", b"_expected_low", "_percentile", b"_percentile", "attribution_key", b"attribution_key", "change", b"change", "change_high", b"change_high", "change_low", b"change_low", "channel", b"channel", "context", b"context", "create_time", b"create_time", "currency_code", b"currency_code", "date_basis", b"date_basis", "date_range", b"date_range", "direction", b"direction", "display_name", b"display_name", "evidence", b"evidence", "expected", b"expected", "expected_high", b"expected_high", "expected_low", b"expected_low", "kind", b"kind", "metric", b"metric", "name", b"name", "object", b"object", "observed", b"observed", "p_value", b"p_value", "pattern", b"pattern", "percentile", b"percentile", "q_value", b"q_value", "quality_score", b"quality_score", "rating", b"rating", "rating_comment", b"rating_comment", "sample_count", b"sample_count", "severity", b"severity", "state", b"state", "summary", b"summary", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_change_high", b"_change_high", "_change_low", b"_change_low", "_expected", b"_expected", "_expected_high", b"_expected_high", "_expected_low", b"_expected_low", "_percentile", b"_percentile", "attribution_key", b"attribution_key", "change", b"change", "change_high", b"change_high", "change_low", b"change_low", "channel", b"channel", "context", b"context", "contributors", b"contributors", "create_time", b"create_time", "currency_code", b"currency_code", "date_basis", b"date_basis", "date_range", b"date_range", "direction", b"direction", "display_name", b"display_name", "evidence", b"evidence", "expected", b"expected", "expected_high", b"expected_high", "expected_low", b"expected_low", "kind", b"kind", "metric", b"metric", "moved_count", b"moved_count", "name", b"name", "object", b"object", "object_count", b"object_count", "observed", b"observed", "p_value", b"p_value", "pattern", b"pattern", "percentile", b"percentile", "q_value", b"q_value", "quality_score", b"quality_score", "rating", b"rating", "rating_comment", b"rating_comment", "sample_count", b"sample_count", "severity", b"severity", "state", b"state", "summary", b"summary", "update_time", b"update_time", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__change: _TypeAlias = _typing.Literal["change"]  # noqa: Y015
     _WhichOneofArgType__change: _TypeAlias = _typing.Literal["_change", b"_change"]  # noqa: Y015
@@ -355,6 +375,62 @@ class Insight(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__percentile) -> _WhichOneofReturnType__percentile | None: ...
 
 Global___Insight: _TypeAlias = Insight  # noqa: Y015
+
+@_typing.final
+class InsightContributor(_message.Message):
+    """InsightContributor is an object that adds to the movement of a whole: later weeks of a TREND against
+    earlier ones, a POINT against its weekday in the eight weeks before, a LEVEL_SHIFT against the four
+    weeks before, a PERIOD against the one before.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECT_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    INSIGHT_FIELD_NUMBER: _builtins.int
+    display_name: _builtins.str
+    """Its name; empty where unknown."""
+    before: _builtins.float
+    """Its mean day before, or its ratio of sums, in the metric's unit; unset where unknown."""
+    after: _builtins.float
+    """The same in the later days."""
+    share: _builtins.float
+    """What it adds, as a share of the movement; all objects together are 1. Below 0 where it moves
+    against the whole.
+    """
+    insight: _builtins.str
+    """orgs/{org}/insights/{insight} of its own finding; empty where it does not stand out by itself."""
+    @_builtins.property
+    def object(self) -> _document_pb2.ObjectRef:
+        """The object."""
+
+    def __init__(
+        self,
+        *,
+        object: _document_pb2.ObjectRef | None = ...,
+        display_name: _builtins.str = ...,
+        before: _builtins.float | None = ...,
+        after: _builtins.float | None = ...,
+        share: _builtins.float = ...,
+        insight: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before", "object", b"object"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before", "display_name", b"display_name", "insight", b"insight", "object", b"object", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
+    _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015
+    _WhichOneofReturnType__before: _TypeAlias = _typing.Literal["before"]  # noqa: Y015
+    _WhichOneofArgType__before: _TypeAlias = _typing.Literal["_before", b"_before"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after) -> _WhichOneofReturnType__after | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__before) -> _WhichOneofReturnType__before | None: ...
+
+Global___InsightContributor: _TypeAlias = InsightContributor  # noqa: Y015
 
 @_typing.final
 class InsightEvidence(_message.Message):

@@ -1786,7 +1786,7 @@ class MetricsRow(_message.Message):
 
     @_builtins.property
     def derived_metrics(self) -> _entry_pb2.DerivedMetrics:
-        """Ratios of those sums."""
+        """Ratios of those sums, over the sources that have both numbers."""
 
     def __init__(
         self,
@@ -3368,7 +3368,7 @@ class GenerateInsightsRequest(_message.Message):
     @_builtins.property
     def date_range(self) -> _marketing_pb2.DateRange:
         """Days that are judged, at most 731: anomalies of these days, trends over their whole ISO weeks (from 5
-        on), benchmarks of all of them. Days that are not over do not count; earlier days, at least 133
+        on), benchmarks of all of them. Days that are not over do not count; earlier days, at least 147
         and as many as these, tell what is usual. Unset is the last 91 days that have entries.
         """
 
@@ -3401,7 +3401,9 @@ Global___GenerateInsightsRequest: _TypeAlias = GenerateInsightsRequest  # noqa: 
 
 @_typing.final
 class GenerateInsightsResponse(_message.Message):
-    """GenerateInsightsResponse lists insights, most severe first."""
+    """GenerateInsightsResponse lists insights, most severe first. What many objects of a channel do
+    together is one of them, and theirs are within it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -3410,17 +3412,28 @@ class GenerateInsightsResponse(_message.Message):
     WRITE_TOKEN_FIELD_NUMBER: _builtins.int
     INSIGHT_COUNT_FIELD_NUMBER: _builtins.int
     RESOLVED_COUNT_FIELD_NUMBER: _builtins.int
+    WITHIN_COUNT_FIELD_NUMBER: _builtins.int
+    DATE_RANGE_FIELD_NUMBER: _builtins.int
+    DAY_COUNT_FIELD_NUMBER: _builtins.int
     series_count: _builtins.int
     """Series of a metric that were looked at."""
     write_token: _builtins.str
     """Covers this write; see Consistency."""
     insight_count: _builtins.int
-    """Insights that hold, also those beyond maximum_insights."""
+    """How many of them hold, also beyond maximum_insights."""
     resolved_count: _builtins.int
     """Insights that were found before and do not hold any more."""
+    within_count: _builtins.int
+    """Insights that hold within others."""
+    day_count: _builtins.int
+    """How many of these days have entries of the levels that were looked at."""
     @_builtins.property
     def insights(self) -> _containers.RepeatedCompositeFieldContainer[_insight_pb2.Insight]:
-        """Insights."""
+        """Insights that are told for themselves."""
+
+    @_builtins.property
+    def date_range(self) -> _marketing_pb2.DateRange:
+        """Days that were judged; unset where no day was given and there are no entries."""
 
     def __init__(
         self,
@@ -3430,10 +3443,13 @@ class GenerateInsightsResponse(_message.Message):
         write_token: _builtins.str = ...,
         insight_count: _builtins.int = ...,
         resolved_count: _builtins.int = ...,
+        within_count: _builtins.int = ...,
+        date_range: _marketing_pb2.DateRange | None = ...,
+        day_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["date_range", b"date_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["insight_count", b"insight_count", "insights", b"insights", "resolved_count", b"resolved_count", "series_count", b"series_count", "write_token", b"write_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date_range", b"date_range", "day_count", b"day_count", "insight_count", b"insight_count", "insights", b"insights", "resolved_count", b"resolved_count", "series_count", b"series_count", "within_count", b"within_count", "write_token", b"write_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3503,7 +3519,8 @@ class ListInsightsRequest(_message.Message):
     """From the answer before, with the same other fields."""
     filter: _builtins.str
     """AIP-160 subset over kind, pattern, direction, state, rating, metric, platform, level, account_id,
-    campaign_id, channel, severity, quality_score, start_date, end_date.
+    campaign_id, channel, whole, severity, quality_score, start_date, end_date. whole is the id of the
+    insight that tells another; those within one are listed only where the filter names it.
     """
     def __init__(
         self,

@@ -627,8 +627,9 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchUpsertArtifacts(self, request, context):
-        """BatchUpsertArtifacts writes artifacts; one with the same contents makes no new version.
-        FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+        """BatchUpsertArtifacts writes artifacts, all or none; one with the same contents makes no new
+        version. ABORTED (ETAG_MISMATCH) where one is another than its etag says; FAILED_PRECONDITION
+        (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -656,8 +657,9 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchUpsertNotes(self, request, context):
-        """BatchUpsertNotes writes notes; one with the same contents makes no new version.
-        FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+        """BatchUpsertNotes writes notes, all or none; one with the same contents makes no new version.
+        ABORTED (ETAG_MISMATCH) where one is another than its etag says; FAILED_PRECONDITION
+        (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

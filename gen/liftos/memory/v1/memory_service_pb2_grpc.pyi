@@ -182,8 +182,9 @@ class MemoryServiceStub:
     FAILED_PRECONDITION (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     BatchUpsertArtifacts: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.BatchUpsertArtifactsRequest, _memory_service_pb2.BatchUpsertArtifactsResponse]
-    """BatchUpsertArtifacts writes artifacts; one with the same contents makes no new version.
-    FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """BatchUpsertArtifacts writes artifacts, all or none; one with the same contents makes no new
+    version. ABORTED (ETAG_MISMATCH) where one is another than its etag says; FAILED_PRECONDITION
+    (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     GetArtifact: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetArtifactRequest, _memory_service_pb2.GetArtifactResponse]
     """GetArtifact reads one artifact, the newest version unless one is named. NOT_FOUND."""
@@ -192,8 +193,9 @@ class MemoryServiceStub:
     ListArtifactVersions: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListArtifactVersionsRequest, _memory_service_pb2.ListArtifactVersionsResponse]
     """ListArtifactVersions pages through the versions of one artifact, newest first, without content."""
     BatchUpsertNotes: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.BatchUpsertNotesRequest, _memory_service_pb2.BatchUpsertNotesResponse]
-    """BatchUpsertNotes writes notes; one with the same contents makes no new version.
-    FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """BatchUpsertNotes writes notes, all or none; one with the same contents makes no new version.
+    ABORTED (ETAG_MISMATCH) where one is another than its etag says; FAILED_PRECONDITION
+    (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     GetNote: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetNoteRequest, _memory_service_pb2.GetNoteResponse]
     """GetNote reads one note, the newest version unless one is named. NOT_FOUND."""
@@ -370,8 +372,9 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     FAILED_PRECONDITION (FENCE_CLOSED); ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     BatchUpsertArtifacts: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.BatchUpsertArtifactsRequest, _memory_service_pb2.BatchUpsertArtifactsResponse]  # type: ignore[assignment]
-    """BatchUpsertArtifacts writes artifacts; one with the same contents makes no new version.
-    FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """BatchUpsertArtifacts writes artifacts, all or none; one with the same contents makes no new
+    version. ABORTED (ETAG_MISMATCH) where one is another than its etag says; FAILED_PRECONDITION
+    (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     GetArtifact: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetArtifactRequest, _memory_service_pb2.GetArtifactResponse]  # type: ignore[assignment]
     """GetArtifact reads one artifact, the newest version unless one is named. NOT_FOUND."""
@@ -380,8 +383,9 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     ListArtifactVersions: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListArtifactVersionsRequest, _memory_service_pb2.ListArtifactVersionsResponse]  # type: ignore[assignment]
     """ListArtifactVersions pages through the versions of one artifact, newest first, without content."""
     BatchUpsertNotes: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.BatchUpsertNotesRequest, _memory_service_pb2.BatchUpsertNotesResponse]  # type: ignore[assignment]
-    """BatchUpsertNotes writes notes; one with the same contents makes no new version.
-    FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """BatchUpsertNotes writes notes, all or none; one with the same contents makes no new version.
+    ABORTED (ETAG_MISMATCH) where one is another than its etag says; FAILED_PRECONDITION
+    (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     GetNote: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetNoteRequest, _memory_service_pb2.GetNoteResponse]  # type: ignore[assignment]
     """GetNote reads one note, the newest version unless one is named. NOT_FOUND."""
@@ -795,8 +799,9 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.BatchUpsertArtifactsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.BatchUpsertArtifactsResponse, _abc.Awaitable[_memory_service_pb2.BatchUpsertArtifactsResponse]]:
-        """BatchUpsertArtifacts writes artifacts; one with the same contents makes no new version.
-        FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+        """BatchUpsertArtifacts writes artifacts, all or none; one with the same contents makes no new
+        version. ABORTED (ETAG_MISMATCH) where one is another than its etag says; FAILED_PRECONDITION
+        (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
 
     @_abc_1.abstractmethod
@@ -829,8 +834,9 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.BatchUpsertNotesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.BatchUpsertNotesResponse, _abc.Awaitable[_memory_service_pb2.BatchUpsertNotesResponse]]:
-        """BatchUpsertNotes writes notes; one with the same contents makes no new version.
-        FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+        """BatchUpsertNotes writes notes, all or none; one with the same contents makes no new version.
+        ABORTED (ETAG_MISMATCH) where one is another than its etag says; FAILED_PRECONDITION
+        (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
 
     @_abc_1.abstractmethod

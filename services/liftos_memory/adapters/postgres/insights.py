@@ -17,6 +17,7 @@ from liftos_memory.document_ports import RecordDocuments
 from liftos_memory.domain.documents import Document, DocumentKind, ObjectKey, ObjectNames
 from liftos_memory.domain.insight_document import insight_document
 from liftos_memory.domain.insights import (
+    Contributor,
     Evidence,
     Insight,
     InsightDirection,
@@ -70,6 +71,7 @@ _FILTER_COLUMNS: Final = {
     "state": _word("state", [it.name for it in InsightState]),
     "rating": _word("rating", [it.name for it in InsightRating], first=0),
     "level": _word("level", LEVELS),
+    "whole": "whole_id",
     **{
         name: name
         for name in (
@@ -193,8 +195,12 @@ class _PostgresInsightWrite(PostgresWrite):
             )
         ]
         await _SQL.resolve_insights(connection, org=org, insight_ids=list(resolved))
+        freed = [
+            row["insight_id"]
+            async for row in _SQL.free_insights(connection, org=org, insight_ids=list(resolved))
+        ]
         messages: dict[str, tuple[list[str], list[str]]] = {}
-        async for row in _SQL.tell_of_found(connection, org=org, insight_ids=anew):
+        async for row in _SQL.tell_of_found(connection, org=org, insight_ids=anew + freed):
             messages.setdefault(row["insight_route"], ([], []))[0].append(row["insight_id"])
         async for row in _SQL.tell_of_resolved(connection, org=org, insight_ids=list(resolved)):
             messages.setdefault(row["insight_route"], ([], []))[1].append(row["insight_id"])
@@ -337,14 +343,12 @@ def _columns(worded: WordedInsight) -> dict[str, object]:
         "end_date": insight.end_date.isoformat(),
         "severity": insight.severity,
         "quality_score": insight.quality_score,
+        "whole_id": insight.whole_id,
         "details": {
             **{name: getattr(insight, name) for name in _NUMBERS},
             "context": list(insight.context),
-            "names": {
-                field.name: value
-                for field in fields(ObjectNames)
-                if (value := getattr(insight.names, field.name))
-            },
+            "names": _set_fields(insight.names),
+            **(_whole(insight) if subject.is_whole else {}),
             "evidence": {
                 "level": evidence.level,
                 "filter": evidence.filter,
@@ -361,6 +365,30 @@ def _columns(worded: WordedInsight) -> dict[str, object]:
     }
 
 
+def _whole(insight: Insight) -> dict[str, object]:
+    return {
+        "whole": {
+            "object_count": insight.object_count,
+            "moved_count": insight.moved_count,
+            "contributors": [
+                {
+                    "key": _set_fields(it.key),
+                    "names": _set_fields(it.names),
+                    "before": it.before,
+                    "after": it.after,
+                    "share": it.share,
+                    "insight_id": it.insight_id,
+                }
+                for it in insight.contributors
+            ],
+        }
+    }
+
+
+def _set_fields(record: ObjectKey | ObjectNames) -> dict[str, str]:
+    return {field.name: value for field in fields(record) if (value := getattr(record, field.name))}
+
+
 def _stored(row: Record) -> StoredInsight:
     return StoredInsight(
         insight=_insight(row),
@@ -374,6 +402,8 @@ def _stored(row: Record) -> StoredInsight:
 def _insight(row: Record) -> Insight:
     details = row["details"]
     evidence = details["evidence"]
+    # Insights from before there were wholes, and those of objects, have none.
+    whole = details.get("whole")
     return Insight(
         insight_id=row["insight_id"],
         kind=InsightKind(row["kind"]),
@@ -391,6 +421,7 @@ def _insight(row: Record) -> Insight:
             attribution_key=row["attribution_key"],
             date_basis=row["date_basis"],
             currency_code=row["currency_code"],
+            is_whole=whole is not None,
         ),
         names=ObjectNames(**details["names"]),
         start_date=row["start_date"],
@@ -410,4 +441,19 @@ def _insight(row: Record) -> Insight:
             version=evidence["version"],
         ),
         summary=row["summary"],
+        whole_id=row["whole_id"],
+        object_count=whole["object_count"] if whole else 0,
+        moved_count=whole["moved_count"] if whole else 0,
+        contributors=tuple(map(_contributor, whole["contributors"])) if whole else (),
+    )
+
+
+def _contributor(stored: Mapping[str, Any]) -> Contributor:
+    return Contributor(
+        key=ObjectKey(**{"account_id": "", **stored["key"]}),
+        names=ObjectNames(**stored["names"]),
+        before=stored["before"],
+        after=stored["after"],
+        share=stored["share"],
+        insight_id=stored["insight_id"],
     )
