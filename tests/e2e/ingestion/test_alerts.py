@@ -21,7 +21,8 @@ from tests.e2e.ingestion.served_parts import (
     clients_of,
     ingestion_settings,
 )
-from tests.e2e.ingestion.webhook import PATH_SECRET, Webhook, webhook
+from tests.e2e.ingestion.webhook import Webhook, webhook
+from tests.e2e.route_suite import RouteSuite
 from tests.inprocess.kit.statuses import refusal_of
 
 from liftos.ingestion.v1 import alert_pb2
@@ -300,39 +301,21 @@ async def test_routes_choose(
     assert len(target.messages) == 1
 
 
-async def test_a_target_that_is_away_is_told_later(
-    clients: ClientFactory,
-    routes: RouteKeeper,
-    org: str,
-    sender: Sender[ToldAlert],
-    target: Webhook,
+async def test_who_may_know_is_told_of_the_end(
+    routes: RouteKeeper, org: str, sender: Sender[ToldAlert], target: Webhook
 ) -> None:
-    """The route shows what is wrong meanwhile; a refusal for good is not tried again."""
-    client = clients(org)
+    """A message that a target refused is not repeated, and its alert's end comes all the same."""
     await routes.add(org, target)
-    name = f"orgs/{org}/alertRoutes/people"
-    target.status = "503 Service Unavailable"
-    await _hold(routes, org, _failed(), _failed(connection="other"))
-    await _send(sender)
-    assert len(target.messages) == 1, "what it does not take now is not tried with the others"
-    stored = (await client.GetAlertRoute(pb.GetAlertRouteRequest(name=name))).alert_route
-    assert "HTTP status 503" in stored.send_error
-    assert not stored.HasField("send_time")
-    await _send(sender)
-    assert len(target.messages) == 1, "its time has not come"
-    target.status = "200 OK"
-    await _hurry(routes, org)
-    await _send(sender)
-    assert len(target.messages) == 3
-    stored = (await client.GetAlertRoute(pb.GetAlertRouteRequest(name=name))).alert_route
-    assert stored.send_error == ""
-    assert stored.HasField("send_time")
     target.status = "403 Forbidden"
-    await _hold(routes, org, _failed(), _failed(connection="third"))
+    await _hold(routes, org, _failed())
     for _ in range(2):
         await _send(sender)
         await _hurry(routes, org)
-    assert len(target.messages) == 5, "one that is over, and one that opened"
+    assert len(target.messages) == 1
+    target.status = "200 OK"
+    await _hold(routes, org)
+    await _send(sender)
+    assert target.titles[1:] == [f"Resolved: Run failed ({org})"]
 
 
 async def test_a_worker_that_dies_sends_at_most_once_more(
@@ -376,64 +359,6 @@ async def test_a_worker_that_dies_sends_at_most_once_more(
     assert target.messages[0] == target.messages[1]
 
 
-async def test_a_route_keeps_its_target_to_itself(
-    clients: ClientFactory,
-    routes: RouteKeeper,
-    org: str,
-    sender: Sender[ToldAlert],
-    target: Webhook,
-) -> None:
-    """No answer and no column has it; an update keeps it, changes it, or is refused."""
-    client = clients(org)
-    made = await _add_route(client, org, target, platforms=["meta"])
-    assert (made.target_kind, made.target_url, made.etag) == ("json", "", "1")
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await _add_route(client, org, target)
-    assert refusal_of(caught.value).reason == "ERROR_REASON_RESOURCE_ALREADY_EXISTS"
-    change = pb.UpdateAlertRouteRequest(
-        alert_route=alert_pb2.AlertRoute(name=made.name, display_name="Night", etag="1"),
-        request_id=str(uuid4()),
-    )
-    changed = (await client.UpdateAlertRoute(change)).alert_route
-    assert (changed.display_name, list(changed.platforms), changed.etag) == ("Night", [], "2")
-    assert (await client.UpdateAlertRoute(change)).alert_route == changed
-    change.request_id = ""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await client.UpdateAlertRoute(change)
-    assert refusal_of(caught.value).reason == "ERROR_REASON_ETAG_MISMATCH"
-    test = pb.TestAlertRouteRequest(name=made.name, request_id=str(uuid4()))
-    for _ in range(2):
-        assert (await client.TestAlertRoute(test)) == pb.TestAlertRouteResponse(sent=True)
-    assert len(target.messages) == 1, "the same request is done once"
-    target.status = "401 Unauthorized"
-    test.request_id = str(uuid4())
-    answer = await client.TestAlertRoute(test)
-    assert not answer.sent
-    assert "HTTP status 401" in answer.error
-    assert PATH_SECRET not in answer.error
-    async with postgres.transaction(routes.pool, org=org) as connection:
-        rows = await connection.fetch(
-            "select r::text from alert_routes r union all select q::text from request_ids q"
-        )
-    assert rows
-    assert not [row for row in rows if PATH_SECRET in row[0]]
-    listed = await client.ListAlertRoutes(pb.ListAlertRoutesRequest(parent=f"orgs/{org}"))
-    assert [route.name for route in listed.alert_routes] == [made.name]
-    delete = pb.DeleteAlertRouteRequest(name=made.name, etag="1", request_id=str(uuid4()))
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await client.DeleteAlertRoute(delete)
-    assert refusal_of(caught.value).reason == "ERROR_REASON_ETAG_MISMATCH"
-    delete.etag = ""
-    await client.DeleteAlertRoute(delete)
-    await client.DeleteAlertRoute(delete)
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await _add_route(client, org, target, platforms=["mteta"])
-    assert refusal_of(caught.value).reason == "ERROR_REASON_RESOURCE_NOT_FOUND"
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await client.GetAlertRoute(pb.GetAlertRouteRequest(name=made.name))
-    assert refusal_of(caught.value).reason == "ERROR_REASON_RESOURCE_NOT_FOUND"
-
-
 async def test_a_target_is_encrypted_again_with_the_newest_key(
     environment: Mapping[str, str], pool: asyncpg.Pool, org: str, target: Webhook
 ) -> None:
@@ -471,33 +396,13 @@ async def test_a_target_is_encrypted_again_with_the_newest_key(
         assert len(target.messages) == 1
 
 
-@pytest.mark.parametrize(
-    ("target_url", "violation"),
-    [
-        ("", ("alert_route.target_url", "required")),
-        ("nonsense://x", ("alert_route.target_url", "SCHEME_UNKNOWN")),
-        ("syslog://", ("alert_route.target_url", "SCHEME_REFUSED")),
-    ],
-)
-async def test_bad_targets(
-    clients: ClientFactory, org: str, target_url: str, violation: tuple[str, str]
-) -> None:
-    """What nothing can be sent to is refused, and nothing is stored."""
-    client = clients(org)
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await client.CreateAlertRoute(
-            pb.CreateAlertRouteRequest(
-                alert_route=alert_pb2.AlertRoute(
-                    name=f"orgs/{org}/alertRoutes/people",
-                    display_name="People",
-                    target_url=target_url,
-                ),
-                request_id=str(uuid4()),
-            )
-        )
-    assert refusal_of(caught.value).violations == (violation,)
-    listed = await client.ListAlertRoutes(pb.ListAlertRoutesRequest(parent=f"orgs/{org}"))
-    assert not listed.alert_routes
+class TestRoutes(RouteSuite):
+    """Routes of alerts."""
+
+    noun = "alert"
+    messages = pb
+    route_type = alert_pb2.AlertRoute
+    unknown_platform = ("ERROR_REASON_RESOURCE_NOT_FOUND", ())
 
 
 async def test_alerts_are_listed(clients: ClientFactory, routes: RouteKeeper, org: str) -> None:

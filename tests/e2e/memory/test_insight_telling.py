@@ -11,13 +11,11 @@ from typing import Any
 from uuid import uuid4
 
 import asyncpg
-import grpc
 import pytest
-from google.protobuf.field_mask_pb2 import FieldMask
 from tests.e2e.ingestion.webhook import PATH_SECRET, Webhook, webhook
 from tests.e2e.memory.conftest import ClientFactory
 from tests.e2e.memory.daily_clicks import entries_of, spiked, write
-from tests.inprocess.kit.statuses import refusal_of
+from tests.e2e.route_suite import RouteSuite
 
 from liftos.memory.v1 import insight_pb2
 from liftos.memory.v1 import memory_service_pb2 as pb
@@ -179,65 +177,26 @@ async def test_an_insight_is_told_once_and_so_is_its_end(
         assert route.insight_route.HasField("send_time")
 
 
-async def test_a_target_that_fails_is_tried_again_and_told_with_the_route(
-    worker: Worker, memory_client: ClientFactory, org: str
-) -> None:
-    """The message stays, and the route says why it did not go out."""
-    client = memory_client(org)
-    async with webhook() as target:
-        target.status = "503 Service Unavailable"
-        created = await _create_route(client, org, target)
-        await write(client, org, entries_of(1, spiked))
-        await _look(worker)
-        assert await worker.telling.send_due(asyncio.Event()) == 1
-        name = created.insight_route.name
-        route = (await client.GetInsightRoute(pb.GetInsightRouteRequest(name=name))).insight_route
-        assert "503" in route.send_error
-        assert await worker.telling.send_due(asyncio.Event()) == 0
-        tested = await client.TestInsightRoute(
-            pb.TestInsightRouteRequest(name=name, request_id=str(uuid4()))
-        )
-        assert not tested.sent
-        target.status = "200 OK"
-        tested = await client.TestInsightRoute(
-            pb.TestInsightRouteRequest(name=name, request_id=str(uuid4()))
-        )
-        assert tested.sent
+class TestRoutes(RouteSuite):
+    """Routes of insights."""
 
+    noun = "insight"
+    messages = pb
+    route_type = insight_pb2.InsightRoute
+    unknown_platform = (
+        "ERROR_REASON_FIELD_INVALID",
+        (("insight_route.platforms[0]", "platform"),),
+    )
 
-async def test_routes_are_changed_listed_and_removed(
-    memory_client: ClientFactory, org: str
-) -> None:
-    """Their target stays inside, sealed; a stale etag is refused."""
-    client = memory_client(org)
-    async with webhook() as target:
-        route = (await _create_route(client, org, target)).insight_route
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await _create_route(client, org, target)
-    assert caught.value.code() is grpc.StatusCode.ALREADY_EXISTS
-    route.kinds[:] = [insight_pb2.INSIGHT_KIND_TREND]
-    changed = await client.UpdateInsightRoute(
-        pb.UpdateInsightRouteRequest(
-            insight_route=route, update_mask=FieldMask(paths=["kinds", "target_url"])
-        )
-    )
-    assert list(changed.insight_route.kinds) == [insight_pb2.INSIGHT_KIND_TREND]
-    assert changed.insight_route.target_key_id == "test"
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await client.UpdateInsightRoute(
-            pb.UpdateInsightRouteRequest(
-                insight_route=route, update_mask=FieldMask(paths=["kinds"])
-            )
-        )
-    assert refusal_of(caught.value).reason == "ERROR_REASON_ETAG_MISMATCH"
-    parent = f"orgs/{org}"
-    listed = await client.ListInsightRoutes(pb.ListInsightRoutesRequest(parent=parent))
-    assert [it.name for it in listed.insight_routes] == [route.name]
-    await client.DeleteInsightRoute(
-        pb.DeleteInsightRouteRequest(name=route.name, request_id=str(uuid4()))
-    )
-    listed = await client.ListInsightRoutes(pb.ListInsightRoutesRequest(parent=parent))
-    assert not listed.insight_routes
+    @pytest.fixture
+    def clients(self, memory_client: ClientFactory) -> ClientFactory:
+        """Clients of the server."""
+        return memory_client
+
+    @pytest.fixture
+    def pool(self, worker: Worker) -> asyncpg.Pool:
+        """Connections of Memory."""
+        return worker.database.pool
 
 
 async def test_insights_become_documents_while_they_hold(
