@@ -13,10 +13,10 @@ from liftos_memory.domain.comparison_findings import (
     DayKind,
     MetricFindings,
 )
+from liftos_memory.domain.comparison_sums import MemberFacts
 from liftos_memory.domain.comparisons import (
     MAXIMUM_PERIOD_DAYS,
     ComparisonQuestion,
-    MemberFacts,
     comparison_question,
 )
 from liftos_memory.usecases.comparisons import ComparisonAnswer

@@ -9,12 +9,9 @@ import numpy as np
 
 from liftos_memory.domain.calendar import CalendarDay
 from liftos_memory.domain.comparison_findings import period_rows
-from liftos_memory.domain.comparisons import (
-    ComparedSums,
-    ComparisonQuestion,
-    DailySums,
-    Period,
-)
+from liftos_memory.domain.comparison_statistics import Booleans
+from liftos_memory.domain.comparison_sums import ComparedSums, DailySums
+from liftos_memory.domain.comparisons import ComparisonQuestion, Period
 
 _NAMED_MEMBERS: Final = 20
 _SOURCES: Final = frozenset({"platform", "account_id"})
@@ -131,7 +128,7 @@ def _caveats_of_period(
 ) -> list[Caveat]:
     """Return what is not stored of a period: all of it, some days, or days of some sources."""
     rows = period_rows(question, period)
-    is_set = np.any([column[rows] for column in together.is_set.values()], axis=0)
+    is_set = together.reported(rows)
     count, days = period.day_count, f"{period.start.isoformat()} to {period.end.isoformat()}"
     stored = int(is_set.any(axis=1).sum())
     if not stored:
@@ -151,7 +148,7 @@ def _caveats_of_period(
             )
         )
     by_member = is_set.sum(axis=0)
-    reports = np.any([column.any(axis=0) for column in together.is_set.values()], axis=0)
+    reports: Booleans = np.any(together.reported(slice(None)), axis=0)
     lacking = [
         (name, int(by_member[place]))
         for place, name in enumerate(together.members)

@@ -22,13 +22,13 @@ from liftos_memory.domain.comparison_statistics import (
     special_day_effects,
     weekday_effects,
 )
-from liftos_memory.domain.comparisons import (
-    ComparedMetric,
+from liftos_memory.domain.comparison_sums import (
     ComparedSums,
-    ComparisonQuestion,
     DailySums,
-    Period,
+    MetricSums,
+    metric_sums,
 )
+from liftos_memory.domain.comparisons import ComparedMetric, ComparisonQuestion, Period
 from liftos_memory.domain.intervals import Interval, wilson_interval
 
 LARGEST_MEMBERS: Final = 20
@@ -177,34 +177,10 @@ def _in_currencies(metric: ComparedMetric, sums: ComparedSums) -> Iterator[tuple
         return
     several = len(sums.by_currency) > 1
     for currency, daily in sums.by_currency.items():
-        reported = np.any([daily.is_set[name].any(axis=0) for name in metric.columns], axis=0)
+        reported: Booleans = np.any(daily.reported(slice(None), metric.columns), axis=0)
         if several and not reported.any():
             continue
-        yield currency, _only(daily, reported) if several else daily
-
-
-def _only(daily: DailySums, chosen: Booleans) -> DailySums:
-    return DailySums(
-        tuple(np.array(daily.members, object)[chosen]),
-        daily.days,
-        {name: values[:, chosen] for name, values in daily.sums.items()},
-        {name: values[:, chosen] for name, values in daily.is_set.items()},
-    )
-
-
-def _with_total(daily: DailySums) -> DailySums:
-    return DailySums(
-        (*daily.members, ""),
-        daily.days,
-        {
-            name: np.column_stack([values, values.sum(axis=1)])
-            for name, values in daily.sums.items()
-        },
-        {
-            name: np.column_stack([values, values.any(axis=1)])
-            for name, values in daily.is_set.items()
-        },
-    )
+        yield currency, daily.of_members(reported) if several else daily
 
 
 def period_rows(question: ComparisonQuestion, period: Period) -> slice:
@@ -225,23 +201,23 @@ def _metric_findings(
     calendar: Sequence[CalendarDay],
 ) -> MetricFindings:
     members = daily.members
-    both = _with_total(daily)
     asked, before = period_rows(question, question.asked), period_rows(question, question.baseline)
-    value, value_sums = _values(metric, both, asked)
-    baseline, baseline_sums = _values(metric, both, before)
-    now, then = _series(metric, both, asked), _series(metric, both, before)
+    value_sums = metric_sums(metric, daily, asked)
+    baseline_sums = metric_sums(metric, daily, before)
+    value, baseline = _values(metric, value_sums), _values(metric, baseline_sums)
+    now, then = _series(metric, value_sums), _series(metric, baseline_sums)
     interval, wilson = _interval(metric, value, now, value_sums)
     interval_before, wilson_before = _interval(metric, baseline, then, baseline_sums)
-    mix = rate = np.full(len(both.members), np.nan)
+    mix = rate = np.full(len(value), np.nan)
     if metric.denominators:
         mix, rate = _effects_on_total(value_sums, baseline_sums)
-    whole = _series(metric, both, slice(None))
+    whole = _series(metric, metric_sums(metric, daily, slice(None)))
     largest = _largest(metric, value_sums)
-    weekdays = np.array([day.weekday() for day in both.days], np.int64)
+    weekdays = np.array([day.weekday() for day in daily.days], np.int64)
     return MetricFindings(
         metric=metric.name,
         currency_code=currency,
-        members=both.members,
+        members=(*members, ""),
         value=value,
         baseline=baseline,
         change=value - baseline,
@@ -270,61 +246,24 @@ def _metric_findings(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _PeriodSums:
-    """Numerators and denominators of a period as floats, in the unit of the ratio.
-
-    Attributes:
-        above: NaN where unset.
-        below: NaN where unset; by each member's first denominator that is set.
-        common: Denominators by that of the total, which shares are made of; 0 where unset.
-        denominator: The total's; None where it has none.
-    """
-
-    above: Floats
-    below: Floats
-    common: Floats
-    denominator: str | None
+def _values(metric: ComparedMetric, sums: MetricSums) -> Floats:
+    """Return the metric of a period by the same steps as every other answer."""
+    if metric.denominators:
+        return divide(sums.total_above, sums.total_below)
+    return sums.total_above / metric.divisor
 
 
-def _values(metric: ComparedMetric, daily: DailySums, rows: slice) -> tuple[Floats, _PeriodSums]:
-    """Return the metric over the rows by the same steps as every other answer."""
-    above = _period_sum(daily, metric.numerator, rows)
-    below = np.full(len(above), np.nan)
-    common, chosen = np.zeros(len(above)), None
-    for one in metric.denominators:
-        column = _period_sum(daily, one.column, rows) * one.divisor
-        below = np.where(np.isnan(below), column, below)
-        if chosen is None and not np.isnan(column[-1]):
-            common, chosen = np.nan_to_num(column), one.column
-    values = divide(above, below) if metric.denominators else above / metric.divisor
-    return values, _PeriodSums(above, below, common, chosen)
-
-
-def _period_sum(daily: DailySums, column: str, rows: slice) -> Floats:
-    sums = daily.sums[column][rows].sum(axis=0).astype(np.float64)
-    return np.where(daily.is_set[column][rows].any(axis=0), sums, np.nan)
-
-
-def _series(metric: ComparedMetric, daily: DailySums, rows: slice) -> _Series:
-    above = daily.sums[metric.numerator][rows].astype(np.float64)
-    has_above = daily.is_set[metric.numerator][rows]
-    if not metric.denominators:
-        return _Series(above / metric.divisor, has_above.astype(np.float64), has_above, has_above)
-    below = np.zeros_like(above)
-    has_below = np.zeros_like(has_above)
-    for one in metric.denominators:
-        # Of the whole of these days, as the ratio itself takes it.
-        column_set = daily.is_set[one.column][rows]
-        takes = column_set.any(axis=0) & ~has_below.any(axis=0)
-        column = daily.sums[one.column][rows].astype(np.float64) * one.divisor
-        below = np.where(takes, column, below)
-        has_below = np.where(takes, column_set, has_below)
-    return _Series(above, below, has_above | has_below, has_above & has_below)
+def _series(metric: ComparedMetric, sums: MetricSums) -> _Series:
+    return _Series(
+        sums.above if metric.denominators else sums.above / metric.divisor,
+        sums.below,
+        sums.has_above | sums.has_below,
+        sums.has_above & sums.has_below,
+    )
 
 
 def _interval(
-    metric: ComparedMetric, value: Floats, series: _Series, sums: _PeriodSums
+    metric: ComparedMetric, value: Floats, series: _Series, sums: MetricSums
 ) -> tuple[Interval, Booleans]:
     if not metric.denominators:
         days = series.below.sum(axis=0)
@@ -336,7 +275,9 @@ def _interval(
     if metric.has_money:
         return delta, np.zeros(len(value), np.bool_)
     scale = _counting_scale(metric)
-    wilson = wilson_interval(np.nan_to_num(sums.above / scale), np.nan_to_num(sums.below / scale))
+    wilson = wilson_interval(
+        np.nan_to_num(sums.total_above / scale), np.nan_to_num(sums.total_below / scale)
+    )
     is_wilson = known & ~np.isnan(wilson.low)
     return (
         Interval(
@@ -352,25 +293,20 @@ def _counting_scale(metric: ComparedMetric) -> float:
     return 1e6 if metric.numerator.endswith("_micros") else 1.0
 
 
-def _effects_on_total(now: _PeriodSums, then: _PeriodSums) -> tuple[Floats, Floats]:
-    """Return mix and rate effects, the total's last; NaN where its denominator is another."""
-    if now.denominator is None or now.denominator != then.denominator:
-        nothing = np.full(len(now.above), np.nan)
+def _effects_on_total(now: MetricSums, then: MetricSums) -> tuple[Floats, Floats]:
+    """Return mix and rate effects, the total's last; NaN where there is no change to explain."""
+    if np.isnan(now.total_below[-1]) or np.isnan(then.total_below[-1]):
+        nothing = np.full(len(now.total_above), np.nan)
         return nothing, nothing
-    mix, rate = mix_and_rate(
-        np.nan_to_num(now.above[:-1]),
-        now.common[:-1],
-        np.nan_to_num(then.above[:-1]),
-        then.common[:-1],
-    )
-    if np.isnan(now.above[-1]) or np.isnan(then.above[-1]):
-        mix, rate = np.full_like(mix, np.nan), np.full_like(rate, np.nan)
+    mix, rate = mix_and_rate(now.share_above, now.share_below, then.share_above, then.share_below)
     return np.append(mix, mix.sum()), np.append(rate, rate.sum())
 
 
-def _largest(metric: ComparedMetric, sums: _PeriodSums) -> Integers:
+def _largest(metric: ComparedMetric, sums: MetricSums) -> Integers:
     """Return the places of the members with the largest amounts, in order of members."""
-    amount = np.abs(np.nan_to_num(sums.below if metric.denominators else sums.above))[:-1]
+    amount = np.abs(np.nan_to_num(sums.total_below if metric.denominators else sums.total_above))[
+        :-1
+    ]
     found = np.argsort(-amount, kind="stable")[:LARGEST_MEMBERS]
     return np.sort(found[amount[found] > 0]).astype(np.int64)
 

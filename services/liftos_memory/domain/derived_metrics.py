@@ -9,7 +9,12 @@ and therefore gives the same bits. The divisor brings micros to units: 1e6 where
 is in micros, 1 where both or neither are, 1e3 for the price of a thousand. Rates are fractions,
 prices are units of the row's currency.
 
-A derived metric is unset where the denominator is zero or one of its inputs is unset. Frequency is
+A derived metric is unset where the denominator is zero or one of its inputs is unset. Of several
+entries it takes the sums of those sources that have both inputs; a source is an account, with mails
+apart from what else it sends. So what television cost has no part in the price of a thousand
+impressions that others count, nor have text messages in the rate of mails that are opened; and a
+day without sales, which many platforms leave unset, takes nothing off what its account spent. The
+entries of one object are of one source. Frequency is
 not among them: reach is no sum, so the platform's own number for the row is the only true one.
 """
 
@@ -72,6 +77,11 @@ DERIVED_METRICS: Final = (
     _ratio("spam_rate", "spam_complaints", "delivered"),
 )
 """Every derived metric, in the order in which they are shown."""
+
+ACCOUNT_COLUMNS: Final = ("platform", "account_id")
+"""What tells accounts apart, and so sources, but for their mails."""
+MAIL_CHANNEL: Final = "email"
+"""The channel, in small letters, whose entries are a source apart."""
 
 DERIVED_METRIC_NAMES: Final = tuple(metric.name for metric in DERIVED_METRICS)
 

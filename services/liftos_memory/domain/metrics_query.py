@@ -12,7 +12,7 @@ from liftos_kit.core.errors import FieldViolation, InvalidFieldsError
 from liftos_kit.core.filters import Filter, parse_filter
 from liftos_mapping.entry_fields import ADDITIVE_METRICS, LEVELS
 from liftos_memory.domain.currencies import CURRENCY_CODES
-from liftos_memory.domain.derived_metrics import DERIVED_METRIC_NAMES
+from liftos_memory.domain.derived_metrics import ACCOUNT_COLUMNS, DERIVED_METRIC_NAMES
 from liftos_memory.domain.entry_filter import ENTRY_FILTER_FIELDS
 
 MAXIMUM_DAYS: Final = 4_000
@@ -39,6 +39,14 @@ DIMENSIONS: Final = (
 A breakdown is the names in a breakdown key, joined by `&`, as `age&gender`; empty is the whole day.
 Days of the week count from Monday, which is 1.
 """
+
+OBJECT_DIMENSIONS: Final = frozenset(
+    {"campaign_id", "ad_group_id", "ad_id", "flow_id", "message_id", "series_id"}
+)
+"""Dimensions by which a row is of one object, and so of one source of ratios."""
+
+IS_MAIL: Final = "is_mail"
+"""Whether entries are of mails, which are a source apart; see `derived_metrics`."""
 
 APART: Final = ("date_basis", "breakdown")
 """What is never summed across, asked for or not: the same clicks and sales stand under each."""
@@ -92,6 +100,14 @@ class MetricsQuery:
         """Columns that tell rows apart, and by which they are ordered."""
         own = () if self.currency_code else ("currency_code",)
         return ("period_start_date", *self.dimensions, *own)
+
+    @property
+    def source_columns(self) -> tuple[str, ...]:
+        """What tells the sources of a row apart, beside what it is grouped by."""
+        if not OBJECT_DIMENSIONS.isdisjoint(self.group_by):
+            return ()
+        mail = () if "channel" in self.group_by else (IS_MAIL,)
+        return (*(name for name in ACCOUNT_COLUMNS if name not in self.group_by), *mail)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -11,11 +11,10 @@ import pyarrow as pa
 from liftos_memory.domain.calendar import CalendarDay
 from liftos_memory.domain.comparison_caveats import Caveat, Efficiency, caveats, efficiencies
 from liftos_memory.domain.comparison_findings import MetricFindings, findings
+from liftos_memory.domain.comparison_sums import MemberFacts, compared_sums
 from liftos_memory.domain.comparisons import (
     MAXIMUM_CELLS,
     ComparisonQuestion,
-    MemberFacts,
-    compared_sums,
     too_many_members,
 )
 from liftos_memory.metrics_ports import MetricsStore

@@ -183,6 +183,70 @@ async def test_values_are_those_of_the_sums(memory_client: Any, org: str) -> Non
     }
 
 
+async def test_ratios_take_only_sources_that_have_both_sides(memory_client: Any, org: str) -> None:
+    """Television has no part in a total's CPM; a campaign without sales has one in its ROAS."""
+    client = memory_client(org, "admin")
+    entries = []
+    for day in _days(BASELINE, ASKED):
+        doubled = 2 if day >= ASKED[0] else 1
+        sells = _entry(
+            day,
+            "meta",
+            spend_micros=10_000_000,
+            impressions=1_000 * doubled,
+            revenue_micros=60_000_000,
+        )
+        idle = _entry(day, "meta", spend_micros=5_000_000, impressions=500)
+        idle.campaign_id = "idle"
+        tv = _entry(day, "offline", spend_micros=900_000_000 * doubled)
+        tv.campaign_id = "tv"
+        shop = _entry(day, "google_ads", revenue_micros=70_000_000, conversions_micros=2_000_000)
+        shop.account_id, shop.campaign_id = "b", "shop"
+        orders = _entry(day, "google_ads", revenue_micros=30_000_000, orders=1)
+        orders.campaign_id = "orders"
+        entries += [sells, idle, tv, shop, orders]
+    await _write(client, org, entries)
+    metrics = ("cpm", "roas", "spend", "average_order_value")
+    answer = await _compare(client, org, *metrics, dimension="campaign_id")
+    values = {(each.member, each.metric): each for each in answer.comparisons}
+    totals = {each.metric: each for each in answer.totals}
+    assert totals["cpm"].value == 28 * 15e6 / (28 * 2_500 * 1e3) == 6.0
+    assert totals["roas"].value == 60 / 15
+    assert totals["average_order_value"].value == (70 + 30) / (2 + 1)
+    assert values["c", "roas"].value == 6.0
+    assert not values["idle", "roas"].HasField("value")
+    for metric in ("cpm", "roas"):
+        parts = [
+            each.mix_effect + each.rate_effect
+            for each in answer.comparisons
+            if each.metric == metric
+        ]
+        assert sum(parts) == pytest.approx(totals[metric].change)
+    for dimension in ("campaign_id", "platform", "channel", "day_of_week"):
+        compared = await _compare(client, org, "cpm", "roas", dimension=dimension)
+        rows = await client.QueryMetrics(
+            pb.QueryMetricsRequest(
+                parent=f"orgs/{org}",
+                date_range=_range(ASKED),
+                level=CAMPAIGN,
+                group_by=[dimension],
+            )
+        )
+        assert {
+            (each.member, each.metric, each.HasField("value"), each.value)
+            for each in compared.comparisons
+        } == {
+            (
+                row.group[dimension],
+                name,
+                row.derived_metrics.HasField(name),
+                getattr(row.derived_metrics, name),
+            )
+            for row in rows.rows
+            for name in ("cpm", "roas")
+        }
+
+
 async def test_currencies_are_apart_unless_converted(memory_client: Any, org: str) -> None:
     """Amounts of two currencies are never ranked or added, and a missing rate is told."""
     client = memory_client(org, "admin")

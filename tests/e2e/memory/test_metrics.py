@@ -23,8 +23,8 @@ from liftos_mapping.entry_fields import ADDITIVE_METRICS, DATE_BASES
 from liftos_memory.adapters.postgres.metrics import metrics_statement
 from liftos_memory.convert.metrics import query_of
 from liftos_memory.domain.arrow_pieces import MAXIMUM_PIECE_BYTES
-from liftos_memory.domain.derived_metrics import DERIVED_METRIC_NAMES, derive
-from liftos_memory.domain.metrics_query import DIMENSIONS
+from liftos_memory.domain.derived_metrics import DERIVED_METRIC_NAMES, DERIVED_METRICS
+from liftos_memory.domain.metrics_query import DIMENSIONS, OBJECT_DIMENSIONS
 
 PROPERTY_ORG = "property-org"
 FIRST_DAY = date(2025, 12, 20)
@@ -206,6 +206,54 @@ async def test_unset_is_not_zero(memory_client: Any, org: str) -> None:
     assert table["clicks"].to_pylist() == [0]
     assert table["sent"].to_pylist() == [None]
     assert table["currency_code"].to_pylist() == [None]
+
+
+async def test_ratios_take_only_sources_that_have_both_sides(
+    memory_client: Any, database: TestDatabase, org: str
+) -> None:
+    """Television has no part in a CPM, nor SMS in the return of mails; SQL by hand agrees."""
+    client = memory_client(org, "admin")
+    money = {"currency_code": "USD"}
+    tv, sms, mail = (
+        {"platform": "offline", "account_id": account, "campaign_id": campaign}
+        for account, campaign in (("tv", "c1"), ("k", "c2"), ("k", "c3"))
+    )
+    await _write(
+        client,
+        org,
+        [
+            _entry("2026-01-05", metrics=money | {"spend_micros": 5 * 10**6, "impressions": 900}),
+            # No sales are left unset, and take nothing off what was spent.
+            _entry(
+                "2026-01-06",
+                metrics=money
+                | {"spend_micros": 10**6, "impressions": 100, "revenue_micros": 30 * 10**6},
+            ),
+            _entry(**tv, channel="tv", metrics=money | {"spend_micros": 700 * 10**6}),
+            _entry(**sms, channel="sms", metrics=money | {"spend_micros": 9 * 10**6}),
+            _entry(**mail, channel="email", metrics=money | {"revenue_micros": 80 * 10**6}),
+        ],
+    )
+    (row,) = await _query(client, org)
+    assert row.metrics.spend_micros == 715 * 10**6
+    connection = await asyncpg.connect(database.url, server_settings={"search_path": "memory"})
+    try:
+        await connection.execute("select set_config('liftos.org', $1, false)", org)
+        cpm, roas = await connection.fetchrow(
+            """
+            select (
+                select sum(spend_micros) / 1e3 / sum(impressions) from entries
+                where org = $1 and platform = 'meta'
+            )::float8, (
+                select sum(revenue_micros) / sum(spend_micros) from entries
+                where org = $1 and platform = 'meta'
+            )::float8""",
+            org,
+        )
+    finally:
+        await connection.close()
+    assert (cpm, roas) == (6.0, 5.0)
+    assert (row.derived_metrics.cpm, row.derived_metrics.roas) == (cpm, roas)
 
 
 async def test_levels_are_never_mixed(memory_client: Any, org: str) -> None:
@@ -537,7 +585,7 @@ def _random_entries() -> list[entry_pb2.Entry]:
             account_id=chance.choice(["act_1", "act_2", "ACT_3"]),
             campaign_id=chance.choice(["c1", "c2", "C3"]),
             ad_group_id="g1" if level == "AD_GROUP" else "",
-            channel=chance.choice(["", "SEARCH", "social"]),
+            channel=chance.choice(["", "EMAIL", "social"]),
             attribution_key=chance.choice(["", "7d_click"]),
             date_basis=chance.choice([1, 2]),
             breakdown_key=chance.choice(["", "country=DE"]),
@@ -673,7 +721,7 @@ def _expected(question: _Question, entries: Sequence[entry_pb2.Entry]) -> list[d
             | dict(zip(question.dimensions, texts, strict=True))
             | {"currency_code": currency or None}
             | sums
-            | derive(sums)
+            | _ratios(question, members)
             | {
                 "entry_count": len(members),
                 "quality_score": min(entry.quality.score for entry in members),
@@ -681,6 +729,33 @@ def _expected(question: _Question, entries: Sequence[entry_pb2.Entry]) -> list[d
             }
         )
     return rows
+
+
+def _ratios(question: _Question, members: Sequence[entry_pb2.Entry]) -> dict[str, float | None]:
+    """Return each ratio over the sources that have both of its sides."""
+    sources: dict[tuple[str, ...], list[entry_pb2.Entry]] = defaultdict(list)
+    by_object = not OBJECT_DIMENSIONS.isdisjoint(question.group_by)
+    for entry in members:
+        account = (entry.platform, entry.account_id, str(entry.channel.lower() == "email"))
+        sources[() if by_object else account].append(entry)
+    found: dict[str, float | None] = {}
+    for metric in DERIVED_METRICS:
+        above: list[entry_pb2.Entry] = []
+        below: dict[str, list[entry_pb2.Entry]] = {one.column: [] for one in metric.denominators}
+        for entries in sources.values():
+            reported: set[str] = set()
+            for each in entries:
+                reported.update(field.name for field, _ in each.metrics.ListFields())
+            sides = [name for name in below if name in reported]
+            if sides and metric.numerator in reported:
+                above += entries
+                below[sides[0]] += entries
+        total = 0.0
+        for one in metric.denominators:
+            total += (_sum(question, one.column, below[one.column]) or 0) * one.divisor
+        numerator = _sum(question, metric.numerator, above)
+        found[metric.name] = float(numerator) / total if numerator is not None and total else None
+    return found
 
 
 def _sum(question: _Question, name: str, members: Sequence[entry_pb2.Entry]) -> int | None:

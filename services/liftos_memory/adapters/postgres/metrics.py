@@ -1,9 +1,11 @@
 """Sums of metrics in Postgres: one statement per question.
 
 Sums and ratios are made by the database, so that a row of the answer costs Python nothing but its
-conversion. Ratios follow the one table of definitions and the steps that it prescribes.
+conversion. Entries are first summed by source within each row, since a ratio takes only sources
+that have both of its sides. Ratios follow the one table of definitions and the steps that it
+prescribes.
 
-With a target currency the entries are first summed per day and currency; each such sum is then
+With a target currency the entries are summed per day and currency before that; each such sum is
 multiplied and divided by the two rates of its day and carried to 40 places, and what a row adds up
 is rounded once: to 30 places, which brings halves that are exact back to their value, and from
 there half-even to a whole number.
@@ -11,7 +13,7 @@ there half-even to a whole number.
 
 import asyncio
 import io
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import date
 from typing import Any, Final, NoReturn
@@ -40,8 +42,13 @@ from liftos_memory.adapters.postgres.statements import (
     copy_csv,
     half_even,
 )
-from liftos_memory.domain.derived_metrics import DERIVED_METRICS, DerivedMetric
-from liftos_memory.domain.metrics_query import Granularity, MetricsQuery
+from liftos_memory.domain.derived_metrics import (
+    ACCOUNT_COLUMNS,
+    DERIVED_METRICS,
+    MAIL_CHANNEL,
+    DerivedMetric,
+)
+from liftos_memory.domain.metrics_query import IS_MAIL, Granularity, MetricsQuery
 from liftos_memory.metrics_ports import MetricsRow
 from liftos_memory.org_ports import OrgSettings
 
@@ -51,6 +58,9 @@ _BASE: Final = f"""coalesce(
     (select base_currency_code from org_settings where org = $1),
     '{OrgSettings().base_currency_code}')"""  # noqa: S608 - a constant
 _RATE_MISSING: Final = "rate_missing"
+_MORE_HASH_MEMORY: Final = "/* hash_memory */ set local hash_mem_multiplier = 8"
+"""The database expects more groups by source than there are, and with the default of 8 MiB would
+rather sort all rows on disk than keep a few thousand sums."""
 _PERIODS: Final = {**STEPS, Granularity.TOTAL: "$3::date"}
 _DIMENSIONS: Final = {
     "channel": "coalesce(channel, '')",
@@ -59,6 +69,11 @@ _DIMENSIONS: Final = {
     "day_of_week": f"(date - {MONDAY}) % 7 + 1",
 }
 """SQL of what is not simply its column; absent text is empty, so that keys compare."""
+_SOURCES: Final = {name: name for name in ACCOUNT_COLUMNS} | {
+    # Of two values, as the database knows: by the channels themselves it expects so many groups
+    # that it sorts all rows on disk.
+    IS_MAIL: f"coalesce(lower(channel) = '{MAIL_CHANNEL}', false)"
+}
 
 _TYPES: Final = {
     "period_start_date": "date",
@@ -93,26 +108,63 @@ def metrics_statement(
         # Follows from the line above, but lets the database skip months.
         if query.granularity is not Granularity.TOTAL:
             where += f" and date >= {places[0]}"
-    groups = ", ".join(f"{sql} as {name}" for name, sql in keys.items())
-    order = ", ".join(str(place) for place in range(1, len(keys) + 1))
-    sums = (
-        _converted_sums(query, where, order, parameters)
+    by_source = (
+        _converted_sums(query, where, parameters)
         if query.currency_code
-        else f"""
-select {groups}, {", ".join(f"sum({name})::bigint as {name}" for name in ADDITIVE_METRICS)},
-    count(*) as entry_count, min(quality_score) as quality_score, bool_and(final) as final
-from entries where {where} group by {order}"""  # noqa: S608 - column names are ours
+        else _sums_by_source(query, keys, where)
     )
     page = "" if limit is None else f" limit {parameters.add(limit, 'bigint')}"
-    ratios = {metric.name: _ratio_sql(metric) for metric in DERIVED_METRICS}
-    columns = [f"{ratios[name]} as {name}" if name in ratios else name for name in query.columns]
+    columns = list(query.columns)
     if query.currency_code:
         columns.append(_RATE_MISSING)
+    names = ", ".join(keys)
+    if query.source_columns or query.currency_code:
+        # Apart, so that the database plans for all of it: with the limit in view it would read in
+        # the order of an index, and not in parallel.
+        rows = f"with by_source as materialized ({by_source}) {_sums(query)} order by {names}{page}"
+    else:
+        ratios = {metric.name: _ratio_sql(metric, _of_one_source) for metric in DERIVED_METRICS}
+        columns = [f"{ratios[name]} as {name}" if name in ratios else name for name in columns]
+        order = ", ".join(str(place) for place in range(1, len(keys) + 1))
+        rows = f"{by_source} order by {order}{page}"
     return Statement(
-        f"/* query_metrics */ select {', '.join(columns)}\n"
-        f"from ({sums} order by {order}{page}) sums order by {', '.join(keys)}",
+        f"/* query_metrics */ select {', '.join(columns)}\nfrom ({rows}) sums order by {names}",
         tuple(parameters.values),
     )
+
+
+def _sums_by_source(query: MetricsQuery, keys: Mapping[str, str], where: str) -> str:
+    """Return the sums of each row of the answer, by source."""
+    groups = keys | {name: _SOURCES[name] for name in query.source_columns}
+    order = ", ".join(str(place) for place in range(1, len(groups) + 1))
+    return f"""
+    select {", ".join(f"{sql} as {name}" for name, sql in groups.items())},
+        {", ".join(f"sum({name})::bigint as {name}" for name in ADDITIVE_METRICS)},
+        count(*) as entry_count, min(quality_score) as quality_score, bool_and(final) as final
+    from entries where {where} group by {order}"""  # noqa: S608 - column names are ours
+
+
+def _sums(query: MetricsQuery) -> str:
+    """Return the rows of the answer, from those by source."""
+
+    def total(name: str, condition: str = "") -> str:
+        of_those = f" filter (where {condition})" if condition else ""
+        if query.currency_code and name in MONEY:
+            return half_even(f"round(sum({name}){of_those}, 30)")
+        return f"sum({name}){of_those}::bigint"
+
+    keys = ", ".join(query.key_columns)
+    columns = [keys]
+    if query.currency_code:
+        columns.append("currency_code")
+        columns.append(f"bool_or(bool_or({_RATE_MISSING})) over () as {_RATE_MISSING}")
+    columns += [f"{total(name)} as {name}" for name in ADDITIVE_METRICS]
+    columns += [f"{_ratio_sql(metric, total)} as {metric.name}" for metric in DERIVED_METRICS]
+    return f"""
+select {", ".join(columns)}, sum(entry_count)::bigint as entry_count,
+    min(quality_score) as quality_score, bool_and(final) as final
+from by_source
+group by {keys}{", currency_code" if query.currency_code else ""}"""  # noqa: S608 - column names are ours
 
 
 def _condition(query: MetricsQuery, org: str, parameters: Parameters) -> str:
@@ -139,23 +191,39 @@ def _key_sql(query: MetricsQuery, name: str) -> str:
     return _DIMENSIONS.get(name, name)
 
 
-def _ratio_sql(metric: DerivedMetric) -> str:
-    below = ", ".join(
-        f"{one.column}::double precision * {one.divisor!r}" for one in metric.denominators
-    )
-    return f"{metric.numerator}::double precision / nullif(coalesce({below}), 0)"
+def _of_one_source(name: str, condition: str) -> str:
+    return f"case when {condition} then {name} end"
 
 
-def _converted_sums(query: MetricsQuery, where: str, order: str, parameters: Parameters) -> str:
-    """Return sums in the target currency: per day and currency first, then per row."""
+def _ratio_sql(metric: DerivedMetric, total: Callable[[str, str], str]) -> str:
+    """Return SQL of a ratio over the sources that have both sides.
+
+    Args:
+        metric: The ratio.
+        total: SQL of the sum of a column over the sources for which a condition holds.
+    """
+    has_below = " or ".join(f"{one.column} is not null" for one in metric.denominators)
+    above = total(metric.numerator, has_below)
+    terms, condition = [], f"{metric.numerator} is not null"
+    for one in metric.denominators:
+        terms.append(f"{total(one.column, condition)}::double precision * {one.divisor!r}")
+        condition += f" and {one.column} is null"
+    if len(terms) > 1:
+        terms = [f"coalesce({term}, 0)" for term in terms]
+    return f"{above}::double precision / nullif({' + '.join(terms)}, 0)"
+
+
+def _converted_sums(query: MetricsQuery, where: str, parameters: Parameters) -> str:
+    """Return sums by source in the target currency, unrounded: first per day and currency."""
     target = parameters.add(query.currency_code, "text")
     dimensions = [name for name in query.dimensions if name != "day_of_week"]
-    daily = "".join(f", {_DIMENSIONS.get(name, name)} as {name}" for name in dimensions)
-    groups = [f"{_PERIODS[query.granularity]} as period_start_date"]
-    groups += [
-        f"{_DIMENSIONS[name]} as {name}" if name == "day_of_week" else name
-        for name in query.dimensions
-    ]
+    dimensions += query.source_columns
+    sql = _DIMENSIONS | _SOURCES
+    daily = "".join(f", {sql.get(name, name)} as {name}" for name in dimensions)
+    groups = [f"{_PERIODS[query.granularity]} as period_start_date", *dimensions]
+    if "day_of_week" in query.dimensions:
+        groups.append(f"{_DIMENSIONS['day_of_week']} as day_of_week")
+    order = ", ".join(str(place) for place in range(1, len(groups) + 1))
     amounts = {
         name: f"case when currency_code = {target} then {name} "
         f"else round({name} * from_rate, 40) / to_rate end"
@@ -163,18 +231,11 @@ def _converted_sums(query: MetricsQuery, where: str, order: str, parameters: Par
     }
     has_money = " or ".join(f"{name} is not null" for name in MONEY)
     sums = [
-        f"round(sum({amounts[name]}), 30) as {name}"
-        if name in amounts
-        else f"sum({name})::bigint as {name}"
+        f"sum({amounts[name]}) as {name}" if name in amounts else f"sum({name})::bigint as {name}"
         for name in ADDITIVE_METRICS
     ]
-    rounded = [half_even(name) if name in amounts else name for name in ADDITIVE_METRICS]
-    keys = ", ".join(query.key_columns)
     return f"""
-select {keys}, {target} as currency_code, {", ".join(rounded)},
-    entry_count, quality_score, final, bool_or({_RATE_MISSING}) over () as {_RATE_MISSING}
-from (
-    select {", ".join(groups)}, {", ".join(sums)},
+    select {", ".join(groups)}, {target} as currency_code, {", ".join(sums)},
         sum(entry_count)::bigint as entry_count, min(quality_score) as quality_score,
         bool_and(final) as final,
         bool_or(({has_money}) and currency_code is distinct from {target}
@@ -194,8 +255,7 @@ from (
         left join lateral ({_rate_on_day("daily.currency_code")}) from_rates on true
         left join lateral ({_rate_on_day(target)}) to_rates on true
     ) rated
-    group by {order}
-) converted"""  # noqa: S608 - column names are ours
+    group by {order}"""  # noqa: S608 - column names are ours
 
 
 def _rate_on_day(currency: str) -> str:
@@ -323,6 +383,8 @@ class PostgresMetricsStore:
     async def _reading(self, org: str, query: MetricsQuery) -> AsyncIterator[asyncpg.Connection]:
         try:
             async with self._database.read(org, snapshot=bool(query.currency_code)) as connection:
+                if query.source_columns:
+                    await connection.execute(_MORE_HASH_MEMORY)
                 yield connection
         except asyncpg.NumericValueOutOfRangeError as error:
             raise InvalidFieldsError.of(

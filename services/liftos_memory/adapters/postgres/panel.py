@@ -23,6 +23,12 @@ from liftos_kit.core.filters import Filter
 from liftos_mapping.entry_fields import DATE_BASES, LEVELS
 from liftos_memory.adapters.postgres.database import Database
 from liftos_memory.adapters.postgres.entry_columns import entry_condition
+from liftos_memory.adapters.postgres.level_mismatches import (
+    MISMATCH_COLUMNS,
+    MISMATCH_KEYS,
+    levels_of,
+    mismatches_sql,
+)
 from liftos_memory.adapters.postgres.org import settings_of
 from liftos_memory.adapters.postgres.statements import (
     BREAKDOWN,
@@ -33,8 +39,14 @@ from liftos_memory.adapters.postgres.statements import (
     half_even,
 )
 from liftos_memory.domain.calendar import CalendarEvent
-from liftos_memory.domain.causal_panel import CONTROL_COLUMNS, VALUE_COLUMNS, VALUE_METRICS
+from liftos_memory.domain.causal_panel import (
+    CONTROL_COLUMNS,
+    QUALITY_COLUMNS,
+    VALUE_COLUMNS,
+    VALUE_METRICS,
+)
 from liftos_memory.domain.dataset_request import ACCOUNT_UNIT, DatasetRequest, Step
+from liftos_memory.domain.level_reconciliation import pairs_of
 from liftos_memory.domain.panel_accounts import OUTCOME, SURVEY_COLUMNS, Series
 from liftos_memory.domain.slices import SliceState
 from liftos_memory.export_ports import DailyRates, Moment
@@ -59,9 +71,8 @@ _VALUE_TYPES: Final = {
     **dict.fromkeys((f"{name}_count" for name in VALUE_METRICS), pa.int64()),
     "entry_count": pa.int64(),
     "final_count": pa.int64(),
-    "minimum_quality": pa.float64(),
-    "total_quality": pa.float64(),
 }
+_QUALITY_TYPES: Final = {"step": pa.date32(), "level": pa.int8(), "entry_count": pa.int64()}
 _CONTROL_TYPES: Final = {"step": pa.date32(), "value": pa.float64()}
 _OUTCOME_LEVEL: Final = LEVELS.index(OUTCOME) + 1
 _CONTROL_LEVEL: Final = LEVELS.index("CONTROL") + 1
@@ -281,23 +292,13 @@ from (
         """Return the statement of sums: per day and currency first, then per step."""
         parameters = self._parameters()
         days = _days(parameters, steps)
-        chosen = ", ".join(
-            parameters.add(values, sql_type)
-            for values, sql_type in (
-                ([one.platform for one in series], "text[]"),
-                ([one.account_id for one in series], "text[]"),
-                ([LEVELS.index(one.level) + 1 for one in series], "smallint[]"),
-                ([one.attribution_key for one in series], "text[]"),
-                ([DATE_BASES.index(one.date_basis) + 1 for one in series], "smallint[]"),
-                ([one.breakdown for one in series], "text[]"),
-            )
-        )
-        entries = self._entries(
-            f"{days} and (platform, account_id, level, attribution_key, date_basis,"  # noqa: S608
-            f" {BREAKDOWN}) in (select * from unnest({chosen}))"
-            f" and {_is_matching(request, parameters)}",
+        entries = self._series_entries(
+            request,
+            series,
+            days,
             "date, platform, account_id, level, breakdown_key, channel, currency_code, final,"
-            f" quality_score, {', '.join(VALUE_METRICS)}",
+            f" {', '.join(VALUE_METRICS)}",
+            parameters,
         )
         target = parameters.add(rates.target, "text")
         pairs = list(rates.from_rates)
@@ -323,17 +324,16 @@ from (
             else f"sum({name})::bigint as {name}"
             for name in VALUE_METRICS
         ]
-        rounded = [half_even(name) if name in _MONEY else name for name in VALUE_METRICS]
-        tail = "entry_count, final_count, minimum_quality, total_quality"
-        # Scores are added as millionths: sums of floats depend on the order of the rows. Plain
-        # columns are grouped first, as in the survey.
+        rounded = [
+            f"{half_even(name)} as {name}" if name in _MONEY else name for name in VALUE_METRICS
+        ]
+        tail = "entry_count, final_count"
+        # Plain columns are grouped first, as in the survey.
         sql = f"""/* export_values */
 select step, {keys}, {", ".join([*rounded, *counts])}, {tail} from (
     select {STEPS[request.granularity]} as step, {keys}, {", ".join(sums)},
         {", ".join(f"sum({name})::bigint as {name}" for name in counts)},
-        sum(entry_count)::bigint as entry_count, sum(final_count)::bigint as final_count,
-        min(minimum_quality) as minimum_quality,
-        sum(total_quality)::double precision / 1000000 as total_quality
+        sum(entry_count)::bigint as entry_count, sum(final_count)::bigint as final_count
     from (
         select date, {_unit_sql(request.unit, parameters)} as unit, platform, account_id, level,
             coalesce(channel, '') as channel, currency_code, {", ".join([*VALUE_METRICS, *counts])},
@@ -341,9 +341,7 @@ select step, {keys}, {", ".join([*rounded, *counts])}, {tail} from (
         from (
             select date, breakdown_key, platform, account_id, level, channel, currency_code,
                 {", ".join(daily)}, count(*) as entry_count,
-                count(*) filter (where final) as final_count,
-                min(quality_score) as minimum_quality,
-                sum((quality_score * 1000000)::bigint)::bigint as total_quality
+                count(*) filter (where final) as final_count
             from ({entries}) e group by 1, 2, 3, 4, 5, 6, 7
         ) by_key
     ) daily
@@ -352,6 +350,45 @@ select step, {keys}, {", ".join([*rounded, *counts])}, {tail} from (
     group by step, {keys}
 ) sums limit {MAXIMUM_ROWS + 1}"""  # noqa: S608 - column names are ours
         return Statement(sql, tuple(parameters.values))
+
+    async def qualities(
+        self, request: DatasetRequest, series: Sequence[Series], steps: Sequence[Step]
+    ) -> pd.DataFrame:
+        """Return what was found about the entries behind the sums, by step."""
+        parameters = self._parameters()
+        days = _days(parameters, steps)
+        entries = self._series_entries(
+            request,
+            series,
+            days,
+            f"{', '.join(MISMATCH_KEYS)}, channel, quality_issues",
+            parameters,
+        )
+        pairs = pairs_of({one.level for one in series})
+        accounts = ", ".join(
+            parameters.add(names, "text[]")
+            for names in ([one.platform for one in series], [one.account_id for one in series])
+        )
+        compared = self._entries(
+            f"{days} and level = any({parameters.add(levels_of(pairs), 'smallint[]')})"  # noqa: S608
+            " and breakdown_key = '' and (platform, account_id) in"
+            f" (select * from unnest({accounts}))",
+            MISMATCH_COLUMNS,
+        )
+        keys = "platform, account_id, level"
+        # Plain columns are grouped first, as in the survey.
+        sql = f"""/* export_qualities */
+with mismatches as materialized ({mismatches_sql(compared, pairs)})
+select {STEPS[request.granularity]}, {keys}, coalesce(channel, ''), coalesce(quality_issues, ''),
+    coalesce(mismatched, ''), sum(entry_count)::bigint
+from (
+    select {", ".join(MISMATCH_KEYS)}, channel, quality_issues, count(*) as entry_count
+    from ({entries}) e group by 1, 2, 3, 4, 5, 6, 7, 8
+) by_day left join mismatches using ({", ".join(MISMATCH_KEYS)})
+group by 1, 2, 3, 4, 5, 6, 7 limit {MAXIMUM_ROWS + 1}"""  # noqa: S608 - column names are ours
+        frame = await self._frame(sql, parameters, QUALITY_COLUMNS, _QUALITY_TYPES)
+        frame["level"] = _words(frame["level"], LEVELS)
+        return frame
 
     async def controls(self, request: DatasetRequest, steps: Sequence[Step]) -> pd.DataFrame:
         """Return means of outside series by step."""
@@ -382,6 +419,33 @@ group by 1, 2, 3, 4, 5 limit {MAXIMUM_ROWS + 1}"""  # noqa: S608 - column names 
     def _parameters(self) -> Parameters:
         """Return the first two parameters of all statements: org and version."""
         return Parameters([self._org, self.moment.version])
+
+    def _series_entries(
+        self,
+        request: DatasetRequest,
+        series: Sequence[Series],
+        days: str,
+        columns: str,
+        parameters: Parameters,
+    ) -> str:
+        """Return the statement of the entries that are read of accounts."""
+        chosen = ", ".join(
+            parameters.add(values, sql_type)
+            for values, sql_type in (
+                ([one.platform for one in series], "text[]"),
+                ([one.account_id for one in series], "text[]"),
+                ([LEVELS.index(one.level) + 1 for one in series], "smallint[]"),
+                ([one.attribution_key for one in series], "text[]"),
+                ([DATE_BASES.index(one.date_basis) + 1 for one in series], "smallint[]"),
+                ([one.breakdown for one in series], "text[]"),
+            )
+        )
+        return self._entries(
+            f"{days} and (platform, account_id, level, attribution_key, date_basis,"  # noqa: S608
+            f" {BREAKDOWN}) in (select * from unnest({chosen}))"
+            f" and {_is_matching(request, parameters)}",
+            columns,
+        )
 
     def _entries(self, condition: str, columns: str) -> str:
         """Return the statement of entries as they were."""

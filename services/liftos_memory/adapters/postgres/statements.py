@@ -52,11 +52,11 @@ class Statement:
     values: tuple[Any, ...]
 
 
-def half_even(name: str) -> str:
-    """Return SQL of a sum rounded to a whole number; Postgres rounds halves away from zero."""
+def half_even(number: str) -> str:
+    """Return SQL of a number rounded to a whole one; Postgres rounds halves away from zero."""
     return (
-        f"(case when abs({name} % 1) = 0.5 then 2 * round({name} / 2) else round({name}) end)"
-        f"::bigint as {name}"
+        f"(case when abs({number} % 1) = 0.5 then 2 * round({number} / 2) else round({number}) end)"
+        "::bigint"
     )
 
 
