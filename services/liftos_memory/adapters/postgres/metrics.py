@@ -135,7 +135,7 @@ def metrics_statement(
 
 def _sums_by_source(query: MetricsQuery, keys: Mapping[str, str], where: str) -> str:
     """Return the sums of each row of the answer, by source."""
-    groups = keys | {name: _SOURCES[name] for name in query.source_columns}
+    groups = {**keys, **{name: _SOURCES[name] for name in query.source_columns}}
     order = ", ".join(str(place) for place in range(1, len(groups) + 1))
     return f"""
     select {", ".join(f"{sql} as {name}" for name, sql in groups.items())},
