@@ -36,7 +36,7 @@ class OrgStates(Protocol):
 
 
 class TierError(Exception):
-    """A shared tier is away or late, or held something else than was put there."""
+    """A shared tier is away or late."""
 
 
 class SharedTier(Protocol):
@@ -50,7 +50,7 @@ class SharedTier(Protocol):
         """What it may hold."""
 
     async def get(self, key: str) -> bytes | None:
-        """Return a value as it was put, or None.
+        """Return a value as it was put; None also where something else is in its place.
 
         Raises:
             TierError: It cannot be told.

@@ -33,7 +33,7 @@ async def stats(call: MemoryCall) -> None:
                 _share(tier.hit_count, tier.hit_count + tier.miss_count + tier.error_count),
                 _milliseconds(tier.latency_p50_seconds),
                 _milliseconds(tier.latency_p99_seconds),
-                _size(tier.size_bytes),
+                _size(tier.size_bytes) if tier.HasField("size_bytes") else "unknown",
                 _size(tier.maximum_bytes),
             ]
             for tier in tiers

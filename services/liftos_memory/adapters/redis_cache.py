@@ -13,6 +13,7 @@ import hmac
 import time
 from typing import Final
 
+import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -22,6 +23,8 @@ _PARTS: Final = 8
 _SEAL_BYTES: Final = 16
 _ALL: Final = "*"
 """What all owners have together; no owner has this name."""
+
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.cache")
 
 _PUT: Final = """
 local value, order, sizes = KEYS[1], KEYS[2], KEYS[3]
@@ -84,7 +87,9 @@ class RedisTier:
             return None
         value = sealed[_SEAL_BYTES:]
         if not hmac.compare_digest(sealed[:_SEAL_BYTES], self._seal(key, value)):
-            raise TierError("a value is not what was put there")
+            # Damaged, or put there by somebody else: the tier itself is well.
+            _log.warning("cache_seal_broken")
+            return None
         return value
 
     async def put(self, key: str, value: bytes, *, owner: str, seconds: float) -> None:

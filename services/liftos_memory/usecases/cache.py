@@ -31,11 +31,11 @@ _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.cache")
 
 @dataclass(frozen=True, slots=True)
 class TierReport:
-    """How a tier does for one owner."""
+    """How a tier does for one owner; the size is None where the tier does not tell it."""
 
     tier: str
     statistics: TierStatistics
-    size_bytes: int
+    size_bytes: int | None
     maximum_bytes: int
 
 
@@ -71,7 +71,13 @@ class Cache:
         return value
 
     async def get_shared(self, key: str, *, owner: str, seconds: float) -> bytes | None:
-        """Return a value of the shared tier, which is kept here for so long from now on."""
+        """Return a value of the shared tier, and keep it here.
+
+        Args:
+            key: What it was put under.
+            owner: Whose it is.
+            seconds: What it was put with.
+        """
         if self._shared is None or time.monotonic() < self._shared_from_seconds:
             return None
         started = time.perf_counter()
@@ -83,11 +89,14 @@ class Cache:
             return None
         self._record(owner, SHARED, _result(value), started)
         if value is not None:
-            self._process.put(key, value, owner=owner, seconds=seconds)
+            self._process.put(key, value, owner=owner, seconds=seconds / 2)
         return value
 
     def put(self, key: str, value: bytes, *, owner: str, seconds: float) -> None:
-        """Keep a value in both tiers; nobody waits for the far one."""
+        """Keep a value in both tiers for so long at most; nobody waits for the far one.
+
+        The far one keeps it for half of the time, and who reads it there for the other half.
+        """
         self._process.put(key, value, owner=owner, seconds=seconds)
         if (
             self._shared is None
@@ -96,7 +105,7 @@ class Cache:
             or time.monotonic() < self._shared_from_seconds
         ):
             return
-        write = asyncio.create_task(self._send(self._shared, key, value, owner, seconds))
+        write = asyncio.create_task(self._send(self._shared, key, value, owner, seconds / 2))
         self._writes.add(write)
         write.add_done_callback(self._writes.discard)
 
@@ -111,10 +120,11 @@ class Cache:
             )
         ]
         if self._shared is not None:
+            size: int | None
             try:
                 size = await self._shared.size_bytes(owner)
             except TierError:
-                size = 0
+                size = None
             reports.append(
                 TierReport(
                     SHARED, self._statistics.of(owner, SHARED), size, self._shared.maximum_bytes

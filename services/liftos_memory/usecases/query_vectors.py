@@ -61,10 +61,11 @@ class CachedQueryVectors:
     async def report(self) -> TierReport:
         """Return how the tier of vectors does, for all orgs."""
         tiers = await self._cache.report(OWNER)
+        sizes = [tier.size_bytes for tier in tiers if tier.size_bytes is not None]
         return TierReport(
             EMBEDDINGS,
             self._statistics.of(OWNER, EMBEDDINGS),
-            sum(tier.size_bytes for tier in tiers),
+            sum(sizes) if len(sizes) == len(tiers) else None,
             sum(tier.maximum_bytes for tier in tiers),
         )
 

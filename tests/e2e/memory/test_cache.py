@@ -262,9 +262,9 @@ async def test_a_damaged_lost_or_absent_tier_changes_no_answer(
     async with _served(_settings(database, milvus)) as other:
         client = other.client(org)
         assert await _answers(client, org) == expected
-        stats = await _stats(client, org)
-        assert stats["redis"].hit_count == 0
-        assert stats["redis"].error_count > 0
+        damaged = (await _stats(client, org))["redis"]
+        assert (damaged.hit_count, damaged.error_count) == (0, 0)
+        assert damaged.miss_count == len(expected)
     await redis.flushdb()
     async with _served(_settings(database, milvus)) as other:
         assert await _answers(other.client(org), org) == expected
@@ -273,7 +273,11 @@ async def test_a_damaged_lost_or_absent_tier_changes_no_answer(
         client = other.client(org)
         assert await _answers(client, org) == expected
         assert await _answers(client, org) == expected
-        assert (await _stats(client, org))["process"].hit_count == len(expected)
+        stats = await _stats(client, org)
+        assert stats["process"].hit_count == len(expected)
+        assert stats["redis"].error_count > 0
+        assert stats["process"].HasField("size_bytes")
+        assert not stats["redis"].HasField("size_bytes")
 
 
 async def _keys(redis: Redis, org: str) -> list[bytes]:

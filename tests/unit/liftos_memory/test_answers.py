@@ -42,6 +42,8 @@ class Shared:
     def __init__(self) -> None:
         self.maximum_bytes = MEGABYTE
         self.values: dict[str, bytes] = {}
+        self.ends: dict[str, float] = {}
+        self.now_seconds = 0.0
         self.is_away = False
 
     async def get(self, key: str) -> bytes | None:
@@ -49,18 +51,21 @@ class Shared:
         await asyncio.sleep(0)
         if self.is_away:
             raise TierError("away")
-        return self.values.get(key)
+        return self.values.get(key) if self.now_seconds < self.ends.get(key, 0.0) else None
 
     async def put(self, key: str, value: bytes, *, owner: str, seconds: float) -> None:
         """Keep a value."""
-        del owner, seconds
+        del owner
         if self.is_away:
             raise TierError("away")
         self.values[key] = value
+        self.ends[key] = self.now_seconds + seconds
 
     async def size_bytes(self, owner: str) -> int:
         """Return the size of all."""
         del owner
+        if self.is_away:
+            raise TierError("away")
         return sum(map(len, self.values.values()))
 
 
@@ -292,6 +297,48 @@ def test_the_process_tier_keeps_its_limit_and_its_books(
         assert cache.get(key) == b"x" * size
         assert cache.total_bytes <= 10_000
         assert cache.total_bytes == sum(map(cache.size_bytes, "ab"))
+
+
+async def test_no_server_gives_a_value_for_longer_than_it_may_live() -> None:
+    """Wherever it was read, and however late."""
+    shared = Shared()
+    caches = [
+        Cache(
+            ByteCache(MEGABYTE, monotonic_seconds=lambda: shared.now_seconds),
+            shared,
+            on_lookup=lambda *_: None,
+        )
+        for _ in range(3)
+    ]
+    made, soon, late = caches
+    made.put("key", b"value", owner="a", seconds=60)
+    await asyncio.sleep(0)
+    given: dict[int, list[float]] = {}
+    for now in range(90):
+        shared.now_seconds = float(now)
+        for place, cache in enumerate(caches):
+            value = cache.get_here("key", owner="a")
+            if value is None and (cache is not late or now >= 29):
+                value = await cache.get_shared("key", owner="a", seconds=60)
+            if value is not None:
+                given.setdefault(place, []).append(now)
+    assert max(given[0]) == 59
+    assert min(given[1]) == 0
+    assert min(given[2]) == 29
+    assert max(given[1] + given[2]) < 60
+    assert soon.get_here("key", owner="a") is None
+
+
+async def test_what_a_tier_that_is_away_holds_is_not_known() -> None:
+    """None is not zero."""
+    parts = Parts()
+    parts.cache.put("key", b"value", owner="a", seconds=60)
+    await asyncio.sleep(0)
+    assert [tier.size_bytes for tier in await parts.cache.report("a")][1] == len(b"value")
+    parts.shared.is_away = True
+    process, shared = await parts.cache.report("a")
+    assert process.size_bytes
+    assert shared.size_bytes is None
 
 
 def test_values_end_with_their_time() -> None:

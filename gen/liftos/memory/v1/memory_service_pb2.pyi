@@ -5004,11 +5004,13 @@ class CacheTierStats(_message.Message):
     latency_p99_seconds: _builtins.float
     """99th percentile."""
     size_bytes: _builtins.int
-    """What it holds for the organisation."""
+    """What it holds for the organisation; unset while the tier does not tell it."""
     maximum_bytes: _builtins.int
     """What it may hold for all organisations."""
     error_count: _builtins.int
-    """Look-ups that failed: the tier was away, late, or held something else than was put there."""
+    """Look-ups that failed: the tier was away or late. A value that is not what was put there is a
+    miss.
+    """
     def __init__(
         self,
         *,
@@ -5017,14 +5019,16 @@ class CacheTierStats(_message.Message):
         miss_count: _builtins.int = ...,
         latency_p50_seconds: _builtins.float = ...,
         latency_p99_seconds: _builtins.float = ...,
-        size_bytes: _builtins.int = ...,
+        size_bytes: _builtins.int | None = ...,
         maximum_bytes: _builtins.int = ...,
         error_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "size_bytes", b"size_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_count", b"error_count", "hit_count", b"hit_count", "latency_p50_seconds", b"latency_p50_seconds", "latency_p99_seconds", b"latency_p99_seconds", "maximum_bytes", b"maximum_bytes", "miss_count", b"miss_count", "size_bytes", b"size_bytes", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes", "error_count", b"error_count", "hit_count", b"hit_count", "latency_p50_seconds", b"latency_p50_seconds", "latency_p99_seconds", b"latency_p99_seconds", "maximum_bytes", b"maximum_bytes", "miss_count", b"miss_count", "size_bytes", b"size_bytes", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__size_bytes: _TypeAlias = _typing.Literal["size_bytes"]  # noqa: Y015
+    _WhichOneofArgType__size_bytes: _TypeAlias = _typing.Literal["_size_bytes", b"_size_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size_bytes) -> _WhichOneofReturnType__size_bytes | None: ...
 
 Global___CacheTierStats: _TypeAlias = CacheTierStats  # noqa: Y015
