@@ -307,8 +307,7 @@ async def quota(
         json=call.json,
         columns=[
             Column("platform"),
-            Column("scope"),
-            Column("key"),
+            Column("limit of"),
             Column("used", number=True),
             Column("limit", number=True),
             Column("unit"),
@@ -393,8 +392,7 @@ def _reconciliation_row(each: Reconciliation) -> list[str]:
 def _quota_row(each: Quota) -> list[str]:
     return [
         each.platform,
-        each.scope,
-        each.key,
+        each.display_name or f"{each.scope} {each.key}",
         ratio(each.used),
         ratio(each.limit),
         each.unit,

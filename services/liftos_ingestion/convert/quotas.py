@@ -5,6 +5,7 @@ from datetime import timedelta
 from google.protobuf.duration_pb2 import Duration
 
 from liftos.ingestion.v1 import run_pb2
+from liftos_ingestion.domain.platform_limits import described
 from liftos_ingestion.quota_ports import QuotaState
 from liftos_kit.structs import timestamp
 
@@ -26,4 +27,5 @@ def quota_message(state: QuotaState) -> run_pb2.Quota:
         blocked_until_time=timestamp(state.blocked_until_time),
         parked_slice_count=state.parked_count,
         observe_time=timestamp(state.observe_time),
+        display_name=described(key),
     )

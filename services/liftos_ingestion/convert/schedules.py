@@ -8,7 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from liftos.common.v1.marketing_pb2 import DateRange
 from liftos.ingestion.v1 import schedule_pb2
-from liftos.memory.v1.entry_pb2 import EntryLevel
+from liftos.memory.v1.entry_pb2 import DateBasis, EntryLevel
 from liftos_ingestion.convert.runs import RUN_NAME, SCHEDULE_NAME, level_words
 from liftos_ingestion.domain.names import CONNECTION_NAME, connection_name
 from liftos_ingestion.domain.schedules import CATCHUP
@@ -120,6 +120,7 @@ def plan_message(plan: BackfillPlan) -> schedule_pb2.BackfillPlan:
                 call_count=window.call_count,
                 row_count=window.row_count,
                 committed=window.committed,
+                date_basis=DateBasis.Value(f"DATE_BASIS_{window.date_basis}"),
             )
             for window in plan.windows
         ],

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, assert_never
 
 from liftos_ingestion.domain.rate_limits import (
     Limit,
     Observation,
     RateKey,
+    RateScope,
     Renewal,
     account_key,
     blocked,
@@ -31,6 +32,35 @@ KLAVIYO: Final = "klaviyo"
 _MINUTE: Final = 60.0
 _HOUR: Final = 60 * _MINUTE
 _DAY: Final = 24 * _HOUR
+
+
+META_UNNAMED_APP: Final = "unnamed"
+"""Stands for the app of a token whose app is not given."""
+
+KLAVIYO_UNKNOWN_ACCOUNT: Final = "unknown"
+"""Stands for the account of a credential that is not known yet."""
+
+_APPS: Final[Mapping[str, str]] = MappingProxyType(
+    {META: "app", GOOGLE_ADS: "Cloud project", KLAVIYO: "OAuth application"}
+)
+
+
+def described(key: RateKey) -> str:
+    """Return what is limited in words for a person."""
+    match key.scope:
+        case RateScope.APP if key.platform == META and key.key == META_UNNAMED_APP:
+            return "app that issued the token"
+        case RateScope.APP:
+            return f"{_APPS.get(key.platform, 'app')} {key.key}"
+        case RateScope.ENDPOINT:
+            account_id, _, endpoint = key.key.partition(":")
+            return f"{endpoint} of {described(account_key(key.org, key.platform, account_id))}"
+        case RateScope.ACCOUNT if key.platform == KLAVIYO and key.key == KLAVIYO_UNKNOWN_ACCOUNT:
+            return "account of a new credential"
+        case RateScope.ACCOUNT:
+            return f"account {key.key}"
+        case scope:
+            assert_never(scope)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ class BackfillWindow:
 
     Attributes:
         account_id, level: What is read.
+        date_basis: What its days stand for.
         days: Its days.
         call_count: Calls to the platform, job polls apart, at least; what the windows of other
             levels ask for too counts for the first of them.
@@ -29,6 +30,7 @@ class BackfillWindow:
 
     account_id: str
     level: str
+    date_basis: str
     days: Days
     call_count: int
     row_count: int
@@ -123,6 +125,7 @@ class Backfills:
                 BackfillWindow(
                     account_id=plan.account_id,
                     level=plan.level,
+                    date_basis=plan.date_basis,
                     days=_days(plan),
                     call_count=0 if done else calls.add(plan, expected),
                     row_count=expected,

@@ -26,7 +26,7 @@ from tests.inprocess.kit.statuses import refusal_of
 from liftos.common.v1.marketing_pb2 import DateRange
 from liftos.ingestion.v1 import connection_pb2, object_pb2, run_pb2
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
-from liftos.memory.v1.entry_pb2 import EntryLevel
+from liftos.memory.v1.entry_pb2 import DateBasis, EntryLevel
 from liftos_client import Client
 from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
 from liftos_ingestion.run_ports import OBJECTS, HoldLostError, RunState, SliceState, Usage
@@ -233,6 +233,7 @@ async def test_days_of_the_past_do_not_become_days_of_today(
     planned = pb.PlanBackfillRequest(parent=connection, date_range=days)
     plan = (await client.PlanBackfill(planned)).plan
     assert {it.level for it in plan.windows} == {1, 2}, "accounts and campaigns"
+    assert {it.date_basis for it in plan.windows} == {DateBasis.DATE_BASIS_INTERACTION}
     while await harness.read_due():
         pass
     account = (await client.GetConnection(pb.GetConnectionRequest(name=connection))).connection

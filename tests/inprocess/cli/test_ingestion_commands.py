@@ -20,7 +20,7 @@ from liftos.ingestion.v1 import (
     source_pb2,
 )
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
-from liftos.memory.v1.entry_pb2 import Entry, EntryLevel, Metrics
+from liftos.memory.v1.entry_pb2 import DateBasis, Entry, EntryLevel, Metrics
 from liftos_cli.main import app
 from liftos_cli.source_files import FIELD_ORDER
 from liftos_cli.yaml_objects import parse_yaml
@@ -241,14 +241,31 @@ def test_a_run_alone_chooses_its_open_rows(liftos: Run, ingestion: RecordingInge
     assert ingestion.seen["DiscardDeadLetters"].filter == 'level = "AD"'
 
 
+def test_limits_are_named_for_people(liftos: Run, ingestion: RecordingIngestion) -> None:
+    """In the words of the server, and where an older one has none, as scope and key."""
+    quotas = [
+        run_pb2.Quota(platform="meta", scope="app", key="unnamed", display_name="app of the token"),
+        run_pb2.Quota(platform="meta", scope="account", key="1001"),
+    ]
+    ingestion.answers["GetQuota"] = pb.GetQuotaResponse(quotas=quotas)
+    first, second = liftos("runs", "quota").stdout.splitlines()[1:3]
+    assert "app of the token" in first
+    assert "unnamed" not in first
+    assert "account 1001" in second
+
+
 def test_a_plan_is_summed_up_by_level(liftos: Run, ingestion: RecordingIngestion) -> None:
-    """What is read for several meanings of dates is one line; --windows shows each range."""
+    """Each meaning of dates is a line of its own; --windows shows each range."""
     plan = schedule_pb2.BackfillPlan(call_count=7)
     plan.duration.FromSeconds(90)
-    for first, last, calls, committed in (
-        ("2026-02-01", "2026-02-28", 1, False),
-        ("2026-02-01", "2026-02-28", 4, False),
-        ("2026-01-01", "2026-01-31", 2, True),
+    interaction, conversion = (
+        DateBasis.DATE_BASIS_INTERACTION,
+        DateBasis.DATE_BASIS_CONVERSION,
+    )
+    for basis, first, last, calls, committed in (
+        (interaction, "2026-02-01", "2026-02-28", 1, False),
+        (conversion, "2026-02-01", "2026-02-28", 4, False),
+        (interaction, "2026-01-01", "2026-01-31", 2, True),
     ):
         plan.windows.add(
             account_id="7",
@@ -256,16 +273,24 @@ def test_a_plan_is_summed_up_by_level(liftos: Run, ingestion: RecordingIngestion
             date_range=DateRange(start_date=first, end_date=last),
             call_count=calls,
             committed=committed,
+            date_basis=basis,
         )
     ingestion.answers["PlanBackfill"] = pb.PlanBackfillResponse(plan=plan)
     words = ("runs", "plan-backfill", "shop", "--from", "2026-01-01", "--to", "yesterday")
     lines = liftos(*words).stdout.splitlines()
-    assert lines[1].split() == ["7", "AD", "2026-01-01", "to", "2026-02-28", "3", "7", "-", "1"]
-    assert lines[2].startswith("3 windows, 7 calls, about 1 min 30 s; ")
+    assert [line.split() for line in lines[1:3]] == [
+        ["7", "AD", "INTERACTION", "2026-01-01", "to", "2026-02-28", "2", "3", "-", "1"],
+        ["7", "AD", "CONVERSION", "2026-02-01", "to", "2026-02-28", "1", "4", "-", "0"],
+    ]
+    assert lines[3].startswith("3 windows, 7 calls, about 1 min 30 s; ")
     yesterday = datetime.now().astimezone().date() - timedelta(days=1)
     assert ingestion.seen["PlanBackfill"].date_range.end_date == yesterday.isoformat()
-    each = [line.split()[4:] for line in liftos(*words, "--windows").stdout.splitlines()[1:3]]
-    assert each == [["2026-02-28", "2", "5", "-", "0"], ["2026-01-31", "1", "2", "-", "1"]]
+    each = [line.split()[5:] for line in liftos(*words, "--windows").stdout.splitlines()[1:4]]
+    assert each == [
+        ["2026-02-28", "1", "1", "-", "0"],
+        ["2026-02-28", "1", "4", "-", "0"],
+        ["2026-01-31", "1", "2", "-", "1"],
+    ]
 
 
 @pytest.mark.parametrize(

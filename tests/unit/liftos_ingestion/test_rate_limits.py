@@ -17,6 +17,7 @@ from liftos_ingestion.domain.platform_limits import (
     GoogleAdsAccess,
     KlaviyoEndpoint,
     Usage,
+    described,
     google_ads_block,
     google_ads_limits,
     klaviyo_limits,
@@ -31,6 +32,7 @@ from liftos_ingestion.domain.rate_limits import (
     Limit,
     Observation,
     Priority,
+    RateKey,
     RateScope,
     Renewal,
     account_key,
@@ -124,6 +126,27 @@ def test_limits_of_several_platforms_cannot_be_asked_together() -> None:
         asked_by([gate(ACCOUNT), gate(account_key("acme", "meta", "1"))])
     with pytest.raises(ValueError, match="one org and platform"):
         asked_by([])
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        (app_key("acme", "meta", "77"), "app 77"),
+        (app_key("acme", "meta", "unnamed"), "app that issued the token"),
+        (PROJECT, "Cloud project p"),
+        (app_key("acme", "klaviyo", "c"), "OAuth application c"),
+        (app_key("acme", "till", "api.example.com"), "app api.example.com"),
+        (account_key("acme", "meta", "unnamed"), "account unnamed"),
+        (account_key("acme", "klaviyo", "unknown"), "account of a new credential"),
+        (
+            endpoint_key("acme", "klaviyo", "WkR2mX", "GET /api/flows"),
+            "GET /api/flows of account WkR2mX",
+        ),
+    ],
+)
+def test_what_is_limited_has_words_for_a_person(key: RateKey, words: str) -> None:
+    """A key says what it is, also where it stands for something that has no name."""
+    assert described(key) == words
 
 
 def test_only_who_has_the_secret_of_an_app_counts_with_others() -> None:

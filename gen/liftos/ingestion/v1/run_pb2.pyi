@@ -882,6 +882,7 @@ class Quota(_message.Message):
     BLOCKED_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     PARKED_SLICE_COUNT_FIELD_NUMBER: _builtins.int
     OBSERVE_TIME_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     platform: _builtins.str
     """The platform."""
     scope: _builtins.str
@@ -896,6 +897,8 @@ class Quota(_message.Message):
     """How much is used, as the platform says, or as counted where it does not."""
     parked_slice_count: _builtins.int
     """Slices of the org that wait for it."""
+    display_name: _builtins.str
+    """What is limited in words for a person, such as "Cloud project 123456789012"."""
     @_builtins.property
     def window(self) -> _duration_pb2.Duration:
         """How long a window is."""
@@ -926,10 +929,11 @@ class Quota(_message.Message):
         blocked_until_time: _timestamp_pb2.Timestamp | None = ...,
         parked_slice_count: _builtins.int = ...,
         observe_time: _timestamp_pb2.Timestamp | None = ...,
+        display_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["blocked_until_time", b"blocked_until_time", "observe_time", b"observe_time", "reset_time", b"reset_time", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_until_time", b"blocked_until_time", "key", b"key", "limit", b"limit", "observe_time", b"observe_time", "parked_slice_count", b"parked_slice_count", "platform", b"platform", "reset_time", b"reset_time", "scope", b"scope", "unit", b"unit", "used", b"used", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_until_time", b"blocked_until_time", "display_name", b"display_name", "key", b"key", "limit", b"limit", "observe_time", b"observe_time", "parked_slice_count", b"parked_slice_count", "platform", b"platform", "reset_time", b"reset_time", "scope", b"scope", "unit", b"unit", "used", b"used", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -209,6 +209,7 @@ class BackfillWindow(_message.Message):
     CALL_COUNT_FIELD_NUMBER: _builtins.int
     ROW_COUNT_FIELD_NUMBER: _builtins.int
     COMMITTED_FIELD_NUMBER: _builtins.int
+    DATE_BASIS_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     """Its account."""
     level: _entry_pb2.EntryLevel.ValueType
@@ -219,6 +220,10 @@ class BackfillWindow(_message.Message):
     """Rows that are expected, from what the account reported lately; 0 where unknown."""
     committed: _builtins.bool
     """True where all its days have been committed as final; a run leaves them out unless it is forced."""
+    date_basis: _entry_pb2.DateBasis.ValueType
+    """What its days stand for. A platform that has several, such as Google Ads with interaction and
+    conversion, has a window for each.
+    """
     @_builtins.property
     def date_range(self) -> _marketing_pb2.DateRange:
         """Its days."""
@@ -232,10 +237,11 @@ class BackfillWindow(_message.Message):
         call_count: _builtins.int = ...,
         row_count: _builtins.int = ...,
         committed: _builtins.bool = ...,
+        date_basis: _entry_pb2.DateBasis.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["date_range", b"date_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "call_count", b"call_count", "committed", b"committed", "date_range", b"date_range", "level", b"level", "row_count", b"row_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "call_count", b"call_count", "committed", b"committed", "date_basis", b"date_basis", "date_range", b"date_range", "level", b"level", "row_count", b"row_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,7 +30,7 @@ from liftos_ingestion.adapters.sources.klaviyo.sends import (
 )
 from liftos_ingestion.adapters.sources.platform_http import PlatformHttp
 from liftos_ingestion.domain.failures import ErrorClass, Failure, ReadingError
-from liftos_ingestion.domain.platform_limits import KlaviyoEndpoint
+from liftos_ingestion.domain.platform_limits import KLAVIYO_UNKNOWN_ACCOUNT, KlaviyoEndpoint
 from liftos_ingestion.source_ports import (
     CallGate,
     JsonObject,
@@ -53,9 +53,6 @@ _PROBES: Final = {
     "metrics:read": (KlaviyoEndpoint.METRICS, {}),
 }
 """One call for each scope that only a call can tell of."""
-
-_UNKNOWN_ACCOUNT: Final = "unknown"
-"""Stands in limits for the account of a credential that is not known yet."""
 
 _PAGE_ROWS: Final = 5_000
 
@@ -88,7 +85,7 @@ class KlaviyoSession:
 
     async def verify(self) -> Verified:
         """Say which account the credential opens, and what it may read there."""
-        account = await self._account(self._client(_UNKNOWN_ACCOUNT))
+        account = await self._account(self._client(KLAVIYO_UNKNOWN_ACCOUNT))
         granted = self._granted_scopes
         if granted is None:
             granted = await self._probed(self._client(account.account_id))

@@ -22,6 +22,7 @@ from liftos_ingestion.adapters.sources.platform_http import Answer, PlatformHttp
 from liftos_ingestion.domain.failures import ErrorClass, ReadingError
 from liftos_ingestion.domain.platform_limits import (
     META,
+    META_UNNAMED_APP,
     Usage,
     meta_block,
     meta_limits,
@@ -47,7 +48,6 @@ _TRIES: Final = Backoff(base_seconds=0.2, maximum_seconds=2.0, maximum_tries=3)
 _STANDSTILLS: Final = 3
 """Pages in a row that may lead to the place where they are."""
 
-_UNNAMED_APP: Final = "unnamed"
 _SECRETS_IN_LINKS: Final = tuple(
     re.compile(name + rb'=[^"&\\]*') for name in (b"access_token", b"appsecret_proof")
 )
@@ -72,7 +72,7 @@ class MetaCredential:
     def app(self, org: str) -> RateKey:
         """Return what limits of the app are counted under: with its secret, for all orgs."""
         secret = self.app_secret if self.app_id else None
-        return app_key(org, META, self.app_id or _UNNAMED_APP, secret=secret)
+        return app_key(org, META, self.app_id or META_UNNAMED_APP, secret=secret)
 
     def proof(self) -> Mapping[str, str]:
         """Return the parameter that proves that the caller knows the app's secret."""
