@@ -14,7 +14,11 @@ class RecordWrite(RequestMemory, Protocol):
     """One write under way; all of it is committed together, or nothing."""
 
     async def upsert(self, collection: Collection, records: Sequence[Record]) -> UpsertCounts:
-        """Write records, each id once; one with the same contents stays as it is."""
+        """Write records, each id once; one with the same contents stays as it is.
+
+        Raises:
+            EtagMismatchError: One is another than its etag says; nothing may be committed then.
+        """
 
     async def keep_checkpoint(self, scope: str, checkpoint: bytes) -> None:
         """Store how far the writer of a scope is, as part of this write."""

@@ -13,8 +13,8 @@ from liftos_kit.requests import digest_request
 from liftos_kit.structs import timestamp
 from liftos_mapping.entry_fields import ENTRY_FIELDS, FieldKind
 from liftos_memory.convert.entries import ENTRY_NAME, SLICE_NAME, entry_of_row
-from liftos_memory.convert.records import artifact_of_row, note_of_row, record_name
-from liftos_memory.domain.records import Collection
+from liftos_memory.convert.records import artifact_of_row, note_of_row
+from liftos_memory.domain.records import Collection, record_name
 from liftos_memory.domain.write_token import encode_write_token
 from liftos_memory.ports import Row
 from liftos_memory.replication_ports import BucketSum, Change, Position, RowHash

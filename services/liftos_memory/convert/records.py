@@ -14,20 +14,12 @@ from liftos_memory.domain.records import (
     Record,
     check_body,
     check_unique,
+    record_name,
 )
 from liftos_memory.ports import Row
 
 ARTIFACT_NAME: Final = Pattern("orgs/{org}/artifacts/{artifact}")
 NOTE_NAME: Final = Pattern("orgs/{org}/notes/{note}")
-
-
-def record_name(org: str, collection: Collection, record_id: str) -> str:
-    """Return the name of a record."""
-    match collection:
-        case Collection.ARTIFACTS:
-            return f"orgs/{org}/artifacts/{record_id}"
-        case Collection.NOTES:
-            return f"orgs/{org}/notes/{record_id}"
 
 
 def records_of_artifacts(artifacts: Sequence[artifact_pb2.Artifact]) -> Sequence[Record]:
@@ -45,6 +37,7 @@ def records_of_artifacts(artifacts: Sequence[artifact_pb2.Artifact]) -> Sequence
             body=plain(artifact.body) if artifact.HasField("body") else None,
             content=artifact.content,
             content_type=artifact.content_type,
+            etag=artifact.etag,
         )
         for artifact in artifacts
     ]
@@ -66,6 +59,7 @@ def records_of_notes(notes: Sequence[artifact_pb2.Note]) -> Sequence[Record]:
             body=plain(note.attributes) if note.HasField("attributes") else None,
             text=note.text,
             labels=tuple(note.labels),
+            etag=note.etag,
         )
         for note in notes
     ]

@@ -64,6 +64,8 @@ class Record:
         content_type: MIME type of the content.
         text: Text of a note.
         labels: Words of a note.
+        etag: What it must be before the write, as it was read; "0" where it must not exist; empty
+            for whatever it is.
     """
 
     record_id: str
@@ -75,6 +77,7 @@ class Record:
     content_type: str = ""
     text: str = ""
     labels: tuple[str, ...] = ()
+    etag: str = ""
 
     def sha256(self) -> bytes:
         """Return the digest of the record's substance.
@@ -88,6 +91,15 @@ class Record:
         digest.update(self.content)
         digest.update(self.text.encode())
         return digest.digest()
+
+
+def record_name(org: str, collection: Collection, record_id: str) -> str:
+    """Return the name of a record."""
+    match collection:
+        case Collection.ARTIFACTS:
+            return f"orgs/{org}/artifacts/{record_id}"
+        case Collection.NOTES:
+            return f"orgs/{org}/notes/{record_id}"
 
 
 def canonical_json(value: JsonObject) -> bytes:

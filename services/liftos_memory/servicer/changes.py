@@ -24,10 +24,9 @@ from liftos_memory.convert.changes import (
     write_position,
 )
 from liftos_memory.convert.entries import ENTRY_NAME, SLICE_NAME
-from liftos_memory.convert.records import record_name
 from liftos_memory.convert.slices import days_of
 from liftos_memory.domain.entry_filter import ENTRY_FILTER_FIELDS
-from liftos_memory.domain.records import Collection
+from liftos_memory.domain.records import Collection, record_name
 from liftos_memory.domain.write_token import encode_write_token
 from liftos_memory.replication_ports import Change, Position, RestatementQuery
 from liftos_memory.usecases.changes import Changes

@@ -14,11 +14,10 @@ from liftos_memory.convert.records import (
     NOTE_NAME,
     artifact_of_row,
     note_of_row,
-    record_name,
     records_of_artifacts,
     records_of_notes,
 )
-from liftos_memory.domain.records import RECORD_FILTER_FIELDS, Collection
+from liftos_memory.domain.records import RECORD_FILTER_FIELDS, Collection, record_name
 from liftos_memory.domain.write_token import encode_write_token
 from liftos_memory.ports import WriteContext
 from liftos_memory.usecases.records import Records, RecordsPurged, RecordsWritten

@@ -21,7 +21,16 @@ set version = r.version + 1, kind = excluded.kind, scope = excluded.scope, title
     update_time = excluded.update_time, tx = excluded.tx
 where (r.kind, r.scope, r.title, r.labels, r.content_type, r.sha256)
     is distinct from (excluded.kind, excluded.scope, excluded.title, excluded.labels,
-                      excluded.content_type, excluded.sha256);
+                      excluded.content_type, excluded.sha256)
+    and r.record_id <> all(:new_ids);
+
+-- name: lock_records
+select record_id, tx from records
+where org = :org and collection = :collection and record_id = any(:record_ids) order by record_id for update;
+
+-- name: records_of_others
+select record_id from records
+where org = :org and collection = :collection and record_id = any(:record_ids) and tx <> :tx;
 
 -- name: keep_checkpoint!
 insert into record_checkpoints (org, scope, checkpoint, update_time)

@@ -360,6 +360,56 @@ async def test_repeated_requests(memory_client: ClientFactory, org: str) -> None
     assert refusal.reason == "ERROR_REASON_REQUEST_ID_REUSED"
 
 
+async def test_etags_keep_writers_from_overwriting_each_other(
+    memory_client: ClientFactory, org: str
+) -> None:
+    """Of many who read the same version, one writes; of many who make a record, one does."""
+    client = memory_client(org)
+    name = f"orgs/{org}/artifacts/counter"
+
+    async def put(count: int, etag: str) -> bool:
+        artifact = _artifact(org, "counter", {"count": count})
+        artifact.etag = etag
+        other = _artifact(org, f"beside-{uuid4()}", {"count": count})
+        try:
+            await _put_artifacts(client, org, artifact, other)
+        except grpc.aio.AioRpcError as error:
+            refusal = refusal_of(error)
+            assert refusal.code is grpc.StatusCode.ABORTED
+            assert refusal.reason == "ERROR_REASON_ETAG_MISMATCH"
+            assert refusal.metadata["resource_name"] == name
+            return False
+        return True
+
+    assert sum(await asyncio.gather(*(put(number, "0") for number in range(8)))) == 1
+    for expected_version in (2, 3):
+        etag = (await _get_artifact(client, name)).etag
+        written = await asyncio.gather(
+            *(put(100 * expected_version + number, etag) for number in range(8))
+        )
+        assert sum(written) == 1
+        assert (await _get_artifact(client, name)).version == expected_version
+    page = await client.ListArtifacts(pb.ListArtifactsRequest(parent=f"orgs/{org}"))
+    assert len(page.artifacts) == 1 + 3, "what came with a refused one was not written"
+    kept = await _get_artifact(client, name)
+    same = _artifact(org, "counter", {"count": kept.body["count"]})
+    same.etag = kept.etag
+    assert (await _put_artifacts(client, org, same)).unchanged_count == 1
+    await _put_artifacts(client, org, _artifact(org, "counter", {"count": -1}), origin="last")
+    kept = await _get_artifact(client, name)
+    await client.PurgeRecords(
+        pb.PurgeRecordsRequest(
+            parent=f"orgs/{org}",
+            collection=_ARTIFACTS,
+            origin="last",
+            force=True,
+            request_id=str(uuid4()),
+        )
+    )
+    assert not await put(1, kept.etag), "it was read before it was purged"
+    assert await put(1, "0")
+
+
 async def test_checkpoints_and_fences(memory_client: ClientFactory, org: str) -> None:
     """A checkpoint is kept with the records of its scope, and an old epoch writes neither."""
     client = memory_client(org)

@@ -1,16 +1,17 @@
 """Artifacts and notes in Postgres."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
 from liftos_kit import postgres
+from liftos_kit.core.errors import EtagMismatchError
 from liftos_kit.core.filters import Filter
 from liftos_memory.adapters.postgres.database import Database
 from liftos_memory.adapters.postgres.record_columns import RECORD_COLUMNS, record_condition
 from liftos_memory.adapters.postgres.writes import PostgresWrite, affected, begin
-from liftos_memory.domain.records import Collection, Record
+from liftos_memory.domain.records import Collection, Record, record_name
 from liftos_memory.ports import Row, UpsertCounts, WriteContext
 from liftos_memory.record_ports import RecordWrite
 
@@ -25,6 +26,10 @@ class PostgresRecordWrite(PostgresWrite):
 
     async def upsert(self, collection: Collection, records: Sequence[Record]) -> UpsertCounts:
         """Write records; those that are the same stay as they are."""
+        expected = {record.record_id: int(record.etag, 16) for record in records if record.etag}
+        new_ids = [record_id for record_id, tx in expected.items() if tx == 0]
+        if expected:
+            await self._lock(collection, expected)
         tag = await _SQL.upsert_records(
             self._connection,
             org=self._write.org,
@@ -42,9 +47,37 @@ class PostgresRecordWrite(PostgresWrite):
             contents=[record.content or None for record in records],
             content_types=[record.content_type for record in records],
             digests=[record.sha256() for record in records],
+            new_ids=new_ids,
         )
+        if new_ids:
+            await self._check_new(collection, new_ids)
         upserted = affected(tag)
         return UpsertCounts(upserted, len(records) - upserted)
+
+    async def _lock(self, collection: Collection, expected: Mapping[str, int]) -> None:
+        """Lock records, and check that they are as expected; 0 expects none."""
+        found = _SQL.lock_records(
+            self._connection,
+            org=self._write.org,
+            collection=collection,
+            record_ids=list(expected),
+        )
+        positions = {row["record_id"]: row["tx"] async for row in found}
+        for record_id, tx in expected.items():
+            if positions.get(record_id, 0) != tx:
+                raise EtagMismatchError(record_name(self._write.org, collection, record_id))
+
+    async def _check_new(self, collection: Collection, record_ids: Sequence[str]) -> None:
+        """Check that nobody else wrote records meanwhile, which no lock could keep from it."""
+        found = _SQL.records_of_others(
+            self._connection,
+            org=self._write.org,
+            collection=collection,
+            record_ids=record_ids,
+            tx=self._write.tx,
+        )
+        async for row in found:
+            raise EtagMismatchError(record_name(self._write.org, collection, row["record_id"]))
 
     async def keep_checkpoint(self, scope: str, checkpoint: bytes) -> None:
         """Store how far the writer of a scope is."""
