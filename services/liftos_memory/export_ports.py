@@ -83,6 +83,15 @@ class PanelReading(Protocol):
             InvalidFieldsError: There are too many of them, or one does not fit into 64 bits.
         """
 
+    async def qualities(
+        self, request: DatasetRequest, series: Sequence[Series], steps: Sequence[Step]
+    ) -> pd.DataFrame:
+        """Return what was found about the entries behind the sums: `QUALITY_COLUMNS`.
+
+        Raises:
+            InvalidFieldsError: There are too many different findings.
+        """
+
     async def controls(self, request: DatasetRequest, steps: Sequence[Step]) -> pd.DataFrame:
         """Return means of outside series by step: `CONTROL_COLUMNS`."""
 

@@ -36,15 +36,22 @@ VALUE_METRICS: Final = (
 """Metrics of a channel or an outcome that a panel may show."""
 
 VALUE_KEYS: Final = ("step", "unit", "platform", "account_id", "level", "channel")
-VALUE_TAIL: Final = ("entry_count", "final_count", "minimum_quality", "total_quality")
+VALUE_TAIL: Final = ("entry_count", "final_count")
 VALUE_COLUMNS: Final = (
     *VALUE_KEYS,
     *VALUE_METRICS,
     *(f"{name}_count" for name in VALUE_METRICS),
     *VALUE_TAIL,
 )
-"""Sums of a unit, step, account and channel; `x_count` is how many entries have x, `total_quality`
-the sum of their scores."""
+"""Sums of a unit, step, account and channel; `x_count` is how many entries have x."""
+
+QUALITY_COLUMNS: Final = (
+    *(name for name in VALUE_KEYS if name != "unit"),
+    "issues",
+    "mismatched",
+    "entry_count",
+)
+"""Entries of a step, account and channel by what was found about them; see `ScoredEntries`."""
 
 CONTROL_COLUMNS: Final = ("step", "unit", "platform", "account_id", "series_id", "value")
 """Mean of a control's values that are dated within a step; unit is empty for the whole nation."""

@@ -185,11 +185,11 @@ def _rounded(number: float | None) -> float | None:
 def _qualities(it: Described) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield column and quality: of what entries it is made, and how good they are."""
     panel, request = it.closed.panel, it.request
-    outcomes = [
+    outcomes, found_of_outcomes = (
         frame if request.kpi.attributed else frame[frame["level"] == OUTCOME]
         for frame in (it.values, it.qualities)
-    ]
-    yield it.layout.kpi, _quality(*outcomes, request.kpi.metric, 0)
+    )
+    yield it.layout.kpi, _quality(outcomes, found_of_outcomes, request.kpi.metric, 0)
     cells_of = {cells.name: cells for cells in panel.channels}
     of_channel, found_of = (
         dict(list(frame[frame["level"] != OUTCOME].groupby(["platform", "channel"])))
@@ -210,9 +210,7 @@ def _qualities(it: Described) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield name, _quality(rows, found, metric, filled)
 
 
-def _quality(
-    rows: pd.DataFrame, found: pd.DataFrame, metric: str, filled: int
-) -> dict[str, Any]:
+def _quality(rows: pd.DataFrame, found: pd.DataFrame, metric: str, filled: int) -> dict[str, Any]:
     summary = summarise(
         ScoredEntries(issues, mismatched, int(count))
         for issues, mismatched, count in zip(

@@ -24,7 +24,7 @@ entry rules and never gets here; what is merely doubtful is kept and scored.
   breakdowns of the same object and day are suspected that agree in every number, money included.
 
 A row is scored when it is written, with the date of that day. An object's day is as good as its
-worst row (`object_day_scores`).
+worst row, and worse where its level does not add up (`quality_summary`).
 """
 
 import re
@@ -140,7 +140,7 @@ def _catalogue() -> Iterator[IssueKind]:
     yield IssueKind(
         "FINAL_BEFORE_DAY_END", part, error, 300, "called final before its day was over"
     )
-    yield IssueKind("LEVEL_MISMATCH", part, error, 400, "the level below does not add up to this")
+    yield IssueKind("LEVEL_MISMATCH", part, error, 400, "another level of the day says another sum")
 
     part = QualityPart.TIMELINESS
     yield IssueKind("NOT_FINAL", part, info, 100, "the platform may still restate it")
@@ -668,23 +668,3 @@ def _repeated_rows(table: pa.Table, suspects: _Mask, names: Iterable[str]) -> np
         shared = np.bincount(codes)[codes] > 1
         indexes, codes = indexes[shared], codes[shared]
     return indexes
-
-
-_OBJECT_DAY: Final = tuple(
-    name for name in NATURAL_KEY if name not in ("attribution_key", "date_basis", "breakdown_key")
-)
-
-
-def object_day_scores(table: pa.Table, scores: npt.NDArray[np.float64]) -> pa.Table:
-    """Return the lowest score of each object and day.
-
-    Args:
-        table: Rows in `ENTRY_SCHEMA`.
-        scores: Their scores.
-
-    Returns:
-        The columns of the natural key without attribution, date basis and breakdown, and `score`.
-    """
-    keys = table.select(_OBJECT_DAY).append_column("score", pa.array(scores, pa.float64()))
-    lowest = keys.group_by(list(_OBJECT_DAY), use_threads=False).aggregate([("score", "min")])
-    return lowest.rename_columns([*_OBJECT_DAY, "score"])

@@ -70,6 +70,7 @@ class _Read:
     slices: pd.DataFrame
     removals: pd.DataFrame
     values: pd.DataFrame
+    qualities: pd.DataFrame
     controls: pd.DataFrame
     currency_code: str
 
@@ -117,6 +118,7 @@ async def _read(reading: PanelReading, request: DatasetRequest) -> _Read:
         slices=await reading.slices(series, steps),
         removals=await reading.removals(series, steps),
         values=await reading.values(request, series, steps, rates),
+        qualities=await reading.qualities(request, series, steps),
         controls=await reading.controls(request, steps),
         currency_code=target,
     )
@@ -218,6 +220,7 @@ def _export(request: DatasetRequest, read: _Read) -> Export:
         series=read.series,
         survey=own[own["date"].between(first, last)],
         values=read.values[read.values["step"].between(first, last)],
+        qualities=read.qualities[read.qualities["step"].between(first, last)],
         cut=read.cut,
         levels_aside=_levels_aside(read.survey, read.series),
         snippets=snippets(

@@ -3,7 +3,6 @@
 from datetime import date, timedelta
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -21,7 +20,6 @@ from liftos_memory.domain.quality import (
     encode_issues,
     expected_metrics,
     issue,
-    object_day_scores,
     quality_from_text,
     quality_of,
     score_rows,
@@ -380,15 +378,6 @@ def test_more_kinds_of_findings_than_bits() -> None:
         expected = expected_metrics(row["platform"], row["level"])
         assert missing == {name for name, _ in expected if row[name] is None}
     assert len({text for text in texts.to_pylist() if text}) > 32
-
-
-def test_an_object_day_is_as_good_as_its_worst_row() -> None:
-    """Attributions, bases and breakdowns of one object and day roll up to their minimum."""
-    rows = [AD, AD | {"breakdown_key": "x"}, AD | {"date": date(2026, 11, 2)}]
-    table = object_day_scores(table_of(*rows), np.array([0.9, 0.4, 0.7]))
-    assert table.column("score").to_pylist() == [0.4, 0.7]
-    assert table.column("date").to_pylist() == [date(2026, 11, 1), date(2026, 11, 2)]
-    assert "breakdown_key" not in table.column_names
 
 
 def test_the_catalogue_is_complete() -> None:

@@ -102,8 +102,6 @@ def row(
         **counts,
         "entry_count": 1,
         "final_count": 1,
-        "minimum_quality": 1.0,
-        "total_quality": 1.0,
     }
 
 
@@ -239,6 +237,9 @@ def _described(
         values=values[
             values["step"].between(pd.Timestamp(steps[0].start), pd.Timestamp(steps[-1].end))
         ],
+        qualities=values[["step", "platform", "account_id", "level", "channel", "entry_count"]]
+        .assign(issues="", mismatched="")
+        .loc[values["step"].between(pd.Timestamp(steps[0].start), pd.Timestamp(steps[-1].end))],
         cut=(),
         levels_aside={},
         snippets={},
