@@ -488,7 +488,7 @@ async def _apply(connection: asyncpg.Connection, file: SchemaFile, *, schema: st
         raise
     except asyncpg.PostgresError as error:
         raise SchemaFileError(file.name, f"does not run: {error}") from error
-    _log.info("schema file applied", schema=schema, file=file.name)
+    _log.info("schema_file_applied", schema=schema, file=file.name)
 
 
 def _rank(version: int, phase: str) -> tuple[int, int]:

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from liftos_kit import telemetry
 
 _ROOT = Path(__file__).parents[3]
@@ -37,15 +39,26 @@ def _made(path: Path) -> Iterator[tuple[str, str, str]]:
 
 def _logged(path: Path) -> Iterator[tuple[str, str]]:
     """Event and level of every line that a file logs."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    for node in nodes:
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
         logger = node.func.value
         if not isinstance(logger, ast.Name) or logger.id != "_log":
             continue
-        event, level = node.args[0], node.func.attr
+        levels = ["error" if node.func.attr == "exception" else node.func.attr]
+        event = node.args[0]
+        if levels == ["log"]:
+            event = node.args[1]
+            levels = [
+                name.attr.lower()
+                for name in nodes
+                if isinstance(name, ast.Attribute)
+                and isinstance(name.value, ast.Name)
+                and name.value.id == "logging"
+            ]
         assert isinstance(event, ast.Constant), f"{path} makes up an event"
-        yield str(event.value), "error" if level == "exception" else level
+        yield from ((str(event.value), level) for level in levels)
 
 
 def _documented(what: str) -> list[list[str]]:
@@ -71,18 +84,14 @@ def test_every_attribute_of_the_table_is_one_of_ours() -> None:
         assert set(named) <= ours, row[0]
 
 
-def test_every_event_of_ingestion_stands_in_its_table_with_its_levels() -> None:
-    """No more and no fewer than its code and that of jobs log."""
-    services = _ROOT / "services"
-    paths = [
-        path
-        for folder in (services / "liftos_ingestion", services / "liftos_kit" / "jobs")
-        for path in folder.rglob("*.py")
-    ]
+@pytest.mark.parametrize("part", ["kit", "memory", "ingestion"])
+def test_every_event_stands_in_the_table_of_its_part_with_its_levels(part: str) -> None:
+    """No more and no fewer than the code of the part logs."""
+    paths = (_ROOT / "services" / f"liftos_{part}").rglob("*.py")
     logged = {each for path in paths for each in _logged(path)}
     told = [
         (event, level)
-        for row in _documented("ingestion events")
+        for row in _documented(f"{part} events")
         for event in re.findall(r"`([a-z_]+)`", row[0])
         for level in row[1].split(", ")
     ]
