@@ -264,7 +264,7 @@ class UnavailableError(LiftosError):
 
 
 class StoreUnavailableError(UnavailableError):
-    """A store of the service does not answer. metadata: store."""
+    """A store of the service, or a platform, does not answer. metadata: store, platform."""
 
 
 class ReadNotFreshError(UnavailableError):

@@ -45,7 +45,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_SEQUENCE_OUT_OF_RANGE: _ErrorReason.ValueType  # 10
     """OUT_OF_RANGE. metadata: expected_sequence, received_sequence."""
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 11
-    """UNAVAILABLE, with google.rpc.RetryInfo. metadata: store."""
+    """UNAVAILABLE, with google.rpc.RetryInfo. metadata: store, and platform (the same) where it is a
+    platform that gives no answer.
+    """
     ERROR_REASON_SERVER_OVERLOADED: _ErrorReason.ValueType  # 12
     """RESOURCE_EXHAUSTED, with google.rpc.RetryInfo. metadata: limit."""
     ERROR_REASON_CREDENTIALS_REJECTED: _ErrorReason.ValueType  # 13
@@ -73,7 +75,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_EPOCH_FENCED: _ErrorReason.ValueType  # 23
     """FAILED_PRECONDITION. A newer writer has taken over. metadata: current_epoch, received_epoch."""
     ERROR_REASON_RATE_MISSING: _ErrorReason.ValueType  # 24
-    """FAILED_PRECONDITION. The rate table lacks a rate. metadata: currency_code, date."""
+    """FAILED_PRECONDITION. The rate table lacks a rate. metadata: currency_code (of the
+    first), date (of the first), missing_count.
+    """
     ERROR_REASON_READ_NOT_FRESH: _ErrorReason.ValueType  # 25
     """UNAVAILABLE, with google.rpc.RetryInfo. The search index has not yet reached the write token.
     metadata: store.
@@ -83,7 +87,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     metadata: feature.
     """
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 27
-    """DEADLINE_EXCEEDED."""
+    """DEADLINE_EXCEEDED. metadata: deadline_seconds."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 28
     """INTERNAL. A fault of the service; metadata: trace_id."""
     ERROR_REASON_ARROW_INVALID: _ErrorReason.ValueType  # 29
@@ -135,7 +139,9 @@ ERROR_REASON_STATE_TRANSITION_INVALID: ErrorReason.ValueType  # 9
 ERROR_REASON_SEQUENCE_OUT_OF_RANGE: ErrorReason.ValueType  # 10
 """OUT_OF_RANGE. metadata: expected_sequence, received_sequence."""
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 11
-"""UNAVAILABLE, with google.rpc.RetryInfo. metadata: store."""
+"""UNAVAILABLE, with google.rpc.RetryInfo. metadata: store, and platform (the same) where it is a
+platform that gives no answer.
+"""
 ERROR_REASON_SERVER_OVERLOADED: ErrorReason.ValueType  # 12
 """RESOURCE_EXHAUSTED, with google.rpc.RetryInfo. metadata: limit."""
 ERROR_REASON_CREDENTIALS_REJECTED: ErrorReason.ValueType  # 13
@@ -163,7 +169,9 @@ organisation), epoch (of its fence).
 ERROR_REASON_EPOCH_FENCED: ErrorReason.ValueType  # 23
 """FAILED_PRECONDITION. A newer writer has taken over. metadata: current_epoch, received_epoch."""
 ERROR_REASON_RATE_MISSING: ErrorReason.ValueType  # 24
-"""FAILED_PRECONDITION. The rate table lacks a rate. metadata: currency_code, date."""
+"""FAILED_PRECONDITION. The rate table lacks a rate. metadata: currency_code (of the
+first), date (of the first), missing_count.
+"""
 ERROR_REASON_READ_NOT_FRESH: ErrorReason.ValueType  # 25
 """UNAVAILABLE, with google.rpc.RetryInfo. The search index has not yet reached the write token.
 metadata: store.
@@ -173,7 +181,7 @@ ERROR_REASON_NOT_BUILT: ErrorReason.ValueType  # 26
 metadata: feature.
 """
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 27
-"""DEADLINE_EXCEEDED."""
+"""DEADLINE_EXCEEDED. metadata: deadline_seconds."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 28
 """INTERNAL. A fault of the service; metadata: trace_id."""
 ERROR_REASON_ARROW_INVALID: ErrorReason.ValueType  # 29
