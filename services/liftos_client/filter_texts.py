@@ -1,8 +1,12 @@
 """Filters in the words of the contract."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from liftos_client.arguments import Day, day_text
+
+ALSO_WITHIN_WHOLES: Final = 'whole = "" OR whole != ""'
+"""Takes insights about single objects too where one of their channel tells the same."""
 
 
 def of_platforms(platforms: Sequence[str], other: str) -> str:

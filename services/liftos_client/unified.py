@@ -14,7 +14,7 @@ from liftos_client.arguments import (
     text_list,
 )
 from liftos_client.dataset import Dataset
-from liftos_client.filter_texts import insight_filter, of_platforms
+from liftos_client.filter_texts import ALSO_WITHIN_WHOLES, insight_filter, of_platforms
 from liftos_client.llm_context import (
     CountTokens,
     LlmContext,
@@ -170,7 +170,9 @@ class AsyncUnifiedDataAPI(Movements):
         if maximum_insights and any(hit.document.object.platform for hit in hits):
             known = {hit.document.record for hit in hits} - {""}
             found = await self._insights(
-                insight_filter(start_date, end_date), INSIGHT_PAGE, timeout_seconds
+                insight_filter(start_date, end_date, other=ALSO_WITHIN_WHOLES),
+                INSIGHT_PAGE,
+                timeout_seconds,
             )
             insights = [
                 insight

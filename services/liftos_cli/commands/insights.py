@@ -7,10 +7,10 @@ import typer
 from liftos.memory.v1.insight_pb2 import Insight
 from liftos_cli.errors import ExitCode
 from liftos_cli.figures import cell, enum_word_of, short_name
+from liftos_cli.insight_view import evidence_command, looked_at, print_insight
 from liftos_cli.lazy_group import LazyCommand, command_app, lazy_group
-from liftos_cli.listing import page_size, print_list, take
+from liftos_cli.listing import narrowed, page_size, print_list, take
 from liftos_cli.memory_call import MemoryCall, calls_memory
-from liftos_cli.message_view import print_fields
 from liftos_cli.options import FilterOption, FromOption, LimitOption, ToOption
 from liftos_cli.output import Column, print_json, say
 
@@ -78,18 +78,28 @@ async def generate(
         columns=_COLUMNS,
         row=_row,
     )
-    say(
-        f"{answer.insight_count} hold, {answer.resolved_count} no longer do;"
-        f" {answer.series_count} series were looked at."
-    )
+    say(looked_at(answer))
 
 
 @app.command("list", epilog="Example: liftos insights list --filter 'state = ACTIVE'")
 @calls_memory
 async def list_insights(
-    call: MemoryCall, *, filter_: FilterOption = "", limit: LimitOption = 100
+    call: MemoryCall,
+    *,
+    filter_: FilterOption = "",
+    within: Annotated[
+        str,
+        typer.Option(
+            metavar="ID",
+            help="Those that this insight tells: of the objects that do together what it says.",
+            show_default=False,
+        ),
+    ] = "",
+    limit: LimitOption = 100,
 ) -> None:
-    """List insights that were found, most severe first."""
+    """List insights that were found, most severe first; those within others only where asked."""
+    if within:
+        filter_ = narrowed(filter_, [f'whole = "{short_name(within)}"'])
     pages = call.memory.list_insights(filter=filter_, page_size=page_size(limit, 1_000))
     insights, more = await take(pages, limit)
     print_list("insights", insights, more=more, json=call.json, columns=_COLUMNS, row=_row)
@@ -103,7 +113,7 @@ async def show(call: MemoryCall, insight: IdArgument) -> None:
     if call.json:
         print_json(found)
     else:
-        print_fields(found)
+        print_insight(found)
 
 
 @app.command(epilog="Example: liftos insights rerun 0f1e2d3c4b5a69788796a5b4c3d2e1f0")
@@ -116,7 +126,8 @@ async def rerun(call: MemoryCall, insight: IdArgument) -> None:
     else:
         print("It holds." if answer.holds else "It no longer holds.")
         print(answer.insight.summary)
-        print(f"{len(answer.evidence_rows)} rows of evidence: {answer.insight.evidence.filter}")
+        print(f"{len(answer.evidence_rows)} rows of evidence:")
+        print(evidence_command(answer.insight.evidence))
     if not answer.holds:
         raise typer.Exit(ExitCode.NEGATIVE)
 

@@ -1,7 +1,7 @@
 """Findings with their evidence."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos.memory.v1.entry_pb2 import EntryLevel
@@ -12,11 +12,15 @@ from liftos_client.memory.entries import Level
 from liftos_client.pages import Pages
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     Kind: TypeAlias = InsightKind.ValueType | str
     Rating: TypeAlias = InsightRating.ValueType | str
 else:
     # The generated code names these types for type checkers only.
     Kind = Rating = int | str
+
+_LARGEST_PAGE: Final = 1_000
 
 
 class InsightMethods(MemoryCalls):
@@ -74,7 +78,16 @@ class InsightMethods(MemoryCalls):
         page_token: str = "",
         timeout_seconds: float | None = None,
     ) -> Pages[Insight, pb.ListInsightsResponse]:
-        """List insights, most severe first."""
+        """List insights, most severe first.
+
+        Args:
+            filter: Such as `kind = ANOMALY AND severity >= 30`. What many objects of a channel do
+                together is one insight; those of the objects are listed only where the filter names
+                it: `whole = "0f1e…"`, by its id.
+            page_size: At most 1,000; 0 is 100.
+            page_token: Where to begin.
+            timeout_seconds: Deadline of each page.
+        """
         return self._pages(
             self._stub.ListInsights,
             pb.ListInsightsRequest(parent=self._parent, filter=filter, page_size=page_size),
@@ -82,6 +95,35 @@ class InsightMethods(MemoryCalls):
             page_token=page_token,
             timeout_seconds=timeout_seconds,
         )
+
+    async def list_insights_frame(
+        self,
+        *,
+        filter: str = "",  # noqa: A002
+        limit: int | None = None,
+        timeout_seconds: float | None = None,
+    ) -> "pd.DataFrame":
+        """List insights as `list_insights` does, and return them as a frame, one row each.
+
+        Columns are the fields of the contract's Insight: name, kind, state, summary, metric, the
+        ids of the object, start_date and end_date (datetime64), observed, expected, change,
+        severity, whole and others. What is unset is missing; context is a tuple of texts.
+
+        Args:
+            filter: As in `list_insights`.
+            limit: At most so many, the most severe; None is all.
+            timeout_seconds: Deadline of each page.
+        """
+        from liftos_client.message_frames import frame_of_messages  # noqa: PLC0415  # slow to load
+
+        size = _LARGEST_PAGE if limit is None else min(limit, _LARGEST_PAGE)
+        pages = self.list_insights(filter=filter, page_size=size, timeout_seconds=timeout_seconds)
+        found: list[Insight] = []
+        async for insight in pages:
+            if len(found) == limit:
+                break
+            found.append(insight)
+        return frame_of_messages(Insight.DESCRIPTOR, found)
 
     async def rerun_insight(
         self, name: str, *, timeout_seconds: float | None = None

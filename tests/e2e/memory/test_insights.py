@@ -1,11 +1,13 @@
 """Insights through the server, on Postgres: found, kept, found again, rated, resolved."""
 
+import asyncio
 from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Any
 from uuid import uuid4
 
 import grpc
+import pandas as pd
 import pytest
 from tests.e2e.memory.conftest import ClientFactory
 from tests.e2e.memory.daily_clicks import (
@@ -22,6 +24,9 @@ from tests.inprocess.kit.statuses import refusal_of
 from liftos.common.v1 import marketing_pb2
 from liftos.memory.v1 import calendar_pb2, entry_pb2, insight_pb2
 from liftos.memory.v1 import memory_service_pb2 as pb
+from liftos_client import connect, connect_sync
+from liftos_kit.auth import issue_token
+from liftos_kit.testing.server import SECRET, RunningServer
 from liftos_memory.domain.write_token import decode_write_token
 
 
@@ -185,6 +190,25 @@ async def test_lists_are_filtered_and_paged(memory_client: ClientFactory, shop: 
     found = await client.ListInsights(pb.ListInsightsRequest(parent=parent, filter=wanted))
     assert found.insights
     assert {it.kind for it in found.insights} == {insight_pb2.INSIGHT_KIND_ANOMALY}
+
+
+async def test_insights_are_a_frame(
+    memory_client: ClientFactory, memory_server: RunningServer, shop: str
+) -> None:
+    """With and without await: a row each, in the order of the list."""
+    answer = await _generate(memory_client(shop), shop)
+    token = issue_token(secret=SECRET.encode(), org=shop, roles=["reader"], scopes=["memory"])
+    async with connect(memory_server.target, token=token) as client:
+        frame = await client.memory.list_insights_frame(filter="state = ACTIVE")
+
+    def without_await() -> pd.DataFrame:
+        with connect_sync(memory_server.target, token=token) as client:
+            found: pd.DataFrame = client.memory.list_insights_frame(filter="state = ACTIVE")
+        return found
+
+    assert frame["name"].tolist() == [it.name for it in answer.insights]
+    assert frame["change"].tolist() == pytest.approx([it.change for it in answer.insights])
+    pd.testing.assert_frame_equal(await asyncio.to_thread(without_await), frame)
 
 
 async def test_ratings_are_kept(memory_client: ClientFactory, shop: str) -> None:

@@ -165,6 +165,11 @@ async def test_insights_are_filtered_and_framed(client: Client) -> None:
     assert set(some["kind"]) <= {"TREND", "ANOMALY"}
     assert set(some["metric"]) <= {"clicks", "spend"}
     assert set(some["platform"]) == {"meta"}
+    listed = await client.memory.list_insights_frame(filter='platform = "meta"')
+    assert set(listed["platform"]) == {"meta"}
+    assert listed["start_date"].dtype.kind == "M"
+    most_severe = await client.memory.list_insights_frame(limit=1)
+    assert most_severe["name"].tolist() == every["name"].tolist()[:1]
     before = await api.get_surfacing_insights(end_date=date(2020, 1, 1))
     assert len(before) == 0
     assert list(before) == list(every)
