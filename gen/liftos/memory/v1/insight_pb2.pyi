@@ -204,6 +204,7 @@ class Insight(_message.Message):
     OBJECT_COUNT_FIELD_NUMBER: _builtins.int
     MOVED_COUNT_FIELD_NUMBER: _builtins.int
     CONTRIBUTORS_FIELD_NUMBER: _builtins.int
+    QUALITY_ISSUES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """orgs/{org}/insights/{insight}; the id is a digest of kind, series, metric and direction, of the
     first day of an anomaly and the pattern of a benchmark, so that the same finding is one insight.
@@ -235,7 +236,9 @@ class Insight(_message.Message):
     q_value: _builtins.float
     """Share of false discoveries among everything that the run looked at and that is as unlikely."""
     quality_score: _builtins.float
-    """Lowest quality among the entries behind it, 0 to 1."""
+    """Lowest quality among the object's days behind it, 0 to 1: that of their entries, less the cost of
+    levels that do not add up.
+    """
     rating: Global___InsightRating.ValueType
     """The last rating."""
     pattern: Global___InsightPattern.ValueType
@@ -300,6 +303,12 @@ class Insight(_message.Message):
     def contributors(self) -> _containers.RepeatedCompositeFieldContainer[Global___InsightContributor]:
         """Those that add most to the movement of a whole, largest share first; at most 10."""
 
+    @_builtins.property
+    def quality_issues(self) -> _containers.RepeatedCompositeFieldContainer[_entry_pb2.QualityIssue]:
+        """What was found about the entries behind it, what takes most off a score first; at most 20.
+        LEVEL_MISMATCH is of a day: the next level up or down says another sum of the field.
+        """
+
     def __init__(
         self,
         *,
@@ -340,10 +349,11 @@ class Insight(_message.Message):
         object_count: _builtins.int = ...,
         moved_count: _builtins.int = ...,
         contributors: _abc.Iterable[Global___InsightContributor] | None = ...,
+        quality_issues: _abc.Iterable[_entry_pb2.QualityIssue] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_change_high", b"_change_high", "_change_low", b"_change_low", "_expected", b"_expected", "_expected_high", b"_expected_high", "_expected_low", b"_expected_low", "_percentile", b"_percentile", "change", b"change", "change_high", b"change_high", "change_low", b"change_low", "create_time", b"create_time", "date_range", b"date_range", "evidence", b"evidence", "expected", b"expected", "expected_high", b"expected_high", "expected_low", b"expected_low", "object", b"object", "percentile", b"percentile", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_change_high", b"_change_high", "_change_low", b"_change_low", "_expected", b"_expected", "_expected_high", b"_expected_high", "_expected_low", b"_expected_low", "_percentile", b"_percentile", "attribution_key", b"attribution_key", "change", b"change", "change_high", b"change_high", "change_low", b"change_low", "channel", b"channel", "context", b"context", "contributors", b"contributors", "create_time", b"create_time", "currency_code", b"currency_code", "date_basis", b"date_basis", "date_range", b"date_range", "direction", b"direction", "display_name", b"display_name", "evidence", b"evidence", "expected", b"expected", "expected_high", b"expected_high", "expected_low", b"expected_low", "kind", b"kind", "metric", b"metric", "moved_count", b"moved_count", "name", b"name", "object", b"object", "object_count", b"object_count", "observed", b"observed", "p_value", b"p_value", "pattern", b"pattern", "percentile", b"percentile", "q_value", b"q_value", "quality_score", b"quality_score", "rating", b"rating", "rating_comment", b"rating_comment", "sample_count", b"sample_count", "severity", b"severity", "state", b"state", "summary", b"summary", "update_time", b"update_time", "whole", b"whole"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change", b"_change", "_change_high", b"_change_high", "_change_low", b"_change_low", "_expected", b"_expected", "_expected_high", b"_expected_high", "_expected_low", b"_expected_low", "_percentile", b"_percentile", "attribution_key", b"attribution_key", "change", b"change", "change_high", b"change_high", "change_low", b"change_low", "channel", b"channel", "context", b"context", "contributors", b"contributors", "create_time", b"create_time", "currency_code", b"currency_code", "date_basis", b"date_basis", "date_range", b"date_range", "direction", b"direction", "display_name", b"display_name", "evidence", b"evidence", "expected", b"expected", "expected_high", b"expected_high", "expected_low", b"expected_low", "kind", b"kind", "metric", b"metric", "moved_count", b"moved_count", "name", b"name", "object", b"object", "object_count", b"object_count", "observed", b"observed", "p_value", b"p_value", "pattern", b"pattern", "percentile", b"percentile", "q_value", b"q_value", "quality_issues", b"quality_issues", "quality_score", b"quality_score", "rating", b"rating", "rating_comment", b"rating_comment", "sample_count", b"sample_count", "severity", b"severity", "state", b"state", "summary", b"summary", "update_time", b"update_time", "whole", b"whole"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__change: _TypeAlias = _typing.Literal["change"]  # noqa: Y015
     _WhichOneofArgType__change: _TypeAlias = _typing.Literal["_change", b"_change"]  # noqa: Y015
