@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,8 @@ def test_the_comment_of_a_reason_names_its_metadata(error: type[DomainError]) ->
     parameters = inspect.signature(error).parameters.values()
     given = {it.name: _SAMPLES.get(it.name) or _BY_TYPE[it.annotation] for it in parameters}
     positional = [given.pop(it.name) for it in parameters if it.kind is not it.KEYWORD_ONLY]
-    sent = set(error(*positional, **given).metadata)
+    make: Callable[..., DomainError] = error
+    sent = set(make(*positional, **given).metadata)
     _, _, listed = _comments()[error.reason].partition("metadata:")
     plain = re.sub(r"\([^)]*\)", "", listed).split(".")[0]
     named = {part.split()[0] for part in re.split(", and |, ", plain) if part.strip()}
