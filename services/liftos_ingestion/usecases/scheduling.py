@@ -11,8 +11,9 @@ from liftos_ingestion.domain.schedules import due_fire_time
 from liftos_ingestion.run_ports import RunKind
 from liftos_ingestion.schedule_ports import OverlapPolicy, ScheduleClock, StoredSchedule, Tick
 from liftos_ingestion.usecases.planning import Planning, RunRequest
-from liftos_kit.core.clock import Clock, pause
-from liftos_kit.core.errors import DomainError, StoreUnavailableError
+from liftos_kit.core.clock import Clock
+from liftos_kit.core.errors import DomainError
+from liftos_kit.repeat import repeat
 
 _LOOK_SECONDS: Final = 1.0
 
@@ -35,13 +36,11 @@ class Scheduling:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look at all schedules every second, until `stop`."""
-        while not stop.is_set():
-            try:
-                for org, schedule in await self._schedules.active():
-                    await self.look(org, schedule)
-            except StoreUnavailableError as error:
-                _log.warning("schedules_unread", error=error.message)
-            await pause(stop, _LOOK_SECONDS)
+        await repeat(self._look_at_all, stop, seconds=_LOOK_SECONDS, event="schedules_unread")
+
+    async def _look_at_all(self) -> None:
+        for org, schedule in await self._schedules.active():
+            await self.look(org, schedule)
 
     async def look(self, org: str, schedule: str) -> None:
         """Start the run of a schedule that is due."""

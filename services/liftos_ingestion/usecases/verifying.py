@@ -7,14 +7,15 @@ a time zone that a platform has changed is known to the next run.
 import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import structlog
 
 from liftos_ingestion.connection_ports import VerificationDue
 from liftos_ingestion.usecases.connections import ConnectionAdministration
-from liftos_kit.core.clock import pause
 from liftos_kit.core.errors import DomainError, StoreUnavailableError
+from liftos_kit.repeat import repeat
 
 _LOOK_SECONDS: Final = 60.0
 _LIMIT: Final = 500
@@ -50,12 +51,9 @@ class Verifying:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Verify what is due, every minute, until `stop`."""
-        while not stop.is_set():
-            try:
-                await self.look(stop)
-            except StoreUnavailableError as error:
-                _log.warning("connections_unverified", error=error.message)
-            await pause(stop, _LOOK_SECONDS)
+        await repeat(
+            partial(self.look, stop), stop, seconds=_LOOK_SECONDS, event="connections_unverified"
+        )
 
     async def look(self, stop: asyncio.Event) -> None:
         """Verify what is due, a few at a time, as long as `stop` is not set.

@@ -3,22 +3,18 @@
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, Protocol
 from uuid import UUID
-
-import structlog
 
 from liftos_ingestion.run_ports import AccountLag
 from liftos_ingestion.usecases.reading import Reading
 from liftos_ingestion.usecases.reconciling import Reconciling
-from liftos_kit.core.clock import pause
-from liftos_kit.core.errors import StoreUnavailableError
+from liftos_kit.repeat import repeat
 
 _LOOK_SECONDS: Final = 2.0
 _LAG_SECONDS: Final = 60.0
 _AT_ONCE: Final = 500
-
-_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.ingestion")
 
 
 class DueSlices(Protocol):
@@ -39,12 +35,11 @@ async def watch_lags(
     lags: Lags, tell: Callable[[Sequence[AccountLag]], None], stop: asyncio.Event
 ) -> None:
     """Tell once a minute how far all accounts lie behind, until `stop`."""
-    while not stop.is_set():
-        try:
-            tell(await lags.account_lags())
-        except StoreUnavailableError as error:
-            _log.warning("lags_unknown", error=error.message)
-        await pause(stop, _LAG_SECONDS)
+
+    async def look() -> None:
+        tell(await lags.account_lags())
+
+    await repeat(look, stop, seconds=_LAG_SECONDS, event="lags_unknown")
 
 
 async def read_named(reading: Reading, payload: bytes) -> None:
@@ -68,9 +63,5 @@ async def make_good(slices: DueSlices, stop: asyncio.Event) -> None:
     A job can be lost with a worker, and a lane whose holder died becomes free without anybody
     saying so.
     """
-    while not stop.is_set():
-        try:
-            await slices.line_up_due(limit=_AT_ONCE)
-        except StoreUnavailableError as error:
-            _log.warning("line_up_failed", error=error.message)
-        await pause(stop, _LOOK_SECONDS)
+    line_up = partial(slices.line_up_due, limit=_AT_ONCE)
+    await repeat(line_up, stop, seconds=_LOOK_SECONDS, event="line_up_failed")

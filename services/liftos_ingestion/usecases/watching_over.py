@@ -9,8 +9,9 @@ import structlog
 from liftos_ingestion.alert_ports import WatchedOrgs
 from liftos_ingestion.domain.alert_rules import KINDS, VersionEnd, conditions
 from liftos_ingestion.source_ports import PlatformSource
-from liftos_kit.core.clock import Clock, pause
+from liftos_kit.core.clock import Clock
 from liftos_kit.core.errors import StoreUnavailableError
+from liftos_kit.repeat import repeat
 
 _LOOK_SECONDS: Final = 30.0
 
@@ -39,15 +40,14 @@ class WatchingOver:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look at all orgs every 30 s, until `stop`."""
-        while not stop.is_set():
-            try:
-                for org in await self._orgs.orgs():
-                    if stop.is_set():
-                        return
-                    await self._look_safely(org)
-            except StoreUnavailableError as error:
-                _log.warning("orgs_unwatched", error=error.message)
-            await pause(stop, _LOOK_SECONDS)
+
+        async def look_at_all() -> None:
+            for org in await self._orgs.orgs():
+                if stop.is_set():
+                    return
+                await self._look_safely(org)
+
+        await repeat(look_at_all, stop, seconds=_LOOK_SECONDS, event="orgs_unwatched")
 
     async def look(self, org: str) -> None:
         """Make the alerts of an org true, unless another worker is at it."""

@@ -3,19 +3,19 @@
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import Final, Generic
 
 import structlog
 
-from liftos_kit.core.clock import pause
-from liftos_kit.core.errors import StoreUnavailableError
 from liftos_kit.core.retry import Backoff
 from liftos_kit.notify.notifier import Message, NotificationFailedError, Notifier, Problem
 from liftos_kit.notify.outbox import DueMessage, Outbox, TakenMessage, Told
 from liftos_kit.notify.targets import TargetUnusableError, TargetVault
 from liftos_kit.notify.topic import Topic
+from liftos_kit.repeat import repeat
 
 _LOOK_SECONDS: Final = 1.0
 _AT_ONCE: Final = 100
@@ -64,12 +64,9 @@ class Sender(Generic[Told]):
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send what is due, looking every second, until `stop`."""
-        while not stop.is_set():
-            try:
-                await self.send_due(stop)
-            except StoreUnavailableError as error:
-                _log.warning("messages_unsent", error=error.message)
-            await pause(stop, _LOOK_SECONDS)
+        await repeat(
+            partial(self.send_due, stop), stop, seconds=_LOOK_SECONDS, event="messages_unsent"
+        )
 
     async def send_due(self, stop: asyncio.Event) -> int:
         """Send what is due now; return how many messages were looked at."""

@@ -6,9 +6,8 @@ from typing import Final, Protocol
 
 import structlog
 
-from liftos_kit.core.clock import pause
-from liftos_kit.core.errors import StoreUnavailableError
 from liftos_kit.core.repeatable import KEPT_HOURS
+from liftos_kit.repeat import repeat
 
 REQUESTS_KEPT: Final = timedelta(hours=KEPT_HOURS)
 """How long a repeated request_id gets the first answer."""
@@ -38,12 +37,10 @@ class Housekeeping:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop; an outage is waited out."""
-        while not stop.is_set():
-            try:
-                requests = await self._perishables.forget_requests(REQUESTS_KEPT)
-                slices = await self._perishables.abort_open_slices(OPEN_SLICES_KEPT)
-                if requests or slices:
-                    _log.info("housekeeping", request_ids=requests, open_slices=slices)
-            except StoreUnavailableError as error:
-                _log.warning("housekeeping_waits", store=error.metadata.get("store", ""))
-            await pause(stop, _ROUND_SECONDS)
+        await repeat(self._throw_away, stop, seconds=_ROUND_SECONDS, event="housekeeping_waits")
+
+    async def _throw_away(self) -> None:
+        requests = await self._perishables.forget_requests(REQUESTS_KEPT)
+        slices = await self._perishables.abort_open_slices(OPEN_SLICES_KEPT)
+        if requests or slices:
+            _log.info("housekeeping", request_ids=requests, open_slices=slices)

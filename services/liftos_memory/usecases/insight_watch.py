@@ -1,12 +1,13 @@
 """Looking at orgs by the clock and after their writes, each by one worker at a time."""
 
 import asyncio
+from functools import partial
 from typing import Final
 
 import structlog
 
-from liftos_kit.core.clock import pause
 from liftos_kit.core.errors import DomainError, StoreUnavailableError
+from liftos_kit.repeat import repeat
 from liftos_memory.insight_ports import InsightSchedule
 from liftos_memory.usecases.insights import Generated, Insights, Scope
 
@@ -31,12 +32,7 @@ class InsightWatch:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look after all orgs until `stop`; an outage is waited for."""
-        while not stop.is_set():
-            try:
-                await self.look(stop)
-            except StoreUnavailableError as error:
-                _log.warning("insights_wait", error=error.message)
-            await pause(stop, _LOOK_SECONDS)
+        await repeat(partial(self.look, stop), stop, seconds=_LOOK_SECONDS, event="insights_wait")
 
     async def look(self, stop: asyncio.Event) -> int:
         """Look at the orgs whose time has come now; return how many were."""

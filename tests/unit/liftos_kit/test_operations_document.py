@@ -38,9 +38,17 @@ def _made(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _logged(path: Path) -> Iterator[tuple[str, str]]:
-    """Event and level of every line that a file logs."""
+    """Event and level of every line that a file logs, or has `repeat` log."""
     nodes = list(ast.walk(ast.parse(path.read_text())))
     for node in nodes:
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "repeat"
+        ):
+            (named,) = [each.value for each in node.keywords if each.arg == "event"]
+            assert isinstance(named, ast.Constant), f"{path} makes up an event"
+            yield str(named.value), "warning"
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
         logger = node.func.value
@@ -48,6 +56,8 @@ def _logged(path: Path) -> Iterator[tuple[str, str]]:
             continue
         levels = ["error" if node.func.attr == "exception" else node.func.attr]
         event = node.args[0]
+        if path.name == "repeat.py":  # Named by its callers.
+            continue
         if levels == ["log"]:
             event = node.args[1]
             levels = [
