@@ -1,5 +1,6 @@
 """The stores that every test shares which does not kill them, and the order and care of a run."""
 
+import gc
 from collections.abc import Iterator
 from typing import Final
 
@@ -65,6 +66,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(SecretWatch(config, watched=watched))
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(StackWatch())
+    # To look for garbage among all that is imported and collected doubles the time that they take.
+    gc.disable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Look for garbage from here on, among what tests leave."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
