@@ -29,6 +29,7 @@ class CaveatKind(Enum):
     BASELINE_EMPTY = "BASELINE_EMPTY"
     ASKED_EMPTY = "ASKED_EMPTY"
     DAYS_MISSING = "DAYS_MISSING"
+    DATE_BASIS = "DATE_BASIS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,15 @@ def caveats(
                 " choose one with a filter such as attribution_key = '…'.",
                 (),
                 mixed[:_NAMED_MEMBERS],
+            )
+        )
+    if sums.twice_dated:
+        found.append(
+            Caveat(
+                CaveatKind.DATE_BASIS,
+                f"Conversions of {', '.join(sums.twice_dated)} count on the day of the click or"
+                " view; entries by the day of the conversion, which hold the same, are left out."
+                " The filter date_basis = CONVERSION asks for those.",
             )
         )
     unfinished = tuple(name for name in members if not facts[name].final)

@@ -24,6 +24,8 @@ from liftos_memory.domain.derived_metrics import ACCOUNT_COLUMNS, MAIL_CHANNEL
 from liftos_memory.domain.metrics_query import OBJECT_DIMENSIONS
 
 _LARGEST_SUM: Final = float(2**63 - 1)
+_INTERACTION: Final = "INTERACTION"
+_CONVERSION: Final = "CONVERSION"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,11 +103,13 @@ class ComparedSums:
         by_currency: Daily sums of the entries of each currency; "" where an entry names none.
         together: Daily sums over all currencies, for what has to do with no money.
         facts: By member.
+        twice_dated: Platforms whose entries by the day of the conversion were left out.
     """
 
     by_currency: Mapping[str, DailySums]
     together: DailySums
     facts: Mapping[str, MemberFacts]
+    twice_dated: tuple[str, ...] = ()
 
 
 def compared_sums(question: ComparisonQuestion, batches: Sequence[pa.RecordBatch]) -> ComparedSums:
@@ -121,6 +125,7 @@ def compared_sums(question: ComparisonQuestion, batches: Sequence[pa.RecordBatch
     """
     schema = pa.schema([question.daily.schema.field(name) for name in question.columns])
     table = pa.Table.from_batches(batches, schema=schema).combine_chunks()
+    table, twice_dated = _by_interaction(question, table)
     member_codes, members = _coded(table.column(question.dimension))
     days = question.days
     part_members, part_sources, parts = _parts(question, table, member_codes)
@@ -156,7 +161,33 @@ def compared_sums(question: ComparisonQuestion, batches: Sequence[pa.RecordBatch
         by_currency=by_currency or {"": together},
         together=together,
         facts=_facts(table, member_codes, members),
+        twice_dated=twice_dated,
     )
+
+
+def _by_interaction(
+    question: ComparisonQuestion, table: pa.Table
+) -> tuple[pa.Table, tuple[str, ...]]:
+    """Leave out days of conversions of platforms that tell the same by days of interactions too.
+
+    Returns the rows that stay, and those platforms.
+    """
+    if question.dimension == "date_basis":
+        return table, ()
+    platforms = {
+        basis: set(
+            table.filter(pc.equal(table.column("date_basis"), basis)).column("platform").to_pylist()
+        )
+        for basis in (_INTERACTION, _CONVERSION)
+    }
+    both = sorted(platforms[_INTERACTION] & platforms[_CONVERSION])
+    if not both:
+        return table, ()
+    again = pc.and_(
+        pc.equal(table.column("date_basis"), _CONVERSION),
+        pc.is_in(table.column("platform"), value_set=pa.array(both, pa.string())),
+    )
+    return table.filter(pc.invert(again)).combine_chunks(), tuple(both)
 
 
 def _parts(

@@ -338,6 +338,27 @@ async def test_what_would_count_twice_is_refused(memory_client: Any, org: str) -
     assert [each.member for each in by_gender.comparisons] == ["gender=female", "gender=male"]
 
 
+async def test_conversions_count_by_the_day_of_the_click(memory_client: Any, org: str) -> None:
+    """What a platform tells by two days is not added, nor refused: one is taken, which is said."""
+    client = memory_client(org, "admin")
+    clicks = _entry(ASKED[0], "google_ads", clicks=10, conversions_micros=3_000_000)
+    conversions = _entry(ASKED[0], "google_ads", conversions_micros=4_000_000)
+    conversions.date_basis = entry_pb2.DATE_BASIS_CONVERSION
+    await _write(client, org, [clicks, conversions, _entry(ASKED[0], "meta", clicks=10)])
+    answer = await _compare(client, org, "conversions")
+    assert {each.member: each.value for each in answer.comparisons}["google_ads"] == 3.0
+    told = {each.kind: each.message for each in answer.caveats}
+    assert "google_ads" in told[pb.COMPARISON_CAVEAT_KIND_DATE_BASIS]
+    chosen = await _compare(client, org, "conversions", filter="date_basis = CONVERSION")
+    assert [each.value for each in chosen.comparisons] == [4.0]
+    assert pb.COMPARISON_CAVEAT_KIND_DATE_BASIS not in {each.kind for each in chosen.caveats}
+    by_basis = await _compare(client, org, "conversions", dimension="date_basis")
+    assert {each.member: each.value for each in by_basis.comparisons} == {
+        "CONVERSION": 4.0,
+        "INTERACTION": 3.0,
+    }
+
+
 async def test_caveats_tell_what_to_mind(memory_client: Any, org: str) -> None:
     """Unfinished days, several attributions of one member, and a break between the periods."""
     client = memory_client(org, "admin")

@@ -152,6 +152,10 @@ class _ComparisonCaveatKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_
     """A period is stored in part: days without any number, or platforms or accounts with fewer days than
     others. Sums are not of whole periods.
     """
+    COMPARISON_CAVEAT_KIND_DATE_BASIS: _ComparisonCaveatKind.ValueType  # 9
+    """A platform tells conversions by the day of interaction and by the day of conversion; the latter are
+    left out.
+    """
 
 class ComparisonCaveatKind(_ComparisonCaveatKind, metaclass=_ComparisonCaveatKindEnumTypeWrapper):
     """ComparisonCaveatKind is a reason to read numbers with care."""
@@ -175,6 +179,10 @@ COMPARISON_CAVEAT_KIND_ASKED_EMPTY: ComparisonCaveatKind.ValueType  # 7
 COMPARISON_CAVEAT_KIND_DAYS_MISSING: ComparisonCaveatKind.ValueType  # 8
 """A period is stored in part: days without any number, or platforms or accounts with fewer days than
 others. Sums are not of whole periods.
+"""
+COMPARISON_CAVEAT_KIND_DATE_BASIS: ComparisonCaveatKind.ValueType  # 9
+"""A platform tells conversions by the day of interaction and by the day of conversion; the latter are
+left out.
 """
 Global___ComparisonCaveatKind: _TypeAlias = ComparisonCaveatKind  # noqa: Y015
 
@@ -1933,7 +1941,9 @@ class CompareMetricsRequest(_message.Message):
     dimension: _builtins.str
     """What is set side by side: one of the dimensions of QueryMetrics, such as "platform" or
     "campaign_id". At most 2,000 members. A member whose entries have several date bases, or whole days
-    and breakdowns, is refused: choose one with the filter, since the same clicks stand under each.
+    and breakdowns, is refused: choose one with the filter, since the same clicks stand under each. Of a
+    platform with entries by the day of interaction, those by the day of conversion are left out, and
+    a caveat says so.
     """
     filter: _builtins.str
     """AIP-160 subset: AND, OR, NOT, parentheses, =, !=, <, <=, >, >=, and : with a trailing * for text
