@@ -9,6 +9,7 @@ docs/client.md shows the rest.
 
 from liftos_client.connection import Client, TlsOptions, connect
 from liftos_client.errors import LiftosError
+from liftos_client.org_clients import OrgClients
 from liftos_client.sync import SyncClient, connect_sync
 from liftos_client.unified import AsyncUnifiedDataAPI, UnifiedDataAPI
 
@@ -16,6 +17,7 @@ __all__ = [
     "AsyncUnifiedDataAPI",
     "Client",
     "LiftosError",
+    "OrgClients",
     "SyncClient",
     "TlsOptions",
     "UnifiedDataAPI",

@@ -5,6 +5,7 @@ import binascii
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -44,6 +45,19 @@ class TlsOptions:
     certificate_chain: bytes | None = None
     private_key: bytes | None = field(default=None, repr=False)
     server_name: str | None = None
+
+    @classmethod
+    def of_files(
+        cls, ca_certificates: Path | None, certificate_chain: Path | None, private_key: Path | None
+    ) -> Self | None:
+        """Return options of PEM files; None, which is plain text, without authorities."""
+        if ca_certificates is None:
+            return None
+        return cls(
+            ca_certificates=ca_certificates.read_bytes(),
+            certificate_chain=None if certificate_chain is None else certificate_chain.read_bytes(),
+            private_key=None if private_key is None else private_key.read_bytes(),
+        )
 
 
 class Client:

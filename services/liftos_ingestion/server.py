@@ -12,7 +12,7 @@ from liftos.ingestion.v1 import ingestion_service_pb2, ingestion_service_pb2_grp
 from liftos_ingestion.adapters.credential_vault import KeyringVault
 from liftos_ingestion.adapters.memory import MemoryEntryWriter
 from liftos_ingestion.adapters.memory_checks import MemoryEntryChecks
-from liftos_ingestion.adapters.memory_clients import MemoryClients
+from liftos_ingestion.adapters.memory_clients import memory_clients
 from liftos_ingestion.adapters.postgres.alerts import PostgresAlerts
 from liftos_ingestion.adapters.postgres.clock import PostgresClock
 from liftos_ingestion.adapters.postgres.connections import (
@@ -117,7 +117,7 @@ async def open_services(
     closing = asyncio.Event()
     clock_asking = asyncio.create_task(clock.run(closing), name="clock")
     page_tokens = PageTokens(settings.page_token_key)
-    clients = MemoryClients(settings)
+    clients = memory_clients(settings)
     executor = ThreadPoolExecutor(settings.executor_threads, thread_name_prefix="mapping")
     jobs = PostgresJobQueue(pool, schema=SCHEMA, url=postgres_url)
     ledger = PostgresRunLedger(pool, jobs)

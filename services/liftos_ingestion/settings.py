@@ -9,10 +9,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from liftos_kit.settings import NotificationSettings, Port, SecretSettings
+from liftos_kit.settings import CallerSettings, NotificationSettings, Port, SecretSettings
 
 
-class IngestionSettings(SecretSettings, NotificationSettings):
+class IngestionSettings(CallerSettings, SecretSettings, NotificationSettings):
     """Settings of Ingestion's server, worker and schema runner."""
 
     port: Port = 8006
@@ -20,19 +20,6 @@ class IngestionSettings(SecretSettings, NotificationSettings):
     """Connections to Postgres per process, at most."""
     executor_threads: Annotated[int, Field(ge=1, le=64)] = 2
     """Threads that map rows, per process."""
-
-    memory_address: str = "127.0.0.1:8003"
-    """Where Memory answers, as host:port."""
-    memory_ca_file: Path | None = None
-    """Authorities that Memory's certificate is checked against; unset is plain text."""
-    memory_certificate_file: Path | None = None
-    """Certificate that is shown to Memory, where it asks for one."""
-    memory_key_file: Path | None = None
-    """Key of that certificate."""
-    service_key_file: Path | None = None
-    """Private key, as PEM, that signs the tokens for Memory; RS256 needs it."""
-    service_key_id: str = ""
-    """Its `kid` in the JWKS document."""
 
     worker_name: str = ""
     """Told in the ledger; the host and the process if unset."""
@@ -67,12 +54,6 @@ class IngestionSettings(SecretSettings, NotificationSettings):
         for field in ("postgres_url", "redis_url"):
             if getattr(self, field) is None:
                 yield field, "Ingestion needs it"
-        if self.jwt_algorithm == "RS256" and self.service_key_file is None:
-            yield "service_key_file", "RS256 needs it, to call Memory"
-        for field in ("memory_ca_file", "memory_certificate_file", "memory_key_file"):
-            path: Path | None = getattr(self, field)
-            if path is not None and not path.is_file():
-                yield field, f"{path} is no file"
         directory = self.source_files_directory
         if directory is not None and not directory.is_dir():
             yield "source_files_directory", f"{directory} is no directory"

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from liftos_ingestion.adapters.credential_vault import KeyringVault
 from liftos_ingestion.adapters.lag_gauge import LagGauge
 from liftos_ingestion.adapters.memory import MemoryEntryTotals, MemoryEntryWriter
-from liftos_ingestion.adapters.memory_clients import MemoryClients
+from liftos_ingestion.adapters.memory_clients import memory_clients
 from liftos_ingestion.adapters.postgres.alerts import PostgresAlertOutbox
 from liftos_ingestion.adapters.postgres.clock import PostgresClock
 from liftos_ingestion.adapters.postgres.connections import (
@@ -76,7 +76,7 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
         schema=SCHEMA,
     )
     redis = Redis.from_url(settings.redis_url.get_secret_value())
-    clients = MemoryClients(settings)
+    clients = memory_clients(settings)
     executor = ThreadPoolExecutor(settings.executor_threads, thread_name_prefix="mapping")
     try:
         await postgres.require_version(pool, SCHEMA_VERSION, schema=SCHEMA)

@@ -208,6 +208,33 @@ class SecretSettings(ServiceSettings):
         )
 
 
+class CallerSettings(ServiceSettings):
+    """Settings of services that call Memory in the name of an org."""
+
+    memory_address: str = "127.0.0.1:8003"
+    """Where Memory answers, as host:port."""
+    memory_ca_file: Path | None = None
+    """Authorities that Memory's certificate is checked against; unset is plain text."""
+    memory_certificate_file: Path | None = None
+    """Certificate that is shown to Memory, where it asks for one."""
+    memory_key_file: Path | None = None
+    """Key of that certificate."""
+    service_key_file: Path | None = None
+    """Private key, as PEM, that signs the tokens for Memory; RS256 needs it."""
+    service_key_id: str = ""
+    """Its `kid` in the JWKS document."""
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, problem) for rules between fields."""
+        yield from super().check()
+        if self.jwt_algorithm == "RS256" and self.service_key_file is None:
+            yield "service_key_file", "RS256 needs it, to call Memory"
+        for field in ("memory_ca_file", "memory_certificate_file", "memory_key_file"):
+            path: Path | None = getattr(self, field)
+            if path is not None and not path.is_file():
+                yield field, f"{path} is no file"
+
+
 class NotificationSettings(ServiceSettings):
     """Settings of services that send alerts."""
 
