@@ -1,6 +1,7 @@
 """Where people are told of alerts, insights and the like: calls that are alike in all services."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar
@@ -8,7 +9,6 @@ from typing import Any, Generic, Protocol, TypeVar
 from google.protobuf.message import Message
 
 from liftos_client.arguments import chosen_request_id, field_mask, text_list
-from liftos_client.calls import Calls
 from liftos_client.pages import Pages
 from liftos_client.service_calls import ServiceCalls
 
@@ -31,13 +31,11 @@ class Trial(Protocol):
         ...
 
 
-class RouteCalls(ServiceCalls[Any], Generic[_Route, _Kind, _Severity]):
-    """Calls about routes of one noun. The target of a route goes in and never comes out.
+@dataclass(frozen=True, slots=True)
+class RouteTopic(Generic[_Route, _Kind, _Severity]):
+    """What the routes of one noun have of their own.
 
-    Args:
-        stub: The generated stub.
-        calls: Sends its calls.
-        org: The organisation of the token.
+    Attributes:
         noun: What is told, in lower-case letters, such as "alert".
         messages: Module of the requests.
         route: Type of the routes.
@@ -45,28 +43,32 @@ class RouteCalls(ServiceCalls[Any], Generic[_Route, _Kind, _Severity]):
         severity: Returns the number of a severity.
     """
 
-    def __init__(
-        self,
-        stub: object,
-        calls: Calls,
-        *,
-        org: str,
-        noun: str,
-        messages: ModuleType,
-        route: type[_Route],
-        kind: Callable[[_Kind], int],
-        severity: Callable[[_Severity], float],
-    ) -> None:
-        super().__init__(stub, calls, org=org)
-        self._resource = f"{noun.title()}Route"
-        self._collection = f"{noun}Routes"
-        self._field = f"{noun}_route"
-        self._messages = messages
-        self._route = route
-        self._kind = kind
-        self._severity = severity
+    noun: str
+    messages: ModuleType
+    route: type[_Route]
+    kind: Callable[[_Kind], int]
+    severity: Callable[[_Severity], float]
 
-    async def create(
+    @property
+    def field(self) -> str:
+        """Name of a route's field."""
+        return f"{self.noun}_route"
+
+    @property
+    def resource(self) -> str:
+        """Name of a route's message, and what is in the middle of its methods' names."""
+        return f"{self.noun.title()}Route"
+
+
+class RouteMethods(ServiceCalls[Any], Generic[_Route, _Kind, _Severity]):
+    """Methods about routes of one noun; a subclass names its topic, and them by its noun.
+
+    The target of a route goes in and never comes out.
+    """
+
+    _route_topic: RouteTopic[_Route, _Kind, _Severity]
+
+    async def _create_route(
         self,
         route_id: str,
         *,
@@ -97,18 +99,20 @@ class RouteCalls(ServiceCalls[Any], Generic[_Route, _Kind, _Severity]):
             AlreadyExistsError: The id is taken.
             ChannelInsecureError: The target was sent over an open channel.
         """
-        answer = await self._call(
+        answer = await self._call_route(
             "Create",
             timeout_seconds,
             request_id=chosen_request_id(request_id),
             **{
-                self._field: self._route(
-                    name=self._name(self._collection, route_id),
+                self._route_topic.field: self._route_topic.route(
+                    name=self._route_name(route_id),
                     display_name=display_name,
                     target_url=target_url,
-                    kinds=[self._kind(kind) for kind in kinds],
+                    kinds=[self._route_topic.kind(kind) for kind in kinds],
                     minimum_severity=(
-                        None if minimum_severity is None else self._severity(minimum_severity)
+                        None
+                        if minimum_severity is None
+                        else self._route_topic.severity(minimum_severity)
                     ),
                     platforms=text_list(platforms, field="platforms"),
                     disabled=disabled,
@@ -117,30 +121,32 @@ class RouteCalls(ServiceCalls[Any], Generic[_Route, _Kind, _Severity]):
         )
         return self._route_of(answer)
 
-    async def get(self, name: str, *, timeout_seconds: float | None = None) -> _Route:
+    async def _get_route(self, name: str, *, timeout_seconds: float | None = None) -> _Route:
         """Read one route, without its target.
 
         Raises:
             NotFoundError: There is none.
         """
         return self._route_of(
-            await self._call("Get", timeout_seconds, name=self._name(self._collection, name))
+            await self._call_route("Get", timeout_seconds, name=self._route_name(name))
         )
 
-    def list_pages(
+    def _list_routes(
         self, *, page_size: int = 0, page_token: str = "", timeout_seconds: float | None = None
     ) -> Pages[_Route, Any]:
         """List routes by name, without their targets."""
-        method = f"List{self._resource}s"
+        method = f"List{self._route_topic.resource}s"
         return self._pages(
             getattr(self._stub, method),
-            getattr(self._messages, f"{method}Request")(parent=self._parent, page_size=page_size),
-            attrgetter(f"{self._field}s"),
+            getattr(self._route_topic.messages, f"{method}Request")(
+                parent=self._parent, page_size=page_size
+            ),
+            attrgetter(f"{self._route_topic.field}s"),
             page_token=page_token,
             timeout_seconds=timeout_seconds,
         )
 
-    async def update(
+    async def _update_route(
         self,
         route: _Route,
         *,
@@ -161,16 +167,16 @@ class RouteCalls(ServiceCalls[Any], Generic[_Route, _Kind, _Severity]):
             EtagMismatchError: It was changed since it was read.
             ChannelInsecureError: The target was sent over an open channel.
         """
-        answer = await self._call(
+        answer = await self._call_route(
             "Update",
             timeout_seconds,
             update_mask=field_mask(update_mask),
             request_id=chosen_request_id(request_id),
-            **{self._field: route},
+            **{self._route_topic.field: route},
         )
         return self._route_of(answer)
 
-    async def delete(
+    async def _delete_route(
         self,
         name: str,
         *,
@@ -183,31 +189,34 @@ class RouteCalls(ServiceCalls[Any], Generic[_Route, _Kind, _Severity]):
         Raises:
             EtagMismatchError: It was changed since it was read with this etag.
         """
-        await self._call(
+        await self._call_route(
             "Delete",
             timeout_seconds,
-            name=self._name(self._collection, name),
+            name=self._route_name(name),
             etag=etag,
             request_id=chosen_request_id(request_id),
         )
 
-    async def test(
+    async def _test_route(
         self, name: str, *, request_id: str = "", timeout_seconds: float | None = None
     ) -> Trial:
         """Send a message that says it is a test; the answer says whether it went out."""
-        trial: Trial = await self._call(
+        trial: Trial = await self._call_route(
             "Test",
             timeout_seconds,
-            name=self._name(self._collection, name),
+            name=self._route_name(name),
             request_id=chosen_request_id(request_id),
         )
         return trial
 
-    async def _call(self, verb: str, timeout_seconds: float | None, **fields: Any) -> Any:  # noqa: ANN401  # a response
-        method = f"{verb}{self._resource}"
-        request = getattr(self._messages, f"{method}Request")(**fields)
+    def _route_name(self, name: str) -> str:
+        return self._name(f"{self._route_topic.noun}Routes", name)
+
+    async def _call_route(self, verb: str, timeout_seconds: float | None, **fields: Any) -> Any:  # noqa: ANN401  # a response
+        method = f"{verb}{self._route_topic.resource}"
+        request = getattr(self._route_topic.messages, f"{method}Request")(**fields)
         return await self._calls.unary(getattr(self._stub, method), request, timeout_seconds)
 
     def _route_of(self, answer: Any) -> _Route:  # noqa: ANN401  # a response
-        route: _Route = getattr(answer, self._field)
+        route: _Route = getattr(answer, self._route_topic.field)
         return route

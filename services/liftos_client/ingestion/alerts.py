@@ -5,43 +5,34 @@ from typing import TYPE_CHECKING, TypeAlias
 from liftos.ingestion.v1 import ingestion_service_pb2 as pb
 from liftos.ingestion.v1.alert_pb2 import Alert, AlertKind, AlertRoute, AlertSeverity
 from liftos_client.arguments import chosen_request_id, enum_value
-from liftos_client.calls import Calls
 from liftos_client.ingestion.base import IngestionCalls
 from liftos_client.pages import Pages
-from liftos_client.routes import RouteCalls
+from liftos_client.routes import RouteMethods, RouteTopic
 
 if TYPE_CHECKING:
-    from liftos.ingestion.v1.ingestion_service_pb2_grpc import IngestionServiceAsyncStub
-
     Kind: TypeAlias = AlertKind.ValueType | str
     Severity: TypeAlias = AlertSeverity.ValueType | str
 else:
     # The generated code names these types for type checkers only.
-    IngestionServiceAsyncStub = object
     Kind = Severity = int | str
 
 
-class AlertMethods(IngestionCalls):
+class AlertMethods(IngestionCalls, RouteMethods[AlertRoute, Kind, Severity]):
     """Methods about alerts and their routes."""
 
-    def __init__(self, stub: IngestionServiceAsyncStub, calls: Calls, *, org: str) -> None:
-        super().__init__(stub, calls, org=org)
-        routes: RouteCalls[AlertRoute, Kind, Severity] = RouteCalls(
-            stub,
-            calls,
-            org=org,
-            noun="alert",
-            messages=pb,
-            route=AlertRoute,
-            kind=lambda kind: enum_value(AlertKind, kind, field="kinds"),
-            severity=lambda word: enum_value(AlertSeverity, word, field="minimum_severity"),
-        )
-        self.create_alert_route = routes.create
-        self.get_alert_route = routes.get
-        self.list_alert_routes = routes.list_pages
-        self.update_alert_route = routes.update
-        self.delete_alert_route = routes.delete
-        self.test_alert_route = routes.test
+    _route_topic = RouteTopic(
+        noun="alert",
+        messages=pb,
+        route=AlertRoute,
+        kind=lambda kind: enum_value(AlertKind, kind, field="kinds"),
+        severity=lambda word: enum_value(AlertSeverity, word, field="minimum_severity"),
+    )
+    create_alert_route = RouteMethods._create_route
+    get_alert_route = RouteMethods._get_route
+    list_alert_routes = RouteMethods._list_routes
+    update_alert_route = RouteMethods._update_route
+    delete_alert_route = RouteMethods._delete_route
+    test_alert_route = RouteMethods._test_route
 
     async def get_alert(self, name: str, *, timeout_seconds: float | None = None) -> Alert:
         """Read one alert.
