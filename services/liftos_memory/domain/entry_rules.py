@@ -723,6 +723,12 @@ def _check_time_zones(zones: pa.Array, findings: _Findings) -> None:
         )
 
 
+def _key_words(columns: _Columns, index: int) -> str:
+    """Return a row's natural key in words; who sees rows of a file cannot count those of a batch."""
+    parts = ((name, columns[name][index].as_py()) for name in NATURAL_KEY)
+    return ", ".join(f"{name} {part!s:.80}" for name, part in parts if part not in (None, ""))
+
+
 def _settle_duplicates(columns: _Columns, findings: _Findings) -> CheckedBatch:
     """Drop the bad rows and all but the first of those that share a natural key."""
     rows = pa.Table.from_arrays([columns[name] for name in ENTRY_SCHEMA.names], schema=ENTRY_SCHEMA)
@@ -736,7 +742,6 @@ def _settle_duplicates(columns: _Columns, findings: _Findings) -> CheckedBatch:
             first.setdefault(digest, index)
         firsts = np.array([first[digest] for digest in digests])
         repeated = firsts != indexes
-        origin = dict(zip(indexes[repeated].tolist(), firsts[repeated].tolist(), strict=True))
         broken = np.zeros(findings.row_count, np.bool_)
         broken[indexes[repeated]] = True
         findings.add(
@@ -744,7 +749,7 @@ def _settle_duplicates(columns: _Columns, findings: _Findings) -> CheckedBatch:
             "",
             RowErrorCode.DUPLICATE,
             lambda index: (
-                f"the row has the same natural key as row {origin[index]} of the batch;"
+                f"a row before it has the same natural key ({_key_words(columns, index)});"
                 " send one row for each key"
             ),
         )

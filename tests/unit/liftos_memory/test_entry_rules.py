@@ -201,7 +201,7 @@ def test_the_first_good_row_of_a_key_stays() -> None:
         (2, RowErrorCode.DUPLICATE),
         (3, RowErrorCode.DUPLICATE),
     ]
-    assert "row 1 of the batch" in checked.errors[2].message
+    assert "(date 2026-11-01, platform meta," in checked.errors[2].message
     assert checked.rows.column("clicks").to_pylist() == [1]
     assert list(checked.digests) == entry_ids(checked.rows)
 
