@@ -541,7 +541,7 @@ class InsightRoute(_message.Message):
 
     @_builtins.property
     def platforms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only these platforms; none means all."""
+        """Only these platforms, registered sources of the organisation; none means all."""
 
     @_builtins.property
     def send_time(self) -> _timestamp_pb2.Timestamp:
