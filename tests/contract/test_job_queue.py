@@ -4,6 +4,7 @@
 
 import asyncio
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
+import structlog
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from tests.contract.job_database import (
@@ -26,7 +28,7 @@ from liftos_kit.core.errors import StoreUnavailableError
 from liftos_kit.jobs.postgres_queue import PostgresJobQueue
 from liftos_kit.jobs.queue import Delivery, Job, KindDepth
 from liftos_kit.jobs.tables import install_sql, pending_changes
-from liftos_kit.jobs.worker import WorkerTimes
+from liftos_kit.jobs.worker import Outcome, WorkerTimes
 from liftos_kit.telemetry import current_trace_id
 from liftos_local.stack import Stack
 from liftos_local.testing import TestDatabase, fresh_database
@@ -265,6 +267,36 @@ async def test_error_brings_the_job_again(
     assert "hunter2" not in repr(records)
     output = capsys.readouterr()
     assert "hunter2" not in output.out + output.err
+
+
+async def test_a_store_that_is_away_is_no_fault_of_the_handler(
+    queue: PostgresJobQueue,
+) -> None:
+    """The job comes again within seconds, however often, and no error is logged of it."""
+    times: list[float] = []
+    numbers: list[int] = []
+    done = asyncio.Event()
+
+    async def handle(delivery: Delivery) -> None:
+        times.append(time.monotonic())
+        numbers.append(delivery.number)
+        if delivery.number < 3:
+            raise StoreUnavailableError("postgres")
+        done.set()
+
+    await queue.enqueue([Job("fetch", b"", dedupe_key="k")])
+    with structlog.testing.capture_logs() as logged:
+        async with working(queue, {"fetch": handle}):
+            await asyncio.wait_for(done.wait(), 20)
+            await _until_empty(queue)
+    assert numbers == [1, 2, 3]
+    assert all(1.0 <= second - first < 4.0 for first, second in itertools.pairwise(times))
+    told = [(it["event"], it["log_level"], it.get("outcome")) for it in logged]
+    assert told.count(("job_not_done", "warning", Outcome.AWAY)) == 2
+    assert {it["reason"] for it in logged if it["event"] == "job_not_done"} == {
+        "The store postgres does not answer; try again."
+    }
+    assert not {"job_raised", "job_comes_again"} & {event for event, *_ in told}
 
 
 async def test_handler_that_cancels_itself_has_failed(queue: PostgresJobQueue) -> None:

@@ -96,8 +96,9 @@ class KindDepth:
 Handler: TypeAlias = Callable[[Delivery], Awaitable[None]]
 """Does a job. Idempotent, fenced by its own ledger, and never blocking the loop: a loop that stands
 still sends no heartbeats, and its jobs are given to others. Errors that are to be expected are
-classified by the ledger; what a handler raises counts as a bug, and the job comes again after a
-pause that grows."""
+classified by the ledger. Where a store is away that the ledger needs, StoreUnavailableError gives
+the job back for some seconds; what else a handler raises counts as a bug, and the job comes again
+after a pause that grows."""
 
 
 class JobQueue(Protocol):

@@ -48,7 +48,7 @@ class TakenJob:
 
     Attributes:
         delivery: What the handler gets.
-        failures: How often a handler raised.
+        failures: How often a handler raised, since a store was away or for another reason.
         carrier: Trace of the one who added it.
         stored: PgQueuer's view of it.
     """

@@ -41,6 +41,8 @@ _PRUNE_SECONDS: Final = 600.0
 _STEADY_SECONDS: Final = 10.0
 _RECONNECT: Final = Backoff(base_seconds=0.1, maximum_seconds=1.0)
 _PAUSE: Final = Backoff(base_seconds=1.0, maximum_seconds=600.0)
+_AWAY_SECONDS: Final = 2.0
+"""How long a job pauses at most for which a store was away: outages end at once, for all jobs."""
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.jobs")
 
@@ -48,12 +50,14 @@ _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.jobs")
 class Outcome(StrEnum):
     """How a run of a job ended.
 
-    `done`: the job is over. `raised`: it comes again after a pause. `stopped`: it was given back.
-    `lost`: another worker has it. `replaced`: it was to come again, and another with its key waits.
+    `done`: the job is over. `raised`: it comes again after a pause. `away`: so it does, since a
+    store did not answer. `stopped`: it was given back. `lost`: another worker has it. `replaced`:
+    it was to come again, and another with its key waits.
     """
 
     DONE = "done"
     RAISED = "raised"
+    AWAY = "away"
     STOPPED = "stopped"
     LOST = "lost"
     REPLACED = "replaced"
@@ -244,10 +248,10 @@ class Worker:
             match outcome:
                 case Outcome.DONE:
                     done.append(run)
-                case Outcome.RAISED:
-                    await self._give_back(connection, run, _failure(run.task))
+                case Outcome.RAISED | Outcome.AWAY:
+                    await self._give_back(connection, run, outcome, _failure(run.task))
                 case Outcome.STOPPED:
-                    await self._give_back(connection, run, None)
+                    await self._give_back(connection, run, outcome, None)
                 case Outcome.LOST:
                     self._forget(run, Outcome.LOST)
                 case Outcome.REPLACED:
@@ -263,11 +267,16 @@ class Worker:
                 self._forget(run, Outcome.DONE if is_held else Outcome.LOST)
 
     async def _give_back(
-        self, connection: asyncpg.Connection, run: _Run, failure: Failure | None
+        self,
+        connection: asyncpg.Connection,
+        run: _Run,
+        outcome: Outcome,
+        failure: Failure | None,
     ) -> None:
-        pause = 0.0
+        is_fault, pause = outcome is Outcome.RAISED, 0.0
         if failure is not None:
-            pause = _jittered(_PAUSE.bound_seconds(run.job.failures))
+            bound = _PAUSE.bound_seconds(run.job.failures) if is_fault else _AWAY_SECONDS
+            pause = _jittered(bound)
         result = await store.give_back(
             connection,
             self._tables,
@@ -278,7 +287,7 @@ class Worker:
         )
         match result:
             case Return.WAITS:
-                outcome = Outcome.STOPPED if failure is None else Outcome.RAISED
+                pass
             case Return.REPLACED:
                 outcome = Outcome.REPLACED
             case Return.NOT_HELD:
@@ -287,7 +296,7 @@ class Worker:
                 return
             case _:
                 assert_never(result)
-        if failure is not None:
+        if failure is not None and is_fault:
             _log.error(
                 "job_raised",
                 job_id=run.job.delivery.job_id,
@@ -304,9 +313,13 @@ class Worker:
     def _forget(self, run: _Run, outcome: Outcome) -> None:
         delivery = run.job.delivery
         del self._runs[delivery.job_id]
-        if outcome in {Outcome.LOST, Outcome.REPLACED, Outcome.STOPPED}:
+        if outcome in {Outcome.AWAY, Outcome.LOST, Outcome.REPLACED, Outcome.STOPPED}:
             _log.warning(
-                "job_not_done", job_id=delivery.job_id, job_kind=delivery.kind, outcome=outcome
+                "job_not_done",
+                job_id=delivery.job_id,
+                job_kind=delivery.kind,
+                outcome=outcome,
+                reason=_reason(run.task),
             )
         attributes = {telemetry.JOB_KIND: delivery.kind, telemetry.OUTCOME: str(outcome)}
         telemetry.jobs_ended.add(1, attributes)
@@ -411,9 +424,21 @@ def _outcome(run: _Run) -> Outcome:
     if run.cancelled_as is Outcome.LOST:
         return Outcome.LOST
     if not run.task.cancelled():
-        return Outcome.DONE if run.task.exception() is None else Outcome.RAISED
+        match run.task.exception():
+            case None:
+                return Outcome.DONE
+            case StoreUnavailableError():
+                return Outcome.AWAY
+            case _:
+                return Outcome.RAISED
     # A handler that cancels itself has not done its job.
     return run.cancelled_as or Outcome.RAISED
+
+
+def _reason(task: "asyncio.Task[None]") -> str:
+    """Return which store was away; empty where none was."""
+    error = task.exception() if task.done() and not task.cancelled() else None
+    return redact_text(error.message) if isinstance(error, StoreUnavailableError) else ""
 
 
 def _failure(task: "asyncio.Task[None]") -> Failure:
