@@ -169,9 +169,10 @@ async def open_services(settings: MemorySettings) -> Services:
         executor=executor,
         on_leg=_measure_leg,
     )
+    states = PostgresOrgStates(database)
     answers = Answers(
         answer_cache,
-        PostgresOrgStates(database),
+        states,
         program=f"{program_digest()} {embedder.model_id}",
     )
     wording = open_wording(settings)
@@ -251,7 +252,9 @@ async def open_services(settings: MemorySettings) -> Services:
                 calendar=Calendar(org_store, calendars, executor), page_tokens=page_tokens
             ),
             OrgServicer(
-                administration=OrgAdministration(org_store, calendars), page_tokens=page_tokens
+                administration=OrgAdministration(org_store, calendars),
+                states=states,
+                page_tokens=page_tokens,
             ),
             ChangesServicer(
                 changes=Changes(PostgresChangeStore(database), clock),

@@ -19,6 +19,15 @@ class SettingsMethods(MemoryCalls):
         answer = await self._calls.unary(self._stub.GetOrgSettings, request, timeout_seconds)
         return answer.org_settings
 
+    async def newest_write(self, *, timeout_seconds: float | None = None) -> str:
+        """Return the org's newest write: while it stays the same, so do answers to what is stored.
+
+        A read that is given it as `at_least_as_fresh` covers that write.
+        """
+        request = pb.GetOrgSettingsRequest(name=f"{self._parent}/settings")
+        answer = await self._calls.unary(self._stub.GetOrgSettings, request, timeout_seconds)
+        return answer.write_token
+
     async def update_org_settings(
         self,
         settings: OrgSettings,

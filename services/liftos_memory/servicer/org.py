@@ -9,6 +9,7 @@ from liftos_kit.auth import require_org
 from liftos_kit.core.paging import PageTokens
 from liftos_kit.requests import page_request
 from liftos_kit.structs import plain
+from liftos_memory.cache_ports import OrgStates
 from liftos_memory.convert.org import (
     SOURCE_NAME,
     built_in_source_message,
@@ -16,22 +17,31 @@ from liftos_memory.convert.org import (
     settings_message,
     source_message,
 )
+from liftos_memory.domain.write_token import encode_write_token
 from liftos_memory.usecases.org import OrgAdministration
 
 
 class OrgServicer:
     """Reads and changes what an org chooses for itself."""
 
-    def __init__(self, *, administration: OrgAdministration, page_tokens: PageTokens) -> None:
+    def __init__(
+        self, *, administration: OrgAdministration, states: OrgStates, page_tokens: PageTokens
+    ) -> None:
         self._administration = administration
+        self._states = states
         self._page_tokens = page_tokens
 
     async def GetOrgSettings(
         self, request: pb.GetOrgSettingsRequest, context: ServicerContext[Any, Any]
     ) -> pb.GetOrgSettingsResponse:
         org = require_org(request.name, field="name")
+        # Before the settings, so that nobody takes older settings for what it covers.
+        state = await self._states.read(org)
         settings = await self._administration.settings(org)
-        return pb.GetOrgSettingsResponse(org_settings=settings_message(org, settings))
+        return pb.GetOrgSettingsResponse(
+            org_settings=settings_message(org, settings),
+            write_token=encode_write_token(org, state.version),
+        )
 
     async def UpdateOrgSettings(
         self, request: pb.UpdateOrgSettingsRequest, context: ServicerContext[Any, Any]

@@ -49,6 +49,20 @@ async def test_settings_begin_with_defaults(memory_client: ClientFactory, org: s
     assert not settings.HasField("update_time")
 
 
+async def test_the_settings_say_the_newest_write(memory_client: ClientFactory, org: str) -> None:
+    """The token changes with each write, and never without one."""
+
+    async def newest() -> str:
+        request = pb.GetOrgSettingsRequest(name=f"orgs/{org}/settings")
+        token: str = (await memory_client(org, "reader").GetOrgSettings(request)).write_token
+        return token
+
+    first = await newest()
+    assert await newest() == first
+    await memory_client(org, "admin").UpdateOrgSettings(update(org, fiscal_start_month=4))
+    assert await newest() != first
+
+
 async def test_an_update_changes_the_masked_fields_only(
     memory_client: ClientFactory, org: str
 ) -> None:

@@ -2712,6 +2712,9 @@ class GetOrgSettingsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ORG_SETTINGS_FIELD_NUMBER: _builtins.int
+    WRITE_TOKEN_FIELD_NUMBER: _builtins.int
+    write_token: _builtins.str
+    """The org's newest write: as long as it stays the same, so do answers to what is stored."""
     @_builtins.property
     def org_settings(self) -> _source_pb2.OrgSettings:
         """The settings."""
@@ -2720,10 +2723,11 @@ class GetOrgSettingsResponse(_message.Message):
         self,
         *,
         org_settings: _source_pb2.OrgSettings | None = ...,
+        write_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["org_settings", b"org_settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["org_settings", b"org_settings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["org_settings", b"org_settings", "write_token", b"write_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
