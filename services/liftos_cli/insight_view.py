@@ -65,6 +65,10 @@ def _fields(insight: Insight) -> Iterable[tuple[str, str]]:
     chance = f"p {insight.p_value:.2g}, q {insight.q_value:.2g}"
     yield "severity", f"{insight.severity:.0f} of 100 ({chance})"
     yield "quality", ratio(insight.quality_score)
+    yield (
+        "issues",
+        ", ".join(f"{it.code} of {it.field} -{it.cost:.2f}" for it in insight.quality_issues),
+    )
     yield "known of these days", ", ".join(insight.context)
     if insight.object_count:
         yield "moves along", f"{insight.moved_count:,} of {insight.object_count:,}"

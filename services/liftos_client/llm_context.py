@@ -185,6 +185,8 @@ def _insight_facts(insights: Iterable[Insight]) -> Iterable[_Fact]:
             f"p {insight.p_value:.2g}, q {insight.q_value:.2g}, severity {insight.severity:.0f} of"
             f" 100, quality {insight.quality_score:.2f}"
         )
+        if insight.quality_issues:
+            lines.append(f"Quality issues: {_issues(insight)}")
         if insight.context:
             lines.append(f"Known about these days: {'; '.join(insight.context)}")
 
@@ -259,6 +261,10 @@ def _numbers(hit: SearchHit) -> str:
         share = f"{value:.2%}" if field.name in _RATES else f"{value:,.4g}"
         parts.append(f"{field.name} {share}")
     return "; ".join(parts)
+
+
+def _issues(insight: Insight) -> str:
+    return "; ".join(f"{it.code} of {it.field} -{it.cost:.2f}" for it in insight.quality_issues)
 
 
 def _words(kind: str) -> str:

@@ -10,6 +10,7 @@ from liftos_kit.core.filters import Filter
 from liftos_kit.core.repeatable import RequestMemory
 from liftos_memory.domain.documents import ObjectKey, ObjectNames
 from liftos_memory.domain.insights import Insight, InsightKind, InsightRating
+from liftos_memory.domain.quality_summary import ScoredEntries
 from liftos_memory.ports import WriteContext
 
 
@@ -102,6 +103,17 @@ class InsightStore(Protocol):
         self, org: str, objects: Sequence[ObjectKey], *, days: tuple[date, date]
     ) -> Sequence[ObjectNames]:
         """Return the newest names of objects within some days, in the order asked."""
+
+    async def qualities(
+        self, org: str, insights: Sequence[Insight], *, where: Filter
+    ) -> Sequence[Sequence[ScoredEntries]]:
+        """Return what was found about the entries behind insights, in the order asked.
+
+        Args:
+            org: Whose they are.
+            insights: As they were found.
+            where: Which entries they were made of.
+        """
 
     async def known_summaries(
         self, org: str, insight_ids: Sequence[str]

@@ -24,7 +24,12 @@ from liftos_mapping.entry_fields import (
 )
 from liftos_memory.domain.derived_metrics import derive
 from liftos_memory.domain.entry_id import format_entry_id
-from liftos_memory.domain.quality import IssueSeverity, QualityPart, quality_from_text
+from liftos_memory.domain.quality import (
+    IssueSeverity,
+    QualityIssue,
+    QualityPart,
+    quality_from_text,
+)
 from liftos_memory.ports import Row
 
 ENTRY_NAME: Final = Pattern("orgs/{org}/entries/{entry}")
@@ -171,16 +176,18 @@ def quality_message(issues: str | None) -> entry_pb2.Quality:
         consistency=quality.consistency,
         timeliness=quality.timeliness,
         uniqueness=quality.uniqueness,
-        issues=[
-            entry_pb2.QualityIssue(
-                code=issue.code,
-                field=issue.field,
-                severity=entry_pb2.IssueSeverity.ValueType(_SEVERITIES[issue.severity]),
-                cost=issue.cost,
-                part=entry_pb2.QualityPart.ValueType(_PARTS[issue.part]),
-            )
-            for issue in quality.issues
-        ],
+        issues=[issue_message(issue) for issue in quality.issues],
+    )
+
+
+def issue_message(issue: QualityIssue) -> entry_pb2.QualityIssue:
+    """Return the message of a finding."""
+    return entry_pb2.QualityIssue(
+        code=issue.code,
+        field=issue.field,
+        severity=entry_pb2.IssueSeverity.ValueType(_SEVERITIES[issue.severity]),
+        cost=issue.cost,
+        part=entry_pb2.QualityPart.ValueType(_PARTS[issue.part]),
     )
 
 

@@ -11,6 +11,7 @@ from liftos_kit.core.names import Pattern
 from liftos_kit.structs import timestamp
 from liftos_mapping.entry_fields import LEVELS
 from liftos_memory.convert.documents import object_message
+from liftos_memory.convert.entries import issue_message
 from liftos_memory.convert.slices import date_range
 from liftos_memory.domain.entry_filter import ENTRY_FILTER_FIELDS
 from liftos_memory.domain.insight_text import object_name
@@ -88,6 +89,7 @@ def insight_message(org: str, stored: StoredInsight) -> insight_pb2.Insight:
         p_value=insight.p_value,
         q_value=insight.q_value,
         quality_score=insight.quality_score,
+        quality_issues=[issue_message(it) for it in insight.quality_issues],
         evidence=_evidence_message(org, insight),
         context=insight.context,
         rating=insight_pb2.InsightRating.ValueType(stored.rating),

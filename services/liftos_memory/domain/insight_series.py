@@ -59,19 +59,22 @@ def series_query(level: str, start: date, end: date, where: Filter | None) -> Me
     Entries with a breakdown repeat those without, so they count only where the filter names the
     breakdown.
     """
-    own = Comparison(_BREAKDOWN, Operator.EQUAL, "")
-    if where is None:
-        where = own
-    elif _BREAKDOWN not in format_filter(where):
-        where = And((where, own))
     return MetricsQuery(
         start_date=start,
         end_date=end,
         level=level,
         granularity=Granularity.DAY,
         group_by=level_dimensions(level),
-        where=where,
+        where=own_entries(where),
     )
+
+
+def own_entries(where: Filter | None) -> Filter:
+    """Return a filter of the entries that series are made of."""
+    own = Comparison(_BREAKDOWN, Operator.EQUAL, "")
+    if where is None:
+        return own
+    return where if _BREAKDOWN in format_filter(where) else And((where, own))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from liftos_kit.notify.topic import Topic
 from liftos_mapping.entry_fields import LEVELS
 from liftos_memory.domain.documents import ObjectKey, ObjectNames
 from liftos_memory.domain.metrics_query import Granularity
+from liftos_memory.domain.quality import QualityIssue
 
 ALPHA: Final = 0.05
 """Share of false discoveries that is accepted among what a run tells."""
@@ -205,7 +206,7 @@ class Insight:
         p_value: Of such a finding by chance.
         q_value: After control of false discoveries.
         p_limit: The largest p-value that was told in the same run.
-        quality_score: Lowest among the entries behind it.
+        quality_score: Lowest among the days of the objects behind it.
         context: Holidays, events and breaks of its days.
         evidence: What gives the numbers.
         summary: One sentence.
@@ -213,6 +214,7 @@ class Insight:
         object_count: Objects of a whole; 0 of other series.
         moved_count: How many of them move along.
         contributors: Those of them that add most, largest share first.
+        quality_issues: What was found about the entries behind it, what costs most first.
     """
 
     insight_id: str
@@ -246,6 +248,7 @@ class Insight:
     object_count: int = 0
     moved_count: int = 0
     contributors: tuple[Contributor, ...] = ()
+    quality_issues: tuple[QualityIssue, ...] = ()
 
 
 def insight_id(

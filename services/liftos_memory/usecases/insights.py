@@ -19,7 +19,7 @@ from liftos_memory.domain.documents import ObjectKey, ObjectNames
 from liftos_memory.domain.entry_filter import ENTRY_FILTER_FIELDS
 from liftos_memory.domain.insight_findings import Told, tell
 from liftos_memory.domain.insight_looks import Look, Question, history_start, look
-from liftos_memory.domain.insight_series import SeriesTable, series_query
+from liftos_memory.domain.insight_series import SeriesTable, own_entries, series_query
 from liftos_memory.domain.insight_states import is_same, no_longer_found, still_within
 from liftos_memory.domain.insight_text import keeps_numbers, summary
 from liftos_memory.domain.insights import (
@@ -32,6 +32,7 @@ from liftos_memory.domain.insights import (
     told_for_themselves,
 )
 from liftos_memory.domain.metrics_query import MetricsQuery
+from liftos_memory.domain.quality_summary import QualitySummary, summarise
 from liftos_memory.insight_ports import InsightStore, StoredInsight, WordedInsight, Wording
 from liftos_memory.metrics_ports import MetricsRow, MetricsStore
 from liftos_memory.ports import WriteContext
@@ -45,6 +46,7 @@ MAXIMUM_DAYS: Final = 731
 _USUAL_DAYS: Final = 91
 _USUAL_ANOMALY_DAYS: Final = 28
 _EVIDENCE_ROWS: Final = 1_000
+_MOST_ISSUES: Final = 20
 _WORDED_PER_RUN: Final = 20
 _WORDED_AT_ONCE: Final = 4
 _ALL_KINDS: Final = tuple(InsightKind)
@@ -179,7 +181,8 @@ class Insights:
         version = await self._last_version(org)
         questions = await self._questions(org, scope, version, with_wholes=scope.where is None)
         told, seen = await self._look(org, scope, questions)
-        named = await self._named(org, told.insights, questions)
+        scored = await self._scored(org, told.insights, scope.where)
+        named = await self._named(org, scored, questions)
         worded = await self._worded(org, named)
         try:
             async with self._store.write(org, WriteContext(origin=ORIGIN)) as write:
@@ -278,7 +281,8 @@ class Insights:
         else:
             # The filter of the evidence stays the one that was stored.
             kept = replace(evidence, entry_count=again[0].evidence.entry_count, version=version)
-            (named,) = await self._named(org, again[:1], questions)
+            scored = await self._scored(org, again[:1], where)
+            (named,) = await self._named(org, scored, questions)
             # Of objects that stand out only now there is no insight yet.
             known = {it.insight_id for it in before.contributors}
             now = replace(
@@ -364,6 +368,14 @@ class Insights:
         told = await self._compute(lambda: tell(looks, p_limit=p_limit))
         return told, seen
 
+    async def _scored(
+        self, org: str, insights: Sequence[Insight], where: Filter | None
+    ) -> list[Insight]:
+        """Return insights with what was found about their entries, levels included."""
+        found = await self._store.qualities(org, insights, where=own_entries(where))
+        summaries = await self._compute(lambda: [summarise(groups) for groups in found])
+        return [_with_quality(it, known) for it, known in zip(insights, summaries, strict=True)]
+
     async def _named(
         self, org: str, insights: Sequence[Insight], questions: Sequence[Question]
     ) -> list[Insight]:
@@ -416,6 +428,17 @@ def _look_at(
 ) -> tuple[SeriesTable, list[Look]]:
     table = SeriesTable.read(query, batches)
     return table, [found for question in questions for found in look(table, question)]
+
+
+def _with_quality(insight: Insight, summary: QualitySummary | None) -> Insight:
+    """Return an insight with the quality of its entries; as it is where they are gone by now."""
+    if summary is None:
+        return insight
+    return replace(
+        insight,
+        quality_score=summary.minimum_score,
+        quality_issues=tuple(it.issue for it in summary.issues[:_MOST_ISSUES]),
+    )
 
 
 def _with_names(insight: Insight, names: Mapping[ObjectKey, ObjectNames]) -> Insight:

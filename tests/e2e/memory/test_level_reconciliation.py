@@ -9,6 +9,7 @@ from tests.e2e.memory.conftest import ClientFactory
 from tests.e2e.memory.export_rows import entry
 from tests.e2e.memory.test_exports import export, write
 
+from liftos.common.v1 import marketing_pb2
 from liftos.memory.v1 import entry_pb2
 from liftos.memory.v1 import memory_service_pb2 as pb
 
@@ -167,3 +168,49 @@ async def test_levels_are_compared_as_they_were(memory_client: ClientFactory) ->
     )
     assert then["quality"] == before["quality"]
     assert _mismatches(then["quality"]["meta_feed.spend"]) == {"spend_micros": (0.4, DAYS)}
+
+
+async def test_insights_list_what_does_not_add_up(memory_client: ClientFactory) -> None:
+    """A doubled day is told with the issue and a score lower by it; where levels agree, without."""
+    org = "levels-insights"
+    client = memory_client(org)
+    days = [date(2026, 1, 5) + timedelta(days=number) for number in range(120)]
+    rows = []
+    for account, share in (("half", 0.5), ("whole", 1.0)):
+        for number, day in enumerate(days):
+            spend = round((1_000 + 10 * (number % 7)) * 1_000_000 * (2 if number == 110 else 1))
+            common = {"currency_code": "USD", "time_zone": "UTC", "account_name": account}
+            numbers = {"impressions": 90_000, "clicks": 900, "conversions_micros": 9_000_000}
+            for level, part, ids in (
+                ("ACCOUNT", 1.0, {}),
+                ("CAMPAIGN", share, {"campaign_id": "c", "campaign_name": "C"}),
+            ):
+                spent = {"spend_micros": round(part * spend), "revenue_micros": 5_000_000}
+                rows.append(entry(day, "meta", level, account, **common, **numbers, **spent, **ids))
+    await write(client, org, rows)
+    answer = await client.GenerateInsights(
+        pb.GenerateInsightsRequest(
+            parent=f"orgs/{org}",
+            date_range=marketing_pb2.DateRange(
+                start_date=days[60].isoformat(), end_date=days[-1].isoformat()
+            ),
+            levels=[entry_pb2.ENTRY_LEVEL_ACCOUNT, entry_pb2.ENTRY_LEVEL_CAMPAIGN],
+            maximum_insights=100,
+        )
+    )
+    spends = [it for it in answer.insights if it.metric == "spend"]
+    assert {(it.object.account_id, it.object.level) for it in spends} == {
+        (account, level)
+        for account in ("half", "whole")
+        for level in (entry_pb2.ENTRY_LEVEL_ACCOUNT, entry_pb2.ENTRY_LEVEL_CAMPAIGN)
+    }
+    for insight in answer.insights:
+        apart = insight.object.account_id == "half"
+        found = [(it.code, it.field, it.cost) for it in insight.quality_issues]
+        assert found == ([("LEVEL_MISMATCH", "spend_micros", 0.4)] if apart else [])
+        assert insight.quality_score == pytest.approx(0.92 if apart else 1.0)
+    kept = await client.GetInsight(pb.GetInsightRequest(name=spends[0].name))
+    assert kept.insight.quality_issues == spends[0].quality_issues
+    again = await client.RerunInsight(pb.RerunInsightRequest(name=spends[0].name))
+    assert again.holds
+    assert again.insight.quality_issues == spends[0].quality_issues

@@ -38,6 +38,10 @@ def whole() -> Insight:
         p_value=1.4e-10,
         q_value=2e-8,
         quality_score=0.9,
+        quality_issues=[
+            entry_pb2.QualityIssue(code="LEVEL_MISMATCH", field="spend_micros", cost=0.4),
+            entry_pb2.QualityIssue(code="NOT_FINAL", field="final", cost=0.1),
+        ],
         sample_count=1,
         object_count=3,
         moved_count=2,
@@ -71,6 +75,7 @@ def test_an_insight_is_told_without_json(
         "expected     4,000 (99 % of days 3,500 to 4,600)",
         "change       +208.6%",
         "severity     98 of 100 (p 1.4e-10, q 2e-08)",
+        "issues       LEVEL_MISMATCH of spend_micros -0.40, NOT_FINAL of final -0.10",
         "moves along  2 of 3",
     ):
         assert line in said.splitlines()

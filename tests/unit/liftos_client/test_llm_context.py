@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from liftos.common.v1.marketing_pb2 import DateRange
 from liftos.memory.v1.document_pb2 import Document, DocumentKind, ObjectRef, SearchHit
-from liftos.memory.v1.entry_pb2 import DerivedMetrics, EntryLevel, Metrics
+from liftos.memory.v1.entry_pb2 import DerivedMetrics, EntryLevel, Metrics, QualityIssue
 from liftos.memory.v1.insight_pb2 import Insight, InsightKind
 from liftos_client.llm_context import LlmContext, approximate_tokens, build_context
 
@@ -47,6 +47,7 @@ def _insight() -> Insight:
         q_value=0.02,
         quality_score=0.9,
         context=["Presidents' Day"],
+        quality_issues=[QualityIssue(code="LEVEL_MISMATCH", field="spend_micros", cost=0.4)],
     )
 
 
@@ -63,6 +64,7 @@ def test_facts_carry_numbers_and_citations() -> None:
     assert "spend 1,234.50 USD; clicks 1,500; ctr 1.25%; roas 2; 31 entries" in context.text
     assert "Insight (trend), 2026-01-01 to 2026-01-31: Spend of Campaign 0 rises" in context.text
     assert "Presidents' Day" in context.text
+    assert "Quality issues: LEVEL_MISMATCH of spend_micros -0.40" in context.text
     profile = context.citations[1]
     assert profile.source == "orgs/acme/documents/0"
     assert profile.entries == ("orgs/acme/entries/x",)

@@ -12,6 +12,7 @@ from liftos_kit import postgres
 from liftos_kit.core.filters import Filter, to_sql
 from liftos_mapping.entry_fields import LEVELS
 from liftos_memory.adapters.postgres.database import Database
+from liftos_memory.adapters.postgres.insight_quality import insight_quality_statement
 from liftos_memory.adapters.postgres.writes import PostgresWrite, begin
 from liftos_memory.document_ports import RecordDocuments
 from liftos_memory.domain.documents import Document, DocumentKind, ObjectKey, ObjectNames
@@ -28,6 +29,8 @@ from liftos_memory.domain.insights import (
     Subject,
 )
 from liftos_memory.domain.metrics_query import Granularity
+from liftos_memory.domain.quality import decode_issues, encode_issues
+from liftos_memory.domain.quality_summary import ScoredEntries
 from liftos_memory.insight_ports import (
     InsightWrite,
     KnownSummary,
@@ -154,6 +157,20 @@ order by severity desc, insight_id limit $2"""  # noqa: S608 - names are ours
                     **{f"{name}s": [getattr(it, name) for it in objects] for name in _IDS},
                 )
             ]
+
+    async def qualities(
+        self, org: str, insights: Sequence[Insight], *, where: Filter
+    ) -> Sequence[Sequence[ScoredEntries]]:
+        """Return what was found about the entries behind insights."""
+        found: list[list[ScoredEntries]] = [[] for _ in insights]
+        if insights:
+            statement = insight_quality_statement(org, insights, where)
+            async with self._database.read(org) as connection:
+                for row in await connection.fetch(statement.sql, *statement.values):
+                    found[row["place"] - 1].append(
+                        ScoredEntries(row["issues"], row["mismatched"], row["entry_count"])
+                    )
+        return found
 
     async def known_summaries(
         self, org: str, insight_ids: Sequence[str]
@@ -347,6 +364,7 @@ def _columns(worded: WordedInsight) -> dict[str, object]:
         "details": {
             **{name: getattr(insight, name) for name in _NUMBERS},
             "context": list(insight.context),
+            "quality_issues": encode_issues(insight.quality_issues),
             "names": _set_fields(insight.names),
             **(_whole(insight) if subject.is_whole else {}),
             "evidence": {
@@ -430,6 +448,8 @@ def _insight(row: Record) -> Insight:
         severity=row["severity"],
         quality_score=row["quality_score"],
         context=tuple(details["context"]),
+        # Insights from before issues were listed have none.
+        quality_issues=decode_issues(details.get("quality_issues")),
         evidence=Evidence(
             level=evidence["level"],
             filter=evidence["filter"],
