@@ -177,6 +177,31 @@ async def test_an_insight_is_told_once_and_so_is_its_end(
         assert route.insight_route.HasField("send_time")
 
 
+async def test_what_campaigns_do_together_is_told_once(
+    worker: Worker, memory_client: ClientFactory, org: str
+) -> None:
+    """Not of each of them; who still stands out when the others no longer do is told then."""
+    client = memory_client(org)
+    async with webhook() as target:
+        await _create_route(client, org, target)
+        for campaign in range(1, 6):
+            await write(client, org, entries_of(campaign, spiked))
+        await _look(worker)
+        await worker.telling.send_due(asyncio.Event())
+        (message,) = target.messages
+        assert "of the 5 campaigns of account act_1 (meta)" in message["message"]
+        assert "of campaign" not in message["message"]
+        for campaign in range(1, 5):
+            await write(client, org, entries_of(campaign))
+        await _look(worker)
+        await worker.telling.send_due(asyncio.Event())
+        assert len(target.messages) > 1
+        told = "\n".join(it["title"] + it["message"] for it in target.messages[1:])
+        assert "of campaign Campaign 5 (meta)" in told
+        assert "of campaign Campaign 1 (meta)" not in told
+        assert "of the 5 campaigns of account act_1 (meta)" in told
+
+
 class TestRoutes(RouteSuite):
     """Routes of insights."""
 
