@@ -1,9 +1,12 @@
 """`liftos export`."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from liftos_cli.errors import CommandError
+from liftos_cli.figures import counted
 from liftos_cli.lazy_group import command_app
 from liftos_cli.memory_call import MemoryCall, calls_memory
 from liftos_cli.options import (
@@ -73,6 +76,7 @@ async def export(
     ] = "",
 ) -> None:
     """Write data sets for marketing mix models."""
+    _prepare(out)
     dataset = await call.memory.export_dataset(
         start_date,
         end_date,
@@ -89,12 +93,30 @@ async def export(
         currency_code=currency_code,
         as_of=as_of or None,
     )
-    files = [str(file) for file in dataset.write(out)]
+    try:
+        files = [str(file) for file in dataset.write(out)]
+    except OSError as error:
+        raise _unwritable(out, error) from error
     if call.json:
         print_json({"files": files, "sidecar": dataset.sidecar})
         return
     _show(dataset.sidecar)
     say(f"Wrote {', '.join(files)}.")
+
+
+def _prepare(out: str) -> None:
+    """Make the directory before the data set, which may take a while, is asked for."""
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(out, error) from error
+
+
+def _unwritable(out: str, error: OSError) -> CommandError:
+    return CommandError(
+        f"cannot write to {out}: {(error.strerror or str(error)).lower()}",
+        advice="name a directory with --out; it is made where it is missing",
+    )
 
 
 def _show(sidecar: dict[str, Any]) -> None:
@@ -120,9 +142,9 @@ def _show(sidecar: dict[str, Any]) -> None:
             for one in sidecar["channels"]
         ],
     )
-    units = f", {len(sidecar['units'])} units" if sidecar["unit"] else ""
+    units = f", {counted(len(sidecar['units']), 'unit')}" if sidecar["unit"] else ""
     say(
-        f"{sidecar['row_count']:,} rows: {sidecar['step_count']:,} steps of a"
+        f"{counted(sidecar['row_count'], 'row')}: {counted(sidecar['step_count'], 'step')} of a"
         f" {sidecar['granularity']} from {sidecar['start_date']} to {sidecar['end_date']}{units};"
         f" {sidecar['kpi']['name']} in {sidecar['currency_code']}, as of {sidecar['as_of']}."
     )

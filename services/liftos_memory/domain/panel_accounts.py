@@ -112,6 +112,7 @@ def choose_series(survey: pd.DataFrame, request: DatasetRequest) -> list[Series]
         for _, rows in outcomes.groupby(["platform", "account_id"], sort=True):
             found = _one_way(rows, request, "kpi_filter", violations)
             series += [found] if found else []
+        violations += _without_common_accounts(request, treatments, outcomes)
     if violations:
         raise InvalidFieldsError(violations)
     if outcomes.empty:
@@ -119,6 +120,26 @@ def choose_series(survey: pd.DataFrame, request: DatasetRequest) -> list[Series]
             f"entries with {request.kpi.value} in these days", found="0", required="1"
         )
     return sorted(series)
+
+
+def _without_common_accounts(
+    request: DatasetRequest, treatments: pd.DataFrame, outcomes: pd.DataFrame
+) -> list[FieldViolation]:
+    """Return why accounts cannot be the units, where a shop's are none of those that advertise."""
+    if request.unit != ACCOUNT_UNIT or outcomes.empty:
+        return []
+    of_shops, of_ads = (sorted(set(rows["account_id"])) for rows in (outcomes, treatments))
+    if set(of_shops) & set(of_ads):
+        return []
+    return [
+        FieldViolation(
+            "unit",
+            f"no account has both treatments and {request.kpi.value}: the shop's are"
+            f" {', '.join(of_shops):.200}, those that advertise {', '.join(of_ads):.200}; leave"
+            " unit empty, or name a breakdown that both have, such as country",
+            "export_dataset.unit",
+        )
+    ]
 
 
 def _one_way(

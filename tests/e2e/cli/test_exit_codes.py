@@ -31,6 +31,18 @@ def test_what_is_wrong_is_told_by_the_name_of_its_option(stack: CommandLine) -> 
     assert details[1].startswith("  --by: must be one of platform, account_id, campaign_id, ")
 
 
+def test_an_export_into_a_file_is_refused(stack: CommandLine, tmp_path: Path) -> None:
+    """Before anything is asked of a server, and with what to do."""
+    file = tmp_path / "panel"
+    file.touch()
+    days = ("--from", "2026-01-01", "--to", "2026-01-31")
+    for out in (file, file / "below"):
+        outcome = stack.liftos("export", "--format", "robyn", *days, "--out", str(out))
+        assert outcome.exit_code == 2
+        assert outcome.stderr.startswith(f"Error: cannot write to {out}: ")
+        assert "What to do: name a directory" in outcome.stderr
+
+
 def test_a_week_that_the_range_cuts_is_told(stack: CommandLine) -> None:
     """On stderr, so that the answer stays what it was."""
     row = '{"date":"2026-03-04","platform":"meta","level":"ACCOUNT","account_id":"1","clicks":1}'

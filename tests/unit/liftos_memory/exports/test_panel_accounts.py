@@ -9,7 +9,7 @@ import pytest
 
 from liftos_kit.core.errors import DataInsufficientError, InvalidFieldsError
 from liftos_kit.core.filters import parse_filter
-from liftos_memory.domain.dataset_request import DatasetFormat, DatasetRequest
+from liftos_memory.domain.dataset_request import ACCOUNT_UNIT, DatasetFormat, DatasetRequest
 from liftos_memory.domain.entry_filter import ENTRY_FILTER_FIELDS
 from liftos_memory.domain.panel_accounts import (
     SURVEY_COLUMNS,
@@ -122,6 +122,17 @@ def test_breakdowns() -> None:
     for unit, rows in (("", (parts, ages)), ("country", ({}, ages))):
         with pytest.raises(InvalidFieldsError, match="by"):
             names(unit, *rows)
+
+
+def test_accounts_are_no_units_where_shops_do_not_advertise() -> None:
+    """The answer names both, and what to take in their place."""
+    with pytest.raises(InvalidFieldsError) as caught:
+        choose_series(_survey(SHOP, {}), _request(unit=ACCOUNT_UNIT))
+    (violation,) = caught.value.violations
+    assert violation.field == "unit"
+    assert "the shop's are shop, those that advertise a1;" in violation.description
+    chosen = choose_series(_survey(SHOP | {"account_id": "a1"}, {}), _request(unit=ACCOUNT_UNIT))
+    assert {one.account_id for one in chosen} == {"a1"}
 
 
 def test_nothing_to_do_or_nothing_to_explain() -> None:
