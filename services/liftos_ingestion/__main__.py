@@ -4,21 +4,23 @@ import sys
 
 from liftos_ingestion.adapters.postgres.database import SCHEMA, schema_files
 from liftos_ingestion.settings import IngestionSettings, MigrateSettings
-from liftos_kit.program import Program, run
+from liftos_kit.program import Program, lasting_imports, run
 from liftos_kit.settings import load
 
 
 def _serve() -> int:
     # Here and below: each program imports what it needs, since the messages of platforms are heavy.
-    from liftos_ingestion.server import application  # noqa: PLC0415
-    from liftos_kit.server import serve  # noqa: PLC0415
+    with lasting_imports():
+        from liftos_ingestion.server import application  # noqa: PLC0415
+        from liftos_kit.server import serve  # noqa: PLC0415
 
     return serve(application(load(IngestionSettings)))
 
 
 def _work() -> int:
-    from liftos_ingestion.worker import work  # noqa: PLC0415
-    from liftos_kit.allocator import return_large_blocks  # noqa: PLC0415
+    with lasting_imports():
+        from liftos_ingestion.worker import work  # noqa: PLC0415
+        from liftos_kit.allocator import return_large_blocks  # noqa: PLC0415
 
     return_large_blocks()
     return work(load(IngestionSettings))

@@ -2,7 +2,7 @@
 
 import sys
 
-from liftos_kit.program import Program, run
+from liftos_kit.program import Program, lasting_imports, run
 from liftos_kit.settings import load
 from liftos_memory.adapters.postgres.database import SCHEMA, schema_files
 from liftos_memory.settings import MemorySettings, MigrateSettings
@@ -10,17 +10,19 @@ from liftos_memory.settings import MemorySettings, MigrateSettings
 
 def _serve() -> int:
     # Here and below: each program imports what it needs, since models and drivers take a second.
-    from liftos_kit.allocator import return_large_blocks  # noqa: PLC0415
-    from liftos_kit.server import serve  # noqa: PLC0415
-    from liftos_memory.server import application  # noqa: PLC0415
+    with lasting_imports():
+        from liftos_kit.allocator import return_large_blocks  # noqa: PLC0415
+        from liftos_kit.server import serve  # noqa: PLC0415
+        from liftos_memory.server import application  # noqa: PLC0415
 
     return_large_blocks()
     return serve(application(load(MemorySettings)))
 
 
 def _work() -> int:
-    from liftos_kit.allocator import return_large_blocks  # noqa: PLC0415
-    from liftos_memory.worker import work  # noqa: PLC0415
+    with lasting_imports():
+        from liftos_kit.allocator import return_large_blocks  # noqa: PLC0415
+        from liftos_memory.worker import work  # noqa: PLC0415
 
     return_large_blocks()
     return work(load(MemorySettings))
