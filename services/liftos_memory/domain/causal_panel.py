@@ -45,13 +45,8 @@ VALUE_COLUMNS: Final = (
 )
 """Sums of a unit, step, account and channel; `x_count` is how many entries have x."""
 
-QUALITY_COLUMNS: Final = (
-    *(name for name in VALUE_KEYS if name != "unit"),
-    "issues",
-    "mismatched",
-    "entry_count",
-)
-"""Entries of a step, account and channel by what was found about them; see `ScoredEntries`."""
+QUALITY_COLUMNS: Final = (*VALUE_KEYS, "issues", "mismatched", "entry_count")
+"""Entries of a unit, step, account and channel by what was found about them: `ScoredEntries`."""
 
 CONTROL_COLUMNS: Final = ("step", "unit", "platform", "account_id", "series_id", "value")
 """Mean of a control's values that are dated within a step; unit is empty for the whole nation."""

@@ -14,7 +14,7 @@ import pandas as pd
 from liftos_kit.core.errors import InvalidFieldsError
 from liftos_memory.domain.arrow_pieces import table_pieces
 from liftos_memory.domain.calendar import CalendarEvent
-from liftos_memory.domain.causal_panel import build_panel, series_controls
+from liftos_memory.domain.causal_panel import Panel, build_panel, series_controls
 from liftos_memory.domain.dataset_request import (
     DatasetRequest,
     Step,
@@ -219,8 +219,8 @@ def _export(request: DatasetRequest, read: _Read) -> Export:
         ),
         series=read.series,
         survey=own[own["date"].between(first, last)],
-        values=read.values[read.values["step"].between(first, last)],
-        qualities=read.qualities[read.qualities["step"].between(first, last)],
+        values=_of_panel(read.values, full),
+        qualities=_of_panel(read.qualities, full),
         cut=read.cut,
         levels_aside=_levels_aside(read.survey, read.series),
         snippets=snippets(
@@ -235,6 +235,12 @@ def _export(request: DatasetRequest, read: _Read) -> Export:
         sha256=digest.hexdigest(),
     )
     return Export(pieces, sidecar(described), read.moment.as_of, described.sha256)
+
+
+def _of_panel(rows: pd.DataFrame, panel: Panel) -> pd.DataFrame:
+    """Return the rows of the steps and units that are in a panel."""
+    first, last = _stamp(panel.steps[0].start), _stamp(panel.steps[-1].end)
+    return rows[rows["step"].between(first, last) & rows["unit"].isin(panel.units)]
 
 
 def _levels_aside(

@@ -423,6 +423,7 @@ async def test_moments_that_cannot_be_shown(
     before = datetime(2026, 1, 1, tzinfo=UTC)
     refusal = await refused(client, org, as_of=before)
     assert refusal.reason == "ERROR_REASON_DATA_INSUFFICIENT"
+    assert "from the first write on" in refusal.message
     await write(client, org, shop(days=7, currency="USD"))
     admin = await asyncpg.connect(database.owner_url)
     try:
@@ -579,6 +580,12 @@ async def test_units_are_countries(memory_client: Any, org: str) -> None:
             one.breakdown_key == "country=US" and one.platform == "meta" and one.date < "2025-05"
         )
     ]
+    # No orders are known of a third one.
+    for one in [one for one in entries if one.breakdown_key == "country=DE" and one.campaign_id]:
+        copy = entry_pb2.Entry()
+        copy.CopyFrom(one)
+        copy.breakdown_key = "country=FR"
+        entries.append(copy)
     await write(client, org, entries)
     asked: dict[str, Any] = {
         "date_range": marketing_pb2.DateRange(start_date="2025-04-01", end_date="2025-05-31"),
@@ -595,6 +602,9 @@ async def test_units_are_countries(memory_client: Any, org: str) -> None:
     # Good Friday and Easter Monday, Labour Day and Ascension; Memorial Day.
     assert list(frame["holidays"]) == [2, 2, 0, 1]
     assert frame["meta_spend"].tolist()[2] == 0
+    assert exported.sidecar["units_left_out"] == {"FR": 61}
+    counts = {name: one["entry_count"] for name, one in exported.sidecar["quality"].items()}
+    assert counts == {"orders": 2 * 61, "meta_spend": 61 + 31, "meta_impressions": 61 + 31}
     assert any("population" in caveat for caveat in exported.sidecar["caveats"])
     national = await export(client, org, **asked | {"unit": ""})
     assert national.frame["orders"].sum() == frame["orders"].sum()

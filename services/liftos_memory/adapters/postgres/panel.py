@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from liftos_kit import postgres
-from liftos_kit.core.errors import InvalidFieldsError
+from liftos_kit.core.errors import DataInsufficientError, InvalidFieldsError
 from liftos_kit.core.filters import Filter
 from liftos_mapping.entry_fields import DATE_BASES, LEVELS
 from liftos_memory.adapters.postgres.database import Database
@@ -139,11 +139,17 @@ async def _moment(connection: asyncpg.Connection, org: str, as_of: datetime) -> 
         raise InvalidFieldsError.of(
             "as_of", f"lies in the future; here it is {row['now'].isoformat()}", rule="as_of.future"
         )
-    if row["version"] is None and row["oldest"] is not None and row["oldest"] > 1:
-        raise InvalidFieldsError.of(
-            "as_of",
-            f"lies before what is kept; history begins at {row['kept_since'].isoformat()}",
-            rule="as_of.kept",
+    if row["version"] is None and row["oldest"] is not None:
+        since = row["kept_since"].isoformat()
+        if row["oldest"] > 1:
+            raise InvalidFieldsError.of(
+                "as_of", f"lies before what is kept; history begins at {since}", rule="as_of.kept"
+            )
+        raise DataInsufficientError(
+            "writes before as_of",
+            found="0",
+            required="1",
+            advice=f"name a moment from the first write on, which was at {since}",
         )
     return Moment(row["version"] or 0, as_of)
 
@@ -361,9 +367,11 @@ select step, {keys}, {", ".join([*rounded, *counts])}, {tail} from (
             request,
             series,
             days,
-            f"{', '.join(MISMATCH_KEYS)}, channel, quality_issues",
+            f"{', '.join(MISMATCH_KEYS)}, breakdown_key, channel, quality_issues",
             parameters,
         )
+        # Where values of a breakdown are summed, they are not told apart.
+        breakdown_key = "''" if request.unit in {"", ACCOUNT_UNIT} else "breakdown_key"
         pairs = pairs_of({one.level for one in series})
         accounts = ", ".join(
             parameters.add(names, "text[]")
@@ -375,18 +383,20 @@ select step, {keys}, {", ".join([*rounded, *counts])}, {tail} from (
             f" (select * from unnest({accounts}))",
             MISMATCH_COLUMNS,
         )
-        keys = "platform, account_id, level"
+        unit, keys = _unit_sql(request.unit, parameters), "platform, account_id, level"
         # Plain columns are grouped first, as in the survey.
         sql = f"""/* export_qualities */
 with mismatches as materialized ({mismatches_sql(compared, pairs)})
-select {STEPS[request.granularity]}, {keys}, coalesce(channel, ''), coalesce(quality_issues, ''),
-    coalesce(mismatched, ''), sum(entry_count)::bigint
+select {STEPS[request.granularity]}, {unit}, {keys}, coalesce(channel, ''),
+    coalesce(quality_issues, ''), coalesce(mismatched, ''), sum(entry_count)::bigint
 from (
-    select {", ".join(MISMATCH_KEYS)}, channel, quality_issues, count(*) as entry_count
-    from ({entries}) e group by 1, 2, 3, 4, 5, 6, 7, 8
+    select {", ".join(MISMATCH_KEYS)}, {breakdown_key} as breakdown_key, channel, quality_issues,
+        count(*) as entry_count
+    from ({entries}) e group by 1, 2, 3, 4, 5, 6, 7, 8, 9
 ) by_day left join mismatches using ({", ".join(MISMATCH_KEYS)})
-group by 1, 2, 3, 4, 5, 6, 7 limit {MAXIMUM_ROWS + 1}"""  # noqa: S608 - column names are ours
+group by 1, 2, 3, 4, 5, 6, 7, 8 limit {MAXIMUM_ROWS + 1}"""  # noqa: S608 - column names are ours
         frame = await self._frame(sql, parameters, QUALITY_COLUMNS, _QUALITY_TYPES)
+        frame["unit"] = _decoded(frame["unit"])
         frame["level"] = _words(frame["level"], LEVELS)
         return frame
 

@@ -218,7 +218,9 @@ def test_what_is_exported_is_taken(shop: Shop, policy: GapPolicy, format_: Datas
 def _described(
     shop: Shop, closed: ClosedPanel, layout: Layout, policy: GapPolicy, format_: DatasetFormat
 ) -> Described:
-    steps, values = closed.panel.steps, shop.values
+    first, last = closed.panel.steps[0].start, closed.panel.steps[-1].end
+    values = shop.values
+    values = values[values["step"].between(pd.Timestamp(first), pd.Timestamp(last))]
     return Described(
         request=DatasetRequest(
             STEPS[0].start, STEPS[-1].end, format_, granularity=Granularity.WEEK, on_gap=policy
@@ -234,12 +236,10 @@ def _described(
         ),
         series=list(shop.days),
         survey=pd.DataFrame({"time_zone": ["Europe/Berlin"]}),
-        values=values[
-            values["step"].between(pd.Timestamp(steps[0].start), pd.Timestamp(steps[-1].end))
-        ],
-        qualities=values[["step", "platform", "account_id", "level", "channel", "entry_count"]]
-        .assign(issues="", mismatched="")
-        .loc[values["step"].between(pd.Timestamp(steps[0].start), pd.Timestamp(steps[-1].end))],
+        values=values,
+        qualities=values[
+            ["step", "unit", "platform", "account_id", "level", "channel", "entry_count"]
+        ].assign(issues="", mismatched=""),
         cut=(),
         levels_aside={},
         snippets={},
