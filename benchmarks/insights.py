@@ -74,6 +74,7 @@ def _time_over_kernels() -> Measurement:
         today=last + timedelta(days=1),
         version=1,
         calendar=calendar_days(_FIRST, last),
+        with_wholes=True,
     )
     weeks = question.weeks
     cut = slice((weeks[0] - _FIRST).days, (weeks[1] - _FIRST).days + 1)

@@ -15,7 +15,7 @@ from liftos_memory.domain.detectors.benchmarks import Change, Standing
 from liftos_memory.domain.detectors.statistics import Booleans, Floats, discoveries
 from liftos_memory.domain.detectors.trends import Trends
 from liftos_memory.domain.documents import ObjectNames
-from liftos_memory.domain.insight_looks import Look, days_between, movement_at
+from liftos_memory.domain.insight_looks import Look, broad_only, days_between, movement_at
 from liftos_memory.domain.insight_rollup import within_wholes
 from liftos_memory.domain.insight_series import MetricSeries, SeriesTable
 from liftos_memory.domain.insight_wholes import Movement
@@ -105,12 +105,13 @@ def tell(looks: Sequence[Look], *, p_limit: float | None = None) -> Told:
     """
     if not looks:
         return Told((), 0, 0.0)
+    # Without wholes that are not broad less is told, never more.
+    largest = _p_limit(looks) if p_limit is None else p_limit
+    looks = [it if it.wholes is None else broad_only(it, largest) for it in looks]
     flat = [np.ravel(it.p_values) for it in looks]
-    p_values = np.concatenate(flat)
-    q_values = discoveries(p_values)
+    q_values = discoveries(np.concatenate(flat))
     if p_limit is None:
-        accepted = p_values[np.nan_to_num(q_values, nan=1.0) <= ALPHA]
-        p_limit = float(accepted.max(initial=0.0))
+        p_limit = _p_limit(looks)
     insights: list[Insight] = []
     start = 0
     for it, own in zip(looks, flat, strict=True):
@@ -128,6 +129,13 @@ def tell(looks: Sequence[Look], *, p_limit: float | None = None) -> Told:
         if it.wholes is None
     }
     return Told(within_wholes(list(reversed(once.values()))), int(sum(seen.values())), p_limit)
+
+
+def _p_limit(looks: Sequence[Look]) -> float:
+    """Return the largest p-value that the control of false discoveries lets through."""
+    p_values = np.concatenate([np.ravel(it.p_values) for it in looks])
+    accepted = p_values[np.nan_to_num(discoveries(p_values), nan=1.0) <= ALPHA]
+    return float(accepted.max(initial=0.0))
 
 
 def _tell_one(telling: _Telling) -> list[Insight]:

@@ -21,7 +21,7 @@ from liftos_memory.domain.detectors.trends import Trends, find_trends
 from liftos_memory.domain.insight_metrics import INSIGHT_METRICS
 from liftos_memory.domain.insight_series import MetricSeries, SeriesTable, metric_series
 from liftos_memory.domain.insight_wholes import Movement, Wholes, movement, wholes_of
-from liftos_memory.domain.insights import ALPHA, InsightKind, Subject
+from liftos_memory.domain.insights import InsightKind, Subject
 
 HISTORY_DAYS: Final = 147
 """Days before the first one that is judged, from which the detectors learn what is usual."""
@@ -133,7 +133,7 @@ def look(table: SeriesTable, question: Question) -> list[Look]:
         wholes = wholes_of(table, series) if question.with_wholes else None
         if wholes is not None:
             found += [
-                _broad_only(replace(it, wholes=wholes))
+                replace(it, wholes=wholes)
                 for it in _look_at(wholes.table, wholes.series, question, marked)
                 # Wholes of channels are no peers.
                 if not isinstance(it.result, Standing)
@@ -155,14 +155,17 @@ def _look_at(
     return found
 
 
-def _broad_only(look: Look) -> Look:
+def broad_only(look: Look, p_limit: float) -> Look:
     """Return a look at wholes in which only what their objects do together can be told.
 
     What one object does alone was looked at as well, and is counted so, with a p-value of 1.
+
+    Args:
+        look: A look at wholes.
+        p_limit: Larger p-values are not told anyway, and stay as they are.
     """
     p_values = look.p_values.copy()
-    # Above it nothing is told anyway.
-    for place in np.argwhere(np.nan_to_num(p_values, nan=1.0) <= ALPHA):
+    for place in np.argwhere(np.nan_to_num(p_values, nan=2.0) <= p_limit):
         moved = movement_at(look, tuple(int(at) for at in place))
         if not moved.is_broad or (moved.moved > 0.0) is not _rises(look, place):
             p_values[tuple(place)] = 1.0

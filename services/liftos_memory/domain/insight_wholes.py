@@ -6,6 +6,7 @@ one finding stands for many, and what each of them adds to the movement is told 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Final
 
 import numpy as np
@@ -24,6 +25,11 @@ LEAST_SHARE: Final = 0.5
 
 _ALONG: Final = 0.5
 """An object moves along where it moves at least so much of what the whole does, as a factor."""
+
+_WHOLE_OF: Final = attrgetter(
+    "key.platform", "key.account_id", "channel", "attribution_key", "date_basis"
+)
+"""What the objects of a whole have in common, beside the currency of their money."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +59,16 @@ def wholes_of(table: SeriesTable, parts: MetricSeries) -> Wholes | None:
     """
     if not LEVEL_IDS[table.level][0]:
         return None
-    rows: dict[Subject, list[int]] = {}
+    rows: dict[tuple[str, ...], list[int]] = {}
     subjects = [table.subjects[row] for row in parts.rows.tolist()]
     for row, subject in enumerate(subjects):
-        whole = _whole_of(subject, has_money=parts.metric.has_money)
-        rows.setdefault(whole, []).append(row)
-    found = {whole: own for whole, own in rows.items() if len(own) >= LEAST_OBJECTS}
+        currency = subject.currency_code if parts.metric.has_money else ""
+        rows.setdefault((*_WHOLE_OF(subject), currency), []).append(row)
+    found = {
+        _whole_of(subjects[own[0]], has_money=parts.metric.has_money): own
+        for own in rows.values()
+        if len(own) >= LEAST_OBJECTS
+    }
     if not found:
         return None
     members = [np.array(own, np.int64) for own in found.values()]
