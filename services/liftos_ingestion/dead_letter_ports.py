@@ -22,6 +22,7 @@ class DeadLetterState(IntEnum):
     OPEN = 1
     REPLAYED = 2
     DISCARDED = 3
+    OVERTAKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +149,14 @@ class Replayed:
 
     Attributes:
         taken_in: Those that became entries.
+        overtaken: Those whose days have newer answers.
         refused: (field, code, message) of every rule that each of the others breaks.
         upserted_count: Entries that are new or changed.
         day_sums: What they add to the sums of their days.
     """
 
     taken_in: Sequence[UUID]
+    overtaken: Sequence[UUID]
     refused: Mapping[UUID, Sequence[tuple[str, str, str]]]
     upserted_count: int
     day_sums: Mapping[date, Mapping[str, int]]

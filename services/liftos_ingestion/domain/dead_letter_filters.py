@@ -5,7 +5,7 @@ from typing import Final
 from liftos_kit.core.filters import FieldType, FilterField
 from liftos_mapping.entry_fields import LEVELS
 
-DEAD_LETTER_STATES: Final = ("OPEN", "REPLAYED", "DISCARDED")
+DEAD_LETTER_STATES: Final = ("OPEN", "REPLAYED", "DISCARDED", "OVERTAKEN")
 
 _TEXT: Final = FilterField(FieldType.TEXT)
 

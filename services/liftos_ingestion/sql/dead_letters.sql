@@ -52,6 +52,10 @@ where org = :org and platform = :platform and account_id = :account_id and level
 update dead_letters set state = 2, replay_run = :run, update_time = now()
 where org = :org and dead_letter = any(:letters::uuid[]) and state = 1;
 
+-- name: letters_overtaken!
+update dead_letters set state = 4, update_time = now()
+where org = :org and dead_letter = any(:letters::uuid[]) and state = 1;
+
 -- name: letters_refused_again!
 update dead_letters d set errors = p.errors::jsonb, attempt_count = d.attempt_count + 1, update_time = now()
 from unnest(:letters::uuid[], :errors::text[]) as p(dead_letter, errors)

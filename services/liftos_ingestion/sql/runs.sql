@@ -174,6 +174,13 @@ on conflict (org, platform, account_id, level, attribution_key, date_basis, row_
     set attempt_count = d.attempt_count + 1, errors = excluded.errors, context = excluded.context,
         run = excluded.run, counted = excluded.counted, read_time = excluded.read_time, update_time = now();
 
+-- name: overtake_dead_letters!
+-- What the newest answer of these days does not refuse any more; a row without a day may be of others.
+update dead_letters set state = 4, update_time = now()
+where org = :org and platform = :platform and account_id = :account_id and level = :level
+  and attribution_key = :attribution_key and date_basis = :date_basis and state = 1
+  and date between :start_date and :end_date and row_digest <> all(:row_digests::bytea[]);
+
 -- name: lock_run!
 -- Whoever ends a slice looks alone whether it was the last: two at once would each see the other's still open.
 select 1 from runs where org = :org and run = :run for update;

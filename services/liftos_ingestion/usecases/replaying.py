@@ -47,6 +47,9 @@ _WAIT_SECONDS: Final = 5.0
 _OUTAGE_SECONDS: Final = 15.0
 
 _Problem = tuple[str, str, str]
+_SUPERSEDED: Final[_Problem] = (
+    "date", "SUPERSEDED", "the day was read again since, and the newer answer stands"
+)  # fmt: skip
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.ingestion")
 
@@ -154,18 +157,24 @@ class Replaying:
         except BaseException:
             await self._ledger.let_go(taken)
             raise
+        problems_of = {
+            letter.dead_letter: problems
+            for letter, problems in zip(taken.letters, chosen.problems, strict=True)
+        }
+        overtaken = [
+            letter
+            for letter, problems in problems_of.items()
+            if problems and all(problem == _SUPERSEDED for problem in problems)
+        ]
         await self._ledger.record(
             taken,
             Replayed(
-                taken_in=[
-                    letter.dead_letter
-                    for letter, problems in zip(taken.letters, chosen.problems, strict=True)
-                    if not problems
-                ],
+                taken_in=[letter for letter, problems in problems_of.items() if not problems],
+                overtaken=overtaken,
                 refused={
-                    letter.dead_letter: problems
-                    for letter, problems in zip(taken.letters, chosen.problems, strict=True)
-                    if problems
+                    letter: problems
+                    for letter, problems in problems_of.items()
+                    if problems and letter not in overtaken
                 },
                 upserted_count=upserted_count,
                 day_sums=_sums(chosen, taken.letters),
@@ -254,8 +263,7 @@ def _choose(
             message = f"{day} was never read, so that the row alone would stand for the whole day"
             mapped.problems[position].append(("date", "DAY_NOT_READ", message))
         elif committed.commit_time > letters[position].read_time:
-            message = f"{day} was read again since, and the newer answer stands; discard the row"
-            mapped.problems[position].append(("date", "SUPERSEDED", message))
+            mapped.problems[position].append(_SUPERSEDED)
         elif once[row]:
             kept.append(row)
             final.append(committed.final)

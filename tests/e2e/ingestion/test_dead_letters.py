@@ -40,7 +40,13 @@ from liftos_ingestion.adapters.postgres.dead_letters import (
 from liftos_ingestion.adapters.postgres.run_views import get_run
 from liftos_ingestion.adapters.postgres.runs import RECONCILE_RUN
 from liftos_ingestion.adapters.postgres.suspensions import PostgresSuspensions
-from liftos_ingestion.dead_letter_ports import Replayed, Selection, TakenLetters, Wait
+from liftos_ingestion.dead_letter_ports import (
+    DeadLetterState,
+    Replayed,
+    Selection,
+    TakenLetters,
+    Wait,
+)
 from liftos_ingestion.run_ports import HoldLostError, Lane, RunState, SliceState, WaitReason
 from liftos_ingestion.servicer.dead_letters import DeadLettersServicer
 from liftos_ingestion.source_ports import PlatformSource
@@ -328,20 +334,51 @@ async def test_a_day_with_refused_rows_is_read_again(
 async def test_a_newer_answer_stands(
     harness: Harness, clients: ClientFactory, memory: Client
 ) -> None:
-    """A row whose day was read since, or never, is not written."""
+    """A row whose day was read since is overtaken; one whose day was never read stays open."""
     client = clients(harness.org)
     await _read(harness, row("2", "many"), row("3", "6", day=OTHER_DAY))
     await _read(harness, row("2", "7"))
+    states = {name: it["state"] for name, it in (await _letters(harness)).items()}
+    assert states == {"2": DeadLetterState.OVERTAKEN, "3": DeadLetterState.OPEN}
+    overtaken = pb.ListDeadLettersRequest(
+        parent=f"orgs/{harness.org}/runs/-", filter="state = OVERTAKEN"
+    )
+    (listed,) = (await client.ListDeadLetters(overtaken)).dead_letters
+    assert listed.state == run_pb2.DEAD_LETTER_STATE_OVERTAKEN
+    # As they are that stood open before it was told.
+    async with postgres.transaction(harness.pool, org=harness.org) as connection:
+        await connection.execute("update dead_letters set state = 1 where org = $1", harness.org)
     harness.source.mapping = _without(harness.source.mapping, "clicks")
     started = await _replay(client, harness)
     await _replaying(harness).replay(harness.org, _id(started.run))
     assert await stored(memory) == {("2", DAY.isoformat()): 7}
     letters = await _letters(harness)
-    assert [it["code"] for it in letters["2"]["errors"]] == ["SUPERSEDED"]
+    assert letters["2"]["state"] == DeadLetterState.OVERTAKEN
+    assert letters["3"]["state"] == DeadLetterState.OPEN
     assert [it["code"] for it in letters["3"]["errors"]] == ["DAY_NOT_READ"]
     again = await _replay(client, harness)
     await _replaying(harness).replay(harness.org, _id(again.run))
     assert await stored(memory) == {("2", DAY.isoformat()): 7}, "trying it makes it no newer"
+
+
+async def test_a_row_that_is_refused_again_stays_the_same(harness: Harness) -> None:
+    """What changed meanwhile and is refused anew takes its place; other days are not touched."""
+    second = DAY.replace(day=DAY.day + 1)
+    await _read(
+        harness, row("1", "5"), row("2", "many"), row("3", "few"), row("4", "x", day=second), days=2
+    )
+    before = await _letters(harness)
+    await _read(harness, row("1", "5"), row("2", "many"), row("3", "fewer"))
+    after = await harness.rows("dead_letters")
+    found = {(it["row"]["campaign_id"], it["row"]["clicks"]): it for it in after}
+    assert {key: DeadLetterState(it["state"]).name for key, it in found.items()} == {
+        ("2", "many"): "OPEN",
+        ("3", "few"): "OVERTAKEN",
+        ("3", "fewer"): "OPEN",
+        ("4", "x"): "OPEN",
+    }
+    assert found["2", "many"]["dead_letter"] == before["2"]["dead_letter"]
+    assert found["2", "many"]["attempt_count"] == 2
 
 
 async def test_rows_of_other_money_are_tried_as_the_account_is_now(
@@ -441,7 +478,7 @@ async def test_a_lane_has_one_holder(
         await harness.writer.upsert(lane, table, epoch=frozen.epoch, origin=run)
     await _replaying(harness).replay(harness.org, run)
     with pytest.raises(HoldLostError):
-        await ledger.record(frozen, Replayed([], {}, 0, {}))
+        await ledger.record(frozen, Replayed([], [], {}, 0, {}))
     assert ("2", DAY.isoformat()) in await stored(memory)
 
 

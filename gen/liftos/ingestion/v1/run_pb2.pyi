@@ -281,6 +281,10 @@ class _DeadLetterStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeadL
     """A later run took the row in."""
     DEAD_LETTER_STATE_DISCARDED: _DeadLetterState.ValueType  # 3
     """A person gave the row up, with a reason."""
+    DEAD_LETTER_STATE_OVERTAKEN: _DeadLetterState.ValueType  # 4
+    """Its day was read again since, and the newer answer stands: it holds the row as it is now, if at
+    all. A row that is refused again is still the same dead letter, and open.
+    """
 
 class DeadLetterState(_DeadLetterState, metaclass=_DeadLetterStateEnumTypeWrapper):
     """DeadLetterState is what became of a dead letter."""
@@ -293,6 +297,10 @@ DEAD_LETTER_STATE_REPLAYED: DeadLetterState.ValueType  # 2
 """A later run took the row in."""
 DEAD_LETTER_STATE_DISCARDED: DeadLetterState.ValueType  # 3
 """A person gave the row up, with a reason."""
+DEAD_LETTER_STATE_OVERTAKEN: DeadLetterState.ValueType  # 4
+"""Its day was read again since, and the newer answer stands: it holds the row as it is now, if at
+all. A row that is refused again is still the same dead letter, and open.
+"""
 Global___DeadLetterState: _TypeAlias = DeadLetterState  # noqa: Y015
 
 class _ReconciliationState:

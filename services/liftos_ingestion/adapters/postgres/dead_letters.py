@@ -254,6 +254,7 @@ class PostgresReplays:
             if held is None:
                 raise HoldLostError
             await _SQL.letters_taken_in(connection, org=org, run=run, letters=result.taken_in)
+            await _SQL.letters_overtaken(connection, org=org, letters=result.overtaken)
             await _SQL.letters_refused_again(
                 connection,
                 org=org,
@@ -409,7 +410,7 @@ async def _insert_tried(
 ) -> None:
     error = None
     state = SliceState.COMMITTED if result.upserted_count else SliceState.UNCHANGED
-    if not result.taken_in:
+    if result.refused and not result.taken_in:
         state = SliceState.FAILED
         message = "No row could be taken in; each says why."
         error = _error(Failure(ErrorClass.INVALID_DATA, message))

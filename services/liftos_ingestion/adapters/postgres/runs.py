@@ -562,9 +562,17 @@ async def _store_dead_letters(
 ) -> None:
     # The same row twice in one answer is one dead letter.
     by_row = {json_text(letter.row): letter for letter in result.dead_letters}
-    if not by_row:
-        return
     rows, letters = list(by_row), list(by_row.values())
+    digests = [hashlib.sha256(row.encode()).digest() for row in rows]
+    await _SQL.overtake_dead_letters(
+        connection,
+        **{key: value for key, value in _lane(held).items() if key != "epoch"},
+        start_date=held.start_date,
+        end_date=held.end_date,
+        row_digests=digests,
+    )
+    if not rows:
+        return
     await _SQL.insert_dead_letters(
         connection,
         org=held.lane.org,
@@ -577,7 +585,7 @@ async def _store_dead_letters(
         date_basis=basis_code(held.lane.date_basis),
         dates=[letter.day for letter in letters],
         rows=rows,
-        row_digests=[hashlib.sha256(row.encode()).digest() for row in rows],
+        row_digests=digests,
         contexts=[json_text(letter.context) for letter in letters],
         counted=[letter.counted for letter in letters],
         errors=[
