@@ -43,6 +43,15 @@ class ObjectStore(Protocol):
     async def is_known(self, org: str, object_id: str) -> bool:
         """Tell whether an object has entries."""
 
+    async def similar_names(
+        self, org: str, words: Collection[str]
+    ) -> Mapping[str, Mapping[str, int]]:
+        """Return words of names that may be meant, with how many objects have each.
+
+        For each word those that begin with the same letter and have as many letters, one more or
+        one less; words that no name is like are left out. They follow names as percentiles do.
+        """
+
     async def search_conceptual(
         self,
         scope: SearchScope,

@@ -78,6 +78,17 @@ DEGREES: Final[Mapping[float, str]] = {
 
 NEGATIONS: Final = frozenset({"not", "no", "without", "non", "never", "less"})
 
+LEXICON_WORDS: Final = NEGATIONS | {
+    word
+    for words in (
+        *(words for ends in DIRECTIONS.values() for words in ends),
+        *DIMENSION_WORDS.values(),
+        *DEGREES.values(),
+    )
+    for word in words.split()
+}
+"""Every word of the lexicon."""
+
 _WORDS_BETWEEN: Final = 2
 _INVERSE: Final = frozenset({"stability"})
 

@@ -13,6 +13,7 @@ Numbers in a text are for finding only. What a reader is shown is computed from 
 """
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, timedelta
@@ -279,6 +280,12 @@ def document_id(kind: DocumentKind, key: ObjectKey, *, week_start: date | None =
     return f"digest-{iso.year:04d}w{iso.week:02d}-{digest.hexdigest()}"
 
 
+def week_of(document_id: str) -> date | None:
+    """Return the Monday of the week that an id of a digest names; None for other documents."""
+    named = _DIGEST_ID.match(document_id)
+    return date.fromisocalendar(int(named[1]), int(named[2]), 1) if named else None
+
+
 def own_name(key: ObjectKey, names: ObjectNames) -> str:
     """Return the name of an object itself, empty where it has none."""
     return str(getattr(names, f"{_LEVEL_FIELD[key.level]}_name"))
@@ -322,6 +329,9 @@ def movement(current: Decimal, prior: Decimal | None) -> str:
     if size < Decimal("0.15"):
         return f"{verb} slightly"
     return verb if size < Decimal("0.4") else f"{verb} sharply"
+
+
+_DIGEST_ID: Final = re.compile(r"digest-(\d{4})w(\d\d)-")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,19 +5,27 @@ the leg gave, 1 where all are the same — and adds them by weight. RECIPROCAL_R
 weight / (60 + rank), after Cormack, Clarke and Büttcher, "Reciprocal rank fusion outperforms
 Condorcet and individual rank learning methods" (SIGIR 2009).
 
+A document about other days than the query names counts half in every leg, where the caller says
+so: the right week of an object then stands before its other weeks, and still below what fits far
+better.
+
 Weights are scaled to a sum of 1 over the legs that were asked for. They are not scaled again when
 a leg fails or finds nothing: it adds 0, so that scores mean the same with and without it, and the
 answer names the legs that were used and those that failed.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final, assert_never
 
 RECIPROCAL_RANK_CONSTANT: Final = 60
 """Keeps the first ranks of one leg from outweighing agreement between legs."""
+
+
+OTHER_DAYS_SHARE: Final = 0.5
+"""What a document counts that is about other days than the query names."""
 
 
 class SearchMode(Enum):
@@ -75,7 +83,7 @@ class LegShare:
         rank: Place in the leg, from 1.
         raw_score: What the leg measured.
         weight: The leg's weight, scaled to a sum of 1 over all legs.
-        contribution: What the leg added to the score.
+        contribution: What the leg added to the score; half of it for other days than asked.
     """
 
     mode: SearchMode
@@ -87,11 +95,19 @@ class LegShare:
 
 @dataclass(frozen=True, slots=True)
 class FusedHit:
-    """A document with its score, 0 to 1, and the legs that found it, in the order of the modes."""
+    """A document with its score, 0 to 1, and the legs that found it, in the order of the modes.
+
+    Attributes:
+        document_id: The document.
+        score: Sum of what the legs added.
+        legs: The legs.
+        is_of_other_days: Whether it counts half, as about other days than the query names.
+    """
 
     document_id: str
     score: float
     legs: tuple[LegShare, ...]
+    is_of_other_days: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +126,19 @@ class FusedAnswer:
 
 
 def fuse(
-    legs: Sequence[Leg], *, method: FusionMethod = FusionMethod.WEIGHTED_MIN_MAX
+    legs: Sequence[Leg],
+    *,
+    method: FusionMethod = FusionMethod.WEIGHTED_MIN_MAX,
+    of_other_days: Callable[[str], bool] = lambda _: False,
 ) -> FusedAnswer:
     """Bring the answers of several legs into one order.
 
     The order of the legs and of their hits does not matter.
+
+    Args:
+        legs: What the legs answered.
+        method: How scores of legs become parts of one.
+        of_other_days: Tells by its id which document is about other days than the query names.
 
     Raises:
         ValueError: A mode stands twice, a weight is negative or not finite, all weights are 0, a
@@ -127,11 +151,7 @@ def fuse(
         for document_id, share in _shares(leg, weights[leg.mode], method):
             shares.setdefault(document_id, []).append(share)
     hits = [
-        FusedHit(
-            document_id,
-            min(1.0, math.fsum(share.contribution for share in found)),
-            tuple(found),
-        )
+        _fused(document_id, found, is_of_other_days=of_other_days(document_id))
         for document_id, found in shares.items()
     ]
     hits.sort(key=lambda hit: (-hit.score, hit.document_id))
@@ -166,6 +186,8 @@ def explain(
         for share in hit.legs
     ]
     sentence = f"Score {hit.score:.3f}: {' and '.join(reasons)}"
+    if hit.is_of_other_days:
+        sentence += "; it is about other days than the query names, and counts half"
     if matched_words:
         words: dict[str, str] = {}
         for word in matched_words:
@@ -222,6 +244,19 @@ def _shares(leg: Leg, weight: float, method: FusionMethod) -> list[tuple[str, Le
         (hit.document_id, LegShare(leg.mode, rank, hit.raw_score, weight, weight * part))
         for rank, (hit, part) in enumerate(zip(hits, parts, strict=True), start=1)
     ]
+
+
+def _fused(document_id: str, shares: Sequence[LegShare], *, is_of_other_days: bool) -> FusedHit:
+    if is_of_other_days:
+        shares = [
+            replace(share, contribution=OTHER_DAYS_SHARE * share.contribution) for share in shares
+        ]
+    return FusedHit(
+        document_id,
+        min(1.0, math.fsum(share.contribution for share in shares)),
+        tuple(shares),
+        is_of_other_days,
+    )
 
 
 def _min_max(descending: Sequence[float]) -> list[float]:

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Final
 
 from liftos_memory.domain.concepts import Dimension, Measure, measure
+from liftos_memory.domain.corrections import name_words
 from liftos_memory.domain.documents import (
     DocumentKind,
     ObjectKey,
@@ -48,6 +49,7 @@ class DescribedObject:
         title: What people call it.
         name_key: Terms of its own name, joined; empty where it has none. Equal ones are alike.
         name_terms: Terms of its own name and id.
+        name_words: Words of its own name, to which slips of a query are corrected.
         channel: Its channel; empty where unknown.
         parent_id: Id of what it belongs to; empty where it belongs to nothing.
         grandparent_id: Id of what that belongs to; empty likewise.
@@ -59,6 +61,7 @@ class DescribedObject:
     title: str
     name_key: str
     name_terms: tuple[str, ...]
+    name_words: tuple[str, ...]
     channel: str
     parent_id: str
     grandparent_id: str
@@ -94,7 +97,8 @@ def described(facts: ObjectProfileFacts, *, title: str) -> DescribedObject:
         title: That of its profile.
     """
     key = facts.key
-    name_terms = lexical_terms(own_name(key, facts.names))
+    name = own_name(key, facts.names)
+    name_terms = lexical_terms(name)
     above = [document_id(DocumentKind.PROFILE, each) for each in ancestors(key)]
     return DescribedObject(
         object_id=document_id(DocumentKind.PROFILE, key),
@@ -102,6 +106,7 @@ def described(facts: ObjectProfileFacts, *, title: str) -> DescribedObject:
         title=title,
         name_key=" ".join(name_terms),
         name_terms=tuple(dict.fromkeys([*name_terms, *lexical_terms(own_id(key))])),
+        name_words=name_words(name),
         channel=facts.channel,
         parent_id=above[0] if above else "",
         grandparent_id=above[1] if len(above) > 1 else "",

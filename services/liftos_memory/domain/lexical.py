@@ -143,7 +143,7 @@ def _continues(text: str, index: int) -> bool:
 @lru_cache(maxsize=65_536)
 def _terms(word: str) -> tuple[str, ...]:
     """Return the distinct terms of one word: the whole first, then its parts."""
-    folded = _fold(word[:MAXIMUM_WORD_CHARACTERS])
+    folded = fold(word[:MAXIMUM_WORD_CHARACTERS])
     parts = _PART.findall(folded)
     pieces = [piece for part in parts for piece in _pieces(part)]
     joined = "".join(parts)
@@ -162,8 +162,8 @@ def _pieces(part: str) -> list[str]:
     return pieces
 
 
-def _fold(word: str) -> str:
-    """Return the word without accents and compatibility forms, its case kept."""
+def fold(word: str) -> str:
+    """Return a word without accents and compatibility forms, its case kept."""
     if word.isascii():
         return word
     decomposed = unicodedata.normalize("NFKD", word)

@@ -15,7 +15,14 @@ from liftos_kit.core.errors import InvalidFieldsError, StaleReadError, StoreUnav
 from liftos_memory.document_ports import DocumentStore, ObjectMetrics
 from liftos_memory.domain.concept_lexicon import wished
 from liftos_memory.domain.concepts import Concept, Targets, explain_concepts, explain_targets
-from liftos_memory.domain.documents import Document, DocumentKind, ObjectKey, document_id, own_id
+from liftos_memory.domain.corrections import Reading, explain_corrections
+from liftos_memory.domain.documents import (
+    Document,
+    DocumentKind,
+    ObjectKey,
+    document_id,
+    own_id,
+)
 from liftos_memory.domain.fusion import (
     FusedHit,
     FusionMethod,
@@ -34,11 +41,13 @@ from liftos_memory.domain.lexical import (
 )
 from liftos_memory.object_ports import ObjectStore, Related
 from liftos_memory.search_ports import DocumentIndex, Embedder, SearchScope
+from liftos_memory.usecases.query_reading import of_other_days, read_query
 
 LEG_DEPTH: Final = 200
 """Hits that each leg gives to the fusion; no page goes deeper."""
 
 _POLL_SECONDS: Final = 0.05
+_OF_WORDS: Final = frozenset({SearchMode.LEXICAL, SearchMode.KNOWLEDGE})
 _OF_OBJECTS: Final = (SearchMode.CONCEPTUAL, SearchMode.KNOWLEDGE)
 _LONG_CHARACTERS: Final = 20_000
 """More text than that is highlighted beside the event loop."""
@@ -204,15 +213,22 @@ class Search:
         """
         org = request.scope.org
         targets = await self._targets(request)
-        indexed_version = await self._store.indexed_version(org)
-        answers = await self._ask(request, targets)
-        answer = fuse([each.leg for each in answers], method=request.method)
+        indexed_version, reading = await asyncio.gather(
+            self._store.indexed_version(org), self._read(request)
+        )
+        answers = await self._ask(request, reading, targets)
+        answer = fuse(
+            [each.leg for each in answers],
+            method=request.method,
+            # A leg by itself ranks by what it measures alone.
+            of_other_days=of_other_days(request.query if len(answers) > 1 else ""),
+        )
         found = await self._first(request, answer.hits)
         page = found[request.offset : request.offset + request.limit]
         metrics, concepts, highlights = await asyncio.gather(
             self._metrics(request, [document for _, document in page]),
             self._concepts(org, [document for _, document in page]),
-            self._highlights(request.query, [document for _, document in page]),
+            self._highlights(reading.text, [document for _, document in page]),
         )
         empty = {
             each.leg.mode: each.note
@@ -308,13 +324,21 @@ class Search:
             raise InvalidFieldsError.of("query", "names dimensions that like has no data for")
         return targets
 
-    async def _ask(self, request: SearchRequest, targets: Targets) -> list[_Answer]:
+    async def _read(self, request: SearchRequest) -> Reading:
+        """Return the query as legs of words read it."""
+        if not _OF_WORDS.isdisjoint(request.weights):
+            return await read_query(request.scope.org, request.query, self._objects, self._index)
+        return Reading(request.query)
+
+    async def _ask(
+        self, request: SearchRequest, reading: Reading, targets: Targets
+    ) -> list[_Answer]:
         """Ask all legs; those of objects last, since they also score what the others found."""
         modes = list(request.weights)
         answers = list(
             await asyncio.gather(
                 *(
-                    self._leg(mode, request, targets, ())
+                    self._leg(mode, request, reading, targets, ())
                     for mode in modes
                     if mode not in _OF_OBJECTS
                 )
@@ -322,7 +346,11 @@ class Search:
         )
         also = {hit.document_id for answer in answers for hit in answer.leg.hits or ()}
         answers += await asyncio.gather(
-            *(self._leg(mode, request, targets, also) for mode in modes if mode in _OF_OBJECTS)
+            *(
+                self._leg(mode, request, reading, targets, also)
+                for mode in modes
+                if mode in _OF_OBJECTS
+            )
         )
         errors = [answer.error for answer in answers if answer.error is not None]
         if len(errors) == len(answers):
@@ -330,7 +358,12 @@ class Search:
         return answers
 
     async def _leg(
-        self, mode: SearchMode, request: SearchRequest, targets: Targets, also: Collection[str]
+        self,
+        mode: SearchMode,
+        request: SearchRequest,
+        reading: Reading,
+        targets: Targets,
+        also: Collection[str],
     ) -> _Answer:
         weight = request.weights[mode]
         started = time.perf_counter()
@@ -339,11 +372,11 @@ class Search:
                 case SearchMode.NEURAL:
                     answer = await self._neural(weight, request)
                 case SearchMode.LEXICAL:
-                    answer = await self._lexical(weight, request)
+                    answer = await self._lexical(weight, request, reading)
                 case SearchMode.CONCEPTUAL:
                     answer = await self._conceptual(weight, request, targets, also)
                 case SearchMode.KNOWLEDGE:
-                    answer = await self._knowledge(weight, request, also)
+                    answer = await self._knowledge(weight, request, reading, also)
                 case _:
                     assert_never(mode)
         except StoreUnavailableError as error:
@@ -361,10 +394,15 @@ class Search:
         note = note_of_script(request.query) or note_of_meaning(request.query)
         return _Answer(Leg(SearchMode.NEURAL, weight, hits), note)
 
-    async def _lexical(self, weight: float, request: SearchRequest) -> _Answer:
-        hits = await self._index.search_lexical(request.scope, request.query, LEG_DEPTH)
+    async def _lexical(self, weight: float, request: SearchRequest, reading: Reading) -> _Answer:
+        hits = await self._index.search_lexical(request.scope, reading.text, LEG_DEPTH)
+        corrected = explain_corrections(reading.corrections)
         note = note_of_words(request.query) or ("" if hits else _NO_WORD)
-        return _Answer(Leg(SearchMode.LEXICAL, weight, hits), note)
+        return _Answer(
+            Leg(SearchMode.LEXICAL, weight, hits),
+            "; ".join(filter(None, (corrected, note))),
+            {hit.document_id: corrected for hit in hits if corrected},
+        )
 
     async def _conceptual(
         self, weight: float, request: SearchRequest, targets: Targets, also: Collection[str]
@@ -379,9 +417,9 @@ class Search:
         return _Answer(Leg(SearchMode.CONCEPTUAL, weight, hits), note)
 
     async def _knowledge(
-        self, weight: float, request: SearchRequest, also: Collection[str]
+        self, weight: float, request: SearchRequest, reading: Reading, also: Collection[str]
     ) -> _Answer:
-        terms = set(lexical_terms(request.query))
+        terms = set(lexical_terms(reading.text))
         related = await self._objects.search_knowledge(request.scope, terms, LEG_DEPTH, also=also)
         return _Answer(
             Leg(SearchMode.KNOWLEDGE, weight, related.hits),

@@ -360,6 +360,57 @@ async def test_all_legs_together(client: Any) -> None:
     assert len(set(names)) == len(names)
 
 
+async def test_a_slip_is_read_as_the_name_that_is_meant(
+    memory_client: ClientFactory, pieces: Pieces, client: Any, org: str
+) -> None:
+    """By the legs of words, told in leg and hit; never in place of a word that the org has."""
+    read = "“sumemr” is read as “summer”"
+    for mode in (LEXICAL, KNOWLEDGE):
+        meant = await _search(client, ORG, "summer", mode=mode)
+        assert meant.hits
+        slipped = await _search(client, ORG, "sumemr", mode=mode)
+        assert [hit.document.name for hit in slipped.hits] == [
+            hit.document.name for hit in meant.hits
+        ]
+    answer = await _search(client, ORG, "Sumemr sale 2031", weights=_weights(1, 1, 0, 0))
+    assert _reports(answer)[LEXICAL][1] == read
+    assert read in answer.hits[0].explanation
+    spans = [(each.snippet, span) for each in answer.hits[0].highlights for span in each.spans]
+    assert "summer" in {snippet[span.start : span.end].lower() for snippet, span in spans}
+    # Another org has other names, and one that has the word means it.
+    other = memory_client(org)
+    assert not (await _search(other, org, "sumemr", mode=LEXICAL)).hits
+    note = artifact_pb2.Note(name=f"orgs/{org}/notes/n", scope="x", text="The sumemr of love.")
+    await other.BatchUpsertNotes(pb.BatchUpsertNotesRequest(parent=f"orgs/{org}", notes=[note]))
+    await write(other, org, [entry(monday(2), "a", campaign_name="Summer")])
+    await pieces.catch_up()
+    answer = await _search(other, org, "sumemr", mode=LEXICAL)
+    assert [hit.document.record for hit in answer.hits] == [note.name]
+    assert _reports(answer)[LEXICAL][1] == ""
+    # When the last object of a name has gone, nothing is corrected to it.
+    assert _ids(await _search(other, org, "summre", mode=LEXICAL))
+    await write(other, org, [entry(monday(2), "a", campaign_name="Autumn")])
+    await pieces.catch_up()
+    assert not (await _search(other, org, "summre", mode=LEXICAL)).hits
+
+
+async def test_the_week_that_is_asked_for_stands_before_others(client: Any) -> None:
+    """In a hybrid search: digests of other weeks count half, which their explanation says."""
+    for weeks_ago in (10, 5):
+        week = monday(weeks_ago).isocalendar()
+        query = f"winter sale in week {week.week} of {week.year}"
+        hits = (await _search(client, ORG, query, filter=ON_META, kinds=[DIGEST])).hits
+        winter = [hit for hit in hits if hit.document.object.campaign_id == "winter"]
+        assert len(winter) > 5
+        first, *others = winter
+        assert first.document.date_range.start_date == monday(weeks_ago).isoformat()
+        assert "other days" not in first.explanation
+        for hit in others:
+            assert hit.score <= 0.5
+            assert "is about other days than the query names, and counts half" in hit.explanation
+            assert hit.score == pytest.approx(sum(leg.contribution for leg in hit.legs))
+
+
 @pytest.mark.parametrize(
     ("query", "notes"),
     [

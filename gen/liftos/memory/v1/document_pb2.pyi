@@ -286,7 +286,9 @@ class LegReport(_message.Message):
     hit_count: _builtins.int
     """Documents that it found, at most 200, or those that other legs found if they are more."""
     note: _builtins.str
-    """What to know of it, such as where it began or why it found nothing; may be empty."""
+    """What to know of it, such as where it began, which word it read as which, or why it found
+    nothing; may be empty.
+    """
     failed: _builtins.bool
     """Whether it did not answer; it added nothing then, and may do so when asked again."""
     def __init__(
@@ -327,7 +329,9 @@ class SearchLeg(_message.Message):
     weight: _builtins.float
     """Weight of the leg in the fusion, 0 to 1."""
     contribution: _builtins.float
-    """What the leg added to the score."""
+    """What the leg added to the score. In a search of several legs half as much for the digest of
+    another week than the query names, with its year.
+    """
     def __init__(
         self,
         *,

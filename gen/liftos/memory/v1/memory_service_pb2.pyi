@@ -339,8 +339,9 @@ class TransformEntriesRequest(_message.Message):
     parent: _builtins.str
     """orgs/{org}."""
     platform: _builtins.str
-    """A registered source with a mapping: meta, google_ads, klaviyo, or one of the org's own. A
-    mapping that aggregates adds up the rows of this call, and knows of no other.
+    """A registered source with a mapping: meta, google_ads, klaviyo, dbt (rows of dbt_ad_reporting's
+    reports, which name their platform), or one of the org's own. A mapping that aggregates adds up
+    the rows of this call, and knows of no other.
     """
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]:
@@ -3036,7 +3037,10 @@ class SearchDocumentsRequest(_message.Message):
     parent: _builtins.str
     """orgs/{org}."""
     query: _builtins.str
-    """What is looked for, at most 10,000 characters; may be empty only with like."""
+    """What is looked for, at most 10,000 characters; may be empty only with like. LEXICAL and
+    KNOWLEDGE read a word of four letters or more that no document of the org has, and that is one
+    slip behind its first letter from a word of its names, as that.
+    """
     mode: _document_pb2.SearchMode.ValueType
     """How to rank."""
     fusion_method: _document_pb2.FusionMethod.ValueType

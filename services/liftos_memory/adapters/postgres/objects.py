@@ -33,8 +33,8 @@ _KINDS_OF_OBJECTS: Final = frozenset(
 )
 
 _COLUMNS: Final = (
-    *("org", "object_id", *KEY, "title", "name_key", "name_terms", "channel"),
-    *("parent_id", "grandparent_id", "measures", "bases"),
+    *("org", "object_id", *KEY, "title", "name_key", "name_terms", "name_words"),
+    *("channel", "parent_id", "grandparent_id", "measures", "bases"),
 )
 
 _SAVE: Final = f"""/* save_objects */
@@ -42,13 +42,37 @@ insert into objects ({", ".join(_COLUMNS)})
 values ({", ".join(f"${place}" for place in range(1, len(_COLUMNS) + 1))})
 on conflict (org, object_id) do update
 set title = excluded.title, name_key = excluded.name_key, name_terms = excluded.name_terms,
-    channel = excluded.channel, measures = excluded.measures, bases = excluded.bases
+    name_words = excluded.name_words, channel = excluded.channel, measures = excluded.measures,
+    bases = excluded.bases
 """  # noqa: S608 - column names are ours
 
 _RANK: Final = """/* rank_objects */
 update objects o set percentiles = r.percentiles::real[]
 from unnest($2::text[], $3::text[]) as r (object_id, percentiles)
 where o.org = $1 and o.object_id = r.object_id
+"""
+
+_COUNT_NAMES: Final = """/* count_names */
+with counted as materialized (
+    select word, count(*) as object_count
+    from objects o cross join lateral unnest(o.name_words) as w (word)
+    where o.org = $1 group by word
+),
+gone as (
+    delete from name_words n
+    where n.org = $1 and not exists (select from counted c where c.word = n.word)
+)
+insert into name_words as n (org, word, object_count) select $1, word, object_count from counted
+on conflict (org, word) do update set object_count = excluded.object_count
+where n.object_count <> excluded.object_count
+"""
+
+_SIMILAR_NAMES: Final = """/* similar_names */
+select asked.word as asked, n.word, n.object_count
+from unnest($2::text[]) as asked (word)
+join name_words n on n.org = $1
+    and n.word >= left(asked.word, 1) and n.word < chr(ascii(asked.word) + 1)
+    and length(n.word) between length(asked.word) - 1 and length(asked.word) + 1
 """
 
 # The beginnings: objects with the most of the query's words, words weighed by their rarity. From
@@ -146,7 +170,11 @@ async def save_objects(
 
 
 async def rank_objects(connection: asyncpg.Connection, org: str) -> None:
-    """Compare all objects of an org with each other, and store where they stand."""
+    """Compare all objects of an org with each other, and store where they stand.
+
+    The words of their names are counted anew as well.
+    """
+    await connection.execute(_COUNT_NAMES, org)
     rows = await connection.fetch(
         "/* objects_to_rank */ select object_id, level, bases, measures, percentiles from objects"
         " where org = $1",
@@ -220,6 +248,18 @@ class PostgresObjectStore:
                     object_id,
                 )
             )
+
+    async def similar_names(
+        self, org: str, words: Collection[str]
+    ) -> Mapping[str, Mapping[str, int]]:
+        """Return words of names that may be meant."""
+        found: dict[str, dict[str, int]] = {}
+        if words:
+            async with self._database.read(org) as connection:
+                rows = await connection.fetch(_SIMILAR_NAMES, org, list(words))
+            for row in rows:
+                found.setdefault(row["asked"], {})[row["word"]] = row["object_count"]
+        return found
 
     async def search_conceptual(
         self,
@@ -415,8 +455,8 @@ def _values(org: str, described: DescribedObject) -> tuple[Any, ...]:
     measures = [described.measures.get(dimension) for dimension in DIMENSIONS]
     return (
         *(org, described.object_id, *key_values(described.key), described.title),
-        *(described.name_key, list(described.name_terms), described.channel),
-        *(described.parent_id, described.grandparent_id),
+        *(described.name_key, list(described.name_terms), list(described.name_words)),
+        *(described.channel, described.parent_id, described.grandparent_id),
         [None if each is None else each.value for each in measures],
         ["" if each is None else each.basis for each in measures],
     )

@@ -21,6 +21,7 @@ from liftos_memory.domain.documents import (
     movement,
     profile_document,
     significant,
+    week_of,
     weekly_document,
 )
 from liftos_memory.domain.lexical import lexical_terms
@@ -239,3 +240,12 @@ def test_any_sums_give_a_stable_text(
     assert "  " not in document.text
     assert document.text.count("\n") == 1
     assert set(lexical_terms(document.text)) <= set(document.lexical_text.split())
+
+
+@given(st.dates(date(1970, 1, 5), date(2100, 1, 1)))
+def test_an_id_of_a_digest_tells_its_week(day: date) -> None:
+    """And that of no other document does."""
+    monday = day - timedelta(days=day.weekday())
+    assert week_of(document_id(DocumentKind.WEEKLY_DIGEST, KEY, week_start=monday)) == monday
+    assert week_of(document_id(DocumentKind.PROFILE, KEY)) is None
+    assert week_of("note-digest-2024w01-x") is None

@@ -156,3 +156,20 @@ def test_a_better_raw_score_never_hurts(
     is_lowest = bool(others) and chosen.raw_score < min(hit.raw_score for hit in others)
     if method is FusionMethod.RECIPROCAL_RANK or not is_lowest:
         assert after >= before - 1e-12
+
+
+def test_a_document_about_other_days_counts_half() -> None:
+    """In each leg, so that the asked week stands first; contributions still add up."""
+    found = [
+        Leg(NEURAL, 0.5, hits(other=0.9, asked=0.7, far=0.1)),
+        Leg(LEXICAL, 0.5, hits(other=7, asked=7, far=3)),
+    ]
+    assert [hit.document_id for hit in fuse(found).hits] == ["other", "asked", "far"]
+    answer = fuse(found, of_other_days=lambda document_id: document_id == "other")
+    asked, other, _ = answer.hits
+    assert (asked.document_id, other.document_id) == ("asked", "other")
+    assert asked.score == pytest.approx(0.875)
+    assert other.score == pytest.approx(0.5)
+    assert [leg.contribution for leg in other.legs] == [0.25, 0.25]
+    assert "about other days than the query names, and counts half" in explain(other)
+    assert "other days" not in explain(asked)
