@@ -1,5 +1,6 @@
 """Detectors: what they find, what they leave alone, and reference figures of others."""
 
+from dataclasses import fields
 from datetime import date
 
 import numpy as np
@@ -8,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from liftos_memory.domain.detectors.anomalies import Episode, Scale, find_episodes, score_steps
+from liftos_memory.domain.detectors.anomalies import (
+    Episode,
+    Scale,
+    Scores,
+    find_episodes,
+    score_steps,
+)
 from liftos_memory.domain.detectors.benchmarks import (
     compare_periods,
     stand_among_peers,
@@ -211,6 +218,32 @@ class TestAnomalies:
         assert blind.p_value[0, 535] < 1e-6
         assert knowing.p_value[0, 535] > 0.01
         assert knowing.p_value[0, 170] > blind.p_value[0, 170]
+
+    def test_two_names_of_an_occasion_are_one(self) -> None:
+        """What a day did once is expected of it once, whatever it is called."""
+        values = _sales(1, 600)
+        values[0, [170, 535]] *= 3.0
+        places = np.array([170, 535])
+        once = score_steps(_days(600), values, occasions={"Thanksgiving": places})
+        names = {"Thanksgiving": places, "Thanksgiving Day": places[::-1]}
+        twice = score_steps(_days(600), values, occasions=names)
+        for it in fields(Scores):
+            np.testing.assert_array_equal(getattr(once, it.name), getattr(twice, it.name))
+
+    def test_of_several_occasions_on_a_day_the_mean_is_expected(self) -> None:
+        """They do not add up, and a new one among them makes the day less sure."""
+        values = _sales(1, 600)
+        values[0, [170, 300, 535]] *= 3.0
+        one, other = np.array([170, 535]), np.array([300, 535])
+        alone = score_steps(_days(600), values, occasions={"A": one, "C": np.array([300])})
+        both = score_steps(_days(600), values, occasions={"A": one, "B": other})
+        assert both.expected[0, 535] == pytest.approx(alone.expected[0, 535], rel=0.2)
+        assert abs(both.z[0, 535]) < 3.0
+        with_new = score_steps(
+            _days(600), values, occasions={"A": one, "C": np.array([300]), "new": np.array([535])}
+        )
+        assert with_new.expected[0, 535] == alone.expected[0, 535]
+        assert with_new.z[0, 535] == pytest.approx(alone.z[0, 535] / 2)
 
     def test_few_events_scatter_by_chance(self) -> None:
         """Four conversions after a week of eight each are no anomaly; 400 after 800 are."""

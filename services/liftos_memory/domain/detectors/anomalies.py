@@ -11,7 +11,7 @@ The mean of a season from a step on, against a steadier level of two seasons and
 own, tells shifts of the level that no single step would show.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Final
@@ -42,6 +42,8 @@ _SEASONS_BACK: Final = 8
 _STEADY_SEASONS: Final = 2
 _LEAST_ALIKE: Final = 4
 _LEAST_RESIDUALS: Final = 4
+_OCCASION_SEASONS: Final = 4
+"""What an occasion did within so many seasons before it tells nothing of it."""
 _STD_SHARE: Final = 0.1
 _LEAST_SCALE: Final = 0.02
 _UNKNOWN_EVENT_SCALE: Final = 3.0
@@ -159,8 +161,8 @@ def score_steps(
             scatter by 1 / sqrt(events) on the scale of logarithms by chance alone. nan adds
             nothing.
         occasions: Indices of steps by what happens there, such as a holiday. They are no example
-            for other steps. What one has done to a series before is expected of it again; one
-            without a past is judged by three times the scale.
+            for other steps. What one did to a series four seasons before or earlier is expected of
+            it again; a step with one without a past is judged by three times the scale.
 
     Raises:
         ValueError: Timestamps are not evenly spaced.
@@ -224,8 +226,8 @@ def _score(
     if events is not None:
         chance = 1.0 / np.sqrt(np.maximum(pad(events), 1.0))
         width = np.maximum(width, np.nan_to_num(chance, nan=0.0))
-    for places in occasions.values():
-        _expect_again(expected, residual, width, places + phase)
+    moved = [places + phase for places in occasions.values()]
+    _expect_again(expected, residual, width, moved, period=period)
     steady_expected = expected - level + steady
     z, steady_z = (
         np.divide(y - it, width, out=np.full(y.shape, np.nan), where=width > 0.0)
@@ -295,16 +297,30 @@ def _behind(folded: Floats) -> Floats:
     return found
 
 
-def _expect_again(expected: Floats, residual: Floats, width: Floats, places: Integers) -> None:
-    """Move what is expected on an occasion by what it did before, in place."""
-    ordered = np.sort(places)
-    for index, place in enumerate(ordered):
-        # Days of one occasion that follow each other are one: it is no example for itself.
-        earlier = ordered[:index][ordered[:index] < place - 28]
-        effect = median(residual[:, earlier])
-        is_known = np.isfinite(effect)
-        expected[:, place] += np.where(is_known, effect, 0.0)
-        width[:, place] *= np.where(is_known, _KNOWN_EVENT_SCALE, _UNKNOWN_EVENT_SCALE)
+def _expect_again(
+    expected: Floats,
+    residual: Floats,
+    width: Floats,
+    occasions: Sequence[Integers],
+    *,
+    period: int,
+) -> None:
+    """Move what is expected on occasions by what they did before, in place.
+
+    Names of the same steps are one occasion; of several at a step the mean is expected.
+    """
+    effects: dict[int, list[Floats]] = {}
+    for places in dict.fromkeys(tuple(np.sort(it).tolist()) for it in occasions):
+        for index, place in enumerate(places):
+            # Days of one occasion that follow each other are one: it is no example for itself.
+            past = [it for it in places[:index] if it < place - _OCCASION_SEASONS * period]
+            effects.setdefault(place, []).append(median(residual[:, past]))
+    for place, found in effects.items():
+        each = np.array(found)
+        is_known = np.isfinite(each)
+        total = np.where(is_known, each, 0.0).sum(axis=0)
+        expected[:, place] += total / np.maximum(is_known.sum(axis=0), 1)
+        width[:, place] *= np.where(is_known.all(axis=0), _KNOWN_EVENT_SCALE, _UNKNOWN_EVENT_SCALE)
 
 
 def find_episodes(
