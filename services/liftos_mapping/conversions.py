@@ -328,10 +328,14 @@ def google_customer_id(value: object) -> str | None:
     return None if identifier is None else identifier.removeprefix("customers/").replace("-", "")
 
 
+DBT_PLATFORMS: Final = {"facebook_ads": "meta"}
+"""Platforms that have another name here than in dbt_ad_reporting, by their name there."""
+
+
 def dbt_platform(value: object) -> str | None:
     """A platform's name here for its name in dbt_ad_reporting; others stay as they are."""
     name = text(value)
-    return "meta" if name == "facebook_ads" else name
+    return None if name is None else DBT_PLATFORMS.get(name, name)
 
 
 def currency(value: object) -> str | None:

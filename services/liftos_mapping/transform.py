@@ -25,7 +25,7 @@ def transform(
     still give their entries. A field that no rule reads is named in `unmapped_fields`.
 
     Args:
-        platform: `meta`, `google_ads` or `klaviyo`; any word with a mapping of its own.
+        platform: `meta`, `google_ads`, `klaviyo` or `dbt`; any word with a mapping of its own.
         rows: Rows as the platform's API answers them, one object each, or a table of them with
             dotted names, which takes a fraction of the time.
         context: What the rows have in common and do not say themselves.

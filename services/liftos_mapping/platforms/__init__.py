@@ -6,10 +6,11 @@ from typing import Final
 
 from liftos_mapping.errors import UnknownPlatformError
 from liftos_mapping.mapping import PlatformMapping
-from liftos_mapping.platforms import google_ads, klaviyo, meta
+from liftos_mapping.platforms import dbt, google_ads, klaviyo, meta
 
 PLATFORM_MAPPINGS: Final[Mapping[str, PlatformMapping]] = MappingProxyType(
     {
+        "dbt": dbt.MAPPING,
         "google_ads": google_ads.MAPPING,
         "klaviyo": klaviyo.MAPPING,
         "meta": meta.MAPPING,

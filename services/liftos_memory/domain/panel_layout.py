@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from liftos_kit.core.errors import DataInsufficientError
+from liftos_mapping.platforms.dbt import DBT_METRICS, dbt_platform_name
 from liftos_memory.domain.causal_panel import (
     Cells,
     Panel,
@@ -32,23 +33,8 @@ UNIT_COLUMNS: Final = {
 REVENUE_PER_KPI: Final = "revenue_per_kpi"
 
 _ROBYN_SUFFIXES: Final = {"spend": "S", "impressions": "I", "clicks": "P"}
-_LONG_METRICS: Final = (
-    "clicks",
-    "impressions",
-    "spend_micros",
-    "conversions_micros",
-    "revenue_micros",
-    "sent",
-    "delivered",
-)
-_LONG_NAMES: Final = {"revenue_micros": "conversions_value"}
-_LONG_COLUMNS: Final = (
-    "platform",
-    "channel",
-    "currency_code",
-    "kpi",
-    *(_LONG_NAMES.get(name, name.removesuffix("_micros")) for name in _LONG_METRICS),
-)
+_LONG_METRICS: Final = {**DBT_METRICS, "sent": "sent", "delivered": "delivered"}
+_LONG_COLUMNS: Final = ("platform", "channel", "currency_code", "kpi", *_LONG_METRICS)
 
 _Floats = npt.NDArray[np.float64]
 
@@ -280,12 +266,16 @@ def _long_columns(
     places = pa.array(np.tile(np.arange(len(channels)), cell_count))
     money = pa.array(np.zeros(cell_count * len(channels), np.int64))
     columns = {
-        "platform": pa.array([cells.platform for cells, _ in channels]).take(places),
+        "platform": pa.array([dbt_platform_name(cells.platform) for cells, _ in channels]).take(
+            places
+        ),
         "channel": pa.array([cells.channel for cells, _ in channels]).take(places),
         "currency_code": pa.array([currency_code]).take(money),
     }
-    for metric in _LONG_METRICS:
-        if not any(metric in cells.numbers for cells, _ in channels):
+    for name, metric in _LONG_METRICS.items():
+        is_reported = any(metric in cells.numbers for cells, _ in channels)
+        # Readers of that package's tables expect all of its metrics.
+        if name not in DBT_METRICS and not is_reported:
             continue
         unset = np.full(cell_count, np.nan)
         stacked = np.column_stack(
@@ -294,6 +284,5 @@ def _long_columns(
                 for cells, _ in channels
             ]
         )
-        name = _LONG_NAMES.get(metric, metric.removesuffix("_micros"))
         columns[name] = _numbers(stacked.ravel(), metric)
     return columns

@@ -23,7 +23,7 @@ from liftos_memory.domain.panel_gaps import ClosedPanel, describe
 from liftos_memory.domain.panel_layout import Layout
 from liftos_memory.domain.quality_summary import ScoredEntries, summarise
 
-RULES_VERSION: Final = 1
+RULES_VERSION: Final = 2
 """Rises when the same store would give another data set."""
 
 _SIGNIFICANT_DIGITS: Final = 6

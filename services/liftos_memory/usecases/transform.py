@@ -22,6 +22,7 @@ from liftos_mapping.language import Document
 from liftos_mapping.platforms import PLATFORM_MAPPINGS
 from liftos_mapping.transform import TransformContext, TransformResult, transform
 from liftos_memory.domain.entry_rules import RowError, RowErrorCode
+from liftos_memory.domain.sources import BUILT_IN_SOURCES
 from liftos_memory.org_ports import OrgStore
 from liftos_memory.ports import EntryStore
 from liftos_memory.usecases.batches import prepare_batch
@@ -98,7 +99,7 @@ class Transform:
             BatchTooLargeError: The rows hold more days than an answer takes.
         """
         known = await self._store.platforms(org)
-        if platform not in known:
+        if platform not in known | BUILT_IN_SOURCES.keys():
             raise NotFoundError(f"orgs/{org}/sources/{platform}")
         document = await self._document_of(org, platform)
 

@@ -2,12 +2,14 @@
 
 import csv
 import json
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv as arrow_csv
 from tests.e2e.cli.command_line import CommandLine
 
 _COLUMNS = ("date", "platform", "level", "account_id", "campaign_id", "currency_code", "spend")
@@ -61,6 +63,49 @@ def test_all_formats_write_the_same_entries(
         (entry["campaign_id"], entry["metrics"]["spend_micros"])  # type: ignore[index]
         for entry in found
     ] == [("9007199254740993", "100000"), ("c", "7000000")]
+
+
+@pytest.mark.parametrize("file_format", ["csv", "parquet"])
+def test_tables_of_dbt_ad_reporting_go_in_as_they_are(
+    stack: CommandLine, tmp_path: Path, file_format: str
+) -> None:
+    """Its column names are read; rows of platforms that are not registered are refused by name."""
+    names = ("facebook_ads", "google_ads", "apple_search_ads")
+    table = pa.table(
+        {
+            "source_relation": pa.array([""] * 3),
+            "date_day": pa.array([date(2026, 2, 1)] * 3),
+            "platform": pa.array(names),
+            "account_id": pa.array(["1", "2", "3"]),
+            "campaign_id": pa.array(["9007199254740993", None, "c"]),
+            "clicks": pa.array([3, 4, 5]),
+            "spend": pa.array([Decimal("0.10"), Decimal(7), Decimal(1)], pa.decimal128(10, 2)),
+            "conversions_value": pa.array([99.9, None, 1.0]),
+        }
+    )
+    path = tmp_path / f"report.{file_format}"
+    if file_format == "csv":
+        arrow_csv.write_csv(table, path)
+    else:
+        pq.write_table(table, path)
+    org = f"dbt-{file_format}"
+    arguments = ("entries", "import", str(path), "--raw", "dbt", "--set", "currency_code=USD")
+    outcome = stack.liftos(*arguments, "--json", "--org", org)
+    assert outcome.exit_code == 1, outcome.stderr
+    (refused,) = json.loads(outcome.stdout)["refused"]
+    assert (refused["row"], refused["field"]) == (3, "platform")
+    assert "apple_search_ads" in refused["message"]
+    found = {entry["platform"]: entry for entry in entries(stack, org)}
+    assert found.keys() == {"meta", "google_ads"}
+    assert found["meta"]["level"] == "ENTRY_LEVEL_CAMPAIGN"
+    assert found["meta"]["campaign_id"] == "9007199254740993"
+    assert found["google_ads"]["level"] == "ENTRY_LEVEL_ACCOUNT"
+    assert found["meta"]["metrics"] == {
+        "currency_code": "USD",
+        "spend_micros": "100000",
+        "clicks": "3",
+        "revenue_micros": "99900000",
+    }
 
 
 def test_a_second_import_changes_nothing(stack: CommandLine, tmp_path: Path) -> None:

@@ -73,9 +73,9 @@ def test_no_rows_are_no_entries(platform: str) -> None:
 
 def test_an_unknown_platform_names_the_known_ones() -> None:
     """A platform without a mapping is the caller's error, not rows passed through."""
-    with pytest.raises(UnknownPlatformError, match="google_ads, klaviyo, meta") as caught:
+    with pytest.raises(UnknownPlatformError, match="dbt, google_ads, klaviyo, meta") as caught:
         transform("tiktok", [{}])
-    assert caught.value.known == ("google_ads", "klaviyo", "meta")
+    assert caught.value.known == ("dbt", "google_ads", "klaviyo", "meta")
 
 
 @pytest.mark.parametrize(

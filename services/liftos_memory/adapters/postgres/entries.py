@@ -30,7 +30,7 @@ from liftos_memory.adapters.postgres.entry_columns import (
 )
 from liftos_memory.adapters.postgres.writes import PostgresWrite, affected, begin
 from liftos_memory.domain.slices import Lineage, SliceScope, SliceState
-from liftos_memory.domain.sources import BUILT_IN_SOURCES
+from liftos_memory.domain.sources import BUILT_IN_PLATFORMS
 from liftos_memory.ports import (
     EntryWrite,
     OpenSlice,
@@ -270,7 +270,7 @@ class PostgresEntryStore:
         """Return every registered source of the org."""
         async with self._database.read(org) as connection:
             own = [row["source"] async for row in _SQL.registered_sources(connection, org=org)]
-        return frozenset(own) | BUILT_IN_SOURCES.keys()
+        return frozenset(own) | BUILT_IN_PLATFORMS
 
     async def stream_position(self, org: str, stream_id: str) -> StreamPosition:
         """Return how far a stream has been committed."""
