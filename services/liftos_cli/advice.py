@@ -8,9 +8,10 @@ from liftos_client.errors import LiftosError
 _ADVICE: Final = {
     "TOKEN_MISSING": "give --token, or set LIFTOS_TOKEN",
     "TOKEN_INVALID": "get a token for this server, with its own secret: `liftos token --help`",
-    "TOKEN_EXPIRED": "get a new one with `liftos token`",
-    "ROLE_INSUFFICIENT": "use a token with a higher role: `liftos token --role admin`",
-    "SCOPE_MISSING": "use a token with that scope: `liftos token --scope {scope}`",
+    "TOKEN_EXPIRED": "get a new one with `liftos token --org ORG --role ROLE`",
+    "ROLE_INSUFFICIENT": "use a token with a higher role: `liftos token --org ORG --role admin`",
+    "SCOPE_MISSING": "use a token with that scope: `liftos token --org ORG --role ROLE"
+    " --scope {scope}`",
     "ORG_MISMATCH": "use a token of that organisation, or leave --org away",
     "FENCE_CLOSED": "wait, or open it: `liftos fence set SCOPE --epoch N --open`",
     "EPOCH_FENCED": "give an epoch that is not lower: `liftos fence get SCOPE`",
@@ -22,7 +23,8 @@ _ADVICE: Final = {
     " shows its fields",
     "CHANNEL_INSECURE": "add --tls, and take a new secret: this one went over an open channel",
     "PLATFORM_RATE_LIMITED": "try again later; `liftos runs quota` shows the limits",
-    "FILTER_INVALID": 'write it like \'platform = "meta" AND date >= "2026-01-01"\'',
+    "FILTER_INVALID": "write it like 'FIELD = \"text\" AND OTHER >= 5', with the fields of the"
+    " command",
     "STORE_UNAVAILABLE": "try again in a moment; `liftos doctor` looks at a stack on this machine",
     "SERVER_OVERLOADED": "try again in a moment",
     "SHUTTING_DOWN": "try again in a moment",
@@ -42,10 +44,14 @@ _MISSING: Final = {
     "notes": "liftos notes list",
     "runs": "liftos runs list",
     "schedules": "liftos schedules list",
+    "insightRoutes": "liftos insights routes list",
+    "insights": "liftos insights list",
     "sources": "liftos sources list",
     "suspensions": "liftos suspensions list",
 }
 """What shows those that there are, by collection."""
+_PLATFORMS: Final = "liftos platforms list"
+"""The same of Memory's sources, which people know as platforms."""
 _TAKEN: Final = {
     "alertRoutes": "choose another id, or change it with `liftos alerts routes update {id}`",
     "connections": "choose another id, or change it with `liftos connections update {id}`, and its"
@@ -77,7 +83,8 @@ def advice_for(error: LiftosError, *, service: str, scope: str) -> str:
     collection = collection.rpartition("/")[2]
     match error.reason:
         case "RESOURCE_NOT_FOUND":
-            command = _MISSING.get(collection)
+            of_memory = collection == "sources" and service == "Memory"
+            command = _PLATFORMS if of_memory else _MISSING.get(collection)
             text = f"`{command}` shows those that there are" if command else ""
         case "RESOURCE_ALREADY_EXISTS":
             text = _TAKEN.get(collection, "")

@@ -1,12 +1,13 @@
 """Entries and sums as rows of a table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import Final
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from liftos.memory.v1.entry_pb2 import Entry
+from liftos.memory.v1.entry_pb2 import DerivedMetrics, Entry, Metrics
 from liftos_cli.errors import CommandError
 from liftos_cli.figures import MICROS, UNSET, cell, short_name
 from liftos_cli.output import Column
@@ -29,6 +30,7 @@ _APART: Final = ("breakdown", "date_basis", "attribution_key")
 _OBJECT: Final = "object"
 _BREAKDOWN: Final = "breakdown"
 _QUALITY: Final = "quality"
+_CURRENCY: Final = "currency_code"
 _OBJECT_FIELDS: Final = ("series", "message", "flow", "ad", "ad_group", "campaign", "account")
 _PARTS: Final = ("metrics", "grain_metrics", "derived_metrics")
 
@@ -52,6 +54,35 @@ def chosen_columns(names: str | None) -> list[str] | None:
                 advice=f"choose of {', '.join(_known_columns())}",
             ) from None
     return chosen
+
+
+def chosen_metrics(names: Sequence[str]) -> set[str]:
+    """Return the fields of sums and ratios that options name, amounts by their name in units too.
+
+    Raises:
+        CommandError: A name is neither a metric nor a ratio.
+    """
+    fields = {
+        known: field
+        for part in (Metrics, DerivedMetrics)
+        for field in part.DESCRIPTOR.fields_by_name
+        for known in {field, field.removesuffix(MICROS)}
+        if field != _CURRENCY
+    }
+    for name in names:
+        if name not in fields:
+            close = get_close_matches(name, fields, n=2)
+            raise CommandError(
+                f"--metric: {name!r} is no metric and no ratio",
+                advice=f"did you mean {' or '.join(close)}?"
+                if close
+                else f"choose of {', '.join(sorted(set(fields) - _in_micros(fields)))}",
+            )
+    return {fields[name] for name in names}
+
+
+def _in_micros(names: Iterable[str]) -> set[str]:
+    return {name for name in names if name.endswith(MICROS)}
 
 
 def telling_columns(entries: Sequence[Entry]) -> list[str]:

@@ -35,8 +35,8 @@ def length(duration: Duration) -> str:
 
 
 def ratio(value: float) -> str:
-    """Return a ratio with four significant digits."""
-    return f"{value:,.4g}"
+    """Return a ratio with four significant digits, and with all whole ones."""
+    return f"{value:,.0f}" if abs(value) >= 999.95 else f"{value:,.4g}"
 
 
 def cell(message: Message, name: str) -> str:

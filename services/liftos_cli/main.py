@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from liftos_cli.commands.version import version_line
 from liftos_cli.errors import CommandError, ExitCode
 from liftos_cli.lazy_group import LazyCommand, LazyGroup, lazy_group
 
@@ -102,11 +103,23 @@ app = typer.Typer(
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(version_line())
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     *,
     debug: Annotated[  # read by RootGroup
         bool, typer.Option("--debug", help="Show where an unexpected error comes from.")
+    ] = False,
+    version: Annotated[  # acts by itself
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     """The one place for the marketing data of all LiftOS modules."""

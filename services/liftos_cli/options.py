@@ -26,14 +26,47 @@ def day_of(text: str | None) -> str | None:
 
 def _day_option(name: str, help_: str) -> Any:  # noqa: ANN401  # as typer's own
     return typer.Option(
-        name, metavar="DATE", help=f"{help_}; yesterday and today are taken too.", callback=day_of
+        name, metavar="DATE", help=f"{help_}: 2026-01-31, yesterday or today.", callback=day_of
     )
 
 
 FromOption = Annotated[str | None, _day_option("--from", "First day")]
+BaselineFromOption = Annotated[
+    str | None,
+    _day_option("--baseline-from", "First day to hold against; without it, as many days before"),
+]
+BaselineToOption = Annotated[str | None, _day_option("--baseline-to", "Last day to hold against")]
 ToOption = Annotated[str | None, _day_option("--to", "Last day")]
 FirstDayOption = Annotated[str, _day_option("--from", "First day")]
 LastDayOption = Annotated[str, _day_option("--to", "Last day")]
+LevelOption = Annotated[
+    str,
+    typer.Option(
+        "--level",
+        metavar="LEVEL",
+        help="account, campaign, ad_group, ad, flow, message, outcome or control.",
+    ),
+]
+MetricOption = Annotated[
+    list[str] | None,
+    typer.Option("--metric", metavar="METRIC", help="Such as spend or roas; may be repeated."),
+]
+CurrencyOption = Annotated[
+    str,
+    typer.Option(
+        "--currency", metavar="CODE", help="Convert all money; else currencies are apart."
+    ),
+]
+MinimumQualityOption = Annotated[
+    float | None,
+    typer.Option(
+        "--minimum-quality",
+        min=0,
+        max=1,
+        help="Only entries that score so much.",
+        show_default=False,
+    ),
+]
 LimitOption = Annotated[
     int, typer.Option("--limit", min=1, metavar="N", help="Show at most so many.")
 ]

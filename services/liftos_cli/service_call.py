@@ -28,6 +28,7 @@ _Call = TypeVar("_Call")
 
 _PANEL: Final = "Server"
 _SHOWN_VIOLATIONS: Final = 20
+_RANGE: Final = "date_range"
 _SAME_CHARACTERS: Final = 60
 _TOKEN_SECONDS: Final = 3_600
 _UNREACHABLE: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
@@ -287,7 +288,7 @@ def _exit_code(error: LiftosError, options: Mapping[str, str]) -> ExitCode:
     if error.code in _UNREACHABLE:
         return ExitCode.UNREACHABLE
     typed = error.reason == "FIELD_INVALID" and any(
-        _last_name(each.field) in options for each in error.field_violations
+        _typed_name(each.field, options) != each.field for each in error.field_violations
     )
     return ExitCode.USAGE if typed else ExitCode.REFUSED
 
@@ -295,7 +296,7 @@ def _exit_code(error: LiftosError, options: Mapping[str, str]) -> ExitCode:
 def _violation_lines(error: LiftosError, options: Mapping[str, str]) -> list[str]:
     """Return what is wrong with a request, one line a field, without what the message says."""
     return [
-        f"{options.get(_last_name(each.field), each.field)}: {each.description}"
+        f"{_typed_name(each.field, options)}: {each.description}"
         for each in error.field_violations
         if error.reason == "FIELD_INVALID"
         # The message may be cut off, and so may the description.
@@ -303,9 +304,22 @@ def _violation_lines(error: LiftosError, options: Mapping[str, str]) -> list[str
     ]
 
 
-def _last_name(path: str) -> str:
-    """Return the field's own name: start_date of date_range.start_date, group_by of group_by[0]."""
-    return path.rpartition(".")[2].partition("[")[0]
+def _typed_name(path: str, options: Mapping[str, str]) -> str:
+    """Return what the user types for a field, and the field itself where it is no option.
+
+    The field's own name counts: group_by of group_by[0]. A range of days is two options, each named
+    after it: baseline_start_date for baseline_date_range.start_date.
+    """
+    *above, name = (part.partition("[")[0] for part in path.split("."))
+    if above and above[-1].endswith(_RANGE):
+        name = above[-1].removesuffix(_RANGE) + name
+    if name.endswith(_RANGE) and name not in options:
+        start = name.removesuffix(_RANGE)
+        ends = [
+            options[end] for end in (f"{start}start_date", f"{start}end_date") if end in options
+        ]
+        return " and ".join(ends) or path
+    return options.get(name, path)
 
 
 def _option_names(parameters: Sequence[inspect.Parameter]) -> dict[str, str]:

@@ -7,13 +7,19 @@ import typer
 from google.protobuf.message import Message
 
 from liftos.memory.v1 import memory_service_pb2 as pb
-from liftos_cli.figures import UNSET, cell, enum_word_of
+from liftos.memory.v1.entry_pb2 import DerivedMetrics, Metrics
+from liftos_cli.figures import UNSET, cell, enum_word_of, ratio
 from liftos_cli.lazy_group import command_app
 from liftos_cli.memory_call import MemoryCall, calls_memory
 from liftos_cli.options import (
+    BaselineFromOption,
+    BaselineToOption,
+    CurrencyOption,
     FilterOption,
     FirstDayOption,
     LastDayOption,
+    LevelOption,
+    MinimumQualityOption,
 )
 from liftos_cli.output import Column, print_json, print_table, say
 
@@ -34,13 +40,7 @@ async def compare(
     *,
     start_date: FirstDayOption,
     end_date: LastDayOption,
-    level: Annotated[
-        str,
-        typer.Option(
-            metavar="LEVEL",
-            help="account, campaign, ad_group, ad, flow, message, outcome or control.",
-        ),
-    ],
+    level: LevelOption,
     metrics: Annotated[
         list[str],
         typer.Option("--metric", metavar="METRIC", help="Such as roas; may be repeated."),
@@ -48,30 +48,11 @@ async def compare(
     dimension: Annotated[
         str, typer.Option("--by", metavar="DIMENSION", help="What is set side by side.")
     ] = "platform",
-    baseline_start_date: Annotated[
-        str | None,
-        typer.Option(
-            "--baseline-from",
-            metavar="DATE",
-            help="First day to hold against; without it, as many days before.",
-            show_default=False,
-        ),
-    ] = None,
-    baseline_end_date: Annotated[
-        str | None,
-        typer.Option("--baseline-to", metavar="DATE", help="Last day.", show_default=False),
-    ] = None,
+    baseline_start_date: BaselineFromOption = None,
+    baseline_end_date: BaselineToOption = None,
     filter_: FilterOption = "",
-    currency_code: Annotated[
-        str,
-        typer.Option(
-            "--currency", metavar="CODE", help="Convert all money; else currencies are apart."
-        ),
-    ] = "",
-    minimum_quality: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Only entries that score so much.", show_default=False),
-    ] = None,
+    currency_code: CurrencyOption = "",
+    minimum_quality_score: MinimumQualityOption = None,
     maximum_lag_days: Annotated[
         int | None,
         typer.Option(
@@ -97,7 +78,7 @@ async def compare(
         baseline_start_date=baseline_start_date,
         baseline_end_date=baseline_end_date,
         filter=filter_,
-        minimum_quality_score=minimum_quality,
+        minimum_quality_score=minimum_quality_score,
         currency_code=currency_code,
         maximum_lag_days=maximum_lag_days,
     )
@@ -141,11 +122,11 @@ def _print_comparisons(answer: pb.CompareMetricsResponse, dimension: str) -> Non
             [
                 f"{each.metric} {each.currency_code}".rstrip(),
                 member,
-                cell(each, "value"),
-                _interval(each, "interval"),
-                cell(each, "baseline_value"),
+                _number(each, "value"),
+                _range(each, "interval"),
+                _number(each, "baseline_value"),
                 f"{each.change_ratio:+.1%}" if each.HasField("change_ratio") else UNSET,
-                _interval(each, "change_interval"),
+                _range(each, "change_interval"),
                 f"{each.percentile:.0%}" if each.HasField("percentile") else UNSET,
                 cell(each, "mix_effect"),
                 cell(each, "rate_effect"),
@@ -214,6 +195,23 @@ def _print_correlations(correlations: Sequence[pb.MetricCorrelation]) -> None:
     )
     if len(correlations) > _SHOWN_CORRELATIONS:
         say(f"There are {len(correlations):,} pairs; --json has all of them.")
+
+
+def _number(message: pb.MetricComparison, field: str) -> str:
+    """Return one of a metric's values: counts are whole, other sums have two places."""
+    if not message.HasField(field):  # type: ignore[arg-type]  # one of the optional numbers
+        return UNSET
+    value: float = getattr(message, field)
+    if message.metric in DerivedMetrics.DESCRIPTOR.fields_by_name:
+        return ratio(value)
+    return (
+        f"{value:,.0f}" if message.metric in Metrics.DESCRIPTOR.fields_by_name else f"{value:,.2f}"
+    )
+
+
+def _range(message: pb.MetricComparison, name: str) -> str:
+    low, high = _number(message, f"{name}_low"), _number(message, f"{name}_high")
+    return UNSET if low == UNSET else f"{low} .. {high}"
 
 
 def _interval(message: Message, name: str) -> str:

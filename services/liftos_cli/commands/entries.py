@@ -4,10 +4,12 @@ from typing import Annotated, Final
 
 import typer
 
+from liftos.memory.v1.entry_pb2 import DerivedMetrics
 from liftos_cli import purging
 from liftos_cli.calendar_view import special
 from liftos_cli.entry_view import (
     chosen_columns,
+    chosen_metrics,
     differences,
     entry_cell,
     entry_columns,
@@ -20,11 +22,15 @@ from liftos_cli.listing import page_size, print_list, take, used_fields
 from liftos_cli.memory_call import MemoryCall, calls_memory
 from liftos_cli.options import (
     ColumnsOption,
+    CurrencyOption,
     FilterOption,
     FirstDayOption,
     FromOption,
     LastDayOption,
+    LevelOption,
     LimitOption,
+    MetricOption,
+    MinimumQualityOption,
     ToOption,
 )
 from liftos_cli.output import Column, print_json, print_json_line, print_table, say
@@ -131,13 +137,7 @@ async def query(
     *,
     start_date: FirstDayOption,
     end_date: LastDayOption,
-    level: Annotated[
-        str,
-        typer.Option(
-            metavar="LEVEL",
-            help="account, campaign, ad_group, ad, flow, message, outcome or control.",
-        ),
-    ],
+    level: LevelOption,
     group_by: Annotated[
         list[str] | None,
         typer.Option("--by", metavar="DIMENSION", help="Such as platform; may be repeated."),
@@ -146,16 +146,9 @@ async def query(
         str, typer.Option(metavar="STEP", help="day, week, month, quarter, year or total.")
     ] = "total",
     filter_: FilterOption = "",
-    currency_code: Annotated[
-        str,
-        typer.Option(
-            "--currency", metavar="CODE", help="Convert all money; else rows are apart by it."
-        ),
-    ] = "",
-    minimum_quality: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Only entries that score so much.", show_default=False),
-    ] = None,
+    currency_code: CurrencyOption = "",
+    minimum_quality_score: MinimumQualityOption = None,
+    metrics: MetricOption = None,
     all_metrics: Annotated[
         bool, typer.Option("--all-metrics", help="Show every metric in the table.")
     ] = False,
@@ -165,6 +158,7 @@ async def query(
     limit: LimitOption = 1_000,
 ) -> None:
     """Sum metrics of one level by time and dimensions, with ratios of the sums."""
+    chosen = chosen_metrics(metrics or [])
     pages = call.memory.query_metrics(
         start_date,
         end_date,
@@ -172,18 +166,21 @@ async def query(
         granularity=granularity,
         group_by=group_by or [],
         filter=filter_,
-        minimum_quality_score=minimum_quality,
+        minimum_quality_score=minimum_quality_score,
         currency_code=currency_code,
         page_size=page_size(limit, 5_000),
     )
     rows, more = await take(pages, limit)
     used = used_fields(rows, "metrics")
     few = all_metrics or len(used) <= _FEW_METRICS
-    metrics = used if few else [name for name in used if name in _METRICS]
+    shown = used if few else [name for name in used if name in _METRICS]
     main_ratios = _RATIOS if few else _MAIN_RATIOS
     ratios = [
         name for name in used_fields(rows, "derived_metrics") if all_ratios or name in main_ratios
     ]
+    if chosen:
+        shown = [name for name in used if name == "currency_code" or name in chosen]
+        ratios = [name for name in DerivedMetrics.DESCRIPTOR.fields_by_name if name in chosen]
     # Rows are apart by these in any case; a reader needs them where they differ.
     apart = [
         name
@@ -191,9 +188,7 @@ async def query(
         if name not in (group_by or []) and len({getattr(row, name) for row in rows}) > 1
     ]
     titles = [Column("from"), *(Column(name) for name in [*(group_by or []), *apart])]
-    titles += [
-        Column(name.removesuffix(MICROS), number=name != "currency_code") for name in metrics
-    ]
+    titles += [Column(name.removesuffix(MICROS), number=name != "currency_code") for name in shown]
     titles += [Column(name, number=True) for name in ratios]
     titles += [Column("entries", number=True), Column("quality", number=True), Column("final")]
     print_list(
@@ -206,16 +201,16 @@ async def query(
             row.period_start_date,
             *(row.group.get(name, "") for name in group_by or []),
             *(getattr(row, name) for name in apart),
-            *(metric_cell(row.metrics, name) for name in metrics),
+            *(metric_cell(row.metrics, name) for name in shown),
             *(cell(row.derived_metrics, name) for name in ratios),
             f"{row.entry_count:,}",
             f"{row.quality_score:.2f}",
             "yes" if row.final else "no",
         ],
     )
-    if (
-        left := [name.removesuffix(MICROS) for name in used if name not in metrics]
-    ) and not call.json:
+    if (left := [name.removesuffix(MICROS) for name in used if name not in shown]) and not (
+        chosen or call.json
+    ):
         say(f"Not shown: {', '.join(left)}; --all-metrics shows them.")
     steps = (row.period_start_date for row in rows)
     for sentence in cut_steps(steps, granularity=granularity, start=start_date, end=end_date):

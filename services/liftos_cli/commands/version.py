@@ -13,12 +13,20 @@ app = command_app()
 @app.command(epilog="Example: liftos version")
 def version(*, json: JsonOption = False) -> None:
     """Print the version of LiftOS."""
-    try:
-        number = metadata.version("liftos-core")
-    except metadata.PackageNotFoundError:
-        number = "unknown (not installed)"
-    python = platform.python_version()
     if json:
-        print(json_format.dumps({"version": number, "python": python}))
+        told = {"version": _installed(), "python": platform.python_version()}
+        print(json_format.dumps(told))
     else:
-        print(f"liftos {number} (Python {python})")
+        print(version_line())
+
+
+def version_line() -> str:
+    """Return the versions of LiftOS and of Python, in one line."""
+    return f"liftos {_installed()} (Python {platform.python_version()})"
+
+
+def _installed() -> str:
+    try:
+        return metadata.version("liftos-core")
+    except metadata.PackageNotFoundError:
+        return "unknown (not installed)"

@@ -105,16 +105,27 @@ def _target_names(names: Sequence[str], plan: ColumnPlan) -> list[str]:
         raise CommandError(
             f"{', '.join(map(repr, unknown))} {'is' if len(unknown) == 1 else 'are'} "
             "no column of an entry",
-            advice=f"rename with --map {unknown[0]}=TARGET, or leave out with --map {unknown[0]}=",
+            advice=_way_out(unknown[0], plan),
             details=[f"columns of an entry: {', '.join([*known, *unit_columns()])}"],
         )
     stored = [_stored(name) for name in filled]
     if twice := [name for name in filled if stored.count(_stored(name)) > 1]:
         raise CommandError(
             f"{twice[0]!r} is given twice",
-            advice="leave one of the columns out with --map COLUMN=",
+            advice="take --set away, or leave the column of the file out with --map COLUMN="
+            if any(_stored(name) == _stored(twice[0]) for name in plan.constants)
+            else "leave one of the columns out with --map COLUMN=",
         )
     return targets
+
+
+def _way_out(unknown: str, plan: ColumnPlan) -> str:
+    """Return what to do about a name that is no column, by where it comes from."""
+    if unknown in plan.constants:
+        return f"take --set {unknown}={plan.constants[unknown]} away, or name a column there"
+    if source := next((old for old, new in plan.renamed.items() if new == unknown), None):
+        return f"name a column of an entry in --map {source}={unknown}"
+    return f"rename with --map {unknown}=TARGET, or leave out with --map {unknown}="
 
 
 def _typed(name: str, values: pa.Array, faults: list[tuple[int, str, str]]) -> pa.Array:

@@ -89,7 +89,8 @@ def caveats(
         found.append(
             Caveat(
                 CaveatKind.NOT_FINAL,
-                "Platforms still restate entries of these days.",
+                "Entries of these days are not final: their platforms may still restate them, or"
+                " whoever imported them did not say that they are.",
                 (),
                 unfinished[:_NAMED_MEMBERS],
             )

@@ -724,7 +724,7 @@ def _check_time_zones(zones: pa.Array, findings: _Findings) -> None:
 
 
 def _key_words(columns: _Columns, index: int) -> str:
-    """Return a row's natural key in words; who sees rows of a file cannot count those of a batch."""
+    """Return a row's natural key in words: readers of a file cannot count rows of a batch."""
     parts = ((name, columns[name][index].as_py()) for name in NATURAL_KEY)
     return ", ".join(f"{name} {part!s:.80}" for name, part in parts if part not in (None, ""))
 

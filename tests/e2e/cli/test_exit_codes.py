@@ -31,6 +31,23 @@ def test_what_is_wrong_is_told_by_the_name_of_its_option(stack: CommandLine) -> 
     assert details[1].startswith("  --by: must be one of platform, account_id, campaign_id, ")
 
 
+def test_days_are_told_by_their_own_options(stack: CommandLine) -> None:
+    """Those of the baseline are not taken for the asked ones, and a whole range is both."""
+    compare = ("compare", "--level", "campaign", "--metric", "roas", "--minimum-quality", "0.5")
+    days = ("--from", "2026-01-01", "--to", "2026-01-31")
+    wrong = stack.liftos(*compare, *days, "--baseline-from", "2025-13-01", "--baseline-to", "x")
+    assert wrong.exit_code == 2
+    assert wrong.stderr.startswith("Error: --baseline-from: must be a date")
+    assert "  --baseline-to: must be a date" in wrong.stderr
+    overlapping = ("--baseline-from", "2026-01-31", "--baseline-to", "2026-02-01")
+    outcome = stack.liftos(*compare, *days, *overlapping)
+    assert outcome.exit_code == 2
+    assert outcome.stderr.startswith("Error: --baseline-from and --baseline-to: must not overlap")
+    empty = stack.liftos(*compare, *days)
+    assert empty.exit_code == 0
+    assert "No numbers (2026-01-01 to 2026-01-31) are stored" in empty.stderr
+
+
 def test_an_export_into_a_file_is_refused(stack: CommandLine, tmp_path: Path) -> None:
     """Before anything is asked of a server, and with what to do."""
     file = tmp_path / "panel"
@@ -68,7 +85,7 @@ def test_a_role_that_is_too_small_is_told(stack: CommandLine) -> None:
     token = stack.liftos("token", "--org", "demo", "--role", "reader").stdout.strip()
     outcome = stack.liftos("entries", "purge", "--origin", "x", "--yes", LIFTOS_TOKEN=token)
     assert outcome.exit_code == 4
-    assert "liftos token --role admin" in outcome.stderr
+    assert "liftos token --org ORG --role admin" in outcome.stderr
 
 
 def test_a_token_of_a_foreign_issuer_is_refused(stack: CommandLine) -> None:

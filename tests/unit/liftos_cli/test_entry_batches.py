@@ -101,6 +101,25 @@ def test_whole_number_ids_become_texts() -> None:
 
 
 @pytest.mark.parametrize(
+    ("columns", "renamed", "constants", "advice"),
+    [
+        ({"cost": ["1"]}, {}, {}, "rename with --map cost=TARGET"),
+        ({"cost": ["1"]}, {"cost": "price"}, {}, "name a column of an entry in --map cost=price"),
+        ({"spend": ["1"]}, {}, {"colour": "red"}, "take --set colour=red away"),
+        ({"spend": ["1"]}, {}, {"spend": "2"}, "take --set away, or"),
+        ({"spend": ["1"], "spend_micros": ["1"]}, {}, {}, "leave one of the columns out"),
+    ],
+)
+def test_advice_is_about_what_was_typed(
+    columns: dict[str, object], renamed: dict[str, str], constants: dict[str, str], advice: str
+) -> None:
+    """A name comes from the file, from --map or from --set."""
+    with pytest.raises(CommandError) as refused:
+        convert(columns, renamed=renamed, constants=constants)
+    assert refused.value.advice.startswith(advice)
+
+
+@pytest.mark.parametrize(
     ("columns", "renamed", "constants", "word"),
     [
         ({"cost": ["1"]}, {}, {}, "no column of an entry"),

@@ -19,6 +19,13 @@ def test_an_unknown_option_is_an_error_of_usage() -> None:
     assert "--colour" in outcome.stderr
 
 
+def test_the_version_is_an_option_too() -> None:
+    """As of most programs, and the same line."""
+    outcome = CliRunner().invoke(app, ["--version"])
+    assert (outcome.exit_code, outcome.stderr) == (0, "")
+    assert outcome.stdout == CliRunner().invoke(app, ["version"]).stdout
+
+
 def test_a_command_that_is_nearly_right_is_suggested() -> None:
     """A slip of the finger gets the name that was meant."""
     outcome = CliRunner().invoke(app, ["entry"])

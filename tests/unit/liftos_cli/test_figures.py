@@ -12,12 +12,13 @@ from liftos.memory.v1.entry_pb2 import DateBasis, DerivedMetrics, Entry, EntryLe
 from liftos_cli.entry_view import (
     DEFAULT_COLUMNS,
     chosen_columns,
+    chosen_metrics,
     differences,
     entry_cell,
     telling_columns,
 )
 from liftos_cli.errors import CommandError
-from liftos_cli.figures import amount, cell, counted, length
+from liftos_cli.figures import amount, cell, counted, length, ratio
 
 
 @given(micros=st.integers(-(2**63), 2**63 - 1))
@@ -26,6 +27,20 @@ def test_amounts_lose_nothing(micros: int) -> None:
     text = amount(micros)
     assert Decimal(text.replace(",", "")) * 1_000_000 == micros
     assert len(text.partition(".")[2]) >= 2
+
+
+def test_ratios_have_no_exponents() -> None:
+    """Four digits, but never fewer than all whole ones."""
+    told = [ratio(value) for value in (52_610.4, 999.96, 999.94, 1.25, 0.0197778, -2e6)]
+    assert told == ["52,610", "1,000", "999.9", "1.25", "0.01978", "-2,000,000"]
+
+
+def test_metrics_are_chosen_by_name() -> None:
+    """Amounts by their name in units too; a slip of the finger gets what was meant."""
+    assert chosen_metrics(["spend", "clicks", "roas"]) == {"spend_micros", "clicks", "roas"}
+    with pytest.raises(CommandError) as refused:
+        chosen_metrics(["spent"])
+    assert "spend" in refused.value.advice
 
 
 def test_one_is_no_plural() -> None:
