@@ -1,17 +1,21 @@
 """What the Causal service is told by its environment."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from liftos_kit.settings import Port, ServiceSettings
+from liftos_kit.settings import CallerSettings, Port
 
 
-class CausalSettings(ServiceSettings):
-    """Settings of the Causal service on its own store; `postgres_url` is the module's database."""
+class CausalSettings(CallerSettings):
+    """Settings of the Causal service; `postgres_url` is the module's own database."""
 
     port: Port = 8008
+    store: Literal["module", "core"] = "module"
+    """Where its data is: in a database of its own, or on Core."""
+    ingestion_address: str = "127.0.0.1:8006"
+    """Where Ingestion answers, as host:port; it reads platforms for the module on Core."""
     postgres_connections: Annotated[int, Field(ge=2, le=200)] = 10
     """Connections to Postgres, at most."""
     executor_threads: Annotated[int, Field(ge=1, le=64)] = 2
@@ -33,9 +37,10 @@ class CausalSettings(ServiceSettings):
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, problem) for rules between fields."""
         yield from super().check()
-        for field in ("postgres_url", "redis_url"):
-            if getattr(self, field) is None:
-                yield field, "the module keeps its data there"
+        if self.store == "module" and self.postgres_url is None:
+            yield "postgres_url", "the module keeps its data there"
+        if self.redis_url is None:
+            yield "redis_url", "the module keeps answers there"
 
 
 class MigrateSettings(CausalSettings):

@@ -1,5 +1,6 @@
 """The daily numbers that all models see: spend of each channel, outcomes, outside series."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -51,6 +52,18 @@ class Panel:
     def known(self, outcome: Outcome) -> NDArray[np.bool_]:
         """Return on which days the outcome is known."""
         return np.isfinite(self.outcomes[outcome])
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the numbers, in hex; the same numbers have the same."""
+        digest = hashlib.sha256(self.days.astype("datetime64[D]").astype(np.int64).tobytes())
+        digest.update("\0".join(self.channels).encode())
+        digest.update(np.ascontiguousarray(self.spend).tobytes())
+        for outcome in Outcome:
+            digest.update(self.outcomes[outcome].tobytes())
+        for name in sorted(self.series):
+            digest.update(name.encode())
+            digest.update(self.series[name].tobytes())
+        return digest.hexdigest()
 
 
 def require_enough(panel: Panel, outcome: Outcome) -> None:

@@ -1,7 +1,6 @@
 """Daily numbers from the module's own Postgres."""
 
 import asyncio
-import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -200,20 +199,7 @@ def _numbers(
         quality_score=min(
             (row["quality"] for row in spend if row["quality"] is not None), default=1.0
         ),
-        sha256=panel_digest(panel),
+        sha256=panel.sha256(),
         write_token="",
         currency_code=currency,
     )
-
-
-def panel_digest(panel: Panel) -> str:
-    """Return the SHA-256 of a panel's numbers, in hex."""
-    digest = hashlib.sha256(panel.days.astype("datetime64[D]").astype(np.int64).tobytes())
-    digest.update("\0".join(panel.channels).encode())
-    digest.update(np.ascontiguousarray(panel.spend).tobytes())
-    for outcome in Outcome:
-        digest.update(panel.outcomes[outcome].tobytes())
-    for name in sorted(panel.series):
-        digest.update(name.encode())
-        digest.update(panel.series[name].tobytes())
-    return digest.hexdigest()

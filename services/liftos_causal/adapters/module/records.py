@@ -1,6 +1,5 @@
 """Records in the tables of the module's own Postgres."""
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
@@ -10,12 +9,12 @@ from typing import Any, Final, Generic
 from uuid import UUID
 
 import asyncpg
-import numpy as np
 from pydantic import TypeAdapter
 
+from liftos_causal.adapters.draws import loaded, saved
 from liftos_causal.domain.curves import Estimate
 from liftos_causal.domain.effects import Effect, Method
-from liftos_causal.domain.mix_model import Draws, Parameters
+from liftos_causal.domain.mix_model import Parameters
 from liftos_causal.domain.records import (
     AttributedChannel,
     AttributionResult,
@@ -142,26 +141,6 @@ def _named(words: type[StrEnum], column: str) -> str:
     return f"(case {column} {cases} end)"
 
 
-def _saved(draws: Draws | None) -> bytes | None:
-    if draws is None:
-        return None
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        decays=draws.decays,
-        half_saturations=draws.half_saturations,
-        coefficients=draws.coefficients,
-    )
-    return buffer.getvalue()
-
-
-def _loaded(content: bytes | None) -> Draws | None:
-    if content is None:
-        return None
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return Draws(arrays["decays"], arrays["half_saturations"], arrays["coefficients"])
-
-
 def _insert_model(org: str, model: Model) -> tuple[str, Sequence[Sequence[object]]]:
     return (
         """/* insert_model */
@@ -192,7 +171,7 @@ def _model_values(org: str, model: Model) -> Sequence[object]:
         None if fit is None else _FIT.dump_python(fit, mode="json"),
         None if performance is None else performance.r_squared,
         _PERFORMANCE.dump_python(performance, mode="json"),
-        _saved(model.draws),
+        None if model.draws is None else saved(model.draws),
         model.version,
         _ORIGIN.dump_python(model.origin, mode="json"),
         # The module keeps its clock's time without a zone; it runs in UTC.
@@ -216,7 +195,7 @@ def _model(row: Mapping[str, Any]) -> Model:
         state=ModelState(row["status"]),
         state_reason=row["status_reason"],
         fit=None if fitted is None else _FIT.validate_python(fitted),
-        draws=_loaded(row["model_artifact"]),
+        draws=None if row["model_artifact"] is None else loaded(row["model_artifact"]),
         version=row["version"],
         create_time=row["created_at"],
         update_time=row["trained_at"].replace(tzinfo=UTC),

@@ -1,0 +1,1 @@
+"""Core, through its clients: numbers by `UnifiedDataAPI`, records as artifacts."""
