@@ -18,7 +18,7 @@ from liftos_memory.domain.detectors.benchmarks import (
 )
 from liftos_memory.domain.detectors.statistics import Floats, Integers, Timestamps
 from liftos_memory.domain.detectors.trends import Trends, find_trends
-from liftos_memory.domain.insight_metrics import INSIGHT_METRICS
+from liftos_memory.domain.insight_metrics import EVENT_SIZE, INSIGHT_METRICS
 from liftos_memory.domain.insight_series import MetricSeries, SeriesTable, metric_series
 from liftos_memory.domain.insight_wholes import Movement, Wholes, movement, wholes_of
 from liftos_memory.domain.insights import InsightKind, Subject
@@ -276,7 +276,12 @@ def _look_at_standing(table: SeriesTable, series: MetricSeries, question: Questi
     names = [_peer_group(table.subjects[row], series) for row in series.rows]
     groups = np.unique(np.array(names), return_inverse=True)[1]
     standing = stand_among_peers(
-        sums[0], below, groups.astype(np.int64), events=sums[2], is_share=series.metric.is_share
+        sums[0],
+        below,
+        groups.astype(np.int64),
+        events=sums[2],
+        is_share=series.metric.is_share,
+        event_size=EVENT_SIZE.get(series.metric.numerator, 1.0),
     )
     outer = (standing.percentile <= OUTER_PEERS) | (standing.percentile >= 1.0 - OUTER_PEERS)
     # Who is in the middle was looked at as well, and is counted so.

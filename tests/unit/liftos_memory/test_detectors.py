@@ -315,10 +315,30 @@ class TestBenchmarks:
         """A rank of four is none."""
         sums = np.array([1.0, 2.0, 3.0, 4.0, np.nan, 0.0])
         found = stand_among_peers(
-            sums, np.full(6, 10.0), np.zeros(6, np.int64), events=sums, is_share=True
+            sums, np.full(6, 10.0), np.zeros(6, np.int64), events=sums, is_share=False
         )
         assert found.peers.tolist() == [4, 4, 4, 4, 0, 0]
         assert np.isnan(found.percentile).all()
+
+    @pytest.mark.parametrize("event_size", [1.0, 1e6])
+    def test_a_share_without_any_event_is_ranked(self, event_size: float) -> None:
+        """None of 2,000 clicks converts where 100 do elsewhere; none of 20 tells nothing."""
+        conversions = np.array([0.0, 0.0, *[100.0] * 10])
+        clicks = np.array([2_000.0, 20.0, *[2_000.0] * 10])
+        found = stand_among_peers(
+            conversions * event_size,
+            clicks * event_size,
+            np.zeros(12, np.int64),
+            events=conversions,
+            is_share=True,
+            event_size=event_size,
+        )
+        assert found.peers.tolist() == [12] * 12
+        assert (found.ratio[0], found.low[0]) == (0.0, 0.0)
+        assert found.high[:3] == pytest.approx([0.0019170, 0.1611252, 0.0604441], rel=1e-4)
+        assert found.percentile[0] < found.percentile[1]
+        assert found.p_value[0] < 1e-3
+        assert found.p_value[1] > 0.2
 
     def test_wilson_intervals_are_those_of_tables(self) -> None:
         """10 of 100, and 0 of 10."""

@@ -59,6 +59,7 @@ def stand_among_peers(
     *,
     events: Floats,
     is_share: bool,
+    event_size: float = 1.0,
 ) -> Standing:
     """Compare the ratio of every series with those of its group.
 
@@ -69,26 +70,27 @@ def stand_among_peers(
         events: Events counted behind each ratio, such as the clicks of a click rate. Their error on
             the scale of logarithms is 1 / sqrt(events), for shares sqrt((1 - ratio) / events).
         is_share: Whether the numerator counts part of the denominator.
+        event_size: What one event adds to the numerator of a share.
     """
-    known = (
-        np.isfinite(numerators)
-        & np.isfinite(denominators)
-        & np.isfinite(events)
-        & (denominators > 0.0)
-        & (numerators > 0.0)
-        & (events > 0.0)
-    )
+    known = np.isfinite(numerators) & np.isfinite(denominators) & np.isfinite(events)
+    known &= denominators > 0.0
+    has_events = (numerators > 0.0) & (events > 0.0)
+    without = (numerators == 0.0) & (events == 0.0) if is_share else np.zeros_like(known)
+    known &= has_events | without
     ratio = np.divide(numerators, denominators, out=np.full(numerators.shape, np.nan), where=known)
-    position = np.log(np.where(known, ratio, 1.0))
+    # Half an event keeps a share without any on the scale of logarithms.
+    above = np.where(without, event_size / 2, numerators)
+    position = np.log(np.divide(above, denominators, out=np.ones(ratio.shape), where=known))
     spared = np.clip(1.0 - np.where(known, ratio, 0.0), 1e-6, 1.0) if is_share else 1.0
-    error = np.sqrt(spared / np.where(known, events, 1.0))
+    error = np.sqrt(spared / np.where(known, np.where(without, 0.5, events), 1.0))
     low, high, centre, shrunken, percentile, p_value = np.full((6, ratio.size), np.nan)
     result = Standing(
         ratio, low, high, centre, shrunken, percentile, np.zeros(ratio.size, np.int64), p_value
     )
     if is_share:
         # Views that convert without a click make more conversions than clicks.
-        ends = wilson_interval(np.minimum(numerators, denominators), denominators)
+        trials = denominators / event_size
+        ends = wilson_interval(np.minimum(numerators / event_size, trials), trials)
     else:
         factor = np.exp(CONFIDENCE_Z * error)
         ends = Interval(ratio / factor, ratio * factor)
