@@ -7,7 +7,7 @@ unknown elsewhere. Nothing is lagged, carried over, saturated or scaled: the mod
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -70,8 +70,6 @@ class Gap:
         account_id: The account; empty where it is a channel's.
         name: The channel and metric, or the control; empty where it is an account's.
         unit: The unit; empty where it is of all.
-        first: Place of its first step.
-        last: Place of its last step.
         days: First and last day.
     """
 
@@ -80,8 +78,6 @@ class Gap:
     account_id: str
     name: str
     unit: str
-    first: int
-    last: int
     days: tuple[str, str]
 
 
@@ -116,13 +112,11 @@ class Control:
         name: Unique short name, for columns.
         label: What it is, in words.
         values: Row per unit, column per step; NaN where there is none.
-        source: "calendar", "event" or "series".
     """
 
     name: str
     label: str
     values: _Floats
-    source: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,11 +140,6 @@ class Panel:
     controls: tuple[Control, ...]
     gaps: tuple[Gap, ...] = ()
     units_left_out: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """How many units and steps."""
-        return len(self.units), len(self.steps)
 
 
 def exposure_of(cells: Cells) -> str:
@@ -336,7 +325,6 @@ def _cells(
 
 def _account_gaps(connected: Mapping[Series, _Flags], steps: Sequence[Step]) -> list[Gap]:
     days = Days(steps[0].start, (steps[-1].end - steps[0].start).days + 1)
-    of_step = np.repeat(np.arange(len(steps)), [(step.end - step.start).days + 1 for step in steps])
     return [
         Gap(
             kind="not_connected",
@@ -344,8 +332,6 @@ def _account_gaps(connected: Mapping[Series, _Flags], steps: Sequence[Step]) -> 
             account_id=series.account_id,
             name=series.level,
             unit="",
-            first=int(of_step[first]),
-            last=int(of_step[last]),
             days=(days.day(first).isoformat(), days.day(last).isoformat()),
         )
         for series, flags in sorted(connected.items())
@@ -366,8 +352,6 @@ def _unset_gaps(cells: Cells, metrics: Sequence[str], grid: _Grid) -> list[Gap]:
                         account_id="",
                         name=f"{cells.name} {metric}",
                         unit=unit,
-                        first=first,
-                        last=last,
                         days=(
                             grid.steps[first].start.isoformat(),
                             grid.steps[last].end.isoformat(),
@@ -401,14 +385,9 @@ def series_controls(
         values[grid.places(regional)] = regional["value"].to_numpy(np.float64)
         if np.isnan(values).all():
             continue
-        control = Control(unique_name(short_name(series_id), taken), series_id, values, "series")
+        control = Control(unique_name(short_name(series_id), taken), series_id, values)
         controls.append(control)
         for first, last in runs(np.flatnonzero(np.isnan(values).any(axis=0)).tolist()):
             days = panel.steps[first].start.isoformat(), panel.steps[last].end.isoformat()
-            gaps.append(Gap("no_value", platform, account_id, control.name, "", first, last, days))
+            gaps.append(Gap("no_value", platform, account_id, control.name, "", days))
     return controls, gaps
-
-
-def unit_rows(values: Mapping[str, Any], units: Sequence[str]) -> _Floats:
-    """Return one row per unit of what is known by unit."""
-    return np.array([values[unit] for unit in units], np.float64)

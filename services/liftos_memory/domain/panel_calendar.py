@@ -78,13 +78,11 @@ def calendar_of(
             unique_name("holidays", taken),
             "days with a public holiday",
             by_unit(lambda day: bool(day.holidays)),
-            "calendar",
         ),
         Control(
             unique_name("retail_events", taken),
             "days with a retail event",
             by_unit(lambda day: bool(day.retail_events)),
-            "calendar",
         ),
     ]
     touching = [
@@ -103,7 +101,6 @@ def calendar_of(
                 unique_name(short_name(f"event_{name}"), taken),
                 f"days of {name}",
                 np.tile(counts.of(flags), (len(panel.units), 1)),
-                "event",
             )
         )
     holidays = {
