@@ -1,5 +1,6 @@
 """How a session with Klaviyo begins."""
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -152,6 +153,58 @@ async def test_a_session_outlasts_its_access_token() -> None:
     ]
     asked = [parse_qs(await it.text()) for it in seen if it.path == "/oauth/token"]
     assert [it["refresh_token"] for it in asked] == [["refresh-1"], ["refresh-2"]]
+
+
+LASTING = {"scope": "accounts:read", "expires_in": 3600}
+
+
+class GateOfRun(OpenGate):
+    """Of a slice of a run."""
+
+    run = "run"
+
+
+async def test_slices_share_a_token_until_it_ends() -> None:
+    """Those that open at the same time buy one; a renewed credential has it as well."""
+    kept: list[Mapping[str, Secret]] = []
+    answer = LASTING | {"access_token": "access-1", "refresh_token": "refresh-2"}
+    async with klaviyo_of(answer) as (source, seen):
+
+        async def read(fields: Mapping[str, str]) -> None:
+            async with source.open(credential_of(fields, kept), {}, GateOfRun()) as session:
+                await session.verify()
+
+        await asyncio.gather(*(read(APPLICATION) for _ in range(3)))
+        await read(APPLICATION | {"refresh_token": "refresh-2"})
+        assert [it.path for it in seen].count("/oauth/token") == 1
+        assert len(kept) == 1
+        await read(APPLICATION | {"client_secret": "another"})
+        assert [it.path for it in seen].count("/oauth/token") == 2, "of another credential"
+
+
+async def test_a_shared_token_that_is_refused_is_bought_anew_once() -> None:
+    """All sessions that had it take the one which the first of them bought."""
+    ended: set[str] = set()
+    first, second = (LASTING | {"access_token": f"access-{number}"} for number in (1, 2))
+    async with (
+        klaviyo_of(first, second, refused=ended) as (source, seen),
+        source.open(credential_of(APPLICATION), {}, GateOfRun()) as one,
+        source.open(credential_of(APPLICATION), {}, GateOfRun()) as other,
+    ):
+        ended.add("Bearer access-1")
+        await asyncio.gather(one.verify(), other.verify())
+        assert [it.path for it in seen].count("/oauth/token") == 2
+    assert authorizations(seen).count("Bearer access-2") == 2
+
+
+async def test_a_verification_buys_a_token_of_its_own() -> None:
+    """What slices share says nothing of the refresh token of now."""
+    answer = LASTING | {"access_token": "access-1"}
+    async with klaviyo_of(answer) as (source, seen):
+        for gate in (GateOfRun(), OpenGate(), GateOfRun()):
+            async with source.open(credential_of(APPLICATION), {}, gate):
+                pass
+    assert [it.path for it in seen].count("/oauth/token") == 2
 
 
 async def test_a_fresh_token_that_is_refused_costs_the_credential() -> None:

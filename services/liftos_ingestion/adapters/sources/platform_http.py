@@ -54,8 +54,9 @@ class PlatformHttp:
         gate: Asked before each call.
         headers: Sent with each call, the credential among them.
         timeout_seconds: Longest silence within a call.
-        reauthorize: Gives another `Authorization` in place of one that has ended. A call that is
-            answered 401 is made once more with it, and whatever is answered then counts.
+        reauthorize: Gives another `Authorization` in place of one that has ended, which it is
+            given. A call that is answered 401 is made once more with it, and whatever is answered
+            then counts.
         transport: For tests of the transport itself.
     """
 
@@ -66,7 +67,7 @@ class PlatformHttp:
         *,
         headers: Mapping[str, str],
         timeout_seconds: float,
-        reauthorize: Callable[[], Awaitable[str]] | None = None,
+        reauthorize: Callable[[str], Awaitable[str]] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._gate = gate
@@ -135,9 +136,10 @@ class PlatformHttp:
                 await self._gate.observe(observe(answer))
             return answer
 
+        authorization = self._client.headers.get("Authorization", "")
         answer = await send()
         if answer.status == HTTPStatus.UNAUTHORIZED and self._reauthorize is not None:
-            self._client.headers["Authorization"] = await self._reauthorize()
+            self._client.headers["Authorization"] = await self._reauthorize(authorization)
             answer = await send()
         if 300 <= answer.status < 400:
             raise _transient("The platform sends calls elsewhere, which is not followed.", answer)

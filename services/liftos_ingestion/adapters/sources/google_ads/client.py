@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 
 import grpc
 
+from liftos_ingestion.adapters.sources.access_tokens import Token
 from liftos_ingestion.adapters.sources.google_ads.columns import AnswerReader, answer_reader
 from liftos_ingestion.adapters.sources.google_ads.errors import (
     ApiError,
@@ -21,7 +22,7 @@ from liftos_ingestion.adapters.sources.google_ads.errors import (
     unreadable,
 )
 from liftos_ingestion.adapters.sources.google_ads.queries import TREE, Query
-from liftos_ingestion.adapters.sources.google_ads.tokens import AccessToken, Token
+from liftos_ingestion.adapters.sources.google_ads.tokens import AccessToken
 from liftos_ingestion.adapters.sources.google_ads.ways import KnownWays
 from liftos_ingestion.domain.failures import ErrorClass
 from liftos_ingestion.domain.platform_limits import (

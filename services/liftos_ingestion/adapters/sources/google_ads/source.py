@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import grpc
 
+from liftos_ingestion.adapters.sources.access_tokens import KnownTokens
 from liftos_ingestion.adapters.sources.account_checks import require_unchanged
 from liftos_ingestion.adapters.sources.google_ads.client import (
     MAXIMUM_MESSAGE_BYTES,
@@ -31,7 +32,6 @@ from liftos_ingestion.adapters.sources.google_ads.queries import (
 )
 from liftos_ingestion.adapters.sources.google_ads.tokens import (
     AccessToken,
-    KnownTokens,
     OAuthClient,
 )
 from liftos_ingestion.adapters.sources.google_ads.ways import KnownWays
@@ -107,7 +107,7 @@ class GoogleAdsSource:
         self._token_url = token_url
         self._timeout_seconds = timeout_seconds
         self._ways = KnownWays()
-        self._tokens = KnownTokens()
+        self._tokens = KnownTokens[OAuthClient]()
         self.platform = GOOGLE_ADS
         self.display_name = "Google Ads"
         self.mapping = platform_mapping(GOOGLE_ADS)

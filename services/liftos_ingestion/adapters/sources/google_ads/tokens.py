@@ -1,20 +1,15 @@
 """Access tokens, bought with a refresh token and used until they end."""
 
-import asyncio
-import time
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
-from weakref import WeakValueDictionary
 
+from liftos_ingestion.adapters.sources.access_tokens import KnownTokens, Token, token_of
 from liftos_ingestion.adapters.sources.google_ads.errors import grant_refused
 from liftos_ingestion.adapters.sources.platform_http import PlatformHttp
 from liftos_ingestion.domain.platform_limits import GOOGLE_ADS
 from liftos_ingestion.domain.rate_limits import Limit, RateKey, app_key
 from liftos_kit.secrets.secret import Secret
-
-_MARGIN_SECONDS: Final = 60.0
-"""So long before its end a token is not used any more: a call takes a while to arrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,52 +40,6 @@ class OAuthClient:
         return app_key(org, GOOGLE_ADS, self.project, secret=self.client_secret)
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """What calls carry.
-
-    Attributes:
-        value: The token.
-        scopes: What it permits.
-        end_seconds: When it is no longer used, by `time.monotonic`.
-    """
-
-    value: Secret
-    scopes: tuple[str, ...]
-    end_seconds: float
-
-
-class KnownTokens:
-    """Remembers the tokens of all sessions, to spare each of them a purchase.
-
-    Only in memory, and never beyond a token's life. One that Google no longer takes is replaced.
-    """
-
-    def __init__(self) -> None:
-        self._tokens: dict[OAuthClient, Token] = {}
-        self._purchases: WeakValueDictionary[OAuthClient, asyncio.Lock] = WeakValueDictionary()
-
-    def purchase(self, client: OAuthClient) -> asyncio.Lock:
-        """Return what lets one session buy; the others take what it bought."""
-        return self._purchases.setdefault(client, asyncio.Lock())
-
-    def get(self, client: OAuthClient) -> Token | None:
-        """Return a token that can be used; None where there is none."""
-        token = self._tokens.get(client)
-        return token if token is not None and time.monotonic() < token.end_seconds else None
-
-    def keep(self, client: OAuthClient, token: Token) -> None:
-        """Remember a token; those that have ended are forgotten."""
-        now = time.monotonic()
-        self._tokens = {it: known for it, known in self._tokens.items() if now < known.end_seconds}
-        self._tokens[client] = token
-
-    def forget(self, client: OAuthClient, token: Token) -> None:
-        """Forget a token, unless there is another one by now."""
-        if self._tokens.get(client) == token:
-            del self._tokens[client]
-
-
 class AccessToken:
     """The token that the calls of a session carry.
 
@@ -103,7 +52,13 @@ class AccessToken:
     """
 
     def __init__(
-        self, http: PlatformHttp, url: str, client: OAuthClient, *, limit: Limit, known: KnownTokens
+        self,
+        http: PlatformHttp,
+        url: str,
+        client: OAuthClient,
+        *,
+        limit: Limit,
+        known: KnownTokens[OAuthClient],
     ) -> None:
         self._http = http
         self._path: Final = urlsplit(url).path
@@ -118,11 +73,7 @@ class AccessToken:
             ReadingError: Google gives none.
             NotReadyError: The project is told to wait.
         """
-        known = self._known.get(self._client)
-        if known is not None:
-            return known
-        async with self._known.purchase(self._client):
-            return self._known.get(self._client) or await self._bought()
+        return await self._known.get(self._client, self._bought)
 
     async def buy(self) -> Token:
         """Buy a token, whatever is known: whether Google gives one is what has to be found out.
@@ -131,12 +82,11 @@ class AccessToken:
             ReadingError: Google gives none.
             NotReadyError: The project is told to wait.
         """
-        async with self._known.purchase(self._client):
-            return await self._bought()
+        return await self._known.buy(self._client, self._bought)
 
     def forget(self, token: Token) -> None:
         """Buy another one next time, since Google no longer takes this one."""
-        self._known.forget(self._client, token)
+        self._known.forget(self._client, token.value.reveal())
 
     async def _bought(self) -> Token:
         answer = await self._http.call(
@@ -151,19 +101,11 @@ class AccessToken:
             },
         )
         fields = answer.data if isinstance(answer.data, dict) else {}
-        value, seconds = fields.get("access_token"), fields.get("expires_in")
+        value = fields.get("access_token")
         if not answer.ok or not isinstance(value, str) or not value:
             raise grant_refused(
                 str(fields.get("error", "")),
                 str(fields.get("error_description", "")),
                 status=500 if answer.ok else answer.status,
             )
-        # One that does not say how long it lives is for the call at hand.
-        life_seconds = float(seconds) if isinstance(seconds, int) else 0.0
-        token = Token(
-            Secret(value),
-            tuple(str(fields.get("scope", "")).split()),
-            time.monotonic() + life_seconds - _MARGIN_SECONDS,
-        )
-        self._known.keep(self._client, token)
-        return token
+        return token_of(value, scope=fields.get("scope"), expires_in=fields.get("expires_in"))

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import date
 from typing import Final
 
+from liftos_ingestion.adapters.sources.access_tokens import KnownTokens, Token, token_of
 from liftos_ingestion.adapters.sources.klaviyo.answers import AnswersOfSession, SharedAnswers
 from liftos_ingestion.adapters.sources.klaviyo.client import MEDIA_TYPE
 from liftos_ingestion.adapters.sources.klaviyo.errors import malformed, token_refusal
@@ -30,6 +31,7 @@ from liftos_mapping.platforms import platform_mapping
 
 API_KEY: Final = "api_key"
 _OAUTH: Final = ("client_id", "client_secret", "refresh_token")
+_BEARER: Final = "Bearer "
 _CONVERSION_METRIC: Final = "conversion_metric_id"
 
 _RESTATEMENT_DAYS: Final = 30
@@ -82,6 +84,7 @@ class KlaviyoSource:
         self._revision = revision
         self._timeout_seconds = timeout_seconds
         self._answers = SharedAnswers()
+        self._tokens = KnownTokens[str]()
         self.capabilities: Capabilities = Capabilities(
             levels=("CAMPAIGN", "FLOW", "MESSAGE"),
             date_bases=("SEND", "EVENT"),
@@ -105,7 +108,8 @@ class KlaviyoSource:
     ) -> AsyncIterator[SourceSession]:
         """Begin a session; an access token is bought where the credential is an application's.
 
-        Klaviyo's live for an hour; a session that lasts longer buys another.
+        Klaviyo's live for an hour, in which the slices of runs share it; a session that lasts
+        longer buys another. One of no run has to find out whether Klaviyo gives one.
 
         Raises:
             ReadingError: A field is missing, or Klaviyo gives no token.
@@ -113,10 +117,12 @@ class KlaviyoSource:
         """
         metric = settings.get(_CONVERSION_METRIC)
         # Before it is renewed: so it is what other sessions of the run are opened with.
-        answers = AnswersOfSession(self._answers, run=gate.run, credential=_digest(credential))
+        digest = _digest(credential)
+        answers = AnswersOfSession(self._answers, run=gate.run, credential=digest)
         authorization, scopes = await self._signed_in(credential, gate)
 
-        async def reauthorize() -> str:
+        async def reauthorize(ended: str) -> str:
+            self._tokens.forget(_digest(credential), ended.removeprefix(_BEARER))
             return (await self._token(credential, gate))[0]
 
         async with self._http(
@@ -143,7 +149,7 @@ class KlaviyoSource:
         gate: CallGate,
         headers: Mapping[str, str],
         *,
-        reauthorize: Callable[[], Awaitable[str]] | None = None,
+        reauthorize: Callable[[str], Awaitable[str]] | None = None,
     ) -> PlatformHttp:
         return PlatformHttp(
             self._url,
@@ -178,8 +184,18 @@ class KlaviyoSource:
         return await self._token(credential, gate)
 
     async def _token(
-        self, credential: Credential, call_gate: CallGate
+        self, credential: Credential, gate: CallGate
     ) -> tuple[str, frozenset[str] | None]:
+        async def buy() -> Token:
+            return await self._bought(credential, gate)
+
+        get = self._tokens.get if gate.run else self._tokens.buy
+        token = await get(_digest(credential), buy)
+        # With the fields that later sessions are opened with, if they were renewed.
+        self._tokens.keep(_digest(credential), token)
+        return _BEARER + token.value.reveal(), frozenset(token.scopes) if token.scopes else None
+
+    async def _bought(self, credential: Credential, call_gate: CallGate) -> Token:
         client_id, secret, refresh_token = (credential[name].reveal() for name in _OAUTH)
         basic = base64.b64encode(f"{client_id}:{secret}".encode()).decode()
         app = app_key(call_gate.org, KLAVIYO, client_id, secret=credential["client_secret"])
@@ -195,17 +211,12 @@ class KlaviyoSource:
         if not answer.ok:
             raise token_refusal(answer)
         data = answer.data if isinstance(answer.data, Mapping) else {}
-        token, renewed, scope = (
-            data.get(name) for name in ("access_token", "refresh_token", "scope")
-        )
+        token, renewed = data.get("access_token"), data.get("refresh_token")
         if not isinstance(token, str) or not token:
             raise malformed("it holds no access token")
         if isinstance(renewed, str) and renewed and renewed != refresh_token:
             await credential.renew({**credential, "refresh_token": Secret(renewed)})
-        # From its birth on a secret is taken out of logs.
-        access = Secret(token)
-        granted = frozenset(scope.split()) if isinstance(scope, str) and scope else None
-        return f"Bearer {access.reveal()}", granted
+        return token_of(token, scope=data.get("scope"), expires_in=data.get("expires_in"))
 
 
 def _digest(credential: Credential) -> str:
