@@ -675,6 +675,38 @@ async def test_connections_are_listed_by_page(harness: Harness, caller: Caller, 
     assert caught.value.reason == "FILTER_INVALID"
 
 
+async def test_a_page_ends_before_it_is_too_large(
+    caller: Caller, pool: asyncpg.Pool, org: str
+) -> None:
+    """A connection counts with its accounts, and one alone is told however large it is."""
+    for number in range(3):
+        await caller.create(f"c{number}", token=None)
+    async with postgres.transaction(pool, org=org) as connection:
+        await connection.execute(
+            "insert into accounts (org, connection, account_id, named, disabled, display_name)"
+            " select $1, 'c' || c, 'a' || a, false, false, repeat('x', 1000)"
+            " from generate_series(0, 2) c,"
+            " generate_series(1, case c when 1 then 1200 else 400 end) a",
+            org,
+        )
+    sizes: list[tuple[int, int]] = []
+    token = ""
+    while not sizes or token:
+        request = pb.ListConnectionsRequest(parent=f"orgs/{org}", page_size=50, page_token=token)
+        answer = await caller.call("ListConnections", request)
+        sizes.append((len(answer.connections), answer.ByteSize()))
+        token = answer.next_page_token
+    assert [count for count, _ in sizes] == [1, 1, 1]
+    assert max(size for _, size in sizes) < 2 * 2**20
+    async with postgres.transaction(pool, org=org) as connection:
+        await connection.execute(
+            "delete from accounts where org = $1 and connection = 'c1' and account_id > 'a1'", org
+        )
+    request = pb.ListConnectionsRequest(parent=f"orgs/{org}")
+    answer = await caller.call("ListConnections", request)
+    assert len(answer.connections) == 3
+
+
 async def test_only_administrators_touch_credentials(harness: Harness, org: str) -> None:
     """Writers may verify, readers may look, and neither may set a credential."""
     await Caller(harness.channel, org).create()

@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from liftos_ingestion.adapters.postgres.database import basis_word, level_word
+from liftos_ingestion.adapters.postgres.pages import PAGE_BYTES
 from liftos_ingestion.connection_ports import (
     CommittedDays,
     ConnectionChange,
@@ -183,19 +184,33 @@ class PostgresConnections:
     async def list_page(
         self, org: str, *, where: Filter | None, after: str, limit: int
     ) -> tuple[Sequence[StoredConnection], bool]:
-        """Return connections by id, from behind `after` on."""
+        """Return connections by id, from behind `after` on; see `read_page` for their bytes."""
         condition, values = to_sql(where, columns=_COLUMNS, first_parameter=4)
-        statement = f"""
-            /* list_connections */ select c.*, {_STATE} as effective_state from connections c
-            where c.org = $1 and c.connection > $2 and {condition}
-            order by c.connection limit $3
+        # A connection is as large as its accounts, which are told with it.
+        statement = f"""/* list_connections */
+            select * from (
+                select page.*, row_number() over (order by connection) as page_place,
+                       count(*) over () as page_count,
+                       sum(octet_length(page::text) + accounts_bytes) over (order by connection)
+                           as page_bytes
+                from (
+                    select c.*, {_STATE} as effective_state, (
+                        select coalesce(sum(octet_length(a::text)), 0) from accounts a
+                        where a.org = c.org and a.connection = c.connection
+                    ) as accounts_bytes
+                    from connections c
+                    where c.org = $1 and c.connection > $2 and {condition}
+                    order by c.connection limit $3
+                ) page
+            ) measured
+            where page_place = 1 or page_bytes <= {PAGE_BYTES} order by connection
         """  # noqa: S608 - names are ours, values are parameters
         async with postgres.transaction(
             self._pool, org=org, read_only=True, isolation="repeatable read"
         ) as reading:
             rows = await reading.fetch(statement, org, after, limit + 1, *values)
             page = await _with_accounts(reading, org, rows[:limit])
-        return page, len(rows) > limit
+        return page, bool(rows) and rows[0]["page_count"] > len(page)
 
     async def get(self, org: str, connection: str) -> StoredConnection:
         """Return a connection."""
