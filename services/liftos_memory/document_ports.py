@@ -179,6 +179,9 @@ class DocumentStore(Protocol):
     async def indexed_version(self, org: str) -> int:
         """Return the version up to which the index has followed."""
 
+    async def raise_index_revision(self, org: str) -> None:
+        """Tell that searches may find something else from now on although nothing was committed."""
+
     async def fetch(self, org: str, document_ids: Collection[str]) -> Mapping[str, Document]:
         """Return documents by id; those that are not there are left out."""
 

@@ -49,6 +49,10 @@ select least(coalesce((select version from index_positions where org = :org), 0)
              (select min(first_version) - 1 from outbox where org = :org),
              (select min(first_version) - 1 from record_outbox where org = :org));
 
+-- name: raise_index_revision!
+insert into index_revisions as r (org, revision) values (:org, 1)
+on conflict (org) do update set revision = r.revision + 1;
+
 -- name: origin_of_work$
 -- The trace that the oldest waiting change came from.
 select c.trace_parent

@@ -293,16 +293,23 @@ class Indexing:
                         vectors = await self._vectors(group)
                         await _leaving_room(fresh.upsert(org, group, vectors))
             await fresh.switch()
+        for org in await self._store.orgs_with_documents():
+            await self._store.raise_index_revision(org)
 
     async def _restore(self) -> None:
         """Fill an index that lost documents, from the record of truth."""
+        restored: set[str] = set()
         for org in await self._store.orgs_with_documents():
             async for lost in self._lost(org, self._index):
                 _log.info("index_restores", org=org, documents=len(lost))
                 await self._put(org, lost)
+                restored.add(org)
         # Also what an earlier worker left unsettled.
         await _leaving_room(self._index.settle())
         self._unsettled_documents = 0
+        # Answers of the time in between lack what was lost, and no commit tells so.
+        for org in restored:
+            await self._store.raise_index_revision(org)
 
     async def _lost(
         self, org: str, index: DocumentIndex | IndexRebuild

@@ -17,6 +17,7 @@ from tests.e2e.memory.indexing_harness import (
     eventually,
     monday,
     opened_pieces,
+    running,
     running_milvus,
     write,
 )
@@ -360,6 +361,28 @@ async def test_a_search_is_given_again_until_the_index_has_followed(
     vectors = (await _stats(client, org))["embeddings"]
     assert vectors.hit_count >= 1
     assert vectors.size_bytes > 0
+
+
+async def test_a_search_is_not_kept_beyond_the_index_it_was_answered_from(
+    warm: _Served, pieces: Pieces, org: str
+) -> None:
+    """What was found while the index lacked documents is void once a worker has put them back."""
+    client = warm.client(org)
+
+    async def is_found() -> bool:
+        answer = await client.SearchDocuments(
+            pb.SearchDocumentsRequest(parent=f"orgs/{org}", query="spring sale", page_size=50)
+        )
+        return bool(answer.hits)
+
+    await write(client, org, [entry(monday(2), "one", campaign_name="Spring sale")])
+    await pieces.catch_up()
+    await pieces.index.delete(org, (await pieces.stored(org)).keys())
+    assert not await is_found()
+    assert not await is_found()
+    assert (await _stats(client, org))["process"].hit_count == 1
+    async with running(pieces.indexing()):
+        await eventually(is_found)
 
 
 async def test_many_who_ask_at_once_are_answered_alike(warm: _Served, org: str) -> None:

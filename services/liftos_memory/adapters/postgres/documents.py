@@ -489,6 +489,11 @@ class PostgresDocumentStore:
         async with self._database.read(org) as connection:
             return int(await _SQL.indexed_version(connection, org=org))
 
+    async def raise_index_revision(self, org: str) -> None:
+        """Make kept answers of searches void."""
+        async with postgres.transaction(self._database.pool, org=org) as connection:
+            await _SQL.raise_index_revision(connection, org=org)
+
     async def fetch(self, org: str, document_ids: Ids[str]) -> Mapping[str, Document]:
         """Return documents by id."""
         async with self._database.read(org) as connection:
