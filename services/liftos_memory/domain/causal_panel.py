@@ -7,6 +7,7 @@ unknown elsewhere. Nothing is lagged, carried over, saturated or scaled: the mod
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 import numpy as np
@@ -59,13 +60,23 @@ _Floats = npt.NDArray[np.float64]
 _Flags = npt.NDArray[np.bool_]
 
 
+class GapKind(StrEnum):
+    """What is unknown."""
+
+    NOT_CONNECTED = "not_connected"
+    """An account."""
+    UNSET = "unset"
+    """A number of a channel or outcome that has entries."""
+    NO_VALUE = "no_value"
+    """A control."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
     """Days on which something is unknown.
 
     Attributes:
-        kind: "not_connected", of an account; "unset", of a channel or outcome that has entries
-            without the number; "no_value", of a control.
+        kind: What is unknown.
         platform: Whose it is.
         account_id: The account; empty where it is a channel's.
         name: The channel and metric, or the control; empty where it is an account's.
@@ -73,7 +84,7 @@ class Gap:
         days: First and last day.
     """
 
-    kind: str
+    kind: GapKind
     platform: str
     account_id: str
     name: str
@@ -327,7 +338,7 @@ def _account_gaps(connected: Mapping[Series, _Flags], steps: Sequence[Step]) -> 
     days = Days(steps[0].start, (steps[-1].end - steps[0].start).days + 1)
     return [
         Gap(
-            kind="not_connected",
+            kind=GapKind.NOT_CONNECTED,
             platform=series.platform,
             account_id=series.account_id,
             name=series.level,
@@ -347,7 +358,7 @@ def _unset_gaps(cells: Cells, metrics: Sequence[str], grid: _Grid) -> list[Gap]:
             for first, last in runs(np.flatnonzero(unset[place]).tolist()):
                 found.append(
                     Gap(
-                        kind="unset",
+                        kind=GapKind.UNSET,
                         platform=cells.platform,
                         account_id="",
                         name=f"{cells.name} {metric}",
@@ -389,5 +400,5 @@ def series_controls(
         controls.append(control)
         for first, last in runs(np.flatnonzero(np.isnan(values).any(axis=0)).tolist()):
             days = panel.steps[first].start.isoformat(), panel.steps[last].end.isoformat()
-            gaps.append(Gap("no_value", platform, account_id, control.name, "", days))
+            gaps.append(Gap(GapKind.NO_VALUE, platform, account_id, control.name, "", days))
     return controls, gaps

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, assert_never
 
 import numpy as np
 import numpy.typing as npt
 
 from liftos_kit.core.errors import DataInsufficientError, FieldViolation
-from liftos_memory.domain.causal_panel import Cells, Gap, Panel, treatment_metrics
+from liftos_memory.domain.causal_panel import Cells, Gap, GapKind, Panel, treatment_metrics
 from liftos_memory.domain.dataset_request import GapPolicy, Kpi, Step
-from liftos_memory.domain.panel_accounts import runs
+from liftos_memory.domain.panel_accounts import OUTCOME, runs
 
 _SHOWN_GAPS: Final = 100
 
@@ -70,9 +70,9 @@ def _is_open(cells: Cells, metrics: Sequence[str]) -> _Flags:
 
 
 def _is_of_outcome(gap: Gap, panel: Panel, kpi: Kpi) -> bool:
-    if gap.kind == "not_connected":
-        return kpi.attributed or gap.name == "OUTCOME"
-    return gap.kind == "unset" and gap.name == f"{panel.outcome.name} {kpi.metric}"
+    if gap.kind is GapKind.NOT_CONNECTED:
+        return kpi.attributed or gap.name == OUTCOME
+    return gap.kind is GapKind.UNSET and gap.name == f"{panel.outcome.name} {kpi.metric}"
 
 
 def _refusal(gaps: Sequence[Gap], steps: int, open_steps: int, advice: str) -> Exception:
@@ -81,7 +81,7 @@ def _refusal(gaps: Sequence[Gap], steps: int, open_steps: int, advice: str) -> E
         found=f"{steps - open_steps}",
         required=f"{steps}",
         violations=[
-            FieldViolation("on_gap", describe(gap), f"export_dataset.gap.{gap.kind}")
+            FieldViolation("on_gap", describe(gap), f"export_dataset.gap.{gap.kind.value}")
             for gap in gaps[:_SHOWN_GAPS]
         ],
         advice=f"{len(gaps)} gaps are listed; load what is missing, or set on_gap to {advice}",
@@ -94,15 +94,17 @@ def describe(gap: Gap) -> str:
     when = f"on {first}" if first == last else f"from {first} to {last}"
     of_unit = f" in {gap.unit}" if gap.unit else ""
     match gap.kind:
-        case "not_connected":
+        case GapKind.NOT_CONNECTED:
             return (
                 f"account {gap.account_id} of {gap.platform} has neither {gap.name} entries nor a "
                 f"slice {when}"
             )
-        case "unset":
+        case GapKind.UNSET:
             return f"entries of {gap.platform} have no value for {gap.name}{of_unit} {when}"
-        case _:
+        case GapKind.NO_VALUE:
             return f"control {gap.name} of {gap.platform} has no value {when}"
+        case _:
+            assert_never(gap.kind)
 
 
 def _trimmed(panel: Panel, is_open: _Flags) -> ClosedPanel:

@@ -127,7 +127,7 @@ def sidecar(it: Described) -> dict[str, Any]:
         "on_gap": request.on_gap.value,
         "gaps": [
             {
-                "kind": gap.kind,
+                "kind": gap.kind.value,
                 "platform": gap.platform,
                 "account_id": gap.account_id,
                 "name": gap.name,
@@ -334,7 +334,7 @@ def _gap_caveats(it: Described) -> Iterator[str]:
 
 def _unset(cells: Cells, it: Described) -> Iterator[str]:
     """Tell of numbers that only some of the entries of a cell have."""
-    is_outcome = it.values["level"] == "OUTCOME"
+    is_outcome = it.values["level"] == OUTCOME
     if cells is it.closed.panel.outcome:
         rows = it.values if it.request.kpi.attributed else it.values[is_outcome]
         metrics: Sequence[str] = (it.request.kpi.metric,)

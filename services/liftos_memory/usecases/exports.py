@@ -23,6 +23,7 @@ from liftos_memory.domain.dataset_request import (
 )
 from liftos_memory.domain.identification import identify
 from liftos_memory.domain.panel_accounts import (
+    OUTCOME,
     Days,
     Series,
     choose_series,
@@ -247,7 +248,7 @@ def _levels_aside(
     survey: pd.DataFrame, series: Sequence[Series]
 ) -> dict[tuple[str, str], list[str]]:
     """Return levels of treatments at which accounts have entries that are not read."""
-    matching = survey[(survey["matching_count"] > 0) & (survey["level"] != "OUTCOME")]
+    matching = survey[(survey["matching_count"] > 0) & (survey["level"] != OUTCOME)]
     levels = matching.groupby(["platform", "account_id"])["level"].agg(set)
     return {
         one.account: sorted(levels[one.account] - {one.level})
