@@ -20,6 +20,7 @@ from liftos_cli.memory_call import MemoryCall, calls_memory
 from liftos_cli.output import Column, print_json, print_table, say
 from liftos_cli.relevance.collection import Collection, read_collection
 from liftos_cli.relevance.judged_run import MAXIMUM_TEXT_CHARACTERS, JudgedRun, Progress
+from liftos_cli.relevance.leftovers import purge_leftovers
 from liftos_cli.relevance.measures import CONFIDENCE, Measure, measure
 
 app = command_app()
@@ -75,19 +76,22 @@ async def evaluate(
 
     With a judged collection: nDCG, reciprocal rank and recall with bootstrap intervals. Its
     documents are written as notes of a scope of their own, indexed, searched, and deleted again
-    whatever happens.
+    whatever happens; what a run left that was killed is deleted by the next one on this machine.
     """
     mode = mode.lower()
     if mode not in _MODES:
         raise typer.BadParameter(f"choose one of {', '.join(_MODES)}", param_hint="--mode")
     if docs and queries and qrels:
-        await _judged(call, read_collection(docs, queries, qrels), mode)
+        collection = read_collection(docs, queries, qrels)
+        await purge_leftovers(call.memory)
+        await _judged(call, collection, mode)
     elif docs or queries or qrels:
         raise typer.BadParameter(
             "a judged collection has three files; give --docs, --queries and --qrels",
             param_hint="--docs",
         )
     else:
+        await purge_leftovers(call.memory)
         answer = await call.memory.evaluate_search(
             query_count=count, mode=mode, seed=seed, timeout_seconds=_SECONDS
         )

@@ -18,6 +18,7 @@ from liftos.memory.v1.memory_service_pb2 import SearchDocumentsResponse
 from liftos_cli.errors import CommandError, ExitCode
 from liftos_cli.output import say
 from liftos_cli.relevance.collection import Collection, ForeignDocument
+from liftos_cli.relevance.leftovers import origin_of
 from liftos_cli.relevance.measures import DEPTH
 from liftos_client.errors import DeadlineExceededError, LiftosError, ReadNotFreshError
 from liftos_client.memory import MemoryClient
@@ -77,7 +78,7 @@ class JudgedRun:
     @property
     def origin(self) -> str:
         """What the notes are written as, and purged by."""
-        return f"search-evaluation/{self.name}"
+        return origin_of(self.name)
 
     async def rankings(self) -> Mapping[str, Sequence[str]]:
         """Return the documents that the service gives to each query, best first.
@@ -203,7 +204,7 @@ class JudgedRun:
         except LiftosError as error:
             say(
                 f"The collection could not be taken away again ({error.message}); delete it with"
-                f" PurgeRecords of NOTES by the origin {self.origin}."
+                f" `liftos notes purge --origin {self.origin}`."
             )
             return ""
         return answer.write_token if answer.purge_count else ""

@@ -38,10 +38,10 @@ def _collection(folder: Path, count: int) -> list[str]:
     return options
 
 
-def _notes(stack: CommandLine, org: str) -> list[object]:
-    listed = stack.liftos("notes", "list", "--org", org, "--json")
+def _notes(stack: CommandLine, org: str) -> list[dict[str, str]]:
+    listed = stack.liftos("notes", "list", "--org", org, "--limit", "5000", "--json")
     assert listed.exit_code == 0, listed.stderr
-    found: list[object] = json.loads(listed.stdout)["notes"]
+    found: list[dict[str, str]] = json.loads(listed.stdout)["notes"]
     return found
 
 
@@ -83,6 +83,27 @@ def test_whoever_stops_it_leaves_nothing_behind(stack: CommandLine, tmp_path: Pa
         assert running.returncode == 130, told
         assert "Traceback" not in told
         assert _notes(stack, "stopped") == []
+
+
+def test_what_a_killed_run_left_is_deleted_by_the_next(stack: CommandLine, tmp_path: Path) -> None:
+    """Whatever it evaluates; what a run has written that still goes on stays."""
+    options = _collection(tmp_path, 1_500)
+    going = stack.start("search", "evaluate", *options, "--org", "killed")
+    killed = stack.start("search", "evaluate", *options, "--org", "killed")
+    until = time.monotonic() + 30
+    while len({note["scope"] for note in _notes(stack, "killed")}) < 2:
+        assert time.monotonic() < until
+    going.send_signal(signal.SIGSTOP)
+    killed.kill()
+    killed.communicate(timeout=30)
+    outcome = stack.liftos("search", "evaluate", "--org", "killed")
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "an evaluation left which was killed" in outcome.stderr
+    assert {f"/{going.pid}/" in note["origin"] for note in _notes(stack, "killed")} == {True}
+    going.send_signal(signal.SIGCONT)
+    going.send_signal(signal.SIGINT)
+    going.communicate(timeout=30)
+    assert _notes(stack, "killed") == []
 
 
 def test_what_is_stored_is_asked_for(stack: CommandLine, tmp_path: Path) -> None:
