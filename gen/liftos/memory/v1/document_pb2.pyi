@@ -421,6 +421,7 @@ class SearchHit(_message.Message):
     CONCEPTS_FIELD_NUMBER: _builtins.int
     DATE_BASIS_FIELD_NUMBER: _builtins.int
     ATTRIBUTION_KEY_FIELD_NUMBER: _builtins.int
+    METRICS_DATE_RANGE_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """0 to 1 for WEIGHTED_MIN_MAX; comparable within one answer only."""
     explanation: _builtins.str
@@ -466,6 +467,10 @@ class SearchHit(_message.Message):
     def concepts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Concept]:
         """Where the object stands; dimensions without data are left out."""
 
+    @_builtins.property
+    def metrics_date_range(self) -> _marketing_pb2.DateRange:
+        """The days of the sums; unset without sums."""
+
     def __init__(
         self,
         *,
@@ -481,10 +486,11 @@ class SearchHit(_message.Message):
         concepts: _abc.Iterable[Global___Concept] | None = ...,
         date_basis: _entry_pb2.DateBasis.ValueType = ...,
         attribution_key: _builtins.str = ...,
+        metrics_date_range: _marketing_pb2.DateRange | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["derived_metrics", b"derived_metrics", "document", b"document", "metrics", b"metrics"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["derived_metrics", b"derived_metrics", "document", b"document", "metrics", b"metrics", "metrics_date_range", b"metrics_date_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_key", b"attribution_key", "concepts", b"concepts", "date_basis", b"date_basis", "derived_metrics", b"derived_metrics", "document", b"document", "entries", b"entries", "entry_count", b"entry_count", "explanation", b"explanation", "highlights", b"highlights", "legs", b"legs", "metrics", b"metrics", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_key", b"attribution_key", "concepts", b"concepts", "date_basis", b"date_basis", "derived_metrics", b"derived_metrics", "document", b"document", "entries", b"entries", "entry_count", b"entry_count", "explanation", b"explanation", "highlights", b"highlights", "legs", b"legs", "metrics", b"metrics", "metrics_date_range", b"metrics_date_range", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
