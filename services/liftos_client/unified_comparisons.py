@@ -158,6 +158,10 @@ class Movements(Reads):
     ) -> TrendAnalysis:
         """Return how a metric went, against a period before, with what is known about it.
 
+        Conversions that a platform tells by the day of the click and by that of the conversion are
+        taken by the click, as in the benchmarks; `date_basis = CONVERSION` in the filter asks for
+        the others.
+
         Args:
             metric: A sum or a ratio, such as "spend" or "roas".
             start_date: First day.
@@ -215,7 +219,7 @@ class Movements(Reads):
         kept = ["period_start_date", dimension, "currency_code", metric]
         series = pd.concat(
             [
-                frame[[*kept, "entry_count", "quality_score", "final"]]
+                _as_compared(frame)[[*kept, "entry_count", "quality_score", "final"]]
                 .rename(columns={metric: "value"})
                 .assign(period=period)
                 for period, frame in zip(periods, frames, strict=True)
@@ -230,3 +234,9 @@ class Movements(Reads):
             timeout_seconds=timeout_seconds,
         )
         return TrendAnalysis(metric, series, benchmarks, insights)
+
+
+def _as_compared(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the rows that a comparison takes: days of clicks where there are both kinds."""
+    bases = set(frame["date_basis"])
+    return frame[frame["date_basis"] != "CONVERSION"] if len(bases) > 1 else frame

@@ -193,3 +193,19 @@ async def test_context_for_a_model_is_cited_and_within_budget(client: Client) ->
     assert context.as_of
     with pytest.raises(FieldInvalidError):
         await api.get_llm_context_data("winter boots", budget_tokens=1)
+
+
+async def test_conversions_of_two_days_count_once(client: Client) -> None:
+    """As Google Ads tells them: by the day of the click, unless the other is asked for."""
+    again = _history().query("platform == 'google_ads'").tail(56)
+    again = again.assign(date_basis="CONVERSION")[
+        ["date", "platform", "level", "account_id", "campaign_id", "date_basis", "final"]
+    ].assign(conversions=2.0)
+    assert not (await client.memory.upsert_frame(again, origin="again")).item_errors
+    api = AsyncUnifiedDataAPI(client)
+    trend = await api.get_trend_analysis_data("clicks", *ASKED, dimension="platform")
+    assert not trend.series.duplicated(["period_start_date", "platform"]).any()
+    assert "DATE_BASIS" in set(trend.benchmarks.caveats["kind"])
+    chosen = "date_basis = CONVERSION"
+    trend = await api.get_trend_analysis_data("conversions", *ASKED, filter=chosen)
+    assert set(trend.series["value"]) == {2.0}
