@@ -156,8 +156,16 @@ def _run(planted: Path, told: str, tell: str, *options: str) -> "subprocess.Comp
     return done
 
 
-@pytest.mark.parametrize("processes", [(), ("-n2", "--dist=loadfile")], ids=["one", "many"])
-@pytest.mark.parametrize("where", _WRITTEN)
+@pytest.mark.parametrize(
+    ("where", "processes"),
+    [
+        ("worker.log", ()),
+        ("captured-output.txt", ()),
+        # What is noted in one process is found by the first, wherever it stands.
+        ("captured-output.txt", ("-n2", "--dist=loadfile")),
+    ],
+    ids=["log", "output", "output-of-many"],
+)
 def test_a_planted_leak_fails_the_run(
     planted: Path, where: str, processes: tuple[str, ...]
 ) -> None:
