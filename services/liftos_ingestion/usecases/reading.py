@@ -7,7 +7,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterable, Callable
 from concurrent.futures import Executor
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, TypeAlias
@@ -179,10 +179,13 @@ class Reading:
             ending = _Ending(loss=Loss.TAKEN)
         except asyncio.CancelledError:
             await _end(attempt)
-            await self._ledger.let_go(held, gate.usage)
+            # Where the store is away, the lane is free once its lease has ended.
+            with suppress(StoreUnavailableError):
+                await self._ledger.let_go(held, gate.usage)
             raise
         finally:
             await _end(attempt)
+            await gate.leave()
             self._on_attempt(
                 AttemptMeasure(
                     held.lane.platform,
@@ -192,7 +195,6 @@ class Reading:
                     ending.loss,
                 )
             )
-            await gate.leave()
 
     async def _watch(self, held: HeldSlice, attempt: _Attempt, gate: GovernedGate) -> bool:
         """Wait for the attempt while the slice is held; False where it had to be stopped.

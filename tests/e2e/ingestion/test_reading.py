@@ -372,6 +372,36 @@ async def test_a_ledger_that_stays_away(
     assert await stored(memory) == {("1", DAY.isoformat()): 6}
 
 
+class GoneLedger(PostgresRunLedger):
+    """A ledger that takes no slice back."""
+
+    async def let_go(self, held: HeldSlice, usage: Usage) -> None:
+        """Fail."""
+        raise StoreUnavailableError("postgres")
+
+
+async def test_a_worker_that_is_stopped_during_an_outage_ends(harness: Harness) -> None:
+    """It is cancelled, and nothing else is told of it."""
+    harness.ledger = GoneLedger(harness.pool, SilentQueue())
+    started = asyncio.Event()
+
+    async def answer(request: ReadRequest) -> AsyncGenerator[Page | PlatformJob, None]:
+        yield Page([row("1", "5")], TransformContext())
+        started.set()
+        await asyncio.Event().wait()
+
+    harness.source.answers = [answer]
+    await harness.start()
+    (slice_,) = await harness.rows("run_slices")
+    task = asyncio.create_task(harness.reading().read(harness.org, slice_["slice"]))
+    await asyncio.wait_for(started.wait(), 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert harness.source.ended == ["reading", "session"]
+    assert harness.measures == [AttemptMeasure("meta", 0, Usage(0, 0), None)]
+
+
 async def test_a_frozen_worker_writes_nothing(harness: Harness, memory: Client) -> None:
     """Once a lane has another holder, the one before can neither write nor record."""
     harness.source.answers = [pages([row("1", "5")])]
