@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -75,8 +75,16 @@ _BACKOFF: Final = Backoff(base_seconds=2.0, maximum_seconds=600.0)
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.ingestion")
 
-_Attempt: TypeAlias = "asyncio.Task[SliceResult | int]"
-"""Ends with what was committed, or with how many objects were kept."""
+
+@dataclass(frozen=True, slots=True)
+class ObjectsResult:
+    """How many objects of an account were kept."""
+
+    count: int
+
+
+_Attempt: TypeAlias = asyncio.Task[SliceResult | ObjectsResult]
+"""Ends with what was committed or kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +236,8 @@ class Reading:
                     _log.info("slice_stopped", slice=held.slice.hex, reason=hold.name.lower())
                     await _end(attempt)
                     return False
+                case _:
+                    assert_never(hold)
 
     async def _conclude(self, held: HeldSlice, attempt: _Attempt, gate: GovernedGate) -> _Ending:
         """Record what became of an attempt that is done, and return it.
@@ -273,10 +283,14 @@ class Reading:
             )
             return await self._fail(held, failure, gate.usage)
         else:
-            if isinstance(result, SliceResult):
-                await self._ledger.finish(held, result, gate.usage)
-                return _Ending(row_count=result.row_count)
-            await self._ledger.finish_objects(held, result, gate.usage)
+            match result:
+                case SliceResult():
+                    await self._ledger.finish(held, result, gate.usage)
+                    return _Ending(row_count=result.row_count)
+                case ObjectsResult():
+                    await self._ledger.finish_objects(held, result.count, gate.usage)
+                case _:
+                    assert_never(result)
         return _Ending()
 
     async def _fail(self, held: HeldSlice, failure: Failure, usage: Usage) -> _Ending:
@@ -302,7 +316,7 @@ class Reading:
         )
         return ending
 
-    async def _attempt(self, held: HeldSlice, gate: GovernedGate) -> SliceResult | int:
+    async def _attempt(self, held: HeldSlice, gate: GovernedGate) -> SliceResult | ObjectsResult:
         lane = held.lane
         connection = await self._connections.open(lane.org, held.connection)
         account = connection.account(lane.account_id)
@@ -319,8 +333,8 @@ class Reading:
                 return await self._keep(held, objects)
         return await self._numbers(held, gate, connection, account, source)
 
-    async def _keep(self, held: HeldSlice, objects: AsyncIterable[PlatformObject]) -> int:
-        """Keep objects as they come, and return how many there were."""
+    async def _keep(self, held: HeldSlice, objects: AsyncIterable[PlatformObject]) -> ObjectsResult:
+        """Keep objects as they come."""
         count, found = 0, list[PlatformObject]()
         async for it in objects:
             found.append(it)
@@ -330,7 +344,7 @@ class Reading:
                 found = []
         if found:
             await self._ledger.keep_objects(held, found)
-        return count
+        return ObjectsResult(count)
 
     async def _numbers(
         self,
