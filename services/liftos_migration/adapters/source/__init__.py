@@ -1,0 +1,1 @@
+"""The store that is left behind: Postgres, read and never trusted."""

@@ -1,0 +1,1 @@
+"""What a migration is, in plain Python."""
