@@ -220,14 +220,14 @@ def _server(facts: SourceFacts) -> Iterator[Finding]:
 
 def _access(facts: SourceFacts, tables: Sequence[Item]) -> Iterator[Finding]:
     unreadable = [each.object for each in tables if facts.selectable.get(each.object) is not True]
-    for table in unreadable:
+    for name in unreadable:
         yield Finding(
             Severity.BLOCKER,
             "SELECT_MISSING",
-            table,
+            name,
             f"{facts.role} may not read it",
             "SELECT",
-            f"GRANT SELECT ON {table} TO {facts.role}",
+            f"GRANT SELECT ON {name} TO {facts.role}",
         )
     for table in tables:
         if facts.writable.get(table.object) is not True:

@@ -79,7 +79,7 @@ def test_what_is_not_known_is_a_finding(name: str) -> None:
         ({"wal_level": "replica", "triggerable": {}}, "NO_CAPTURE_MODE", Severity.BLOCKER),
     ],
 )
-def test_what_is_missing_is_told(changes: dict[str, object], code: str, severity: Severity) -> None:
+def test_what_is_missing_is_told(changes: dict[str, Any], code: str, severity: Severity) -> None:
     """With its weight; blockers keep the migration from starting."""
     report = preflight(replace(_GOOD, **changes), _INVENTORY)
     found = {each.code: each.severity for each in report.findings}
