@@ -245,6 +245,23 @@ class TestAnomalies:
         assert with_new.expected[0, 535] == alone.expected[0, 535]
         assert with_new.z[0, 535] == pytest.approx(alone.z[0, 535] / 2)
 
+    def test_who_rests_every_few_weeks_has_no_anomaly_in_it(self) -> None:
+        """Neither as it rests nor as it goes on, and what is expected is what it does at work."""
+        values = _sales(40, 700)
+        rests = np.repeat(np.random.default_rng(5).uniform(size=(40, 100)) < 0.5, 7, axis=1)
+        scores = score_steps(_days(700), np.where(rests, 0.0, values))
+        told = np.nan_to_num(scores.p_value, nan=1.0) <= 1e-3
+        assert told.mean() <= 0.004
+        assert np.nanmax(scores.high / np.max(values, axis=1, keepdims=True)) < 10.0
+
+    def test_a_day_at_nothing_among_others_is_found(self) -> None:
+        """For as long as it is not usual."""
+        values = _sales(1, 300)
+        values[0, 200:209] = 0.0
+        scores = score_steps(_days(300), values)
+        assert (scores.p_value[0, 200:205] < 1e-6).all()
+        assert (np.nan_to_num(scores.p_value[0, 209:], nan=1.0) > 1e-4).all()
+
     def test_few_events_scatter_by_chance(self) -> None:
         """Four conversions after a week of eight each are no anomaly; 400 after 800 are."""
         values = np.full((1, 100), 8.0)

@@ -49,6 +49,8 @@ _LEAST_SCALE: Final = 0.02
 _UNKNOWN_EVENT_SCALE: Final = 3.0
 _KNOWN_EVENT_SCALE: Final = 1.5
 _RANGE_QUANTILE: Final = 2.845339709776814  # 99 % of Student's t with 20 degrees, two-sided
+_MOST_RESTING: Final = 1 / 8
+"""Share of steps at 0 in the last eight seasons above which a step at 0 is not judged."""
 _FARTHEST: Final = 4.0
 _MEAN_SHARE: Final = 0.4
 """Least scale of a season's mean, in scales of a step: what white noise and an expectation with an
@@ -156,7 +158,9 @@ def score_steps(
         timestamps: Evenly spaced.
         values: Series by steps; nan is unknown. Not negative on the scale of logarithms.
         period: Steps of a season.
-        scale: On which scale steps are compared.
+        scale: On which scale steps are compared. On that of LOG a step at 0 is no example for
+            others, and is judged itself only where few are at 0: who rests every few weeks is no
+            less usual than at work.
         events: How many events each step counts, such as the clicks behind a click rate; few
             scatter by 1 / sqrt(events) on the scale of logarithms by chance alone. nan adds
             nothing.
@@ -207,21 +211,26 @@ def _score(
     special = np.zeros(y.shape[1], np.bool_)
     for places in occasions.values():
         special[places + phase] = True
-    history = np.where(special, np.nan, y)
+    resting = (y == 0.0) if scale is Scale.LOG else np.zeros(y.shape, np.bool_)
+    history = np.where(special | resting, np.nan, y)
     rough = _trailing_median(history, _STEADY_SEASONS * period, least=period)
     folded = (count, seasons, period)
+    windows = (count, seasons, period * _SEASONS_BACK)
+    rests = _share(_behind(np.where(np.isnan(y), np.nan, resting).reshape(folded)).reshape(windows))
+    # Where resting is usual, a step at 0 is none of the others.
+    seen = np.where(resting & np.repeat(rests > _MOST_RESTING, period, axis=1), np.nan, y)
     added = median(_behind((history - rough).reshape(folded)), least=_LEAST_ALIKE).reshape(y.shape)
     flat = history - added
     level = _known_or(_trailing_median(flat, period, least=period // 2 + 1), rough)
     steady = _known_or(_trailing_median(flat, _STEADY_SEASONS * period, least=period), rough)
     expected = level + added
-    residual = y - expected
-    quiet = np.where(special, np.nan, residual)
-    behind = _behind(quiet.reshape(folded)).reshape(count, seasons, period * _SEASONS_BACK)
+    residual = seen - expected
+    quiet = np.where(special | resting, np.nan, residual)
+    behind = _behind(quiet.reshape(folded)).reshape(windows)
     spread = _spread(behind, least=_LEAST_RESIDUALS * period)
-    seen = _behind(history.reshape(folded)).reshape(behind.shape)
+    past = _behind(history.reshape(folded)).reshape(windows)
     least = _LEAST_SCALE * (np.abs(np.nan_to_num(level)) if scale is Scale.LINEAR else 1.0)
-    width = np.maximum(spread, _STD_SHARE * deviation(seen))
+    width = np.maximum(spread, _STD_SHARE * deviation(past))
     width = np.maximum(np.repeat(width, period, axis=1), least)
     if events is not None:
         chance = 1.0 / np.sqrt(np.maximum(pad(events), 1.0))
@@ -230,13 +239,13 @@ def _score(
     _expect_again(expected, residual, width, moved, period=period)
     steady_expected = expected - level + steady
     z, steady_z = (
-        np.divide(y - it, width, out=np.full(y.shape, np.nan), where=width > 0.0)
+        np.divide(seen - it, width, out=np.full(y.shape, np.nan), where=width > 0.0)
         for it in (expected, steady_expected)
     )
     # One step far out would move a mean as much as a shift does.
-    bounded = np.clip(y - steady_expected, -_FARTHEST * width, _FARTHEST * width)
+    bounded = np.clip(seen - steady_expected, -_FARTHEST * width, _FARTHEST * width)
     means = _trailing_mean(np.where(special, np.nan, bounded), period)
-    behind = _behind(means.reshape(folded)).reshape(behind.shape)
+    behind = _behind(means.reshape(folded)).reshape(windows)
     mean_width = np.repeat(_spread(behind, least=_LEAST_RESIDUALS * period), period, axis=1)
     mean_width = np.maximum(mean_width, _MEAN_SHARE * width)
     ahead = np.full(y.shape, np.nan)
@@ -253,6 +262,13 @@ def _score(
         *(shift_z, student_tails(shift_z, SHIFT_DEGREES), steady_z, *steady_range),
     )
     return tuple(it[:, own] for it in found)
+
+
+def _share(flags: Floats) -> Floats:
+    """Return the share of ones among what is known along the last axis; 0 where nothing is."""
+    known = np.isfinite(flags).sum(axis=-1)
+    found: Floats = np.nansum(flags, axis=-1) / np.maximum(known, 1)
+    return found
 
 
 def _known_or(values: Floats, others: Floats) -> Floats:
