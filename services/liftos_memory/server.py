@@ -38,7 +38,7 @@ from liftos_memory.adapters.postgres.org import PostgresOrgStore
 from liftos_memory.adapters.postgres.panel import PostgresPanelStore
 from liftos_memory.adapters.postgres.records import PostgresRecordStore
 from liftos_memory.adapters.postgres.states import PostgresOrgStates
-from liftos_memory.adapters.program_digest import program_digest
+from liftos_memory.adapters.program_digest import data_set_libraries, program_digest
 from liftos_memory.adapters.redis_cache import RedisTier
 from liftos_memory.domain.byte_cache import ByteCache
 from liftos_memory.domain.cache_statistics import CacheResult
@@ -244,7 +244,9 @@ async def open_services(settings: MemorySettings) -> Services:
                 transform=Transform(entry_store, org_store, executor, today=clock.today)
             ),
             ExportsServicer(
-                exports=Exports(PostgresPanelStore(database), executor),
+                exports=Exports(
+                    PostgresPanelStore(database), executor, made_with=data_set_libraries()
+                ),
                 freshness=freshness,
                 page_tokens=page_tokens,
             ),

@@ -1,6 +1,10 @@
-"""Which program this is: kept answers of another one are not given."""
+"""Which program this is, and which libraries decide what it gives.
+
+Kept answers of another program are not given.
+"""
 
 import hashlib
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -10,6 +14,12 @@ from typing import Final
 _PACKAGES: Final = ("liftos_kit", "liftos_mapping", "liftos_memory")
 _KINDS: Final = (".py", ".sql", ".yaml", ".json")
 _LIBRARIES: Final = ("holidays", "numpy", "pandas", "protobuf", "pyarrow")
+_OF_DATA_SETS: Final = ("holidays", "pyarrow", "tzdata")
+
+
+def data_set_libraries() -> Mapping[str, str]:
+    """Return the versions of the libraries that decide what is in a data set."""
+    return {library: version(library) for library in _OF_DATA_SETS}
 
 
 @lru_cache(maxsize=1)

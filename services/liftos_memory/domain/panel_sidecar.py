@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from importlib.metadata import version
 from typing import Any, Final
 
 import pandas as pd
@@ -50,6 +49,7 @@ class Described:
         cut: Days that were asked for and are in no step, with the reason.
         levels_aside: Other levels at which each account has entries.
         snippets: Settings for the consumer.
+        made_with: Versions of the libraries that decide what is in it.
         sha256: Of the Arrow stream.
     """
 
@@ -68,6 +68,7 @@ class Described:
     cut: Sequence[tuple[date, date, str]]
     levels_aside: Mapping[tuple[str, str], Sequence[str]]
     snippets: Mapping[str, str]
+    made_with: Mapping[str, str]
     sha256: str
 
 
@@ -168,7 +169,7 @@ def sidecar(it: Described) -> dict[str, Any]:
         "identification": _report(it.report),
         "caveats": list(_caveats(it, zones)),
         "snippets": dict(it.snippets),
-        "made_with": {name: version(name) for name in ("holidays", "pyarrow", "tzdata")},
+        "made_with": dict(it.made_with),
     }
 
 

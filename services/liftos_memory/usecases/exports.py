@@ -77,11 +77,20 @@ class _Read:
 
 
 class Exports:
-    """Makes data sets for causal analysis."""
+    """Makes data sets for causal analysis.
 
-    def __init__(self, store: PanelStore, executor: Executor) -> None:
+    Args:
+        store: What is read.
+        executor: Where data sets are made.
+        made_with: Versions of the libraries that decide what is in them.
+    """
+
+    def __init__(
+        self, store: PanelStore, executor: Executor, *, made_with: Mapping[str, str]
+    ) -> None:
         self._store = store
         self._executor = executor
+        self._made_with = made_with
 
     async def export(self, org: str, request: DatasetRequest, as_of: datetime | None) -> Export:
         """Return the data set of a moment; None is that of the newest write.
@@ -94,7 +103,7 @@ class Exports:
         async with self._store.reading(org, as_of) as reading:
             read = await _read(reading, request)
         return await asyncio.get_running_loop().run_in_executor(
-            self._executor, _export, request, read
+            self._executor, _export, request, read, self._made_with
         )
 
 
@@ -176,7 +185,7 @@ async def _rates(reading: PanelReading, own: pd.DataFrame, target: str, base: st
     return DailyRates(target, from_rates, to_rates)
 
 
-def _export(request: DatasetRequest, read: _Read) -> Export:
+def _export(request: DatasetRequest, read: _Read, made_with: Mapping[str, str]) -> Export:
     days = Days(read.steps[0].start, (read.steps[-1].end - read.steps[0].start).days + 1)
     connected = {
         series: connected_days(series, read.survey, read.slices, read.removals, days)
@@ -233,6 +242,7 @@ def _export(request: DatasetRequest, read: _Read) -> Export:
             steps=full.steps,
             region_codes=read.settings.region_codes,
         ),
+        made_with=made_with,
         sha256=digest.hexdigest(),
     )
     return Export(pieces, sidecar(described), read.moment.as_of, described.sha256)

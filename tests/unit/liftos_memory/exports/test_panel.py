@@ -243,6 +243,7 @@ def _described(
         cut=(),
         levels_aside={},
         snippets={},
+        made_with={},
         sha256="",
     )
 
