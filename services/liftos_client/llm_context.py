@@ -7,10 +7,11 @@ from typing import Final
 
 from google.protobuf.message import Message
 
+from liftos.common.v1.marketing_pb2 import DateRange
 from liftos.memory.v1.document_pb2 import DocumentKind, ObjectRef, SearchHit
 from liftos.memory.v1.entry_pb2 import EntryLevel
 from liftos.memory.v1.insight_pb2 import Insight, InsightKind
-from liftos_client.arguments import enum_word
+from liftos_client.arguments import enum_word, invalid_argument
 
 CountTokens = Callable[[str], int]
 """How many tokens a text is."""
@@ -19,7 +20,6 @@ _RATES: Final = (
     *("ctr", "link_ctr", "conversion_rate", "open_rate", "click_rate", "click_to_open_rate"),
     *("unsubscribe_rate", "bounce_rate", "spam_rate"),
 )
-_LEAST_TOKENS: Final = 40
 _LOW_QUALITY: Final = 0.6
 
 
@@ -35,6 +35,9 @@ class Citation:
         kind: "PROFILE", "WEEKLY_DIGEST", "NOTE", "ARTIFACT", or "INSIGHT".
         start_date: First day that it is about; empty where it is about none.
         end_date: Last day.
+        numbers_start_date: First day that its numbers are of, which a document about a week may be
+            given of the days that were asked; empty where it has none.
+        numbers_end_date: Last day.
         entries: Names of the newest entries behind its numbers, at most 10.
         entry_count: How many entries there are behind them.
         quality_score: The lowest among them, 0 to 1; None where it rests on none.
@@ -48,6 +51,8 @@ class Citation:
     kind: str
     start_date: str
     end_date: str
+    numbers_start_date: str
+    numbers_end_date: str
     entries: tuple[str, ...]
     entry_count: int
     quality_score: float | None
@@ -102,36 +107,54 @@ def build_context(
         budget_tokens: The text has at most so many.
         count_tokens: Counts them; give the model's own where it matters.
         as_of: Told in the result.
+
+    Raises:
+        FieldInvalidError: The budget does not hold the query and the caveats.
     """
-    head = (
-        f"Facts from the marketing store about: {' '.join(query.split())}\n"
-        "Numbers were computed from the store. Cite facts by their numbers, such as [1].\n"
-    )
     caveats = tuple(_caveats(hits, insights))
     foot = "".join(f"Mind: {caveat}\n" for caveat in caveats)
-    text, used = head, count_tokens(head + foot)
+    foot = f"\n{foot}" if foot else ""
+    text = _head(query)
+    check_budget(budget_tokens, count_tokens(text + foot))
     citations: list[Citation] = []
     omitted: list[str] = []
     for title, fact, cite in (*_insight_facts(insights), *_document_facts(hits)):
         number = len(citations) + 1
         piece = f"\n[{number}] {fact}\n"
-        cost = count_tokens(piece)
-        if used + cost > budget_tokens:
+        # Whole, since tokens of parts may be fewer than those of the whole.
+        if count_tokens(text + piece + foot) > budget_tokens:
             omitted.append(title)
             continue
         text += piece
-        used += cost
         citations.append(cite(number))
-    if foot:
-        text += f"\n{foot}"
+    text += foot
     return LlmContext(text, tuple(citations), count_tokens(text), tuple(omitted), caveats, as_of)
 
 
-def check_budget(budget_tokens: int) -> str:
-    """Return what is wrong with a budget; empty where nothing is."""
-    if budget_tokens < _LEAST_TOKENS:
-        return f"must be at least {_LEAST_TOKENS}, which the head of the text takes"
-    return ""
+def head_tokens(query: str, count_tokens: CountTokens = approximate_tokens) -> int:
+    """Return how many tokens the text has before the first fact."""
+    return count_tokens(_head(query))
+
+
+def check_budget(budget_tokens: int, needed_tokens: int) -> None:
+    """Refuse a budget that does not hold what every text has.
+
+    Raises:
+        FieldInvalidError: It does not.
+    """
+    if budget_tokens < needed_tokens:
+        raise invalid_argument(
+            "budget_tokens",
+            f"is {budget_tokens:,}; the query and what to mind take {needed_tokens:,} before any"
+            " fact, so raise it or shorten the query",
+        )
+
+
+def _head(query: str) -> str:
+    return (
+        f"Facts from the marketing store about: {' '.join(query.split())}\n"
+        "Numbers were computed from the store. Cite facts by their numbers, such as [1].\n"
+    )
 
 
 def same_object(first: ObjectRef, second: ObjectRef) -> bool:
@@ -152,7 +175,8 @@ def _document_facts(hits: Iterable[SearchHit]) -> Iterable[_Fact]:
             lines.append(body)
         numbers = _numbers(hit)
         if numbers:
-            lines.append(f"Numbers: {numbers}; {hit.entry_count:,} entries")
+            days = hit.metrics_date_range
+            lines.append(f"Numbers of {_span(days)}: {numbers}; {hit.entry_count:,} entries")
         if document.HasField("quality_score"):
             lines.append(f"Quality {document.quality_score:.2f}")
 
@@ -166,6 +190,8 @@ def _document_facts(hits: Iterable[SearchHit]) -> Iterable[_Fact]:
                 kind=kind,
                 start_date=document.date_range.start_date,
                 end_date=document.date_range.end_date,
+                numbers_start_date=hit.metrics_date_range.start_date,
+                numbers_end_date=hit.metrics_date_range.end_date,
                 entries=tuple(hit.entries),
                 entry_count=hit.entry_count,
                 quality_score=document.quality_score
@@ -199,6 +225,8 @@ def _insight_facts(insights: Iterable[Insight]) -> Iterable[_Fact]:
                 kind="INSIGHT",
                 start_date=insight.date_range.start_date,
                 end_date=insight.date_range.end_date,
+                numbers_start_date=insight.evidence.date_range.start_date,
+                numbers_end_date=insight.evidence.date_range.end_date,
                 entries=(),
                 entry_count=insight.evidence.entry_count,
                 quality_score=insight.quality_score,
@@ -238,11 +266,13 @@ def _about(ref: ObjectRef) -> str:
 
 def _days(message: Message) -> str:
     days = getattr(message, "date_range")  # noqa: B009  # of documents and insights alike
-    if not days.start_date:
-        return ""
+    return f", {_span(days)}" if days.start_date else ""
+
+
+def _span(days: DateRange) -> str:
     if days.start_date == days.end_date:
-        return f", {days.start_date}"
-    return f", {days.start_date} to {days.end_date}"
+        return days.start_date
+    return f"{days.start_date} to {days.end_date}"
 
 
 def _numbers(hit: SearchHit) -> str:

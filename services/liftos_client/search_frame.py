@@ -47,6 +47,9 @@ def frame_of_hits(hits: Sequence[SearchHit]) -> pd.DataFrame:
     columns["explanation"] = _texts([hit.explanation for hit in hits])
     columns |= _numbers(Metrics.DESCRIPTOR, [hit.metrics for hit in hits])
     columns |= _numbers(DerivedMetrics.DESCRIPTOR, [hit.derived_metrics for hit in hits])
+    ranges = [hit.metrics_date_range for hit in hits]
+    columns["metrics_start_date"] = _days([each.start_date for each in ranges])
+    columns["metrics_end_date"] = _days([each.end_date for each in ranges])
     columns["entry_count"] = pd.Series([hit.entry_count for hit in hits], dtype="Int64")
     for name in DIMENSIONS:
         places = [
@@ -59,6 +62,10 @@ def frame_of_hits(hits: Sequence[SearchHit]) -> pd.DataFrame:
 
 def _texts(values: Sequence[str]) -> pd.Series:
     return pd.Series([value or None for value in values], dtype="str")
+
+
+def _days(values: Sequence[str]) -> pd.Series:
+    return pd.to_datetime(_texts(values), format="%Y-%m-%d")
 
 
 def _numbers(descriptor: Descriptor, messages: Sequence[Message]) -> dict[str, pd.Series]:

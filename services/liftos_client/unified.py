@@ -21,6 +21,7 @@ from liftos_client.llm_context import (
     approximate_tokens,
     build_context,
     check_budget,
+    head_tokens,
     same_object,
 )
 from liftos_client.memory.entries import Level
@@ -149,12 +150,13 @@ class AsyncUnifiedDataAPI(Movements):
             timeout_seconds: Deadline of each call.
 
         Raises:
-            FieldInvalidError: The budget does not hold the head of the text.
+            FieldInvalidError: The budget does not hold the query and what to mind, or
+                maximum_insights is below 0.
             StoreUnavailableError: The search index cannot be reached.
         """
-        problem = check_budget(budget_tokens)
-        if problem:
-            raise invalid_argument("budget_tokens", problem)
+        if maximum_insights < 0:
+            raise invalid_argument("maximum_insights", f"is {maximum_insights}; 0 takes none")
+        check_budget(budget_tokens, head_tokens(query, count_tokens))
         hits, as_of = await self._hits(
             query,
             limit=limit,

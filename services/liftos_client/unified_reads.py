@@ -96,7 +96,8 @@ class Reads:
         """Find documents by meaning and by words; one row per hit, best first.
 
         Columns: score, kind, title, platform, level, the ids of the object, text, explanation,
-        currency_code, the metrics and ratios of the object as in `query`, entry_count.
+        currency_code, the metrics and ratios of the object as in `query`, the days that these are
+        of (metrics_start_date, metrics_end_date), entry_count.
 
         Args:
             query: What is looked for.

@@ -14,6 +14,7 @@ from liftos_cli.entry_view import metric_cell
 from liftos_cli.figures import MICROS, enum_word_of, ratio
 from liftos_cli.lazy_group import command_app
 from liftos_cli.memory_call import MemoryCall, calls_memory
+from liftos_cli.message_view import days_text
 from liftos_cli.options import FilterOption, FromOption, LimitOption, ToOption
 from liftos_cli.output import print_json, print_text, say
 from liftos_client.arguments import enum_value
@@ -206,7 +207,8 @@ def _shown(place: int, hit: SearchHit) -> Text:
     ]
     numbers += [f"{field.name} {ratio(value)}" for field, value in hit.derived_metrics.ListFields()]
     if numbers:
-        text.append(f"{_INDENT}{', '.join(numbers)}{_counted(hit)}\n", style="dim")
+        days = days_text(hit.metrics_date_range)
+        text.append(f"{_INDENT}{days}: {', '.join(numbers)}{_counted(hit)}\n", style="dim")
     if hit.concepts:
         places = ", ".join(f"{each.dimension} {each.percentile:.2f}" for each in hit.concepts)
         text.append(f"{_INDENT}{places}\n", style="dim")

@@ -19,6 +19,7 @@ from liftos_cli.demo.noticed import print_insights
 from liftos_cli.demo.walk import Answer, Findings
 from liftos_cli.entry_view import metric_cell
 from liftos_cli.figures import MICROS, enum_word_of
+from liftos_cli.message_view import days_text
 from liftos_cli.output import Column, as_json, print_table, print_text
 from liftos_local.traces import waterfall
 
@@ -212,7 +213,8 @@ def _hit(place: int, hit: SearchHit) -> Text:
         f"{each.name.removesuffix(MICROS)} {metric_cell(hit.metrics, each.name)}"
         for each, _ in hit.metrics.ListFields()
     ]
-    return text.append(f"\n   sums: {', '.join(numbers)}" if numbers else "", "dim")
+    days = days_text(hit.metrics_date_range)
+    return text.append(f"\n   sums of {days}: {', '.join(numbers)}" if numbers else "", "dim")
 
 
 def _print_calendar(findings: Findings) -> None:

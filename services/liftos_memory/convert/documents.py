@@ -104,6 +104,7 @@ def hit_message(org: str, hit: Hit, targets: Targets) -> document_pb2.SearchHit:
     )
     if hit.metrics is not None:
         _fill_metrics(message, org, hit.metrics)
+        message.metrics_date_range.CopyFrom(date_range(*hit.metrics_range))
     return message
 
 

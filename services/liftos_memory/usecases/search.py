@@ -103,6 +103,7 @@ class Hit:
         highlights: Pieces that match.
         explanation: Why it is here.
         metrics: Sums of its object; None for a document without one.
+        metrics_range: Days of the sums.
         concepts: Where its object stands.
     """
 
@@ -111,6 +112,7 @@ class Hit:
     highlights: tuple[Highlight, ...]
     explanation: str
     metrics: ObjectMetrics | None
+    metrics_range: tuple[date, date]
     concepts: Sequence[Concept]
 
 
@@ -248,6 +250,7 @@ class Search:
                     matched_words=_words(pieces),
                 ),
                 metrics.get(fused.document_id),
+                _metrics_range(request, document),
                 places,
             )
             for (fused, document), pieces in zip(page, highlights, strict=True)
@@ -449,7 +452,7 @@ class Search:
         wanted = {
             document.document_id: (
                 document.key,
-                *(request.metrics_range or (document.start_date, document.end_date)),
+                *_metrics_range(request, document),
             )
             for document in page
             # What is about a whole platform has no entries of its own.
@@ -457,6 +460,10 @@ class Search:
         }
         sums = await self._store.metrics(request.scope.org, list(wanted.values()))
         return dict(zip(wanted, sums, strict=True))
+
+
+def _metrics_range(request: SearchRequest, document: Document) -> tuple[date, date]:
+    return request.metrics_range or (document.start_date, document.end_date)
 
 
 def _object_id(document: Document) -> str:

@@ -191,8 +191,14 @@ async def test_context_for_a_model_is_cited_and_within_budget(client: Client) ->
     entry = await client.memory.get_entry(documents[-1].entries[0])
     assert entry.platform in {"meta", "google_ads", "commerce"}
     assert context.as_of
-    with pytest.raises(FieldInvalidError):
-        await api.get_llm_context_data("winter boots", budget_tokens=1)
+    asked = (ASKED[0].isoformat(), ASKED[1].isoformat())
+    with_numbers = [each for each in documents if each.entries]
+    assert {(it.numbers_start_date, it.numbers_end_date) for it in with_numbers} == {asked}
+    assert f"Numbers of {asked[0]} to {asked[1]}: " in context.text
+    with pytest.raises(FieldInvalidError, match=r"budget_tokens: is 60; .* take"):
+        await api.get_llm_context_data("winter boots " * 115, budget_tokens=60)
+    with pytest.raises(FieldInvalidError, match="maximum_insights"):
+        await api.get_llm_context_data("winter boots", maximum_insights=-1)
 
 
 async def test_conversions_of_two_days_count_once(client: Client) -> None:
