@@ -27,7 +27,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dliftos/memory/v1/source.proto\x12\x10liftos.memory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x02\n\x06Source\x12P\n\x04name\x18\x01 \x01(\tBB\xbaH?r=2;^orgs/[a-z0-9][a-z0-9-]{0,62}/sources/[a-z][a-z0-9_]{0,62}$\x12 \n\x0c\x64isplay_name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x10\n\x08\x62uilt_in\x18\x03 \x01(\x08\x12(\n\x07mapping\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xee\x02\n\x0bOrgSettings\x12<\n\x04name\x18\x01 \x01(\tB.\xbaH+r)2\'^orgs/[a-z0-9][a-z0-9-]{0,62}/settings$\x12(\n\x12\x66iscal_start_month\x18\x02 \x01(\x05\x42\x0c\xbaH\t\x1a\x04\x18\x0c(\x01\xd8\x01\x01\x12:\n\nhemisphere\x18\x03 \x01(\x0e\x32\x1c.liftos.memory.v1.HemisphereB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x30\n\x12\x62\x61se_currency_code\x18\x04 \x01(\tB\x14\xbaH\x11r\x0c\x32\n^[A-Z]{3}$\xd8\x01\x01\x12\x41\n\x0cregion_codes\x18\x05 \x03(\tB+\xbaH(\x92\x01%\x10\x14\x18\x01\"\x1fr\x1d\x32\x1b^[A-Z]{2}(-[A-Z0-9]{1,3})?$\x12\x15\n\x04\x65tag\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd4\x01\n\x0c\x45xchangeRate\x12(\n\rcurrency_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12L\n\x04\x64\x61te\x18\x02 \x01(\tB>\xbaH;r927^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$\x12\x33\n\x04rate\x18\x03 \x01(\tB%\xbaH\"r 2\x1e^[0-9]{1,12}([.][0-9]{1,12})?$\x12\x17\n\x06source\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64*Z\n\nHemisphere\x12\x1a\n\x16HEMISPHERE_UNSPECIFIED\x10\x00\x12\x17\n\x13HEMISPHERE_NORTHERN\x10\x01\x12\x17\n\x13HEMISPHERE_SOUTHERN\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dliftos/memory/v1/source.proto\x12\x10liftos.memory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x02\n\x06Source\x12P\n\x04name\x18\x01 \x01(\tBB\xbaH?r=2;^orgs/[a-z0-9][a-z0-9-]{0,62}/sources/[a-z][a-z0-9_]{0,62}$\x12 \n\x0c\x64isplay_name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x10\n\x08\x62uilt_in\x18\x03 \x01(\x08\x12(\n\x07mapping\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0etakes_raw_rows\x18\x07 \x01(\x08\"\xee\x02\n\x0bOrgSettings\x12<\n\x04name\x18\x01 \x01(\tB.\xbaH+r)2\'^orgs/[a-z0-9][a-z0-9-]{0,62}/settings$\x12(\n\x12\x66iscal_start_month\x18\x02 \x01(\x05\x42\x0c\xbaH\t\x1a\x04\x18\x0c(\x01\xd8\x01\x01\x12:\n\nhemisphere\x18\x03 \x01(\x0e\x32\x1c.liftos.memory.v1.HemisphereB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x30\n\x12\x62\x61se_currency_code\x18\x04 \x01(\tB\x14\xbaH\x11r\x0c\x32\n^[A-Z]{3}$\xd8\x01\x01\x12\x41\n\x0cregion_codes\x18\x05 \x03(\tB+\xbaH(\x92\x01%\x10\x14\x18\x01\"\x1fr\x1d\x32\x1b^[A-Z]{2}(-[A-Z0-9]{1,3})?$\x12\x15\n\x04\x65tag\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd4\x01\n\x0c\x45xchangeRate\x12(\n\rcurrency_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12L\n\x04\x64\x61te\x18\x02 \x01(\tB>\xbaH;r927^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$\x12\x33\n\x04rate\x18\x03 \x01(\tB%\xbaH\"r 2\x1e^[0-9]{1,12}([.][0-9]{1,12})?$\x12\x17\n\x06source\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64*Z\n\nHemisphere\x12\x1a\n\x16HEMISPHERE_UNSPECIFIED\x10\x00\x12\x17\n\x13HEMISPHERE_NORTHERN\x10\x01\x12\x17\n\x13HEMISPHERE_SOUTHERN\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,12 +58,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXCHANGERATE'].fields_by_name['rate']._serialized_options = b'\272H\"r 2\036^[0-9]{1,12}([.][0-9]{1,12})?$'
   _globals['_EXCHANGERATE'].fields_by_name['source']._loaded_options = None
   _globals['_EXCHANGERATE'].fields_by_name['source']._serialized_options = b'\272H\004r\002\030d'
-  _globals['_HEMISPHERE']._serialized_start=1012
-  _globals['_HEMISPHERE']._serialized_end=1102
+  _globals['_HEMISPHERE']._serialized_start=1036
+  _globals['_HEMISPHERE']._serialized_end=1126
   _globals['_SOURCE']._serialized_start=144
-  _globals['_SOURCE']._serialized_end=426
-  _globals['_ORGSETTINGS']._serialized_start=429
-  _globals['_ORGSETTINGS']._serialized_end=795
-  _globals['_EXCHANGERATE']._serialized_start=798
-  _globals['_EXCHANGERATE']._serialized_end=1010
+  _globals['_SOURCE']._serialized_end=450
+  _globals['_ORGSETTINGS']._serialized_start=453
+  _globals['_ORGSETTINGS']._serialized_end=819
+  _globals['_EXCHANGERATE']._serialized_start=822
+  _globals['_EXCHANGERATE']._serialized_end=1034
 # @@protoc_insertion_point(module_scope)

@@ -59,12 +59,17 @@ class Source(_message.Message):
     MAPPING_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    TAKES_RAW_ROWS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """orgs/{org}/sources/{source}; the id is the word that entries carry as platform."""
     display_name: _builtins.str
     """Shown to people, 1 to 200 characters."""
     built_in: _builtins.bool
     """Output only: true for the sources that are always there."""
+    takes_raw_rows: _builtins.bool
+    """Output only: true where rows as the platform answers are read, by mapping or, for a built-in
+    source, by one that is always there.
+    """
     @_builtins.property
     def mapping(self) -> _struct_pb2.Struct:
         """How raw rows of the source become entries, in the mapping language; unset where entries are
@@ -89,10 +94,11 @@ class Source(_message.Message):
         mapping: _struct_pb2.Struct | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        takes_raw_rows: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "mapping", b"mapping", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["built_in", b"built_in", "create_time", b"create_time", "display_name", b"display_name", "mapping", b"mapping", "name", b"name", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["built_in", b"built_in", "create_time", b"create_time", "display_name", b"display_name", "mapping", b"mapping", "name", b"name", "takes_raw_rows", b"takes_raw_rows", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
