@@ -1,6 +1,7 @@
 """Wholes: told where objects move together, with what each adds, and their own findings within."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from liftos_kit.core.filters import format_filter, parse_filter
 from liftos_memory.domain.calendar import calendar_days
 from liftos_memory.domain.detectors.statistics import Floats
 from liftos_memory.domain.documents import ObjectKey
@@ -16,8 +18,16 @@ from liftos_memory.domain.insight_findings import Told, tell
 from liftos_memory.domain.insight_looks import Question, look
 from liftos_memory.domain.insight_metrics import METRICS_BY_NAME
 from liftos_memory.domain.insight_series import SeriesTable, metric_series
+from liftos_memory.domain.insight_states import still_within
 from liftos_memory.domain.insight_wholes import movement, wholes_of
-from liftos_memory.domain.insights import Insight, InsightDirection, InsightKind, Subject
+from liftos_memory.domain.insights import (
+    INSIGHT_FILTER_FIELDS,
+    Insight,
+    InsightDirection,
+    InsightKind,
+    Subject,
+    told_for_themselves,
+)
 
 _DAYS = 224
 _START = date(2026, 1, 5)
@@ -201,3 +211,36 @@ def test_days_of_a_whole_are_sums_of_its_objects(values: Floats, count: int) -> 
         assert others == pytest.approx(np.nansum(np.delete(values, 3, axis=1), axis=0))
         if wholes.series.denominators is not None:
             assert wholes.series.denominators[0, 5] == 20_000.0 * (count - 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_kept"),
+    [
+        ("", False),
+        ("severity >= 30 AND kind = TREND", False),
+        ('metric = "whole"', False),
+        ('kind = TREND AND NOT whole = ""', True),
+        ('severity > 3 OR whole:"0f*"', True),
+        ("whole:*", True),
+    ],
+)
+def test_what_wholes_tell_is_listed_where_a_filter_names_it(text: str, is_kept: bool) -> None:
+    """However deep it stands."""
+    where = parse_filter(text, INSIGHT_FILTER_FIELDS)
+    found = told_for_themselves(where)
+    assert (found == where) is is_kept
+    if not is_kept:
+        assert format_filter(found).endswith('whole=""')
+
+
+def test_findings_stay_within_a_whole_that_is_not_looked_at() -> None:
+    """Until it holds no more, or is found without them."""
+    found = told(table_of(clicks(5, risen)), kinds=[InsightKind.TREND]).insights
+    (whole,) = [it for it in found if it.subject.is_whole and it.metric == "clicks"]
+    within = [it for it in found if it.whole_id == whole.insight_id]
+    assert len(within) == 5
+    alone = [replace(it, whole_id="") for it in within]
+    assert set(still_within(alone, found, []).values()) >= {whole.insight_id}
+    assert still_within(alone, within, [whole.insight_id]) == {}
+    assert still_within([*alone, whole], within, []) == {}
+    assert still_within(within, [], []) == {it.insight_id: whole.insight_id for it in within}
