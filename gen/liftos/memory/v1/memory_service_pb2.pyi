@@ -3537,7 +3537,8 @@ class ListInsightsRequest(_message.Message):
     """From the answer before, with the same other fields."""
     filter: _builtins.str
     """AIP-160 subset over kind, pattern, direction, state, rating, metric, platform, level, account_id,
-    campaign_id, channel, whole, severity, quality_score, start_date, end_date. whole is the id of the
+    campaign_id, ad_group_id, ad_id, flow_id, message_id, channel, attribution_key, date_basis,
+    currency_code, whole, severity, quality_score, start_date, end_date. whole is the id of the
     insight that tells another; those within one are listed only where the filter names it.
     """
     def __init__(
