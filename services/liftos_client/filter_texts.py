@@ -12,7 +12,7 @@ ALSO_WITHIN_WHOLES: Final = 'whole = "" OR whole != ""'
 def of_platforms(platforms: Sequence[str], other: str) -> str:
     """Return a filter that takes some platforms, and keeps to another filter."""
     terms = " OR ".join(f"platform = {_quoted(platform)}" for platform in platforms)
-    return _all_of([terms, other])
+    return all_of([terms, other])
 
 
 def insight_filter(
@@ -32,10 +32,11 @@ def insight_filter(
         terms.append(f"start_date <= {_quoted(day_text(end_date))}")
     terms.append(" OR ".join(f"kind = {kind}" for kind in kinds))
     terms.append(" OR ".join(f"metric = {_quoted(metric)}" for metric in metrics))
-    return _all_of([*terms, other])
+    return all_of([*terms, other])
 
 
-def _all_of(terms: Sequence[str]) -> str:
+def all_of(terms: Sequence[str]) -> str:
+    """Return a filter of what all of these take; empty ones take everything."""
     given = [term for term in terms if term.strip()]
     return given[0] if len(given) == 1 else " AND ".join(f"({term})" for term in given)
 

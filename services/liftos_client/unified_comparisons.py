@@ -5,9 +5,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from liftos.memory.v1 import memory_service_pb2 as pb
+from liftos.memory.v1.entry_pb2 import EntryLevel
 from liftos.memory.v1.insight_pb2 import Insight, InsightKind
 from liftos_client.arguments import Day, Freshness, enum_value, enum_word, text_list
-from liftos_client.filter_texts import insight_filter
+from liftos_client.errors import FilterInvalidError
+from liftos_client.filter_texts import all_of, insight_filter
 from liftos_client.memory.entries import Level
 from liftos_client.memory.insights import Kind as FindingKind
 from liftos_client.memory.metrics import Step
@@ -182,6 +184,8 @@ class Movements(Reads):
         """
         import pandas as pd  # noqa: PLC0415  # slow to load
 
+        from liftos_client.message_frames import frame_of_messages  # noqa: PLC0415  # as above
+
         benchmarks = await self.get_performance_benchmarks(
             start_date,
             end_date,
@@ -226,14 +230,22 @@ class Movements(Reads):
             ],
             ignore_index=True,
         )
-        insights = await self.get_surfacing_insights(
-            start_date=start_date,
-            end_date=end_date,
-            metrics=[metric],
-            limit=INSIGHT_PAGE,
-            timeout_seconds=timeout_seconds,
-        )
-        return TrendAnalysis(metric, series, benchmarks, insights)
+        insights_left_out = ""
+        try:
+            of_level = enum_word(EntryLevel, enum_value(EntryLevel, level, field="level"))
+            insights = await self.get_surfacing_insights(
+                start_date=start_date,
+                end_date=end_date,
+                metrics=[metric],
+                filter=all_of([f"level = {of_level}", filter]),
+                limit=INSIGHT_PAGE,
+                timeout_seconds=timeout_seconds,
+            )
+        except FilterInvalidError as error:
+            # Entries have taken the filter, so it names what only they have.
+            insights_left_out = error.message
+            insights = frame_of_messages(Insight.DESCRIPTOR, [])
+        return TrendAnalysis(metric, series, benchmarks, insights, insights_left_out)
 
 
 def _as_compared(frame: "pd.DataFrame") -> "pd.DataFrame":

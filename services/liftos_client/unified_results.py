@@ -43,10 +43,14 @@ class TrendAnalysis:
             period_start_date, the dimension, currency_code, value, entry_count, quality_score,
             final.
         benchmarks: The two periods against each other.
-        insights: What was found about the metric in the asked days, most severe first.
+        insights: What was found about the metric at the level in the asked days, among what the
+            filter takes, most severe first.
+        insights_left_out: Why there are none where the filter names what insights do not have;
+            else empty.
     """
 
     metric: str
     series: "pd.DataFrame"
     benchmarks: Benchmarks
     insights: "pd.DataFrame"
+    insights_left_out: str = ""

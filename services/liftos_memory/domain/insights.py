@@ -19,7 +19,7 @@ from liftos_kit.core.filters import (
     Or,
 )
 from liftos_kit.notify.topic import Topic
-from liftos_mapping.entry_fields import LEVELS
+from liftos_mapping.entry_fields import DATE_BASES, LEVELS
 from liftos_memory.domain.documents import ObjectKey, ObjectNames
 from liftos_memory.domain.metrics_query import Granularity
 from liftos_memory.domain.quality import QualityIssue
@@ -85,7 +85,14 @@ INSIGHT_FILTER_FIELDS: Final = {
     "platform": FilterField(FieldType.TEXT),
     "account_id": FilterField(FieldType.TEXT),
     "campaign_id": FilterField(FieldType.TEXT),
+    "ad_group_id": FilterField(FieldType.TEXT),
+    "ad_id": FilterField(FieldType.TEXT),
+    "flow_id": FilterField(FieldType.TEXT),
+    "message_id": FilterField(FieldType.TEXT),
     "channel": FilterField(FieldType.TEXT),
+    "attribution_key": FilterField(FieldType.TEXT),
+    "date_basis": FilterField(FieldType.ENUM, DATE_BASES),
+    "currency_code": FilterField(FieldType.TEXT),
     "whole": FilterField(FieldType.TEXT),
     "severity": FilterField(FieldType.REAL),
     "quality_score": FilterField(FieldType.REAL),

@@ -146,6 +146,18 @@ async def test_a_trend_comes_with_its_series_and_what_was_found(client: Client) 
     assert trend.benchmarks.comparisons["member"].tolist() == ["g1", "m1"]
     assert set(trend.insights["metric"]) == {"clicks"}
     assert "m1" in set(trend.insights["campaign_id"])
+    assert set(trend.insights["level"]) == {"CAMPAIGN"}
+    assert trend.insights_left_out == ""
+    for filter_ in ('platform = "google_ads"', 'campaign_id = "g1"', "date_basis = CONVERSION"):
+        others = await api.get_trend_analysis_data("clicks", *ASKED, filter=filter_)
+        assert "m1" not in set(others.insights["campaign_id"])
+        assert others.insights_left_out == ""
+    accounts = await api.get_trend_analysis_data("clicks", *ASKED, level="ACCOUNT")
+    assert len(accounts.insights) == 0
+    named = await api.get_trend_analysis_data("clicks", *ASKED, filter='campaign_name != ""')
+    assert len(named.insights) == 0
+    assert list(named.insights) == list(trend.insights)
+    assert "campaign_name" in named.insights_left_out
 
 
 async def test_insights_are_filtered_and_framed(client: Client) -> None:

@@ -10,7 +10,7 @@ from asyncpg import Connection, Record
 
 from liftos_kit import postgres
 from liftos_kit.core.filters import Filter, to_sql
-from liftos_mapping.entry_fields import LEVELS
+from liftos_mapping.entry_fields import DATE_BASES, LEVELS
 from liftos_memory.adapters.postgres.database import Database
 from liftos_memory.adapters.postgres.insight_quality import insight_quality_statement
 from liftos_memory.adapters.postgres.writes import PostgresWrite, begin
@@ -74,6 +74,7 @@ _FILTER_COLUMNS: Final = {
     "state": _word("state", [it.name for it in InsightState]),
     "rating": _word("rating", [it.name for it in InsightRating], first=0),
     "level": _word("level", LEVELS),
+    "date_basis": _word("date_basis", DATE_BASES),
     "whole": "whole_id",
     **{
         name: name
@@ -82,7 +83,13 @@ _FILTER_COLUMNS: Final = {
             "platform",
             "account_id",
             "campaign_id",
+            "ad_group_id",
+            "ad_id",
+            "flow_id",
+            "message_id",
             "channel",
+            "attribution_key",
+            "currency_code",
             "severity",
             "quality_score",
             "start_date",
