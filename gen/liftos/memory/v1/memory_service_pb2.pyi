@@ -3433,6 +3433,7 @@ class GenerateInsightsResponse(_message.Message):
     WITHIN_COUNT_FIELD_NUMBER: _builtins.int
     DATE_RANGE_FIELD_NUMBER: _builtins.int
     DAY_COUNT_FIELD_NUMBER: _builtins.int
+    SKIPPED_LEVELS_FIELD_NUMBER: _builtins.int
     series_count: _builtins.int
     """Series of a metric that were looked at."""
     write_token: _builtins.str
@@ -3453,6 +3454,10 @@ class GenerateInsightsResponse(_message.Message):
     def date_range(self) -> _marketing_pb2.DateRange:
         """Days that were judged; unset where no day was given and there are no entries."""
 
+    @_builtins.property
+    def skipped_levels(self) -> _containers.RepeatedScalarFieldContainer[_entry_pb2.EntryLevel.ValueType]:
+        """Levels that were left out where the request names none: more series match than a run holds."""
+
     def __init__(
         self,
         *,
@@ -3464,10 +3469,11 @@ class GenerateInsightsResponse(_message.Message):
         within_count: _builtins.int = ...,
         date_range: _marketing_pb2.DateRange | None = ...,
         day_count: _builtins.int = ...,
+        skipped_levels: _abc.Iterable[_entry_pb2.EntryLevel.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["date_range", b"date_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["date_range", b"date_range", "day_count", b"day_count", "insight_count", b"insight_count", "insights", b"insights", "resolved_count", b"resolved_count", "series_count", b"series_count", "within_count", b"within_count", "write_token", b"write_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date_range", b"date_range", "day_count", b"day_count", "insight_count", b"insight_count", "insights", b"insights", "resolved_count", b"resolved_count", "series_count", b"series_count", "skipped_levels", b"skipped_levels", "within_count", b"within_count", "write_token", b"write_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
