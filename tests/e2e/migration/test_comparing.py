@@ -192,7 +192,7 @@ _VALUES = st.one_of(
     st.none(),
     st.sampled_from(["", "<null>", "null", "a|b", "(a,b)", '"', "\\", "NULL", ",", "a,b"]),
     st.text(
-        alphabet=st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=4
+        alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=4
     ),
 )
 
