@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from liftos_cli.errors import CommandError, ExitCode
-from liftos_cli.figures import short_name
+from liftos_cli.figures import counted, short_name
 from liftos_cli.importing.entry_batches import ColumnPlan
 from liftos_cli.importing.importer import FileImport, ImportReport, ProgressReport
 from liftos_cli.importing.refusals import Refusals, collect_refusals
@@ -183,13 +183,17 @@ def _progress(name: str) -> Iterator[ProgressReport]:
 
 def _print_report(report: ImportReport) -> None:
     print(
-        f"{report.file}: {report.upserted_count:,} entries new or changed, "
-        f"{report.unchanged_count:,} as they were, {report.refused_count:,} rows refused."
+        f"{report.file}: {counted(report.upserted_count, 'entry', 'entries')} new or changed, "
+        f"{report.unchanged_count:,} as they were, {counted(report.refused_count, 'row')} refused."
     )
     if report.resumed_row_number:
         say(f"Rows up to {report.resumed_row_number:,} had been written by an earlier import.")
     if report.unreported_count:
-        say(f"{report.unreported_count:,} rows were written while the connection was lost.")
+        verb = "was" if report.unreported_count == 1 else "were"
+        say(
+            f"{counted(report.unreported_count, 'row')} {verb} written while the connection was"
+            " lost."
+        )
     if report.unmapped_fields:
         say(f"No entry field holds {', '.join(report.unmapped_fields)}.")
     if report.upserted_count:
@@ -214,9 +218,9 @@ def _print_refusals(refusals: Refusals, errors: Path | None) -> None:
     )
     hidden = refusals.reason_count - len(refusals.shown)
     if errors is not None:
-        say(f"All {refusals.reason_count:,} reasons are in {errors}.")
+        say(f"Wrote {counted(refusals.reason_count, 'reason')} to {errors}.")
     elif hidden:
-        say(f"There are {hidden:,} more reasons; --errors FILE writes all.")
+        say(f"{counted(hidden, 'reason')} more; --errors FILE writes all.")
 
 
 def _as_json(refusals: Refusals) -> dict[str, object]:
