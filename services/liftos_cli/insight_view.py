@@ -6,11 +6,13 @@ from typing import Final
 
 from google.protobuf.message import Message
 
+from liftos.memory.v1.entry_pb2 import EntryLevel
 from liftos.memory.v1.insight_pb2 import Insight, InsightContributor, InsightEvidence
 from liftos.memory.v1.memory_service_pb2 import GenerateInsightsResponse
 from liftos_cli.figures import UNSET, counted, enum_word_of, ratio, short_name
 from liftos_cli.message_view import days_text, time_text
 from liftos_cli.output import Column, print_table
+from liftos_client.arguments import enum_word
 
 _WHOLE_FROM: Final = 1_000.0
 _RESTS_ON: Final = {"TREND": "week", "PEERS": "peer"}
@@ -126,12 +128,18 @@ def looked_at(answer: GenerateInsightsResponse) -> str:
     if not answer.HasField("date_range"):
         return "There are no entries yet, so there was nothing to look at."
     days = days_text(answer.date_range)
-    if not answer.day_count:
+    skipped = ", ".join(
+        enum_word(EntryLevel, level).lower().replace("_", " ") for level in answer.skipped_levels
+    )
+    left_out = (
+        f" Not looked at, as of too many series: {skipped}; name a filter." if skipped else ""
+    )
+    if not answer.day_count and not skipped:
         return f"None of these days has entries of these levels ({days}): nothing was looked at."
     told = f"{answer.insight_count:,} hold"
     if answer.within_count:
         told += f", with {answer.within_count:,} more within them"
     return (
         f"{told}; {answer.resolved_count:,} no longer do. {answer.series_count:,} series were"
-        f" looked at, on {counted(answer.day_count, 'day')} with entries ({days})."
+        f" looked at, on {counted(answer.day_count, 'day')} with entries ({days}).{left_out}"
     )

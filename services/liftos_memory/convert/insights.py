@@ -41,6 +41,7 @@ def scope_of(request: pb.GenerateInsightsRequest) -> Scope:
         kinds=tuple(InsightKind(kind) for kind in request.kinds) or tuple(InsightKind),
         levels=tuple(LEVELS[level - 1] for level in request.levels) or DEFAULT_LEVELS,
         where=parse_filter(request.filter, ENTRY_FILTER_FIELDS),
+        skips_large_levels=not request.levels,
     )
 
 

@@ -4,11 +4,13 @@ from typing import Any, Final
 
 from grpc.aio import ServicerContext
 
+from liftos.memory.v1 import entry_pb2
 from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_kit.auth import current_principal, require_org
 from liftos_kit.core.filters import parse_filter
 from liftos_kit.core.paging import JsonValue, PageTokens
 from liftos_kit.requests import answer_to, page_request, repeatable
+from liftos_mapping.entry_fields import LEVELS
 from liftos_memory.convert.insights import INSIGHT_NAME, insight_message, scope_of
 from liftos_memory.convert.metrics import add_rows
 from liftos_memory.convert.slices import date_range
@@ -41,6 +43,10 @@ class InsightsServicer:
                 resolved_count=len(result.resolved),
                 date_range=date_range(*result.days) if result.days else None,
                 day_count=result.day_count,
+                skipped_levels=[
+                    entry_pb2.EntryLevel.ValueType(LEVELS.index(level) + 1)
+                    for level in result.skipped_levels
+                ],
             )
 
         result = await self._insights.generate(

@@ -48,12 +48,12 @@ class InsightWatch:
             return False
         try:
             async with asyncio.timeout(_LONGEST_SECONDS):
-                result = await self._insights.generate(org, Scope())
+                result = await self._insights.generate(org, Scope(skips_large_levels=True))
         except StoreUnavailableError:
             await self._schedule.failed(org)
             raise
         except (DomainError, TimeoutError) as error:
-            # Closed for writes, or more series than a run holds: it is tried again later.
+            # Closed for writes, or too slow: it is tried again later.
             _log.warning("insights_failed", org=org, error=str(error))
             await self._schedule.failed(org)
             return False
@@ -65,5 +65,6 @@ class InsightWatch:
             insights=result.insight_count,
             resolved=len(result.resolved),
             series=result.series_count,
+            skipped_levels=result.skipped_levels,
         )
         return True

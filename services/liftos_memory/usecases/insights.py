@@ -63,12 +63,15 @@ class Scope:
         kinds: What is looked for.
         levels: Levels that are looked at.
         where: Only entries that match.
+        skips_large_levels: Whether a level of more series than a run holds is left out, rather
+            than the run refused.
     """
 
     days: tuple[date, date] | None = None
     kinds: tuple[InsightKind, ...] = _ALL_KINDS
     levels: tuple[str, ...] = DEFAULT_LEVELS
     where: Filter | None = None
+    skips_large_levels: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class Generated:
         day_count: How many of them have entries.
         resolved: Ids of what does not hold any more.
         series_count: Series of a metric that were looked at.
+        skipped_levels: Levels that were left out, as of more series than a run holds.
         seen_version: The org's version that was looked at.
         version: The org's version after it.
     """
@@ -94,6 +98,7 @@ class Generated:
     day_count: int
     resolved: Sequence[str]
     series_count: int
+    skipped_levels: Sequence[str]
     seen_version: int
     version: int
 
@@ -117,10 +122,11 @@ class Rerun:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What a run looked at: series, and judged days that have entries."""
+    """What a run looked at: series, judged days that have entries, and levels that it left out."""
 
     subjects: set[Subject]
     days: set[date]
+    skipped_levels: list[str]
 
 
 class Insights:
@@ -188,7 +194,8 @@ class Insights:
             async with self._store.write(org, WriteContext(origin=ORIGIN)) as write:
                 if repeatable is not None:
                     await repeatable.recall(write)
-                active = await write.active(scope.kinds, scope.levels)
+                looked_at = [it for it in scope.levels if it not in seen.skipped_levels]
+                active = await write.active(scope.kinds, looked_at)
                 resolved = no_longer_found(
                     active,
                     told.insights,
@@ -210,6 +217,7 @@ class Insights:
                     day_count=len(seen.days),
                     resolved=resolved,
                     series_count=told.series_count,
+                    skipped_levels=seen.skipped_levels,
                     seen_version=version,
                     version=after,
                 )
@@ -352,7 +360,7 @@ class Insights:
     ) -> tuple[Told, _Seen]:
         """Return what is told, and what was looked at."""
         looks: list[Look] = []
-        seen = _Seen(set(), set())
+        seen = _Seen(set(), set(), [])
         for level in scope.levels if questions else ():
             start, end = questions[0].calendar[0].date, questions[0].calendar[-1].date
             query = series_query(level, start, end, scope.where)
@@ -361,7 +369,13 @@ class Insights:
             if not sum(batch.num_rows for batch in batches):
                 continue
 
-            table, found = await self._compute(partial(_look_at, query, batches, questions))
+            try:
+                table, found = await self._compute(partial(_look_at, query, batches, questions))
+            except InvalidFieldsError:
+                if not scope.skips_large_levels:
+                    raise
+                seen.skipped_levels.append(level)
+                continue
             looks += found
             seen.subjects.update(table.subjects)
             seen.days.update(_days_with_entries(table, questions))

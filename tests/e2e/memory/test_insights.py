@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import grpc
 import pandas as pd
+import pyarrow as pa
 import pytest
 from tests.e2e.memory.conftest import ClientFactory
 from tests.e2e.memory.daily_clicks import (
@@ -27,6 +28,7 @@ from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_client import connect, connect_sync
 from liftos_kit.auth import issue_token
 from liftos_kit.testing.server import SECRET, RunningServer
+from liftos_memory.domain.insight_series import MAXIMUM_SERIES
 from liftos_memory.domain.write_token import decode_write_token
 
 
@@ -59,17 +61,15 @@ def _of(
     return found
 
 
-@pytest.fixture(scope="module")
-async def shop(memory_client: ClientFactory) -> str:
-    """An org with six campaigns: one that rises, one with a spike, four without either."""
-    client = memory_client("insight-shop")
+async def _stock(client: Any, org: str) -> None:
+    """Write six campaigns: one that rises, one with a spike, four without either; and an event."""
     for campaign in range(1, 7):
         change = {1: rising, 2: spiked}.get(campaign, lambda _, clicks: clicks)
-        await write(client, "insight-shop", entries_of(campaign, change))
+        await write(client, org, entries_of(campaign, change))
     await client.UpsertCalendarEvent(
         pb.UpsertCalendarEventRequest(
             calendar_event=calendar_pb2.CalendarEvent(
-                name="orgs/insight-shop/calendarEvents/newsletter",
+                name=f"orgs/{org}/calendarEvents/newsletter",
                 display_name="Newsletter",
                 date_range=marketing_pb2.DateRange(
                     start_date=SPIKE.isoformat(), end_date=SPIKE.isoformat()
@@ -77,6 +77,12 @@ async def shop(memory_client: ClientFactory) -> str:
             )
         )
     )
+
+
+@pytest.fixture(scope="module")
+async def shop(memory_client: ClientFactory) -> str:
+    """An org with six campaigns, two of which stand out."""
+    await _stock(memory_client("insight-shop"), "insight-shop")
     return "insight-shop"
 
 
@@ -228,14 +234,70 @@ async def test_ratings_are_kept(memory_client: ClientFactory, shop: str) -> None
 async def test_two_tenants_with_the_same_data_see_their_own(
     memory_client: ClientFactory, shop: str, org: str
 ) -> None:
-    """The ids are the same; neither can read the other's."""
-    mine = (await _generate(memory_client(shop), shop)).insights[0]
+    """The same findings under the same ids, each in its own org: rated in one, not in the other."""
     other = memory_client(org)
-    theirs = mine.name.replace(f"orgs/{shop}/", f"orgs/{org}/")
+    await _stock(other, org)
+    mine = (await _generate(memory_client(shop), shop)).insights
+    assert mine
+    theirs = mine[0].name.replace(f"orgs/{shop}/", f"orgs/{org}/")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await other.GetInsight(pb.GetInsightRequest(name=theirs))
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
-    assert not (await other.ListInsights(pb.ListInsightsRequest(parent=f"orgs/{org}"))).insights
+    found = (await _generate(other, org)).insights
+    assert [it.name.removeprefix(f"orgs/{org}/") for it in found] == [
+        it.name.removeprefix(f"orgs/{shop}/") for it in mine
+    ]
+    await other.RateInsight(
+        pb.RateInsightRequest(name=theirs, rating=insight_pb2.INSIGHT_RATING_NOT_USEFUL)
+    )
+    for client, name, own_org in ((memory_client(shop), mine[0].name, shop), (other, theirs, org)):
+        got = (await client.GetInsight(pb.GetInsightRequest(name=name))).insight
+        assert bool(got.rating == insight_pb2.INSIGHT_RATING_NOT_USEFUL) is (own_org == org)
+        foreign = theirs if own_org == shop else mine[0].name
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.GetInsight(pb.GetInsightRequest(name=foreign))
+        assert caught.value.code() in {
+            grpc.StatusCode.NOT_FOUND,
+            grpc.StatusCode.PERMISSION_DENIED,
+        }
+        page = await client.ListInsights(pb.ListInsightsRequest(parent=f"orgs/{own_org}"))
+        assert {it.name.split("/")[1] for it in page.insights} == {own_org}
+
+
+async def test_a_level_of_too_many_series_is_left_out(
+    memory_client: ClientFactory, org: str
+) -> None:
+    """The others are looked at, and the answer names it; asked for by name it is refused."""
+    client = memory_client(org)
+    spikes = list(entries_of(2, spiked))
+    for spike in spikes:
+        spike.level = entry_pb2.ENTRY_LEVEL_ACCOUNT
+        spike.ClearField("campaign_id")
+        spike.ClearField("campaign_name")
+    await write(client, org, spikes)
+    campaigns = pa.table(
+        {
+            "date": pa.repeat(pa.scalar(LAST), MAXIMUM_SERIES + 1),
+            "platform": pa.repeat("meta", MAXIMUM_SERIES + 1),
+            "level": pa.repeat("CAMPAIGN", MAXIMUM_SERIES + 1),
+            "account_id": pa.repeat("act_1", MAXIMUM_SERIES + 1),
+            "campaign_id": pa.array([str(number) for number in range(MAXIMUM_SERIES + 1)]),
+            "clicks": pa.repeat(pa.scalar(1, pa.int64()), MAXIMUM_SERIES + 1),
+        }
+    )
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_stream(stream, campaigns.schema) as writer:
+        writer.write_table(campaigns)
+    written = await client.BatchUpsertEntries(
+        pb.BatchUpsertEntriesRequest(parent=f"orgs/{org}", arrow=stream.getvalue().to_pybytes())
+    )
+    assert not written.item_errors
+    answer = await _generate(client, org)
+    assert list(answer.skipped_levels) == [entry_pb2.ENTRY_LEVEL_CAMPAIGN]
+    assert {it.object.level for it in answer.insights} == {entry_pb2.ENTRY_LEVEL_ACCOUNT}
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await _generate(client, org, levels=[entry_pb2.ENTRY_LEVEL_CAMPAIGN])
+    assert [field for field, _ in refusal_of(caught.value).violations] == ["filter"]
 
 
 @pytest.mark.parametrize("days", [1, 2, 40])
