@@ -27,6 +27,7 @@ LiftosError
  └ ServiceFaultError                a fault of the service; report it with its trace_id
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -44,6 +45,7 @@ _PREFIX: Final = "ERROR_REASON_"
 _DOMAIN: Final = "liftos.dev"
 _SHOWN_VIOLATIONS: Final = 5
 _SAME_CHARACTERS: Final = 60
+_TOO_LARGE: Final = re.compile(r"larger than max \((\d+) vs\. (\d+)\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +346,18 @@ _ERRORS_BY_CODE: Final[Mapping[grpc.StatusCode, type[LiftosError]]] = MappingPro
 )
 
 
+def _too_large(message: str) -> str:
+    """Return the refusal of gRPC in words that say what to do; as it is where it is another."""
+    sizes = _TOO_LARGE.search(message)
+    if sizes is None:
+        return message
+    size, most = (int(text) for text in sizes.groups())
+    return (
+        f"the message has {size:,} bytes, and one may have at most {most:,}; send or ask for less"
+        " at once"
+    )
+
+
 def decode_error(error: grpc.aio.AioRpcError) -> LiftosError:
     """Return the typed error of a failed call, from the details of its status."""
     code, message = error.code(), error.details() or ""
@@ -351,6 +365,7 @@ def decode_error(error: grpc.aio.AioRpcError) -> LiftosError:
     # gRPC itself refuses messages over its limit, without details.
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in message:
         kind: type[LiftosError] = MessageTooLargeError
+        message = _too_large(message)
     else:
         kind = _ERRORS_BY_CODE.get(code, LiftosError)
     reason = ""

@@ -1,12 +1,12 @@
 """Artifacts and notes: what modules keep beside their entries."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 from uuid import uuid4
 
 from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos.memory.v1.artifact_pb2 import Artifact, Note
-from liftos_client.arguments import enum_value
+from liftos_client.arguments import enum_value, invalid_argument
 from liftos_client.memory.base import MemoryCalls
 from liftos_client.pages import Pages
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 else:
     # The generated code names this type for type checkers only.
     Collection = int | str
+
+
+_MAXIMUM_CONTENT_BYTES: Final = 8 * 1024 * 1024
 
 
 class RecordMethods(MemoryCalls):
@@ -43,9 +46,17 @@ class RecordMethods(MemoryCalls):
             timeout_seconds: Deadline.
 
         Raises:
+            FieldInvalidError: Content has more than 8 MiB; nothing was sent.
             FenceClosedError: Writes of the scope are closed.
             EpochFencedError: A newer writer has taken over.
         """
+        for index, artifact in enumerate(artifacts):
+            if len(artifact.content) > _MAXIMUM_CONTENT_BYTES:
+                raise invalid_argument(
+                    f"artifacts[{index}].content",
+                    f"has {len(artifact.content):,} bytes; at most 8 MiB"
+                    f" ({_MAXIMUM_CONTENT_BYTES:,}) go into one",
+                )
         request = pb.BatchUpsertArtifactsRequest(
             parent=self._parent,
             artifacts=artifacts,

@@ -13,6 +13,7 @@ from liftos_memory.domain.records import (
     Collection,
     Record,
     check_body,
+    check_table,
     check_unique,
     record_name,
 )
@@ -73,6 +74,8 @@ def _check(records: Sequence[Record], *, field: str, body: str, maximum_bytes: i
         violations += check_body(
             record.body, field=f"{field}[{index}].{body}", maximum_bytes=maximum_bytes
         )
+        if record.kind == artifact_pb2.ARTIFACT_KIND_TABLE:
+            violations += check_table(record.content, field=f"{field}[{index}].content")
     if violations:
         raise InvalidFieldsError(violations)
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+import pyarrow as pa
+from pyarrow import parquet
+
 from liftos_kit.core.errors import FieldViolation
 from liftos_kit.core.filters import FieldType, FilterField
 
@@ -152,6 +155,32 @@ def check_body(
         problem = f"has {size_bytes} bytes as JSON, and may have {maximum_bytes}"
         violations.append(FieldViolation(field, problem, "json.max_bytes"))
     return violations
+
+
+def check_table(content: bytes, *, field: str) -> Sequence[FieldViolation]:
+    """Return what is wrong with the content of a table, which may be left out.
+
+    Args:
+        content: Parquet.
+        field: Where it stands in the request, such as `artifacts[3].content`.
+    """
+    if not content or _is_parquet(content):
+        return ()
+    problem = (
+        f"of a TABLE is Parquet; these {len(content):,} bytes cannot be read as such. Write the"
+        " table as a Parquet file, or choose another kind"
+    )
+    return (FieldViolation(field, problem, "parquet"),)
+
+
+def _is_parquet(content: bytes) -> bool:
+    if not content.startswith(b"PAR1"):
+        return False
+    try:
+        parquet.read_metadata(pa.BufferReader(content))
+    except (pa.ArrowException, OSError):
+        return False
+    return True
 
 
 def check_unique(record_ids: Sequence[str], *, field: str) -> list[FieldViolation]:

@@ -9,10 +9,12 @@ from typing import Any, Final
 from uuid import uuid4
 
 import grpc
+import pyarrow as pa
 import pytest
 from google.protobuf.struct_pb2 import Struct
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 from tests.e2e.memory.conftest import ClientFactory
 from tests.inprocess.kit.statuses import Refusal, refusal_of
 
@@ -20,6 +22,15 @@ from liftos.memory.v1 import artifact_pb2, slice_pb2
 from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_memory.domain.write_token import decode_write_token
 
+
+def _parquet() -> bytes:
+    sink = pa.BufferOutputStream()
+    parquet.write_table(pa.table({"weight": [0.25, 0.75]}), sink)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+_PARQUET: Final = _parquet()
 _ARTIFACTS: Final = pb.RECORD_COLLECTION_ARTIFACTS
 _NOTES: Final = pb.RECORD_COLLECTION_NOTES
 
@@ -183,6 +194,28 @@ async def test_the_digest_of_an_artifact(memory_client: ClientFactory, org: str)
     assert artifact.sha256 == hashlib.sha256(canonical + b"\0bytes").hexdigest()
 
 
+@pytest.mark.parametrize("content", [b"junk!", b"PAR1PAR1", _PARQUET[:-1], _PARQUET[1:]])
+async def test_a_table_is_parquet(memory_client: ClientFactory, org: str, content: bytes) -> None:
+    """What cannot be read as Parquet is refused by its place, and nothing of the batch is kept."""
+    client = memory_client(org)
+    table = artifact_pb2.ARTIFACT_KIND_TABLE
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await _put_artifacts(
+            client,
+            org,
+            _artifact(org, "model", content=content),
+            _artifact(org, "table", content=content, kind=table),
+        )
+    refusal = refusal_of(caught.value)
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert [field for field, _ in refusal.violations] == ["artifacts[1].content"]
+    listed = await client.ListArtifacts(pb.ListArtifactsRequest(parent=f"orgs/{org}"))
+    assert not listed.artifacts
+    await _put_artifacts(client, org, _artifact(org, "table", content=_PARQUET, kind=table))
+    kept = await _get_artifact(client, f"orgs/{org}/artifacts/table")
+    assert kept.content == _PARQUET
+
+
 async def test_lists_filter_and_page(memory_client: ClientFactory, org: str) -> None:
     """Newest versions come by name, without content, as the filter and the page ask."""
     client = memory_client(org)
@@ -191,7 +224,9 @@ async def test_lists_filter_and_page(memory_client: ClientFactory, org: str) -> 
         client,
         org,
         *(
-            _artifact(org, f"a{n}", {"n": n}, content=b"x", kind=kinds[n % 2], display_name=f"D{n}")
+            _artifact(
+                org, f"a{n}", {"n": n}, content=_PARQUET, kind=kinds[n % 2], display_name=f"D{n}"
+            )
             for n in range(10)
         ),
         origin="load",

@@ -9,6 +9,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, Trace
 from tests.inprocess.client.fake_memory import Failure, FakeMemory, entries, unsigned_token
 
 from liftos.memory.v1 import memory_service_pb2 as pb
+from liftos.memory.v1.artifact_pb2 import Artifact
 from liftos.memory.v1.entry_pb2 import Entry
 from liftos.memory.v1.source_pb2 import OrgSettings
 from liftos_client import Client, connect
@@ -171,9 +172,18 @@ async def test_refused_connections_are_typed_errors() -> None:
 
 async def test_a_message_over_the_limit_says_so(client: Client) -> None:
     """The refusal of gRPC itself has its class too, and is not retried."""
-    with pytest.raises(MessageTooLargeError) as raised:
+    with pytest.raises(MessageTooLargeError, match="at most 16,777,216; send or ask for") as raised:
         await client.memory.batch_upsert_entries(bytes(17 * 1024 * 1024))
     assert not raised.value.retriable
+
+
+async def test_content_over_the_limit_of_an_artifact_says_so(client: Client) -> None:
+    """Before anything is sent, with the artifact's place."""
+    good = Artifact(name="orgs/acme/artifacts/a", content=b"x")
+    large = Artifact(name="orgs/acme/artifacts/b", content=bytes(20_000_000))
+    with pytest.raises(FieldInvalidError, match="20,000,000 bytes; at most 8 MiB") as raised:
+        await client.memory.batch_upsert_artifacts([good, large])
+    assert [it.field for it in raised.value.field_violations] == ["artifacts[1].content"]
 
 
 async def test_a_token_may_be_asked_for_before_each_call(target: str, memory: FakeMemory) -> None:
