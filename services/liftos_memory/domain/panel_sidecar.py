@@ -290,8 +290,8 @@ def _caveats(it: Described, zones: Sequence[str]) -> Iterator[str]:
     open_entries = entries - int(it.values["final_count"].sum())
     if open_entries:
         yield (
-            f"{open_entries / entries:.1%} of the entries are not final: platforms may still "
-            "restate them."
+            f"{open_entries:,} of {entries:,} entries are not final: platforms may still restate "
+            "them."
         )
     yield from _level_caveats(it)
     for cells in (*panel.channels, panel.outcome):
