@@ -8,10 +8,11 @@ server and two workers are processes of their own on real stores.
   seconds take part: the workers wait by the machine's clock, and the long limits have their tests
   in simulated time. The week is long settled, so that its truth stands still. Of Klaviyo only the
   most detailed level is read, whose reports are counted by the minute.
-- Days: the platforms' clock is moved on day by day, and each day the last four weeks are read
-  again and compared, figures that grew and rows that vanished among them. The workers' clock cannot
-  be moved, so each run is started here, with its dates, where a schedule would start it; and it
-  is forced, since by the workers' clock the days are older than they are by the platforms'.
+- Days: the platforms' clock is moved on day by day, and schedules read the last three weeks again,
+  which are compared: figures that grew and rows that vanished are among them. The workers' clock
+  cannot be moved: schedules fire each minute, which stands for a day, and the platforms' days go
+  from three weeks before the workers' today to after it, so that by the workers' clock none of
+  the days that are read is ever settled.
 """
 
 import asyncio
@@ -20,10 +21,11 @@ import secrets
 import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -72,12 +74,16 @@ FAULTS: Final = 5
 """Of each platform, in each plan."""
 
 _SETTLED_DAYS: Final = 100
-_WINDOW_DAYS: Final = 28
+_LOOKBACK_DAYS: Final = 20
+_LATE_SECONDS: Final = 300.0
+"""Longest time from a day's beginning to the end of the run that its schedule starts."""
+
 _FAULTS_A_DAY: Final = 2
 _TRIES: Final = 3
 """Runs that are started for the same days, before what is given up is taken for lost."""
 
 _READ: Final = frozenset({RunState.RUN_STATE_SUCCEEDED, RunState.RUN_STATE_PARTIALLY_SUCCEEDED})
+_ENDED: Final = _READ | {RunState.RUN_STATE_FAILED, RunState.RUN_STATE_CANCELLED}
 _LONGEST_RUN_SECONDS: Final = 600.0
 _LEVELS: Final[Mapping[Platform, tuple[Level, ...]]] = {
     Platform.META: (Level.ACCOUNT, Level.CAMPAIGN, Level.AD_GROUP, Level.AD),
@@ -265,7 +271,12 @@ async def _plan(
         for source in sources:
             stage.simulation.faults.add(*_faults(seed, source.platform, source.account_id, FAULTS))
         found = await asyncio.gather(
-            *(_read_and_compare(source, stage.simulation, week, counted) for source in sources)
+            *(
+                _read_and_compare(
+                    source, stage.simulation, week, counted, read=partial(_run, source, week)
+                )
+                for source in sources
+            )
         )
     return [f"seed {seed}, {line}" for lines in found for line in lines]
 
@@ -297,11 +308,11 @@ def _faults(seed: int, platform: Platform, account_id: str, how_many: int) -> Se
 
 
 async def _days(running: Stack, folder: Path, *, seed: int, day_count: int) -> Tally:
-    now = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
-    first = now - timedelta(days=day_count)
+    today = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
+    first = today - timedelta(days=_LOOKBACK_DAYS)
     plan = WorldPlan(
         first_day=first.date() - timedelta(days=60),
-        last_day=now.date() + timedelta(days=2),
+        last_day=today.date() + timedelta(days=day_count),
         campaigns=3,
         ad_groups=2,
         ads=3,
@@ -316,18 +327,25 @@ async def _days(running: Stack, folder: Path, *, seed: int, day_count: int) -> T
             await _connect(client, stage, it, _MODELS[it])
             for it in (Platform.META, Platform.GOOGLE_ADS)
         ]
+        schedules = [await _schedule(it) for it in sources]
         for number in range(day_count):
             started = time.monotonic()
             simulation.clock.set(first + timedelta(days=number))
-            today = simulation.clock.now().date()
-            days = days_from(today - timedelta(days=_WINDOW_DAYS - 1), _WINDOW_DAYS)
+            # What the workers call today, by which a schedule looks back.
+            newest = min(simulation.clock.now().date(), datetime.now(UTC).date())
+            days = days_from(first.date(), (newest - first.date()).days + 1)
             simulation.faults = FaultPlan()
             for it in sources:
                 simulation.faults.add(
                     *_faults(seed + number, it.platform, it.account_id, _FAULTS_A_DAY)
                 )
+            for schedule in schedules:
+                schedule.seen = datetime.now(UTC)
             found = await asyncio.gather(
-                *(_read_and_compare(source, simulation, days, counted) for source in sources)
+                *(
+                    _read_and_compare(it.source, simulation, days, counted, read=it.next_run)
+                    for it in schedules
+                )
             )
             print(
                 f"day {number + 1} of {day_count}: {time.monotonic() - started:.0f} s,"
@@ -343,9 +361,53 @@ async def _days(running: Stack, folder: Path, *, seed: int, day_count: int) -> T
         stage.workers.kills,
         counted.lost,
         counted.doubled,
-        f"{day_count} days of {_WINDOW_DAYS} restated days, {counted.rows} rows compared,"
-        f" {counted.again} runs given up and started again",
+        f"{day_count} days on which schedules read the last {_LOOKBACK_DAYS} again,"
+        f" {counted.rows} rows compared, {counted.again} runs that failed and were followed by"
+        " the next",
     )
+
+
+@dataclass(slots=True)
+class _Schedule:
+    """A schedule that reads a source each minute.
+
+    Attributes:
+        source: What it reads.
+        name: Its name.
+        seen: Runs up to this moment are of no more interest.
+    """
+
+    source: _Source
+    name: str
+    seen: datetime
+
+    async def next_run(self) -> Run:
+        """Wait for the end of a run that began after what was seen, and return it."""
+        runs = self.source.client.ingestion
+        async with asyncio.timeout(_LATE_SECONDS):
+            while True:
+                async for run in runs.list_runs(filter=f'schedule = "{self.name}"', page_size=20):
+                    begun = run.create_time.ToDatetime(UTC)
+                    if begun > self.seen and run.state in _ENDED:
+                        self.seen = begun
+                        return run
+                    if begun <= self.seen:
+                        break
+                await asyncio.sleep(1.0)
+
+
+async def _schedule(source: _Source) -> _Schedule:
+    made = await source.client.ingestion.create_schedule(
+        source.platform.value.replace("_", "-"),
+        display_name=source.platform.value,
+        connection=source.connection,
+        cron="* * * * *",
+        time_zone="UTC",
+        account_ids=[source.account_id],
+        levels=[level.value for level in _LEVELS[source.platform]],
+        lookback_days=_LOOKBACK_DAYS,
+    )
+    return _Schedule(source, made.name, datetime.now(UTC))
 
 
 # --- reading and comparing ------------------------------------------------------------------------
@@ -373,11 +435,16 @@ async def _connect(client: Client, stage: Stage, platform: Platform, account_id:
 
 
 async def _read_and_compare(
-    source: _Source, simulation: Simulation, days: Sequence[date], counted: _Count
+    source: _Source,
+    simulation: Simulation,
+    days: Sequence[date],
+    counted: _Count,
+    *,
+    read: Callable[[], Awaitable[Run]],
 ) -> Sequence[str]:
     """Read days until a run succeeds, compare what is stored, and say what is wrong."""
     for _ in range(_TRIES):
-        run = await _run(source, days)
+        run = await read()
         # A dead letter makes it a part of a success, and nothing is given up.
         if not run.progress.failed_count and run.state in _READ:
             break
