@@ -74,7 +74,7 @@ def chosen_metrics(names: Sequence[str]) -> set[str]:
             close = get_close_matches(name, fields, n=2)
             raise CommandError(
                 f"--metric: {name!r} is no metric and no ratio",
-                advice=f"did you mean {' or '.join(close)}?"
+                advice=f"take {' or '.join(close)}, if that is meant"
                 if close
                 else f"choose of {', '.join(sorted(set(fields) - _in_micros(fields)))}",
             )

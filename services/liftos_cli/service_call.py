@@ -21,7 +21,7 @@ from liftos_cli.output import say
 from liftos_cli.reachability import check_target, no_stack, unreachable
 from liftos_cli.tokens import issue_token
 from liftos_client.connection import Client, TlsOptions, connect, org_of_token
-from liftos_client.errors import LiftosError
+from liftos_client.errors import FieldViolation, LiftosError
 
 _Parameters = ParamSpec("_Parameters")
 _Call = TypeVar("_Call")
@@ -296,7 +296,7 @@ def _exit_code(error: LiftosError, options: Mapping[str, str]) -> ExitCode:
 def _violation_lines(error: LiftosError, options: Mapping[str, str]) -> list[str]:
     """Return what is wrong with a request, one line a field, without what the message says."""
     return [
-        f"{_typed_name(each.field, options)}: {each.description}"
+        f"{_typed_name(each.field, options)}: {_typed_ends(each, options)}"
         for each in error.field_violations
         if error.reason == "FIELD_INVALID"
         # The message may be cut off, and so may the description.
@@ -314,12 +314,24 @@ def _typed_name(path: str, options: Mapping[str, str]) -> str:
     if above and above[-1].endswith(_RANGE):
         name = above[-1].removesuffix(_RANGE) + name
     if name.endswith(_RANGE) and name not in options:
-        start = name.removesuffix(_RANGE)
-        ends = [
-            options[end] for end in (f"{start}start_date", f"{start}end_date") if end in options
-        ]
-        return " and ".join(ends) or path
+        return " and ".join(_ends(name, options).values()) or path
     return options.get(name, path)
+
+
+def _typed_ends(violation: FieldViolation, options: Mapping[str, str]) -> str:
+    """Return a description in which the ends of a range of days are what the user types."""
+    text, name = violation.description, violation.field.rpartition(".")[2]
+    if name.endswith(_RANGE):
+        for end, option in _ends(name, options).items():
+            text = text.replace(end, option)
+    return text
+
+
+def _ends(name: str, options: Mapping[str, str]) -> dict[str, str]:
+    """Return the options of a range's first and last day, as far as there are any."""
+    prefix = name.removesuffix(_RANGE)
+    ends = {end: options.get(f"{prefix}{end}") for end in ("start_date", "end_date")}
+    return {end: option for end, option in ends.items() if option}
 
 
 def _option_names(parameters: Sequence[inspect.Parameter]) -> dict[str, str]:

@@ -12,8 +12,10 @@ from tests.e2e.cli.command_line import CommandLine, command_line
 
 def test_a_refusal_of_the_server_is_told_with_what_to_do(stack: CommandLine) -> None:
     """A filter that cannot be read ends with 4 and shows how one looks."""
-    outcome = stack.liftos("entries", "list", "--filter", "colour = 1")
+    outcome = stack.liftos("entries", "list", "--filter", "zzz = 1")
     assert outcome.exit_code == 4
+    # All fields that there are, to the last one.
+    assert "series_name, slice" in outcome.stderr
     assert outcome.stdout == ""
     assert outcome.stderr.startswith("Error: ")
     assert "What to do: " in outcome.stderr
@@ -43,6 +45,9 @@ def test_days_are_told_by_their_own_options(stack: CommandLine) -> None:
     outcome = stack.liftos(*compare, *days, *overlapping)
     assert outcome.exit_code == 2
     assert outcome.stderr.startswith("Error: --baseline-from and --baseline-to: must not overlap")
+    turned = stack.liftos(*compare, "--from", "2026-01-31", "--to", "2026-01-01")
+    assert turned.exit_code == 2
+    assert turned.stderr.startswith("Error: --from and --to: --to must not be before --from.")
     empty = stack.liftos(*compare, *days)
     assert empty.exit_code == 0
     assert "No numbers (2026-01-01 to 2026-01-31) are stored" in empty.stderr
