@@ -14,6 +14,14 @@ FilterOption = Annotated[
         help="Such as 'platform = \"meta\"'; errors name the fields that there are.",
     ),
 ]
+RecordFilterOption = Annotated[
+    str,
+    typer.Option(
+        "--filter",
+        metavar="EXPRESSION",
+        help="Such as 'scope = \"planning\"'; errors name the fields that there are.",
+    ),
+]
 
 
 def day_of(text: str | None) -> str | None:

@@ -15,7 +15,7 @@ from liftos_cli.lazy_group import command_app
 from liftos_cli.listing import page_size, print_list, take
 from liftos_cli.memory_call import MemoryCall, calls_memory
 from liftos_cli.object_files import read_object
-from liftos_cli.options import FilterOption, LimitOption
+from liftos_cli.options import LimitOption, RecordFilterOption
 from liftos_cli.output import Column, print_json, print_table, say
 from liftos_client.arguments import enum_value
 
@@ -122,7 +122,7 @@ async def get(
 @app.command("list", epilog="""Example: liftos artifacts list --filter 'scope = "causal"'""")
 @calls_memory
 async def list_artifacts(
-    call: MemoryCall, *, filter_: FilterOption = "", limit: LimitOption = 100
+    call: MemoryCall, *, filter_: RecordFilterOption = "", limit: LimitOption = 100
 ) -> None:
     """List artifacts by name."""
     pages = call.memory.list_artifacts(filter=filter_, page_size=page_size(limit, 1_000))

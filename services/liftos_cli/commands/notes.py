@@ -13,7 +13,7 @@ from liftos_cli.figures import short_name
 from liftos_cli.lazy_group import command_app
 from liftos_cli.listing import page_size, print_list, take
 from liftos_cli.memory_call import MemoryCall, calls_memory
-from liftos_cli.options import FilterOption, LimitOption
+from liftos_cli.options import LimitOption, RecordFilterOption
 from liftos_cli.output import Column, print_json
 
 app = command_app(summary="Keep texts with all their versions.")
@@ -92,7 +92,7 @@ async def get(
 @app.command("list", epilog="""Example: liftos notes list --filter 'scope = "planning"'""")
 @calls_memory
 async def list_notes(
-    call: MemoryCall, *, filter_: FilterOption = "", limit: LimitOption = 100
+    call: MemoryCall, *, filter_: RecordFilterOption = "", limit: LimitOption = 100
 ) -> None:
     """List notes by name."""
     pages = call.memory.list_notes(filter=filter_, page_size=page_size(limit, 1_000))

@@ -1,5 +1,6 @@
 """The tree of commands: what is listed, what is loaded, and that each example can be typed."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import typer
 
 from liftos_cli.lazy_group import LazyGroup
 from liftos_cli.main import ROOT_COMMANDS, app
+from liftos_kit.core.filters import parse_filter
+from liftos_memory.domain.records import RECORD_FILTER_FIELDS, Collection
 
 _HEAVY = ("grpc", "google.protobuf", "pyarrow", "pandas", "liftos_client", "liftos_local")
 
@@ -41,6 +44,16 @@ def test_the_example_of_a_command_can_be_typed(path: tuple[str, ...]) -> None:
     assert words[: 1 + len(path)] == ["liftos", *path]
     context = command.make_context(path[-1], words[1 + len(path) :])
     assert context.params
+
+
+@pytest.mark.parametrize("collection", Collection)
+def test_the_filter_in_the_help_of_records_is_one_of_theirs(collection: Collection) -> None:
+    """Notes and artifacts have no platform; what their help shows can be asked for."""
+    command = COMMANDS[collection.name.lower(), "list"]
+    [shown] = [it.help for it in command.params if "--filter" in it.opts]
+    example = re.search("'(.+)'", shown)
+    assert example is not None
+    assert parse_filter(example[1], RECORD_FILTER_FIELDS[collection]) is not None
 
 
 def test_help_loads_nothing_heavy() -> None:
