@@ -119,12 +119,18 @@ def _target_names(names: Sequence[str], plan: ColumnPlan) -> list[str]:
     return targets
 
 
+_DBT_COLUMNS: Final = ("date_day", "source_relation")
+"""Columns by which tables of dbt_ad_reporting begin."""
+
+
 def _way_out(unknown: str, plan: ColumnPlan) -> str:
     """Return what to do about a name that is no column, by where it comes from."""
     if unknown in plan.constants:
         return f"take --set {unknown}={plan.constants[unknown]} away, or name a column there"
     if source := next((old for old, new in plan.renamed.items() if new == unknown), None):
         return f"name a column of an entry in --map {source}={unknown}"
+    if unknown in _DBT_COLUMNS:
+        return "for a table of dbt_ad_reporting, say --raw dbt"
     return f"rename with --map {unknown}=TARGET, or leave out with --map {unknown}="
 
 

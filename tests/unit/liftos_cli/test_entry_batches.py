@@ -103,6 +103,7 @@ def test_whole_number_ids_become_texts() -> None:
 @pytest.mark.parametrize(
     ("columns", "renamed", "constants", "advice"),
     [
+        ({"date_day": ["2026-02-01"]}, {}, {}, "for a table of dbt_ad_reporting, say --raw dbt"),
         ({"cost": ["1"]}, {}, {}, "rename with --map cost=TARGET"),
         ({"cost": ["1"]}, {"cost": "price"}, {}, "name a column of an entry in --map cost=price"),
         ({"spend": ["1"]}, {}, {"colour": "red"}, "take --set colour=red away"),
