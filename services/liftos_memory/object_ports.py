@@ -48,8 +48,9 @@ class ObjectStore(Protocol):
     ) -> Mapping[str, Mapping[str, int]]:
         """Return words of names that may be meant, with how many objects have each.
 
-        For each word those that begin with the same letter and have as many letters, one more or
-        one less; words that no name is like are left out. They follow names as percentiles do.
+        For each word itself, those that are one slip behind the first letter from it, and maybe
+        some more that are like it; words that no name is like are left out. They follow names as
+        percentiles do.
         """
 
     async def search_conceptual(

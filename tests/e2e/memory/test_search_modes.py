@@ -394,6 +394,31 @@ async def test_a_slip_is_read_as_the_name_that_is_meant(
     assert not (await _search(other, org, "summre", mode=LEXICAL)).hits
 
 
+async def test_the_store_gives_the_name_of_every_slip(
+    memory_client: ClientFactory, pieces: Pieces, org: str
+) -> None:
+    """For each place and kind of slip, in words of even and odd length; and of the word itself."""
+    names = ("boot", "coats", "Winter", "Cookwares", "Überschall")
+    await write(
+        memory_client(org),
+        org,
+        [entry(monday(2), name, campaign_name=f"{name} {name} 7") for name in names],
+    )
+    await pieces.catch_up()
+    folded = ("boot", "coats", "winter", "cookwares", "uberschall")
+    for word in folded:
+        slips = {word}
+        for place in range(1, len(word) + 1):
+            left, right = word[:place], word[place:]
+            slips |= {left + letter + right for letter in "aqz"}
+            slips |= {left + letter + right[1:] for letter in "aqz" if right}
+            slips |= {left + right[1:], left + right[1:2] + right[:1] + right[2:]}
+        found = await pieces.objects.similar_names(org, slips)
+        assert {slip for slip in slips if found.get(slip, {}).get(word) == 1} == slips
+    assert await pieces.objects.similar_names(org, ["zeppelin", "dinner"]) == {}
+    assert await pieces.objects.similar_names("another-org", folded) == {}
+
+
 async def test_the_week_that_is_asked_for_stands_before_others(client: Any) -> None:
     """In a hybrid search: digests of other weeks count half, which their explanation says."""
     for weeks_ago in (10, 5):

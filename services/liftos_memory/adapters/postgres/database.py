@@ -16,7 +16,7 @@ from liftos_kit.telemetry import inject_carrier
 from liftos_memory.ports import WriteContext
 
 SCHEMA: Final = "memory"
-SCHEMA_VERSION: Final = 7
+SCHEMA_VERSION: Final = 8
 """The schema that this code needs; servers and workers refuse to start on an older one."""
 
 _POINT_READ_CONNECTIONS: Final = 4

@@ -52,27 +52,44 @@ from unnest($2::text[], $3::text[]) as r (object_id, percentiles)
 where o.org = $1 and o.object_id = r.object_id
 """
 
+# A full join, since that alone is never done by comparing each word with each other.
 _COUNT_NAMES: Final = """/* count_names */
-with counted as materialized (
-    select word, count(*) as object_count
+with counted as (
+    select word collate "C" as word, count(*) as object_count
     from objects o cross join lateral unnest(o.name_words) as w (word)
-    where o.org = $1 group by word
+    where o.org = $1 group by 1
+),
+changed as materialized (
+    select word, c.object_count
+    from counted c full join (select * from name_words where org = $1) n using (word)
+    where c.object_count is distinct from n.object_count
 ),
 gone as (
-    delete from name_words n
-    where n.org = $1 and not exists (select from counted c where c.word = n.word)
+    delete from name_words
+    where org = $1 and word = any(array(select word from changed where object_count is null))
 )
-insert into name_words as n (org, word, object_count) select $1, word, object_count from counted
+insert into name_words as n (org, word, object_count)
+select $1, word, object_count from changed where object_count is not null
 on conflict (org, word) do update set object_count = excluded.object_count
-where n.object_count <> excluded.object_count
 """
 
+# One slip leaves either the first half of a word as it is, or what follows the middle letter. With
+# an offset each word is looked up by itself, where a join would read all words of the org.
 _SIMILAR_NAMES: Final = """/* similar_names */
 select asked.word as asked, n.word, n.object_count
-from unnest($2::text[]) as asked (word)
-join name_words n on n.org = $1
-    and n.word >= left(asked.word, 1) and n.word < chr(ascii(asked.word) + 1)
-    and length(n.word) between length(asked.word) - 1 and length(asked.word) + 1
+from (
+    select word, left(word, 1) as initial, length(word) as letters
+    from unnest($2::text[]) as word
+) asked
+cross join lateral (
+    select n.word, n.object_count from name_words n
+    where n.org = $1 and n.initial = asked.initial
+      and n.letters between asked.letters - 1 and asked.letters + 1
+      and (left(n.word, asked.letters / 2) = left(asked.word, asked.letters / 2)
+           or right(n.word, asked.letters - asked.letters / 2 - 1)
+              = right(asked.word, asked.letters - asked.letters / 2 - 1))
+    offset 0
+) n
 """
 
 # The beginnings: objects with the most of the query's words, words weighed by their rarity. From
