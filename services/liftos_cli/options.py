@@ -78,6 +78,20 @@ MinimumQualityOption = Annotated[
 LimitOption = Annotated[
     int, typer.Option("--limit", min=1, metavar="N", help="Show at most so many.")
 ]
+ResumeOption = Annotated[
+    str,
+    typer.Option(
+        "--resume",
+        metavar="TOKEN",
+        help="Go on after this resume_token; 'begin' is the oldest kept.",
+    ),
+]
+MaximumChangesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", min=1, metavar="N", help="End after so many changes.", show_default=False
+    ),
+]
 AccountsOption = Annotated[
     list[str] | None,
     typer.Option("--account", metavar="ID", help="Only this account; may be repeated."),

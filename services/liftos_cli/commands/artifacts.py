@@ -17,6 +17,7 @@ from liftos_cli.memory_call import MemoryCall, calls_memory
 from liftos_cli.object_files import read_object
 from liftos_cli.options import LimitOption, RecordFilterOption
 from liftos_cli.output import Column, print_json, print_table, say
+from liftos_cli.record_feed import add_feed_commands
 from liftos_client.arguments import enum_value
 
 app = command_app(summary="Keep models, results and tables.")
@@ -156,6 +157,9 @@ async def purge(
         yes=yes,
         json=call.json,
     )
+
+
+add_feed_commands(app, singular="artifact", plural="artifacts")
 
 
 def _row(artifact: Artifact) -> list[str]:

@@ -1,5 +1,7 @@
-"""`liftos entries`: list, get, query, purge, watch, restatements; `import` has its own module."""
+"""`liftos entries`; `import` has its own module."""
 
+import sys
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -7,6 +9,7 @@ import typer
 from liftos.memory.v1.entry_pb2 import DerivedMetrics
 from liftos_cli import purging
 from liftos_cli.calendar_view import special
+from liftos_cli.digesting import BucketCountOption, BucketOption, print_digest
 from liftos_cli.entry_view import (
     chosen_columns,
     chosen_metrics,
@@ -16,10 +19,12 @@ from liftos_cli.entry_view import (
     metric_cell,
     telling_columns,
 )
+from liftos_cli.errors import CommandError
 from liftos_cli.figures import MICROS, cell, enum_word_of
 from liftos_cli.lazy_group import LazyCommand, command_app, lazy_group
 from liftos_cli.listing import page_size, print_list, take, used_fields
 from liftos_cli.memory_call import MemoryCall, calls_memory
+from liftos_cli.message_view import print_fields
 from liftos_cli.options import (
     ColumnsOption,
     CurrencyOption,
@@ -29,8 +34,10 @@ from liftos_cli.options import (
     LastDayOption,
     LevelOption,
     LimitOption,
+    MaximumChangesOption,
     MetricOption,
     MinimumQualityOption,
+    ResumeOption,
     ToOption,
 )
 from liftos_cli.output import Column, print_json, print_json_line, print_table, say
@@ -243,16 +250,8 @@ async def watch(
     call: MemoryCall,
     *,
     filter_: FilterOption = "",
-    resume: Annotated[
-        str,
-        typer.Option(
-            metavar="TOKEN", help="Go on after this resume_token; 'begin' is the oldest kept."
-        ),
-    ] = "",
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="End after so many changes.", show_default=False),
-    ] = None,
+    resume: ResumeOption = "",
+    limit: MaximumChangesOption = None,
 ) -> None:
     """Follow changes as JSON lines, each with the entry before and after it, until Ctrl-C."""
     seen = 0
@@ -324,3 +323,75 @@ async def restatements(
             each.origin,
         ],
     )
+
+
+@app.command(epilog="Example: liftos entries digest --filter 'platform = \"meta\"' --buckets 16")
+@calls_memory
+async def digest(
+    call: MemoryCall,
+    *,
+    filter_: FilterOption = "",
+    bucket_count: BucketCountOption = 1,
+    buckets: BucketOption = None,
+    limit: LimitOption = 100,
+) -> None:
+    """Show sums of the hashes of entries: two stores with equal sums hold the same."""
+    memory = call.memory
+    await print_digest(
+        lambda: memory.digest_entries(bucket_count, filter=filter_),
+        lambda chosen, size: memory.list_entry_digests(
+            bucket_count, chosen, filter=filter_, page_size=size
+        ),
+        buckets or [],
+        limit=limit,
+        json=call.json,
+    )
+
+
+@app.command("slice", epilog="Example: liftos entries slice 019c7e4f0a3b7c1d8e2f4a5b6c7d8e9f")
+@calls_memory
+async def show_slice(
+    call: MemoryCall,
+    name: Annotated[str, typer.Argument(help="Name of the slice, or its id alone.")],
+    *,
+    raw: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the platform's own answer there; - is stdout.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Show what a slice replaced and changed, or write the answer of the platform behind it."""
+    answer = await call.memory.get_slice(name, include_raw=raw is not None)
+    if raw is not None and not answer.raw:
+        raise CommandError(
+            "the platform's answer is not kept", advice="leave --raw away to see the slice"
+        )
+    if raw == Path("-"):
+        sys.stdout.buffer.write(answer.raw)
+        return
+    if raw is not None:
+        raw.write_bytes(answer.raw)
+        say(f"Wrote {len(answer.raw):,} bytes to {raw}.")
+    if call.json:
+        print_json(answer.slice)
+    else:
+        print_fields(answer.slice)
+
+
+@app.command(epilog="Example: liftos entries position nightly-load")
+@calls_memory
+async def position(
+    call: MemoryCall,
+    stream_id: Annotated[
+        str, typer.Argument(metavar="STREAM", help="Such as the stream_id of an import's --json.")
+    ],
+) -> None:
+    """Show how far a stream of entries has been committed, and the checkpoint to go on from."""
+    answer = await call.memory.get_stream_position(stream_id)
+    if call.json:
+        print_json(answer)
+    else:
+        print_fields(answer, texts={"checkpoint": answer.checkpoint.decode(errors="replace")})

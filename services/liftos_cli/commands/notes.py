@@ -15,6 +15,7 @@ from liftos_cli.listing import page_size, print_list, take
 from liftos_cli.memory_call import MemoryCall, calls_memory
 from liftos_cli.options import LimitOption, RecordFilterOption
 from liftos_cli.output import Column, print_json
+from liftos_cli.record_feed import add_feed_commands
 
 app = command_app(summary="Keep texts with all their versions.")
 
@@ -126,6 +127,9 @@ async def purge(
         yes=yes,
         json=call.json,
     )
+
+
+add_feed_commands(app, singular="note", plural="notes")
 
 
 def _row(note: Note) -> list[str]:

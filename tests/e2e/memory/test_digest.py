@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 from tests.e2e.memory.conftest import ClientFactory
 from tests.inprocess.kit.statuses import refusal_of
 
-from liftos.memory.v1 import entry_pb2
+from liftos.memory.v1 import artifact_pb2, entry_pb2
 from liftos.memory.v1 import memory_service_pb2 as pb
+from liftos_client import connect
+from liftos_kit.auth import issue_token
+from liftos_kit.testing.server import SECRET, RunningServer
 from liftos_mapping.entry_fields import ENTRY_FIELDS, FieldKind
 
 _UNSET = "\x01"
@@ -289,3 +292,60 @@ async def test_an_org_that_never_wrote(memory_client: ClientFactory, org: str) -
     answer = await _digest(memory_client(org), org)
     assert not answer.buckets
     assert answer.write_token
+
+
+def _parts(rows: Sequence[pb.RowDigest]) -> tuple[int, int, int]:
+    """Return what the sums of a bucket with these rows are."""
+    xor = total = 0
+    for row in rows:
+        xor ^= int.from_bytes(row.hash[:8])
+        total += int.from_bytes(row.hash[8:])
+    return len(rows), xor, total % 2**64
+
+
+async def test_the_client_lists_what_its_sums_add_up(
+    memory_server: RunningServer, org: str
+) -> None:
+    """Hashes of each bucket, page by page, make its sums: of entries, notes and artifacts."""
+    token = issue_token(secret=SECRET.encode(), org=org, roles=["admin"], scopes=["memory"])
+    async with connect(memory_server.target, token=token) as client:
+        memory = client.memory
+        written = await memory.batch_upsert_entries(
+            entry_pb2.Entry(
+                platform="meta",
+                level=entry_pb2.ENTRY_LEVEL_CAMPAIGN,
+                account_id="1",
+                campaign_id=f"c{number}",
+                date="2025-03-01",
+                metrics=entry_pb2.Metrics(clicks=number),
+            )
+            for number in range(30)
+        )
+        of_meta = 'platform = "meta"'
+        sums = await memory.digest_entries(4, filter=of_meta, at_least_as_fresh=written)
+        hashes = memory.list_entry_digests(
+            4, [each.bucket for each in sums.buckets], filter=of_meta, page_size=7
+        )
+        by_bucket: dict[int, list[pb.RowDigest]] = defaultdict(list)
+        for row in await hashes.collect():
+            by_bucket[_bucket(entry_pb2.Entry(name=row.name), 4)].append(row)
+        assert _told(sums) == {bucket: _parts(rows) for bucket, rows in by_bucket.items()}
+        assert sum(each.row_count for each in sums.buckets) == 30
+        elsewhere = await memory.digest_entries(4, filter='platform = "klaviyo"')
+        assert not elsewhere.buckets
+
+        notes = [_note(org, f"n{number}", scope=f"s{number % 2}") for number in range(6)]
+        await memory.batch_upsert_notes(notes, origin="run/1")
+        for scope, count in (("", 6), ("s1", 3)):
+            of_notes = await memory.digest_records("NOTES", 1, scope=scope)
+            rows = await memory.list_record_digests(
+                "NOTES", 1, [0], scope=scope, page_size=2
+            ).collect()
+            (whole,) = of_notes.buckets
+            assert (whole.row_count, whole.hash_xor, whole.hash_sum) == _parts(rows)
+            assert whole.row_count == count
+        assert not (await memory.digest_records("ARTIFACTS", 1)).buckets
+
+
+def _note(org: str, note_id: str, *, scope: str) -> artifact_pb2.Note:
+    return artifact_pb2.Note(name=f"orgs/{org}/notes/{note_id}", scope=scope, text=f"On {note_id}.")
