@@ -45,6 +45,7 @@ class Question:
         calendar: Every day that the tables hold.
         with_wholes: Whether what objects do together is looked at too; a filter may leave parts
             of them.
+        moves_along: Whether the days are the usual ones, which move along with what is stored.
     """
 
     start_date: date
@@ -54,6 +55,7 @@ class Question:
     version: int
     calendar: Sequence[CalendarDay]
     with_wholes: bool = False
+    moves_along: bool = False
 
     @property
     def last_day(self) -> date:

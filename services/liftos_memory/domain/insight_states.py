@@ -2,8 +2,10 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 
-from liftos_memory.domain.insight_looks import Question
+from liftos_memory.domain.insight_findings import tell
+from liftos_memory.domain.insight_looks import Look, Question
 from liftos_memory.domain.insights import Insight, InsightKind, Subject
 
 
@@ -11,55 +13,86 @@ def is_same(found: Insight, before: Insight) -> bool:
     """Return whether a finding is the one of before; restated days may move an anomaly a little."""
     if found.insight_id == before.insight_id:
         return True
-    return (
-        found.kind is before.kind is InsightKind.ANOMALY
-        and found.metric == before.metric
-        and found.direction is before.direction
-        and _without_money(found.subject) == _without_money(before.subject)
-        and found.start_date <= before.end_date
-        and before.start_date <= found.end_date
-    )
+    if (
+        found.kind is not before.kind
+        or found.metric != before.metric
+        or found.direction is not before.direction
+        or _without_money(found.subject) != _without_money(before.subject)
+    ):
+        return False
+    if found.kind is InsightKind.ANOMALY:
+        return found.start_date <= before.end_date and before.start_date <= found.end_date
+    return found.pattern is before.pattern and _days(found) == _days(before)
 
 
 def no_longer_found(
     active: Sequence[Insight],
     told: Sequence[Insight],
+    looks: Sequence[Look],
     questions: Sequence[Question],
     *,
-    usual_days: bool,
     subjects: Collection[Subject] | None,
 ) -> list[str]:
-    """Return ids of insights that were looked at again and not found.
+    """Return ids of insights that were looked at again and do not hold.
 
-    Of an anomaly that is so where its first day was judged, or, by a run over the usual days, where
-    it lies before them; of others where the run reaches as far.
+    That takes a look at their own days: what is not found in other days says nothing of them. One
+    that this run is too wide to tell, and that is as unlikely as when it was told, holds.
 
     Args:
         active: Insights that held.
         told: Those that were found now.
+        looks: What they were found among.
         questions: What was asked.
-        usual_days: Whether the days are the usual ones.
         subjects: The series that were looked at; None is all of them.
     """
     found = {it.insight_id for it in told}
     looked_at = None if subjects is None else {_without_money(it) for it in subjects}
+    missing = [
+        it
+        for it in active
+        if it.insight_id not in found
+        and (looked_at is None or _without_money(it.subject) in looked_at)
+        and any(_asks_again(question, it) for question in questions)
+    ]
+    if not missing:
+        return []
+    at_all = tell(looks, p_limit=max(it.p_limit for it in missing)).insights
+    by_series = _by_series(at_all), _by_series(told)
     gone = []
-    for it in active:
-        if it.insight_id in found:
-            continue
-        if looked_at is not None and _without_money(it.subject) not in looked_at:
-            continue
-        for question in questions:
-            if it.kind not in question.kinds:
-                continue
-            if it.kind is InsightKind.ANOMALY:
-                again = question.start_date <= it.start_date <= question.last_day
-                again |= usual_days and it.end_date < question.start_date
-            else:
-                again = question.last_day >= it.end_date
-            if again:
-                gone.append(it.insight_id)
+    for it in missing:
+        alike, told_alike = (
+            [other for other in those.get(_series(it), ()) if is_same(other, it)]
+            for those in by_series
+        )
+        if told_alike or all(other.p_value > it.p_limit for other in alike):
+            gone.append(it.insight_id)
     return gone
+
+
+def _asks_again(question: Question, before: Insight) -> bool:
+    """Return whether a question looks at the days of an insight, as it was looked at before."""
+    if before.kind not in question.kinds:
+        return False
+    if before.kind is InsightKind.ANOMALY:
+        return question.start_date <= before.start_date and before.end_date <= question.last_day
+    if before.kind is InsightKind.TREND:
+        return question.weeks == _days(before)
+    return (question.start_date, question.last_day) == _days(before)
+
+
+def _days(insight: Insight) -> tuple[date, date]:
+    return insight.start_date, insight.end_date
+
+
+def _by_series(insights: Sequence[Insight]) -> dict[tuple[str, Subject], list[Insight]]:
+    found: dict[tuple[str, Subject], list[Insight]] = {}
+    for it in insights:
+        found.setdefault(_series(it), []).append(it)
+    return found
+
+
+def _series(insight: Insight) -> tuple[str, Subject]:
+    return insight.metric, _without_money(insight.subject)
 
 
 def still_within(

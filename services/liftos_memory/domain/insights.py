@@ -265,17 +265,19 @@ def insight_id(
     pattern: InsightPattern,
     metric: str,
     direction: InsightDirection,
-    start_date: date,
+    days: tuple[date, date],
+    moves_along: bool = False,
 ) -> str:
     """Return the id of a finding, 32 hexadecimal digits, so that the same one is one insight.
 
-    A trend or a standing is the same whenever it is found; an anomaly is one of its first day, be
-    it a day or a shift that begins with it.
+    An anomaly is one of its first day, be it a day or a shift that begins with it. Others are of
+    all their days, unless these move along: the newest weeks are the same question every week.
     """
-    own = (
-        start_date.isoformat() if kind is InsightKind.ANOMALY else "",
-        pattern.name if kind is InsightKind.BENCHMARK else "",
-    )
+    if kind is InsightKind.ANOMALY:
+        when = days[0].isoformat()
+    else:
+        when = "" if moves_along else f"{days[0]}/{days[1]}"
+    own = (when, pattern.name if kind is InsightKind.BENCHMARK else "")
     series = (subject.attribution_key, str(subject.date_basis), subject.currency_code)
     whole = ("whole", subject.channel) if subject.is_whole else ()
     key = (str(getattr(subject.key, field.name)) for field in fields(subject.key))
@@ -284,6 +286,20 @@ def insight_id(
         encoded = part.encode()
         digest.update(len(encoded).to_bytes(4, "big") + encoded)
     return digest.hexdigest()
+
+
+def moves_along(insight: Insight) -> bool:
+    """Return whether an insight is of the usual days, whichever those are."""
+    usual = insight_id(
+        insight.subject,
+        kind=insight.kind,
+        pattern=insight.pattern,
+        metric=insight.metric,
+        direction=insight.direction,
+        days=(insight.start_date, insight.end_date),
+        moves_along=True,
+    )
+    return insight.insight_id == usual
 
 
 def severity(p_value: float) -> float:

@@ -34,8 +34,8 @@ where org = :org and state = 1 and kind = any(:kinds::smallint[]) and level = an
 order by insight_id for update;
 
 -- name: upsert_insights
--- Returns those that hold for themselves anew: found for the first time, again after they were resolved, or no longer
--- within a whole.
+-- Returns those that hold for themselves anew: found for the first time, again after they were resolved or in days
+-- behind those of before, or no longer within a whole.
 with given as (
     select * from jsonb_to_recordset(:insights::jsonb) as g (
         insight_id text, kind smallint, pattern smallint, direction smallint, metric text, platform text,
@@ -45,7 +45,10 @@ with given as (
         template text, summary text)
 ), held as (
     select i.insight_id from insights i join given g using (insight_id)
-    where i.org = :org and i.state = 1 and i.whole_id = ''
+    where i.org = :org and i.state = 1 and i.whole_id = '' and i.end_date >= g.start_date
+), news as (
+    delete from insight_tellings t using insights i join given g using (insight_id)
+    where t.org = :org and i.org = :org and t.insight_id = i.insight_id and i.end_date < g.start_date
 ), written as (
     insert into insights as i (
         org, insight_id, kind, pattern, direction, state, metric, platform, level, account_id, campaign_id, ad_group_id,

@@ -29,6 +29,7 @@ from liftos_memory.domain.insights import (
     InsightRating,
     InsightState,
     Subject,
+    moves_along,
     told_for_themselves,
 )
 from liftos_memory.domain.metrics_query import MetricsQuery
@@ -122,10 +123,11 @@ class Rerun:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What a run looked at: series, judged days that have entries, and levels that it left out."""
+    """What a run looked at: series, judged days that have entries, looks, and levels left out."""
 
     subjects: set[Subject]
     days: set[date]
+    looks: list[Look]
     skipped_levels: list[str]
 
 
@@ -196,12 +198,16 @@ class Insights:
                     await repeatable.recall(write)
                 looked_at = [it for it in scope.levels if it not in seen.skipped_levels]
                 active = await write.active(scope.kinds, looked_at)
-                resolved = no_longer_found(
-                    active,
-                    told.insights,
-                    questions,
-                    usual_days=scope.days is None,
-                    subjects=None if scope.where is None else seen.subjects,
+                subjects = None if scope.where is None else seen.subjects
+                resolved = await self._compute(
+                    partial(
+                        no_longer_found,
+                        active,
+                        told.insights,
+                        seen.looks,
+                        questions,
+                        subjects=subjects,
+                    )
                 )
                 within = still_within(named, active, resolved)
                 worded = [_within(it, within) for it in worded]
@@ -273,6 +279,8 @@ class Insights:
         )
         version = await self._last_version(org)
         questions = await self._questions(org, scope, version, with_wholes=before.subject.is_whole)
+        usual = moves_along(before)
+        questions = [replace(it, moves_along=usual) for it in questions]
         told, _ = await self._look(org, scope, questions, p_limit=before.p_limit)
         query = MetricsQuery(
             start_date=evidence.start_date,
@@ -330,9 +338,11 @@ class Insights:
         today = self._today()
         if scope.days is not None:
             _check_days(*scope.days)
+        newest = await self._store.newest_day(org, today=today)
+        usual = None if newest is None else _days_until(newest, _USUAL_DAYS)
+        if scope.days is not None:
             spans = [(scope.days, frozenset(scope.kinds))]
         else:
-            newest = await self._store.newest_day(org, today=today)
             if newest is None:
                 return []
             anomalies = frozenset({InsightKind.ANOMALY})
@@ -346,7 +356,16 @@ class Insights:
         calendar = await self._calendars.get(org)
         days_known = await self._compute(lambda: calendar.days(start, end))
         return [
-            Question(days[0], days[1], kinds, today, version, days_known, with_wholes=with_wholes)
+            Question(
+                days[0],
+                days[1],
+                kinds,
+                today,
+                version,
+                days_known,
+                with_wholes=with_wholes,
+                moves_along=days == usual,
+            )
             for days, kinds in spans
         ]
 
@@ -359,8 +378,7 @@ class Insights:
         p_limit: float | None = None,
     ) -> tuple[Told, _Seen]:
         """Return what is told, and what was looked at."""
-        looks: list[Look] = []
-        seen = _Seen(set(), set(), [])
+        seen = _Seen(set(), set(), [], [])
         for level in scope.levels if questions else ():
             start, end = questions[0].calendar[0].date, questions[0].calendar[-1].date
             query = series_query(level, start, end, scope.where)
@@ -376,10 +394,10 @@ class Insights:
                     raise
                 seen.skipped_levels.append(level)
                 continue
-            looks += found
+            seen.looks.extend(found)
             seen.subjects.update(table.subjects)
             seen.days.update(_days_with_entries(table, questions))
-        told = await self._compute(lambda: tell(looks, p_limit=p_limit))
+        told = await self._compute(lambda: tell(seen.looks, p_limit=p_limit))
         return told, seen
 
     async def _scored(
