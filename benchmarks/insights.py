@@ -277,7 +277,10 @@ def _injected() -> Iterator[Measurement]:
 def _inject(
     series: Sequence[Floats], before: Sequence[set[int]], *, factor: float, length: int
 ) -> _Found:
-    """Put anomalies into series; what was found there before does not count as told."""
+    """Put anomalies into series; what was found there before does not count as told.
+
+    An edge that is told twice is right once.
+    """
     injected = told = right = recalled = 0
     delays: list[int] = []
     for number, row in enumerate(series):
@@ -290,7 +293,7 @@ def _inject(
         edges = [*places, *(place + length for place in places if length > 1)]
         injected += len(places)
         told += len(episodes)
-        right += sum(any(abs(it.start - edge) <= 3 for edge in edges) for it in episodes)
+        right += sum(any(abs(it.start - edge) <= 3 for it in episodes) for edge in edges)
         for place in places:
             if any(abs(it.start - place) <= 3 for it in episodes):
                 recalled += 1

@@ -179,7 +179,7 @@ def _anomaly(telling: _Telling, scores: Scores, episode: Episode) -> Insight:
     start, end = table.day(episode.start), table.day(episode.end)
     if episode.is_shift:
         days = slice(episode.start, episode.end + 1)
-        place = (1, at, episode.start)
+        place = (1, at, episode.peak)
         matrices = (scores.steady_expected, scores.steady_low, scores.steady_high)
     else:
         days = slice(episode.peak, episode.peak + 1)

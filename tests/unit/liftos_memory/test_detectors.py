@@ -191,6 +191,20 @@ class TestAnomalies:
         assert scores.high[0, 150] < values[0, 150]
         assert scores.expected[0, 150] == pytest.approx(values[0, 150] / 3, rel=0.3)
 
+    @pytest.mark.parametrize("factor", [0.5, 1.6, 2.0])
+    def test_a_shift_is_dated_by_its_first_day(self, factor: float) -> None:
+        """Whichever season is the farthest; that day is no finding of its own."""
+        values = 500.0 * np.exp(0.05 * _noise(200, 300, seed=9))
+        values[:, 230:] *= factor
+        values = np.round(values)
+        starts = []
+        for row in values:
+            near = [it for it in _episodes(row[None, :]) if it.end >= 230 and it.start < 244]
+            assert len([it for it in near if it.rises is (factor > 1.0)]) == 1
+            starts += [it.start for it in near if it.is_shift]
+        assert len(starts) == 200
+        assert starts.count(230) >= 195
+
     def test_a_shift_of_the_level_is_told_once(self) -> None:
         """Not as fourteen anomalies, and not again once it is the new level."""
         values = _sales(1, 250, seed=2)

@@ -127,7 +127,7 @@ class Episode:
         series: Index of the series.
         start: Index of its first step.
         end: Index of its last.
-        peak: Index of its most unlikely step.
+        peak: Index of its most unlikely step; of a shift, where its most unlikely season begins.
         rises: Whether it is above what was expected.
         is_shift: Whether the level has moved, rather than single steps.
     """
@@ -344,9 +344,10 @@ def find_episodes(
 ) -> list[Episode]:
     """Make findings of flagged steps, so that one happening is told once.
 
-    A shift begins at the most unlikely of the flagged steps within two seasons; until the
-    expectation has followed it, two seasons later, nothing else is told of these steps. Other
-    flagged steps within a season after the first, to the same side, are one episode with it.
+    A shift is dated by the most unlikely of the flagged steps within a season, or by the flagged
+    steps to the same side that lead to it; until the expectation has followed it, two seasons
+    later, nothing else is told of these steps. Other flagged steps within a season after the first,
+    to the same side, are one episode with it.
 
     Args:
         scores: From `score_steps`.
@@ -359,10 +360,10 @@ def find_episodes(
     """
     found: list[Episode] = []
     for series in np.flatnonzero(flagged.any(axis=1) | flagged_shifts.any(axis=1)):
-        shifts = _shifts(scores, flagged_shifts[series], int(series), period)
         single = flagged[series].copy()
+        shifts = _shifts(scores, single, flagged_shifts[series], int(series), period)
         for shift in shifts:
-            single[shift.start : shift.start + _STEADY_SEASONS * period] = False
+            single[shift.start : shift.peak + _STEADY_SEASONS * period] = False
         found += sorted(
             [*shifts, *_single_steps(scores, single, int(series), period)],
             key=lambda episode: episode.start,
@@ -370,7 +371,9 @@ def find_episodes(
     return found
 
 
-def _shifts(scores: Scores, flagged: Booleans, series: int, period: int) -> list[Episode]:
+def _shifts(
+    scores: Scores, single: Booleans, flagged: Booleans, series: int, period: int
+) -> list[Episode]:
     z, shift_z = scores.steady_z[series], scores.shift_z[series]
     found: list[Episode] = []
     after = -1
@@ -379,23 +382,20 @@ def _shifts(scores: Scores, flagged: Booleans, series: int, period: int) -> list
             continue
         # A mean that reaches over the edge of a shift is flagged as well; the farthest is the edge.
         near = np.flatnonzero(flagged[first : first + period]) + first
-        start = int(near[np.argmax(np.abs(shift_z[near]))])
-        season = z[start : start + period]
-        rises = bool(shift_z[start] > 0.0)
+        peak = int(near[np.argmax(np.abs(shift_z[near]))])
+        season = z[peak : peak + period]
+        rises = bool(shift_z[peak] > 0.0)
         aside = np.nan_to_num(season if rises else -season, nan=-np.inf)
         # One step far out moves a mean too, and is no shift: most of the steps have to be aside.
         if (aside > 1.0).sum() * 3 >= np.isfinite(season).sum() * 2:
-            found.append(
-                Episode(
-                    series,
-                    start,
-                    start + int(np.flatnonzero(np.isfinite(season))[-1]),
-                    start + int(np.argmax(aside)),
-                    rises,
-                    is_shift=True,
-                )
-            )
-            after = start + _STEADY_SEASONS * period - 1
+            start = peak
+            # Scatter may make a season that begins a little later the most unlikely one.
+            leading = single & ((z > 1.0) if rises else (z < -1.0))
+            while start - 1 > max(after, peak - period) and leading[start - 1]:
+                start -= 1
+            end = peak + int(np.flatnonzero(np.isfinite(season))[-1])
+            found.append(Episode(series, start, end, peak, rises, is_shift=True))
+            after = peak + _STEADY_SEASONS * period - 1
     return found
 
 
