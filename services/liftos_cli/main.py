@@ -27,6 +27,11 @@ ROOT_COMMANDS: Final = (
     LazyCommand(
         "search", f"{_COMMANDS}.search", "Find objects, weeks, notes and artifacts, best first."
     ),
+    LazyCommand(
+        "context",
+        f"{_COMMANDS}.context",
+        "Print facts about a question for a language model.",
+    ),
     LazyCommand("compare", f"{_COMMANDS}.compare", "Set channels and periods against each other."),
     LazyCommand("export", f"{_COMMANDS}.export", "Write data sets for marketing mix models."),
     LazyCommand(

@@ -1,15 +1,15 @@
 """What `UnifiedDataAPI` reads, as frames: sums and documents."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from liftos.memory.v1.document_pb2 import SearchHit
+from liftos.memory.v1.document_pb2 import ObjectRef, SearchHit
 from liftos.memory.v1.insight_pb2 import Insight
 from liftos_client.arguments import Day, Freshness
 from liftos_client.connection import Client
 from liftos_client.memory.entries import Level
 from liftos_client.memory.metrics import Step
-from liftos_client.memory.search import Kind, Mode
+from liftos_client.memory.search import Fusion, Kind, Mode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,34 +80,41 @@ class Reads:
 
     async def search(
         self,
-        query: str,
+        query: str = "",
         *,
         limit: int = 10,
         mode: Mode = "HYBRID",
+        weights: Mapping[str, float] | None = None,
+        fusion_method: Fusion = "WEIGHTED_MIN_MAX",
         kinds: Iterable[Kind] = (),
         start_date: Day | None = None,
         end_date: Day | None = None,
         filter: str = "",  # noqa: A002
         minimum_quality_score: float | None = None,
+        like: ObjectRef | None = None,
         group_by_object: bool = False,
         at_least_as_fresh: Freshness = None,
         timeout_seconds: float | None = None,
     ) -> "pd.DataFrame":
-        """Find documents by meaning and by words; one row per hit, best first.
+        """Find documents in any of the five modes; one row per hit, best first.
 
         Columns: score, kind, title, platform, level, the ids of the object, text, explanation,
         currency_code, the metrics and ratios of the object as in `query`, the days that these are
         of (metrics_start_date, metrics_end_date), entry_count.
 
         Args:
-            query: What is looked for.
+            query: What is looked for; may be empty only with `like`.
             limit: At most this many hits.
             mode: "HYBRID", "NEURAL", "LEXICAL", "CONCEPTUAL" or "KNOWLEDGE".
+            weights: Weight of each leg of a hybrid search, such as {"NEURAL": 0.7, "KNOWLEDGE":
+                0.3}; CONCEPTUAL and KNOWLEDGE join only so.
+            fusion_method: "WEIGHTED_MIN_MAX" or "RECIPROCAL_RANK".
             kinds: Only these, such as "PROFILE" or "WEEKLY_DIGEST".
             start_date: Only documents that touch the days from here; metrics are of these days.
             end_date: Last day; given together with the first.
             filter: Over platform, level and the ids.
             minimum_quality_score: Only documents that score at least this, 0 to 1.
+            like: Find what resembles this object; mode CONCEPTUAL only.
             group_by_object: At most one hit per object.
             at_least_as_fresh: A write that the index has to cover.
             timeout_seconds: Deadline of each page.
@@ -121,11 +128,14 @@ class Reads:
             query,
             limit=limit,
             mode=mode,
+            weights=weights,
+            fusion_method=fusion_method,
             kinds=kinds,
             start_date=start_date,
             end_date=end_date,
             filter=filter,
             minimum_quality_score=minimum_quality_score,
+            like=like,
             group_by_object=group_by_object,
             at_least_as_fresh=at_least_as_fresh,
             timeout_seconds=timeout_seconds,
@@ -145,17 +155,23 @@ class Reads:
         at_least_as_fresh: Freshness,
         timeout_seconds: float | None,
         mode: Mode = "HYBRID",
+        weights: Mapping[str, float] | None = None,
+        fusion_method: Fusion = "WEIGHTED_MIN_MAX",
         kinds: Iterable[Kind] = (),
+        like: ObjectRef | None = None,
     ) -> tuple[list[SearchHit], str]:
         """Return hits, and the token of the write up to which the index had followed."""
         found = self._memory.search_documents(
             query,
             mode=mode,
+            weights=weights,
+            fusion_method=fusion_method,
             kinds=kinds,
             start_date=start_date,
             end_date=end_date,
             filter=filter,
             minimum_quality_score=minimum_quality_score,
+            like=like,
             group_by_object=group_by_object,
             page_size=min(limit, _LARGEST_PAGE),
             at_least_as_fresh=at_least_as_fresh,

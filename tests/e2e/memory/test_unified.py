@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from tests.e2e.memory.indexing_harness import opened_pieces, running_milvus
 
+from liftos.memory.v1.document_pb2 import ObjectRef
+from liftos.memory.v1.entry_pb2 import ENTRY_LEVEL_CAMPAIGN
 from liftos_client import AsyncUnifiedDataAPI, Client, connect
 from liftos_client.errors import FieldInvalidError
 from liftos_kit.auth import issue_token
@@ -211,6 +213,23 @@ async def test_context_for_a_model_is_cited_and_within_budget(client: Client) ->
         await api.get_llm_context_data("winter boots " * 115, budget_tokens=60)
     with pytest.raises(FieldInvalidError, match="maximum_insights"):
         await api.get_llm_context_data("winter boots", maximum_insights=-1)
+
+
+async def test_search_takes_every_choice_of_the_service(client: Client) -> None:
+    """Weights decide which legs there are, the fusion what scores are, and an object is a query."""
+    api = AsyncUnifiedDataAPI(client)
+    by_words = await api.search("winter boots", weights={"LEXICAL": 1.0}, kinds=["PROFILE"])
+    assert by_words["title"].str.contains("Winter boots").all()
+    by_rank = await api.search(
+        "winter boots", fusion_method="RECIPROCAL_RANK", kinds=["PROFILE"], limit=2
+    )
+    by_score = await api.search("winter boots", kinds=["PROFILE"], limit=2)
+    assert by_rank["score"].max() < by_score["score"].max()
+    meta = ObjectRef(platform="meta", level=ENTRY_LEVEL_CAMPAIGN, account_id="a", campaign_id="m1")
+    alike = await api.search(like=meta, mode="CONCEPTUAL", kinds=["PROFILE"])
+    assert alike["campaign_id"].tolist() == ["g1"]
+    with pytest.raises(FieldInvalidError):
+        await api.search("winter boots", mode="LEXICAL", weights={"LEXICAL": 1.0})
 
 
 async def test_conversions_of_two_days_count_once(client: Client) -> None:
