@@ -59,7 +59,7 @@ CODES: Final[Mapping[str, StatusCode]] = MappingProxyType(
 )
 
 # All of it travels in trailers, of which clients take 8 KiB; a request may hold 500 wrong rows.
-_MAXIMUM_MESSAGE_CHARACTERS: Final = 300
+_MAXIMUM_MESSAGE_CHARACTERS: Final = 700
 _MAXIMUM_TEXT_CHARACTERS: Final = 200
 _MAXIMUM_VIOLATION_BYTES: Final = 3_072
 

@@ -1,24 +1,24 @@
 """`liftos sources`."""
 
-import json as json_format
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
 from liftos.ingestion.v1.source_pb2 import Source
 from liftos_cli.consent import YesOption, require_consent
-from liftos_cli.entry_view import chosen_columns, entry_cell, entry_columns, telling_columns
-from liftos_cli.errors import CommandError, ExitCode
+from liftos_cli.entry_preview import print_preview, read_rows
+from liftos_cli.entry_view import chosen_columns
+from liftos_cli.errors import CommandError
 from liftos_cli.figures import enum_word_of, short_name
 from liftos_cli.ingestion_call import IngestionCall, calls_ingestion
 from liftos_cli.lazy_group import command_app
 from liftos_cli.listing import page_size, print_list, take
 from liftos_cli.message_view import print_fields
-from liftos_cli.object_files import read_text, told_in_file
+from liftos_cli.object_files import told_in_file
 from liftos_cli.options import ColumnsOption, FilterOption, JsonOption, LimitOption
-from liftos_cli.output import Column, as_json, print_json, print_table, say
+from liftos_cli.output import Column, as_json, print_json, say
 from liftos_cli.source_files import (
     in_order,
     read_mapping_file,
@@ -179,28 +179,11 @@ async def preview(
         answer = await call.ingestion.preview_mapping(
             source_id,
             mapping=None if given is None else given.value,
-            rows=[] if rows is None else _read_rows(rows),
+            rows=[] if rows is None else read_rows(rows),
             connection=connection,
             account_id=account_id,
         )
-    if call.json:
-        print_json(answer)
-    else:
-        names = chosen or telling_columns(answer.entries)
-        print_table(
-            [Column("row", number=True), *entry_columns(names)],
-            [
-                [str(index + 1), *(entry_cell(entry, name) for name in names)]
-                for entry, index in zip(answer.entries, answer.source_indexes, strict=True)
-            ],
-            empty="No row becomes an entry.",
-        )
-        for error in answer.item_errors:
-            say(f"Row {error.index + 1} is refused: {error.field}: {error.message}")
-        if answer.unmapped_fields:
-            say(f"No entry field holds {', '.join(answer.unmapped_fields)}.")
-    if answer.item_errors:
-        raise typer.Exit(ExitCode.NEGATIVE)
+    print_preview(answer, chosen, json=call.json)
 
 
 def _row(source: Source) -> list[str]:
@@ -216,27 +199,6 @@ def _row(source: Source) -> list[str]:
         f"{can.retention_days} d" if can.retention_days else "",
         can.api_version,
     ]
-
-
-def _read_rows(file: Path) -> list[dict[str, Any]]:
-    """Return the rows of a file of JSON lines, or of one JSON list.
-
-    Raises:
-        CommandError: It cannot be read, or holds something else.
-    """
-    text = read_text(file)
-    try:
-        if text.lstrip().startswith("["):
-            rows = json_format.loads(text)
-        else:
-            rows = [json_format.loads(line) for line in text.splitlines() if line.strip()]
-    except ValueError as error:
-        raise CommandError(f"{file} is no JSON: {error}", advice="correct the file") from None
-    if not rows or not all(isinstance(row, dict) for row in rows):
-        raise CommandError(
-            f"{file} holds no JSON objects", advice="write one row a line, each as {…}"
-        )
-    return list(rows)
 
 
 @app.command("new", epilog="Example: liftos sources new acme_ads --folder ./acme_ads")

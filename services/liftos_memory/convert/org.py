@@ -6,6 +6,7 @@ from liftos.memory.v1 import source_pb2
 from liftos_kit.core.errors import FieldViolation, InvalidFieldsError
 from liftos_kit.core.names import Pattern
 from liftos_kit.structs import struct_of, timestamp
+from liftos_mapping.platforms import PLATFORM_MAPPINGS
 from liftos_memory.convert.masks import check_mask
 from liftos_memory.domain.calendar import Hemisphere
 from liftos_memory.domain.sources import BUILT_IN_SOURCES
@@ -76,6 +77,7 @@ def built_in_source_message(org: str, source: str) -> source_pb2.Source:
         name=f"orgs/{org}/sources/{source}",
         display_name=BUILT_IN_SOURCES[source],
         built_in=True,
+        takes_raw_rows=source in PLATFORM_MAPPINGS,
     )
 
 
@@ -85,6 +87,7 @@ def source_message(org: str, stored: StoredSource) -> source_pb2.Source:
         name=f"orgs/{org}/sources/{stored.source}",
         display_name=stored.display_name,
         mapping=None if stored.mapping is None else struct_of(stored.mapping),
+        takes_raw_rows=stored.mapping is not None,
         create_time=timestamp(stored.create_time),
         update_time=timestamp(stored.update_time),
     )

@@ -195,7 +195,7 @@ async def test_sources_are_listed_in_pages_built_in_ones_first(
     for name in ("tiktok", "competitor", "weather"):
         await admin.UpsertSource(source(org, name))
     await memory_client("another", "admin").UpsertSource(source("another", "secret"))
-    expected = ["meta", "google_ads", "klaviyo", "offline", "commerce"]
+    expected = ["meta", "google_ads", "klaviyo", "offline", "commerce", "dbt"]
     expected += ["competitor", "tiktok", "weather"]
     for page_size in (1, 2, 5, 6, 8, 100):
         names: list[str] = []
@@ -224,12 +224,19 @@ async def test_a_source_changes_its_name_and_keeps_its_creation(
     mapping = {"columns": {"date": "day", "clicks": "hits"}}
     mapped = (await admin.UpsertSource(source(org, "tiktok", mapping=mapping))).source
     assert json_format.MessageToDict(mapped.mapping) == mapping
+    assert (first.takes_raw_rows, mapped.takes_raw_rows) == (False, True)
     again = (await admin.UpsertSource(source(org, "tiktok", display_name="TT"))).source
     assert not again.HasField("mapping")
     assert again.display_name == "TT"
     assert again.create_time == first.create_time
     listed = await admin.ListSources(pb.ListSourcesRequest(parent=f"orgs/{org}"))
     assert listed.sources[-1] == again
+    assert {each.name.rpartition("/")[2] for each in listed.sources if each.takes_raw_rows} == {
+        "meta",
+        "google_ads",
+        "klaviyo",
+        "dbt",
+    }
 
 
 async def test_entries_may_name_a_new_source_at_once(
