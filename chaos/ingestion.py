@@ -75,7 +75,7 @@ FAULTS: Final = 5
 
 _SETTLED_DAYS: Final = 100
 _LOOKBACK_DAYS: Final = 20
-_LATE_SECONDS: Final = 300.0
+_LATE_SECONDS: Final = 600.0
 """Longest time from a day's beginning to the end of the run that its schedule starts."""
 
 _FAULTS_A_DAY: Final = 2
