@@ -25,7 +25,7 @@ from liftos_cli.relevance.measures import CONFIDENCE, Measure, measure
 
 app = command_app()
 
-_MODES: Final = ("hybrid", "neural", "lexical")
+_MODES: Final = ("hybrid", "neural", "lexical", "conceptual", "knowledge")
 _SECONDS: Final = 600.0
 _MISSES_SHOWN: Final = 5
 
@@ -39,7 +39,12 @@ async def evaluate(
     call: MemoryCall,
     *,
     mode: Annotated[
-        str, typer.Option(metavar="MODE", help="What to measure: hybrid, neural or lexical.")
+        str,
+        typer.Option(
+            metavar="MODE",
+            help="What to measure: hybrid, neural or lexical; with a judged collection also"
+            " conceptual or knowledge.",
+        ),
     ] = "hybrid",
     count: Annotated[
         int, typer.Option(min=1, max=2_000, metavar="N", help="Questions to make and ask.")
@@ -120,6 +125,7 @@ async def _judged(call: MemoryCall, collection: Collection, mode: str) -> None:
                 "unasked_query_count": collection.unasked_query_count,
                 "empty_document_count": run.empty_document_count,
                 "cut_document_count": run.cut_document_count,
+                "unanswered_query_count": run.unanswered_query_count,
                 **{name: each.mean for name, each in measures.items()},
                 **{f"{name}_interval": [each.low, each.high] for name, each in measures.items()},
                 "confidence": CONFIDENCE,
@@ -142,6 +148,8 @@ def _say_what_is_left_out(collection: Collection, run: JudgedRun) -> None:
         say(f"{collection.unjudged_query_count:,} queries have no document that answers them.")
     if collection.unasked_query_count:
         say(f"Judgements of {collection.unasked_query_count:,} queries are of none that is asked.")
+    if run.unanswered_query_count:
+        say(f"{run.unanswered_query_count:,} queries found nothing.")
     if run.empty_document_count:
         say(f"{run.empty_document_count:,} documents say nothing and cannot be found.")
     if run.cut_document_count:

@@ -20,7 +20,12 @@ from liftos_cli.output import say
 from liftos_cli.relevance.collection import Collection, ForeignDocument
 from liftos_cli.relevance.leftovers import origin_of
 from liftos_cli.relevance.measures import DEPTH
-from liftos_client.errors import DeadlineExceededError, LiftosError, ReadNotFreshError
+from liftos_client.errors import (
+    DeadlineExceededError,
+    FieldInvalidError,
+    LiftosError,
+    ReadNotFreshError,
+)
 from liftos_client.memory import MemoryClient
 
 MAXIMUM_TEXT_CHARACTERS: Final = 20_000
@@ -61,6 +66,7 @@ class JudgedRun:
             no query has it.
         empty_document_count: Documents that say nothing; they cannot be found.
         cut_document_count: Documents that are longer than a note.
+        unanswered_query_count: Queries that found nothing.
     """
 
     memory: MemoryClient
@@ -73,6 +79,7 @@ class JudgedRun:
     )
     empty_document_count: int = 0
     cut_document_count: int = 0
+    unanswered_query_count: int = 0
     _document_ids: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -186,7 +193,16 @@ class JudgedRun:
         return rankings
 
     async def _ask(self, query: str) -> list[str]:
-        page = await self._search(query, mode=self.mode, page_size=DEPTH)
+        try:
+            page = await self._search(query, mode=self.mode, page_size=DEPTH)
+        except FieldInvalidError as error:
+            # Words that name no dimension cannot be asked by concepts, and are refused.
+            if self.mode != "conceptual" or [it.field for it in error.field_violations] != [
+                "query"
+            ]:
+                raise
+            self.unanswered_query_count += 1
+            return []
         for leg in page.legs:
             # By meaning there always is something that is nearest.
             if leg.mode == SEARCH_MODE_NEURAL and not leg.hit_count:
@@ -195,6 +211,7 @@ class JudgedRun:
                     advice="see what is wrong with `liftos doctor`, and run it again",
                     exit_code=ExitCode.UNREACHABLE,
                 )
+        self.unanswered_query_count += not page.hits
         return [self._document_ids[hit.document.record.rpartition("/")[2]] for hit in page.hits]
 
     async def _purge(self) -> str:

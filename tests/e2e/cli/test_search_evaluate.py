@@ -70,6 +70,19 @@ def test_a_judged_collection_is_measured_and_taken_away(stack: CommandLine, tmp_
     assert json.loads(again.stdout)["hits"] == []
 
 
+def test_modes_about_objects_find_no_text(stack: CommandLine, tmp_path: Path) -> None:
+    """They can be measured too: a collection of texts has no objects, so that nothing is found."""
+    options = _collection(tmp_path, 6)
+    for mode in ("conceptual", "knowledge"):
+        outcome = stack.liftos(
+            "search", "evaluate", *options, "--mode", mode, "--org", "of-objects", "--json"
+        )
+        assert outcome.exit_code == 0, outcome.stderr
+        found = json.loads(outcome.stdout)
+        assert (found["mode"], found["ndcg_at_10"]) == (mode, 0.0)
+        assert found["unanswered_query_count"] == found["query_count"] == 3
+
+
 def test_whoever_stops_it_leaves_nothing_behind(stack: CommandLine, tmp_path: Path) -> None:
     """Ctrl-C while documents are indexed, and the end that a supervisor sends."""
     options = _collection(tmp_path, 1_500)
@@ -136,7 +149,10 @@ def test_what_cannot_be_measured_is_told(stack: CommandLine, tmp_path: Path) -> 
     assert "line 1 of" in outcome.stderr
     assert "has 3 columns instead of 4" in outcome.stderr
     assert stack.liftos("search", "evaluate", *options[:4]).exit_code == 2
-    assert stack.liftos("search", "evaluate", "--mode", "knowledge").exit_code == 2
+    assert stack.liftos("search", "evaluate", "--mode", "sideways").exit_code == 2
+    by_itself = stack.liftos("search", "evaluate", "--mode", "knowledge")
+    assert by_itself.exit_code == 2
+    assert "--mode: choose NEURAL, LEXICAL or HYBRID" in by_itself.stderr
     word = stack.liftos("search", "--json", "--org", "asked-empty", "--", "evaluate")
     assert word.exit_code == 0
     assert json.loads(word.stdout)["hits"] == []
