@@ -55,6 +55,11 @@ def insight_quality_statement(org: str, insights: Sequence[Insight], where: Filt
     }
     given = ", ".join(parameters.add(values, sql_type) for values, sql_type in columns.values())
     pairs = pairs_of(levels)
+    # Each once: entries of one account would be held against each of its insights.
+    known = sorted({(it.key.platform, it.key.account_id) for it in subjects})
+    accounts = ", ".join(
+        parameters.add([account[place] for account in known], "text[]") for place in (0, 1)
+    )
     first = parameters.add(min(it.start_date for it in insights), "date")
     last = parameters.add(max(it.end_date for it in insights), "date")
     read = parameters.add(sorted(LEVELS.index(level) + 1 for level in levels), "smallint[]")
@@ -63,7 +68,7 @@ def insight_quality_statement(org: str, insights: Sequence[Insight], where: Filt
     parameters.values += values
     scope = (
         f"org = $1::text and date between {first} and {last}"  # noqa: S608 - column names are ours
-        " and (platform, account_id) in (select platform, account_id from told)"
+        f" and (platform, account_id) in (select * from unnest({accounts}))"
     )
     entries = (
         f"select {MISMATCH_COLUMNS} from entries"  # noqa: S608 - column names are ours
@@ -97,7 +102,11 @@ def _behind_sql(*, whole: bool) -> str:
     """Return SQL of the entries behind objects or wholes: apart, so that hashes can join each."""
     series = ", ".join(_SERIES if whole else (*_SERIES, *_OBJECT_IDS))
     chosen, channel = ("", " and t.channel = s.channel") if whole else ("not ", "")
+    day = f"{series}, date, currency_code, channel, issues, mismatched"
+    # Added up first: many wholes are of the same objects.
     return f"""    select place, issues, mismatched, entry_count
-    from (select * from told where {chosen}is_whole) t join scored s using ({series})
+    from (select * from told where {chosen}is_whole) t
+    join (select {day}, sum(entry_count) as entry_count from scored group by {day}) s
+        using ({series})
     where s.date between t.start_date and t.end_date
         and t.currency_code in ('', s.currency_code){channel}"""  # noqa: S608 - column names are ours

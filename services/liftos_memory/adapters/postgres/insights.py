@@ -13,6 +13,7 @@ from liftos_kit.core.filters import Filter, to_sql
 from liftos_mapping.entry_fields import DATE_BASES, LEVELS
 from liftos_memory.adapters.postgres.database import Database
 from liftos_memory.adapters.postgres.insight_quality import insight_quality_statement
+from liftos_memory.adapters.postgres.level_mismatches import WITHOUT_LOOPS
 from liftos_memory.adapters.postgres.writes import PostgresWrite, begin
 from liftos_memory.document_ports import RecordDocuments
 from liftos_memory.domain.documents import Document, DocumentKind, ObjectKey, ObjectNames
@@ -173,6 +174,7 @@ order by severity desc, insight_id limit $2"""  # noqa: S608 - names are ours
         if insights:
             statement = insight_quality_statement(org, insights, where)
             async with self._database.read(org) as connection:
+                await connection.execute(WITHOUT_LOOPS.format("off"))
                 for row in await connection.fetch(statement.sql, *statement.values):
                     found[row["place"] - 1].append(
                         ScoredEntries(row["issues"], row["mismatched"], row["entry_count"])

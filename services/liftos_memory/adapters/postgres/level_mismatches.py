@@ -24,6 +24,9 @@ MISMATCH_KEYS: Final = (
 _IDS: Final = ("campaign_id", "ad_group_id", "flow_id")
 _DAY: Final = "platform, account_id, attribution_key, date_basis, currency_code, date"
 
+WITHOUT_LOOPS: Final = "/* without_loops */ set local enable_nestloop = {}"
+"""The planner expects one row of sums where there are thousands, and would join them in loops."""
+
 MISMATCH_COLUMNS: Final = ", ".join((*MISMATCH_KEYS, "currency_code", *_IDS, *RECONCILED_METRICS))
 """Columns of entries that are compared."""
 
@@ -62,34 +65,34 @@ group by {", ".join(MISMATCH_KEYS)}"""  # noqa: S608 - column names are ours
 
 def _pair_sql(pair: LevelPair) -> str:
     keys = ", ".join((_DAY, *pair.parent_ids))
+    above, below = (LEVELS.index(level) + 1 for level in (pair.above, pair.below))
     known = "".join(f" and {name} <> ''" for name in pair.parent_ids)
-
-    def side(level: str) -> str:
-        sums = ", ".join(
-            f"sum({name}) as {name}, bool_and(has_{name}) as has_{name}"
-            for name in RECONCILED_METRICS
-        )
-        number = LEVELS.index(level) + 1
-        return f"select {keys}, {sums} from sums where level = {number}{known} group by {keys}"  # noqa: S608
-
+    # Both levels in one pass: the planner knows nothing of sums, and would join them in loops.
+    sides = ", ".join(
+        f"sum({name}) filter (where level = {above}) as above_{name},"
+        f" sum({name}) filter (where level = {below}) as below_{name},"
+        f" bool_and(has_{name}) as has_{name}"
+        for name in RECONCILED_METRICS
+    )
     both = ", ".join(
-        f"sum({place}.{name}) filter (where above.has_{name} and below.has_{name})"
-        f" as {place}_{name}"
+        f"sum({place}_{name}) filter (where has_{name}) as {place}_{name}"
         for name in RECONCILED_METRICS
         for place in ("above", "below")
     )
     fields = ", ".join(
         f"case when {_differs_sql(name)} then '{name}' end" for name in RECONCILED_METRICS
     )
-    numbers = f"{LEVELS.index(pair.above) + 1}, {LEVELS.index(pair.below) + 1}"
     return f"""
-    select platform, account_id, unnest(array[{numbers}]::smallint[]) as level, attribution_key,
-        date_basis, date, mismatched
+    select platform, account_id, unnest(array[{above}, {below}]::smallint[]) as level,
+        attribution_key, date_basis, date, mismatched
     from (
         select {_DAY}, concat_ws(',', {fields}) as mismatched
         from (
             select {_DAY}, {both}
-            from ({side(pair.above)}) above join ({side(pair.below)}) below using ({keys})
+            from (
+                select {keys}, {sides} from sums where level in ({above}, {below}){known}
+                group by {keys} having min(level) < max(level)
+            ) parents
             group by {_DAY}
         ) pairs
     ) found where mismatched <> ''"""  # noqa: S608 - column names are ours

@@ -26,6 +26,7 @@ from liftos_memory.adapters.postgres.entry_columns import entry_condition
 from liftos_memory.adapters.postgres.level_mismatches import (
     MISMATCH_COLUMNS,
     MISMATCH_KEYS,
+    WITHOUT_LOOPS,
     levels_of,
     mismatches_sql,
 )
@@ -395,7 +396,9 @@ from (
     from ({entries}) e group by 1, 2, 3, 4, 5, 6, 7, 8, 9
 ) by_day left join mismatches using ({", ".join(MISMATCH_KEYS)})
 group by 1, 2, 3, 4, 5, 6, 7, 8 limit {MAXIMUM_ROWS + 1}"""  # noqa: S608 - column names are ours
+        await self._connection.execute(WITHOUT_LOOPS.format("off"))
         frame = await self._frame(sql, parameters, QUALITY_COLUMNS, _QUALITY_TYPES)
+        await self._connection.execute(WITHOUT_LOOPS.format("on"))
         frame["unit"] = _decoded(frame["unit"])
         frame["level"] = _words(frame["level"], LEVELS)
         return frame
