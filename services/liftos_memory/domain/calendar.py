@@ -11,7 +11,7 @@ ends.
 import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
@@ -68,12 +68,16 @@ class CalendarEvent:
         start: First day.
         end: Last day.
         structural_break: Whether numbers before and from the first day on are not comparable.
+        platforms: Whose numbers a change of a platform concerns.
+        columns: Which of these numbers.
     """
 
     name: str
     start: date
     end: date
     structural_break: bool = False
+    platforms: frozenset[str] = frozenset()
+    columns: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,19 +139,60 @@ class CalendarDay:
     days_since_previous_event: int
 
 
+_CREDITED: Final = frozenset({"conversions_micros", "revenue_micros"})
+
 PLATFORM_BREAKS: Final = tuple(
-    CalendarEvent(name, day, day, structural_break=True)
-    for day, name in (
-        (date(2021, 1, 19), "Meta: default attribution becomes 7-day click, 28-day windows end"),
-        (date(2021, 4, 26), "Apple iOS 14.5: apps ask before tracking"),
-        (date(2021, 9, 20), "Apple iOS 15: Mail Privacy Protection opens mail by machine"),
-        (date(2026, 1, 12), "Meta: 7-day view and 28-day view windows end"),
+    CalendarEvent(name, day, day, True, frozenset(platforms), columns)
+    for day, name, platforms, columns in (
+        (
+            date(2021, 1, 19),
+            "Meta: default attribution becomes 7-day click, 28-day windows end",
+            ["meta"],
+            _CREDITED,
+        ),
+        (
+            date(2021, 4, 26),
+            "Apple iOS 14.5: apps ask before tracking",
+            ["meta", "google_ads"],
+            _CREDITED,
+        ),
+        (
+            date(2021, 9, 20),
+            "Apple iOS 15: Mail Privacy Protection opens mail by machine",
+            ["klaviyo"],
+            frozenset({"opened"}),
+        ),
+        (
+            date(2026, 1, 12),
+            "Meta: 7-day view and 28-day view windows end",
+            ["meta"],
+            _CREDITED,
+        ),
     )
 )
 """Changes of platforms after which numbers are not comparable, for every org."""
 
+_PLATFORM_BREAKS_BY_NAME: Final = {event.name: event for event in PLATFORM_BREAKS}
+
 _SEASONS: Final = (Season.WINTER, Season.SPRING, Season.SUMMER, Season.AUTUMN)
 _REGION: Final = re.compile(r"([A-Z]{2})(?:-([A-Z0-9]{1,3}))?")
+
+
+def breaks_for(
+    day: CalendarDay, platforms: Collection[str], columns: Collection[str]
+) -> tuple[str, ...]:
+    """Return the names of the breaks that begin on a day and concern some columns of platforms.
+
+    The org's own concern all.
+    """
+    found = []
+    for name in day.structural_breaks:
+        known = _PLATFORM_BREAKS_BY_NAME.get(name)
+        if known is None or not (
+            known.platforms.isdisjoint(platforms) or known.columns.isdisjoint(columns)
+        ):
+            found.append(name)
+    return tuple(found)
 
 
 def calendar_days(

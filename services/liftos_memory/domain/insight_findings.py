@@ -15,7 +15,9 @@ from liftos_memory.domain.detectors.benchmarks import Change, Standing
 from liftos_memory.domain.detectors.statistics import Booleans, Floats, discoveries
 from liftos_memory.domain.detectors.trends import Trends
 from liftos_memory.domain.documents import ObjectNames
+from liftos_memory.domain.insight_breaks import break_names
 from liftos_memory.domain.insight_looks import Look, broad_only, days_between, movement_at
+from liftos_memory.domain.insight_metrics import InsightMetric
 from liftos_memory.domain.insight_rollup import within_wholes
 from liftos_memory.domain.insight_series import MetricSeries, SeriesTable
 from liftos_memory.domain.insight_wholes import Movement
@@ -153,25 +155,29 @@ def _tell_one(telling: _Telling) -> list[Insight]:
 
 
 def _tell_trends(telling: _Telling, trends: Trends) -> list[Insight]:
-    first, last = telling.look.question.weeks
+    look = telling.look
     moved = np.abs(trends.slope) * np.maximum(trends.seasons - 1, 1)
     told = telling.flagged & (np.nan_to_num(moved) >= LEAST_CHANGE)
-    return [
-        _insight(
-            telling,
-            (int(at),),
-            _Figures(
-                trends.level[at],
-                (trends.slope[at], trends.slope_low[at], trends.slope_high[at]),
-                int(trends.seasons[at]),
-            ),
-            pattern=InsightPattern.TREND,
-            rises=bool(trends.slope[at] > 0.0),
-            days=(first, last),
-            evidence=(first, last, Granularity.WEEK),
+    found = []
+    for at in np.flatnonzero(told):
+        subject = look.table.subjects[look.series.rows[at]]
+        days = look.question.weeks_of(subject.key.platform, look.series.metric)
+        found.append(
+            _insight(
+                telling,
+                (int(at),),
+                _Figures(
+                    trends.level[at],
+                    (trends.slope[at], trends.slope_low[at], trends.slope_high[at]),
+                    int(trends.seasons[at]),
+                ),
+                pattern=InsightPattern.TREND,
+                rises=bool(trends.slope[at] > 0.0),
+                days=days,
+                evidence=(*days, Granularity.WEEK),
+            )
         )
-        for at in np.flatnonzero(told)
-    ]
+    return found
 
 
 def _anomaly(telling: _Telling, scores: Scores, episode: Episode) -> Insight:
@@ -333,7 +339,7 @@ def _insight(
         q_value=float(telling.q_values[place]),
         p_limit=telling.p_limit,
         quality_score=float(qualities.min(initial=1.0)),
-        context=_context(question.calendar, days, kind),
+        context=_context(question.calendar, days, subject, metric, pattern),
         evidence=Evidence(
             level=table.level,
             filter=format_filter(_evidence_filter(table, subject, pattern)),
@@ -407,16 +413,27 @@ def _evidence_groups(table: SeriesTable) -> tuple[str, ...]:
 
 
 def _context(
-    calendar: Sequence[CalendarDay], days: tuple[date, date], kind: InsightKind
+    calendar: Sequence[CalendarDay],
+    days: tuple[date, date],
+    subject: Subject,
+    metric: InsightMetric,
+    pattern: InsightPattern,
 ) -> tuple[str, ...]:
-    """Return what is known of some days, breaks first; holidays only of anomalies."""
-    names: dict[str, None] = {}
+    """Return what is known of some days, breaks first; holidays only of anomalies.
+
+    A shift may follow a break within a week.
+    """
+    is_shift = pattern is InsightPattern.LEVEL_SHIFT
+    breaks_from = days[0] - timedelta(days=_WEEK if is_shift else 0)
+    breaks: dict[str, date] = {}
     own: dict[str, None] = {}
     for day in calendar:
+        if breaks_from <= day.date <= days[1]:
+            for name in break_names(day, subject.key.platform, metric):
+                breaks.setdefault(name, day.date)
         if days[0] <= day.date <= days[1]:
-            for name in day.structural_breaks:
-                names.setdefault(f"{name} ({day.date.isoformat()})")
             own |= dict.fromkeys(day.events)
-            if kind is InsightKind.ANOMALY:
+            if _KINDS[pattern] is InsightKind.ANOMALY:
                 own |= dict.fromkeys((*day.retail_events, *(it.name for it in day.holidays)))
-    return (*names, *own)[:_MOST_CONTEXT]
+    told = [f"{name} ({day.isoformat()})" for name, day in breaks.items()]
+    return (*told, *(name for name in own if name not in breaks))[:_MOST_CONTEXT]

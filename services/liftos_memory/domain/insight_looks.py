@@ -18,7 +18,13 @@ from liftos_memory.domain.detectors.benchmarks import (
 )
 from liftos_memory.domain.detectors.statistics import Floats, Integers, Timestamps
 from liftos_memory.domain.detectors.trends import Trends, find_trends
-from liftos_memory.domain.insight_metrics import EVENT_SIZE, INSIGHT_METRICS
+from liftos_memory.domain.insight_breaks import (
+    POINT_DAYS,
+    SHIFT_DAYS,
+    break_days,
+    weeks_since_break,
+)
+from liftos_memory.domain.insight_metrics import EVENT_SIZE, INSIGHT_METRICS, InsightMetric
 from liftos_memory.domain.insight_series import MetricSeries, SeriesTable, metric_series
 from liftos_memory.domain.insight_wholes import Movement, Wholes, movement, wholes_of
 from liftos_memory.domain.insights import InsightKind, Subject
@@ -67,6 +73,10 @@ class Question:
         """First and last day of the whole ISO weeks within the days that are over."""
         first = self.start_date + timedelta(days=-self.start_date.weekday() % _WEEK)
         return first, self.last_day - timedelta(days=(self.last_day.weekday() + 1) % _WEEK)
+
+    def weeks_of(self, platform: str, metric: InsightMetric) -> tuple[date, date]:
+        """First and last day of those of these weeks that are after the last break."""
+        return weeks_since_break(self.weeks, break_days(self.calendar, platform, metric))
 
     @property
     def period_days(self) -> int:
@@ -202,7 +212,8 @@ def movement_at(look: Look, place: tuple[int, ...]) -> Movement:
     table, question = look.table, look.question
     match look.result:
         case Trends():
-            cut = days_between(table, *question.weeks)
+            platform = table.subjects[look.series.rows[place[0]]].key.platform
+            cut = days_between(table, *question.weeks_of(platform, look.series.metric))
             half = (cut.stop - cut.start) // _WEEK // 2 * _WEEK
             before = np.arange(cut.start, cut.start + half)
             after = np.arange(cut.stop - half, cut.stop)
@@ -233,9 +244,13 @@ def _look_for_trends(table: SeriesTable, series: MetricSeries, question: Questio
     cut = days_between(table, first, last)
     if cut.stop - cut.start < _WEEK:
         return []
+    numerators = series.numerators[:, cut].copy()
+    for platform, rows in _by_platform(table, series).items():
+        start, _ = question.weeks_of(platform, series.metric)
+        numerators[rows, : max(0, table.index(start) - cut.start)] = np.nan
     trends = find_trends(
         _timestamps(table, cut),
-        series.numerators[:, cut],
+        numerators,
         weights=None if series.denominators is None else series.denominators[:, cut],
     )
     return [Look(question, table, series, trends, trends.p_value)]
@@ -256,6 +271,13 @@ def _look_for_anomalies(
     p_values = np.full((2, *scores.p_value.shape), np.nan)
     p_values[0, :, cut] = scores.p_value[:, cut]
     p_values[1, :, cut] = scores.shift_p_value[:, cut]
+    for platform, rows in _by_platform(table, series).items():
+        for day in break_days(question.calendar, platform, series.metric):
+            points = days_between(table, day, day + timedelta(days=POINT_DAYS - 1))
+            before, after = (timedelta(days=count) for count in SHIFT_DAYS)
+            shifts = days_between(table, day - before, day + after)
+            p_values[0, rows, points] = np.nan
+            p_values[1, rows, shifts] = np.nan
     if series.metric.is_late:
         # What is still added to looks like a fall; what is above already can only rise further.
         unsettled = ~series.settled
@@ -309,7 +331,20 @@ def _look_at_periods(table: SeriesTable, series: MetricSeries, question: Questio
         series.numerators[:, second],
         weights=None if below is None else (below[:, first], below[:, second]),
     )
-    return [Look(question, table, series, change, change.p_value)]
+    p_values = change.p_value.copy()
+    for platform, rows in _by_platform(table, series).items():
+        breaks = break_days(question.calendar, platform, series.metric)
+        if any(first.start < table.index(day) < second.stop for day in breaks):
+            p_values[rows] = np.nan
+    return [Look(question, table, series, change, p_values)]
+
+
+def _by_platform(table: SeriesTable, series: MetricSeries) -> dict[str, list[int]]:
+    """Return the series of each platform, by their place among those of the metric."""
+    found: dict[str, list[int]] = {}
+    for place, row in enumerate(series.rows.tolist()):
+        found.setdefault(table.subjects[row].key.platform, []).append(place)
+    return found
 
 
 def days_between(table: SeriesTable, first: date, last: date) -> slice:

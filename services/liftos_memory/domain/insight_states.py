@@ -6,6 +6,7 @@ from datetime import date
 
 from liftos_memory.domain.insight_findings import tell
 from liftos_memory.domain.insight_looks import Look, Question
+from liftos_memory.domain.insight_metrics import METRICS_BY_NAME
 from liftos_memory.domain.insights import Insight, InsightKind, Subject
 
 
@@ -76,7 +77,8 @@ def _asks_again(question: Question, before: Insight) -> bool:
     if before.kind is InsightKind.ANOMALY:
         return question.start_date <= before.start_date and before.end_date <= question.last_day
     if before.kind is InsightKind.TREND:
-        return question.weeks == _days(before)
+        metric = METRICS_BY_NAME[before.metric]
+        return question.weeks_of(before.subject.key.platform, metric) == _days(before)
     return (question.start_date, question.last_day) == _days(before)
 
 
