@@ -100,7 +100,7 @@ async def _walk(directory: Path, address: str, stages: Stages) -> Findings:
     assert secret is not None, "the stack has started"
     token = _token(secret, ORG)
     async with connect(address, token=token) as client:
-        findings = await walk(client.memory, directory, stages)
+        findings = await walk(client, directory, stages)
     ingestion = service_address(directory, "ingestion")
     control = stack.status(directory).addresses["platforms-control"]
     async with connect(

@@ -14,6 +14,7 @@ from liftos.memory.v1.document_pb2 import SearchHit
 from liftos_cli.calendar_view import next_event, special
 from liftos_cli.demo.channels import CHANNELS, CURRENCY, scale_of
 from liftos_cli.demo.data_set import print_data_set
+from liftos_cli.demo.for_modules import print_for_modules
 from liftos_cli.demo.movements import Check, print_movements
 from liftos_cli.demo.noticed import print_insights
 from liftos_cli.demo.walk import Answer, Findings
@@ -39,6 +40,8 @@ def print_findings(findings: Findings) -> None:
     print_insights(findings.noticed)
     _print_title("A data set for marketing mix models, by week, and what it cannot tell apart")
     print_data_set(findings.data_set)
+    _print_title("What modules build on: own mappings, all ways to search, facts for a model")
+    print_for_modules(findings.for_modules)
     _print_calendar(findings)
     _print_reads(findings)
     _print_title("One request through all parts: a day is added, and searched once it is indexed")
@@ -90,6 +93,8 @@ def findings_as_json(findings: Findings) -> dict[str, object]:
         ],
         "comparison": as_json(findings.movements.answer),
         "insights": as_json(list(findings.noticed.answer.insights)),
+        "context": asdict(findings.for_modules.context),
+        "evaluation": as_json(findings.for_modules.evaluation),
         "calendar_days": as_json(list(findings.calendar)),
         "trace": {
             "trace_id": findings.trace.trace_id,

@@ -27,6 +27,7 @@ from liftos_cli.demo.daily_entries import (
     round_file,
 )
 from liftos_cli.demo.data_set import DataSetProof, checks_of_data_set, export_and_compare
+from liftos_cli.demo.for_modules import ForModules, checks_of_modules, look_for_modules
 from liftos_cli.demo.index_progress import documents_written
 from liftos_cli.demo.movements import Check, Movements, checks_of_movements, look_at_movements
 from liftos_cli.demo.noticed import Noticed, checks_of_insights, look_for_insights
@@ -34,6 +35,7 @@ from liftos_cli.demo.platforms import PlatformRead
 from liftos_cli.demo.proof import GROUP_BY, LEVELS, Comparison, compare
 from liftos_cli.demo.stages import Advance, Stages
 from liftos_cli.demo.weekly_file import read_weekly_file
+from liftos_client.connection import Client
 from liftos_client.errors import LiftosError
 from liftos_client.memory import MemoryClient
 from liftos_client.pages import Pages
@@ -147,6 +149,7 @@ class Findings:
         movements: Channels against each other and the year before.
         noticed: What stands out.
         data_set: An export for marketing mix models.
+        for_modules: What modules build on.
         checks: All that had to hold.
         reads: What was read from the simulated platforms.
     """
@@ -162,18 +165,20 @@ class Findings:
     movements: Movements
     noticed: Noticed
     data_set: DataSetProof
+    for_modules: ForModules
     checks: list[Check] = field(default_factory=list)
     reads: Sequence[PlatformRead] = ()
 
 
-async def walk(memory: MemoryClient, data_dir: Path, stages: Stages) -> Findings:
+async def walk(client: Client, data_dir: Path, stages: Stages) -> Findings:
     """Load the file into an organisation, prove it, and look around.
 
     Args:
-        memory: The client of a running Memory.
+        client: A client of a running Memory.
         data_dir: The data directory of its stack.
         stages: Shows progress.
     """
+    memory = client.memory
     file = read_weekly_file()
     rounded = round_file(file)
     table = entry_table(rounded)
@@ -201,6 +206,8 @@ async def walk(memory: MemoryClient, data_dir: Path, stages: Stages) -> Findings
         noticed = await look_for_insights(memory)
     with stages.stage("Export a data set for Robyn, twice"):
         data_set = await export_and_compare(memory, rounded)
+    with stages.stage("Map rows of an own source, keep a note and an artifact, ask as modules do"):
+        for_modules = await look_for_modules(client)
     with stages.stage("Read the calendar"):
         days = await memory.list_calendar_days(*HOLIDAY_WEEK).collect()
     with stages.stage("Read the trace"):
@@ -217,6 +224,7 @@ async def walk(memory: MemoryClient, data_dir: Path, stages: Stages) -> Findings
         movements,
         noticed,
         data_set,
+        for_modules,
     )
     findings.checks = checks_of(findings, refused=refused + day_refused)
     return findings
@@ -385,6 +393,7 @@ def checks_of(findings: Findings, *, refused: int) -> list[Check]:
     checks += checks_of_movements(findings.movements)
     checks += checks_of_insights(findings.noticed)
     checks += checks_of_data_set(findings.data_set)
+    checks += checks_of_modules(findings.for_modules)
     missing = TRACE_PARTS - findings.trace.parts
     checks.append(
         Check(

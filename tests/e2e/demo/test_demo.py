@@ -118,6 +118,21 @@ def test_it_shows_searches_the_calendar_and_a_trace(demo: Ended) -> None:
     assert "✗" not in demo.output
 
 
+def test_it_shows_what_modules_build_on(demo: Ended) -> None:
+    """A mapping of an own source with what is odd, the other modes, what is kept, and a context."""
+    shown = demo.output.partition("What modules build on")[2].partition("The calendar of")[0]
+    for found in (
+        "Own mapping: Posters, 12.50 EUR; quality",
+        "Row 2 is refused: day",
+        "Conceptual search for 'large campaigns'",
+        "Knowledge search for 'Holiday Sale'",
+        "Kept as note: The city billboards",
+        "Kept as artifact: Model",
+        "Facts from the marketing store about: what happened to the billboards",
+    ):
+        assert found in shown
+
+
 def test_progress_is_plain_lines_where_nobody_watches(demo: Ended) -> None:
     """Without a terminal stderr has lines, of starting, loading and indexing, and no bars."""
     for line in ("processes healthy", "of 21,222 rows", "of 3,052 documents", "All of it holds"):

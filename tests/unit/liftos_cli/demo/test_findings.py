@@ -6,21 +6,32 @@ from datetime import date
 
 import pytest
 
+from liftos.common.v1.marketing_pb2 import ItemError
 from liftos.memory.v1.calendar_pb2 import CalendarDay, Holiday
-from liftos.memory.v1.document_pb2 import Document, SearchHit, SearchLeg, SearchMode
-from liftos.memory.v1.entry_pb2 import Metrics
+from liftos.memory.v1.document_pb2 import (
+    DOCUMENT_KIND_ARTIFACT,
+    DOCUMENT_KIND_NOTE,
+    Document,
+    SearchHit,
+    SearchLeg,
+    SearchMode,
+)
+from liftos.memory.v1.entry_pb2 import Entry, Metrics, Quality, QualityIssue
 from liftos.memory.v1.insight_pb2 import Insight
 from liftos.memory.v1.memory_service_pb2 import (
     CompareMetricsResponse,
+    EvaluateSearchResponse,
     GenerateInsightsResponse,
     MarketingEfficiency,
     MetricComparison,
     MetricsRow,
     RerunInsightResponse,
+    TransformEntriesResponse,
 )
 from liftos_cli.demo.command import fail_unless_all_hold
 from liftos_cli.demo.daily_entries import round_file
 from liftos_cli.demo.data_set import DataSetProof
+from liftos_cli.demo.for_modules import ForModules
 from liftos_cli.demo.movements import Check, Movements
 from liftos_cli.demo.noticed import Noticed
 from liftos_cli.demo.proof import Comparison, Difference
@@ -35,6 +46,7 @@ from liftos_cli.demo.walk import (
 )
 from liftos_cli.demo.weekly_file import read_weekly_file
 from liftos_cli.errors import CommandError, ExitCode
+from liftos_client.llm_context import Citation, LlmContext
 from liftos_kit.spans import SpanRecord
 
 
@@ -92,6 +104,36 @@ def findings() -> Findings:
         movements=movements(),
         data_set=data_set(),
         noticed=noticed(),
+        for_modules=for_modules(),
+    )
+
+
+def for_modules(*, token_count: int = 500, recall: float = 1.0) -> ForModules:
+    """What modules build on, with a context of so many tokens and an index that good."""
+    entry = Entry(
+        campaign_name="Posters",
+        quality=Quality(score=0.9, issues=[QualityIssue(code="CLICKS_ABOVE_IMPRESSIONS")]),
+    )
+    hits = [
+        SearchHit(document=Document(title="Kept", kind=kind))
+        for kind in (DOCUMENT_KIND_NOTE, DOCUMENT_KIND_ARTIFACT)
+    ]
+    return ForModules(
+        TransformEntriesResponse(
+            entries=[entry],
+            item_errors=[ItemError(index=1, field="day", message="no day")],
+        ),
+        [hits, hits],
+        hits,
+        LlmContext(
+            "Facts",
+            (Citation(1, "d", "r", "t", "NOTE", "", "", "", "", (), 0, None, 1.0),),
+            token_count,
+            (),
+            (),
+            "",
+        ),
+        EvaluateSearchResponse(recall_at_10=recall, success_at_5=1.0, query_count=6),
     )
 
 
@@ -194,6 +236,18 @@ def test_a_data_set_that_differs_fails(findings: Findings) -> None:
     assert failed(findings) == ["the data set for Robyn equals the rounded file"]
     findings.data_set = data_set(is_same=False)
     assert failed(findings) == ["the same moment gives the same bytes again"]
+
+
+def test_what_modules_build_on_fails_by_itself(findings: Findings) -> None:
+    """A context beyond its budget, an index that loses documents, and a mode without a hit."""
+    findings.for_modules = for_modules(token_count=601)
+    assert failed(findings) == ["facts for a language model fit its budget, each with its source"]
+    findings.for_modules = for_modules(recall=0.98)
+    assert failed(findings) == [
+        "of the nearest ten documents the index returns all but one in a hundred"
+    ]
+    findings.for_modules = replace(for_modules(), found=[[SearchHit()], []])
+    assert failed(findings) == ["search by named dimensions and by relations finds objects"]
 
 
 def test_a_calendar_without_the_holiday_fails(findings: Findings) -> None:
