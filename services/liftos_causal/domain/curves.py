@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter
 
 from liftos_causal.domain.panel import Floats
 
@@ -57,13 +56,10 @@ def adstocked(spend: Floats, decay: float, window_days: int) -> Floats:
     A day's spend counts `decay ** n` n days later and nothing from `window_days` on (geometric
     adstock, Broadbent 1979).
     """
-    endless: Floats = lfilter([1.0], [1.0, -decay], spend, axis=0)
-    if decay == 0.0 or window_days >= len(spend):
-        return endless
-    beyond = np.zeros_like(endless)
-    beyond[window_days:] = endless[:-window_days]
-    # What is left of subtracting equal numbers may lie a hair below nothing.
-    return np.maximum(endless - decay**window_days * beyond, 0.0)
+    kernel = decay ** np.arange(min(window_days, len(spend)), dtype=np.float64)
+    columns = spend.reshape(len(spend), -1)
+    carried_over = [np.convolve(column, kernel)[: len(spend)] for column in columns.T]
+    return np.column_stack(carried_over).reshape(spend.shape) if carried_over else spend
 
 
 def saturated(adstocked_spend: Floats, half_saturation: Floats | float) -> Floats:
