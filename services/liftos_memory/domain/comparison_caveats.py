@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from liftos_memory.domain.calendar import CalendarDay
+from liftos_memory.domain.calendar import CalendarDay, breaks_for
 from liftos_memory.domain.comparison_findings import period_rows
 from liftos_memory.domain.comparison_statistics import Booleans
 from liftos_memory.domain.comparison_sums import ComparedSums, DailySums
@@ -101,16 +101,23 @@ def caveats(
 def _caveats_of_days(
     question: ComparisonQuestion, sums: ComparedSums, calendar: Sequence[CalendarDay]
 ) -> list[Caveat]:
-    found = [
-        Caveat(
-            CaveatKind.STRUCTURAL_BREAK,
-            f"Numbers before and from {day.date.isoformat()} on are not the same measure: {name}.",
-        )
-        for day in calendar
-        for name in day.structural_breaks
-        # On the very first day all numbers lie behind it.
-        if day.date > question.daily.start_date
-    ]
+    found = []
+    # On the very first day all numbers lie behind it.
+    for day in (it for it in calendar if it.date > question.daily.start_date):
+        concerned: dict[str, list[str]] = {}
+        for metric in question.metrics:
+            for name in breaks_for(day, sums.platforms, metric.columns):
+                concerned.setdefault(name, []).append(metric.name)
+        found += [
+            Caveat(
+                CaveatKind.STRUCTURAL_BREAK,
+                f"Numbers before and from {day.date.isoformat()} on are not the same measure:"
+                f" {name}.",
+                # All of them need no naming.
+                tuple(metrics) if len(metrics) < len(question.metrics) else (),
+            )
+            for name, metrics in concerned.items()
+        ]
     if len(sums.by_currency) > 1:
         money = tuple(metric.name for metric in question.metrics if metric.has_money)
         currencies = ", ".join(currency or "(none)" for currency in sums.by_currency)

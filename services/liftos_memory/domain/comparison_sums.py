@@ -103,12 +103,14 @@ class ComparedSums:
         by_currency: Daily sums of the entries of each currency; "" where an entry names none.
         together: Daily sums over all currencies, for what has to do with no money.
         facts: By member.
+        platforms: Whose entries there are, in order.
         twice_dated: Platforms whose entries by the day of the conversion were left out.
     """
 
     by_currency: Mapping[str, DailySums]
     together: DailySums
     facts: Mapping[str, MemberFacts]
+    platforms: tuple[str, ...]
     twice_dated: tuple[str, ...] = ()
 
 
@@ -161,6 +163,7 @@ def compared_sums(question: ComparisonQuestion, batches: Sequence[pa.RecordBatch
         by_currency=by_currency or {"": together},
         together=together,
         facts=_facts(table, member_codes, members),
+        platforms=tuple(sorted(set(table.column("platform").to_pylist()))),
         twice_dated=twice_dated,
     )
 

@@ -383,6 +383,17 @@ async def test_caveats_tell_what_to_mind(memory_client: Any, org: str) -> None:
     assert "2026-01-12" in told[pb.COMPARISON_CAVEAT_KIND_STRUCTURAL_BREAK].message
     assert not answer.comparisons[0].final
 
+    async def breaks(*metrics: str, **fields: Any) -> list[list[str]]:
+        found = await _compare(client, org, *metrics, date_range=_range(days), **fields)
+        kind = pb.COMPARISON_CAVEAT_KIND_STRUCTURAL_BREAK
+        return [list(each.metrics) for each in found.caveats if each.kind == kind]
+
+    # The end of Meta's windows says nothing of clicks, nor of another platform.
+    assert await breaks("revenue", "clicks") == [["revenue"]]
+    assert await breaks("clicks") == []
+    await _write(client, org, [_entry(day, "google_ads", revenue_micros=1) for day in _days(days)])
+    assert await breaks("revenue", filter='platform = "google_ads"') == []
+
 
 async def test_what_is_not_stored_of_a_period_is_told(memory_client: Any, org: str) -> None:
     """Days that nobody has, and a platform that has fewer days than the others."""
