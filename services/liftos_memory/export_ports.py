@@ -11,6 +11,7 @@ import pandas as pd
 
 from liftos_memory.domain.calendar import CalendarEvent
 from liftos_memory.domain.dataset_request import DatasetRequest, Step
+from liftos_memory.domain.lift_tests import Experiments
 from liftos_memory.domain.panel_accounts import Series
 from liftos_memory.org_ports import OrgSettings
 
@@ -55,6 +56,9 @@ class PanelReading(Protocol):
 
     async def events(self) -> Sequence[CalendarEvent]:
         """Return the org's own events, by first day and id."""
+
+    async def experiments(self) -> Sequence[Experiments]:
+        """Return the artifacts that may hold lift tests, by id."""
 
     async def rates(
         self, currency_codes: Sequence[str]

@@ -16,6 +16,7 @@ from liftos_memory.domain.dataset_request import (
     Step,
 )
 from liftos_memory.domain.identification import IdentificationReport
+from liftos_memory.domain.lift_tests import LIFT_TEST_FORMATS, LiftTests
 from liftos_memory.domain.panel_accounts import OUTCOME, Series
 from liftos_memory.domain.panel_calendar import PanelCalendar
 from liftos_memory.domain.panel_gaps import ClosedPanel, describe
@@ -41,6 +42,7 @@ class Described:
         closed: The panel, without gaps.
         layout: The data set.
         calendar: Events and holidays of its steps.
+        lift_tests: What experiments found of its channels.
         report: What it can tell apart.
         series: What is read of each account.
         survey: The rows that series are made of.
@@ -60,6 +62,7 @@ class Described:
     closed: ClosedPanel
     layout: Layout
     calendar: PanelCalendar
+    lift_tests: LiftTests
     report: IdentificationReport
     series: Sequence[Series]
     survey: pd.DataFrame
@@ -166,6 +169,7 @@ def sidecar(it: Described) -> dict[str, Any]:
         "holiday_regions": {
             unit or "nation": list(codes) for unit, codes in it.calendar.regions.items()
         },
+        **({"lift_tests": list(it.lift_tests.rows)} if request.format in LIFT_TEST_FORMATS else {}),
         "identification": _report(it.report),
         "caveats": list(_caveats(it, zones)),
         "snippets": dict(it.snippets),
@@ -304,6 +308,7 @@ def _caveats(it: Described, zones: Sequence[str]) -> Iterator[str]:
         )
     if request.format is DatasetFormat.MERIDIAN and request.unit:
         yield "Meridian wants the population of each geo, which is not known here: add it."
+    yield from it.lift_tests.caveats
     for event, _ in it.calendar.events:
         if event.structural_break and panel.steps[0].start < event.start <= panel.steps[-1].end:
             yield f"Numbers before and from {event.start} on are not comparable: {event.name}."

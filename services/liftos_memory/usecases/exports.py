@@ -22,6 +22,7 @@ from liftos_memory.domain.dataset_request import (
     last_finished_day,
 )
 from liftos_memory.domain.identification import identify
+from liftos_memory.domain.lift_tests import LIFT_TEST_FORMATS, Experiments, lift_tests
 from liftos_memory.domain.panel_accounts import (
     OUTCOME,
     Days,
@@ -64,6 +65,7 @@ class _Read:
     moment: Moment
     settings: OrgSettings
     events: Sequence[CalendarEvent]
+    experiments: Sequence[Experiments]
     steps: Sequence[Step]
     cut: Sequence[tuple[date, date, str]]
     survey: pd.DataFrame
@@ -121,6 +123,7 @@ async def _read(reading: PanelReading, request: DatasetRequest) -> _Read:
         moment=reading.moment,
         settings=settings,
         events=await reading.events(),
+        experiments=await reading.experiments() if request.format in LIFT_TEST_FORMATS else (),
         steps=steps,
         cut=cut,
         survey=survey,
@@ -222,6 +225,7 @@ def _export(request: DatasetRequest, read: _Read, made_with: Mapping[str, str]) 
         closed=closed,
         layout=layout,
         calendar=calendar,
+        lift_tests=lift_tests(read.experiments, layout.channels, request.format),
         report=identify(
             [one.channel for one in layout.channels],
             layout.treatments,

@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.struct_pb2 import Struct
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import csv as arrow_csv
@@ -28,7 +29,7 @@ from tests.inprocess.kit.statuses import Refusal, refusal_of
 from tests.unit.liftos_memory.exports.consumer_checks import problems
 
 from liftos.common.v1 import marketing_pb2
-from liftos.memory.v1 import calendar_pb2, entry_pb2, slice_pb2, source_pb2
+from liftos.memory.v1 import artifact_pb2, calendar_pb2, entry_pb2, slice_pb2, source_pb2
 from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_client import AsyncUnifiedDataAPI, connect
 from liftos_client.errors import DataInsufficientError, decode_error
@@ -629,6 +630,40 @@ async def test_what_platforms_claim_needs_a_word(memory_client: Any, shop_org: s
     assert set(exported.frame["unit"]) == {"act_1"}
     assert exported.sidecar["kpi"]["attributed"]
     assert "platforms claim" in exported.sidecar["caveats"][0]
+
+
+async def test_experiments_go_with_the_data_set(memory_client: Any, org: str) -> None:
+    """Lift tests of its channels, as they were at its moment, and the reason where one is not."""
+    client = memory_client(org)
+    await write(client, org, shop())
+    before = await export(client, org)
+    assert before.sidecar["lift_tests"] == []
+    channel = before.sidecar["channels"][0]
+    row = {"channel": channel["channel"], "x": 100, "delta_x": 20, "delta_y": 60, "sigma": 5}
+    body = Struct()
+    body.update({"lift_tests": [row, row | {"channel": "radio"}]})
+    await client.BatchUpsertArtifacts(
+        pb.BatchUpsertArtifactsRequest(
+            parent=f"orgs/{org}",
+            artifacts=[
+                artifact_pb2.Artifact(
+                    name=f"orgs/{org}/artifacts/{name}",
+                    kind=artifact_pb2.ARTIFACT_KIND_RESULT,
+                    scope=scope,
+                    body=body,
+                )
+                for name, scope in (("geo-test", "experiments"), ("other", "causal"))
+            ],
+        )
+    )
+    after = await export(client, org)
+    named = {"channel": channel["spend"] or channel["exposure"]}
+    assert after.sidecar["lift_tests"] == [row | named | {"artifact": "geo-test", "version": 1}]
+    left_out = "Lift test 2 of artifact geo-test is left out: the data set has no channel 'radio'."
+    assert left_out in after.sidecar["caveats"]
+    assert after.arrow == before.arrow
+    assert await export(client, org, as_of=moment(before)) == before
+    assert "lift_tests" not in (await export(client, org, format="DATASET_FORMAT_LONG")).sidecar
 
 
 async def test_large_data_sets_come_in_pieces(memory_client: Any, org: str) -> None:

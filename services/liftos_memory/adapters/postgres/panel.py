@@ -48,7 +48,9 @@ from liftos_memory.domain.causal_panel import (
 )
 from liftos_memory.domain.dataset_request import ACCOUNT_UNIT, DatasetRequest, Step
 from liftos_memory.domain.level_reconciliation import pairs_of
+from liftos_memory.domain.lift_tests import LIFT_TEST_KIND, LIFT_TEST_SCOPE, Experiments
 from liftos_memory.domain.panel_accounts import OUTCOME, SURVEY_COLUMNS, Series
+from liftos_memory.domain.records import ARTIFACT_KINDS
 from liftos_memory.domain.slices import SliceState
 from liftos_memory.export_ports import DailyRates, Moment
 from liftos_memory.org_ports import OrgSettings
@@ -179,6 +181,22 @@ class PostgresPanelReading:
                 row["display_name"], row["start_date"], row["end_date"], row["structural_break"]
             )
             for row in sorted(rows, key=lambda row: (row["start_date"], row["event_id"]))
+        ]
+
+    async def experiments(self) -> Sequence[Experiments]:
+        """Return the artifacts that may hold lift tests, by id."""
+        rows = await self._then(
+            "records",
+            "record_history",
+            "record_id, version, body",
+            "org = $1 and collection = 1 and kind = $3::smallint and scope = $4"
+            " and body is not null",
+            ARTIFACT_KINDS.index(LIFT_TEST_KIND) + 1,
+            LIFT_TEST_SCOPE,
+        )
+        return [
+            Experiments(row["record_id"], row["version"], row["body"])
+            for row in sorted(rows, key=lambda row: str(row["record_id"]))
         ]
 
     async def rates(

@@ -32,6 +32,7 @@ from liftos_memory.domain.dataset_request import (
     complete_steps,
 )
 from liftos_memory.domain.identification import identify
+from liftos_memory.domain.lift_tests import LiftTests
 from liftos_memory.domain.metrics_query import Granularity
 from liftos_memory.domain.panel_accounts import Series
 from liftos_memory.domain.panel_calendar import PanelCalendar
@@ -231,6 +232,7 @@ def _described(
         closed=closed,
         layout=layout,
         calendar=PanelCalendar((), (), (), {}),
+        lift_tests=LiftTests((), ()),
         report=identify(
             [one.channel for one in layout.channels], layout.treatments, control_count=0
         ),
