@@ -222,7 +222,7 @@ async def open_services(settings: MemorySettings) -> Services:
                     calendars,
                     executor,
                     last_version=database.last_version,
-                    today=clock.today,
+                    now=clock.now,
                     wording=wording,
                 ),
                 page_tokens=page_tokens,

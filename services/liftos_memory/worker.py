@@ -109,7 +109,7 @@ async def _follow(settings: MemorySettings, stop: asyncio.Event) -> None:
             calendars,
             executor,
             last_version=database.last_version,
-            today=clock.today,
+            now=clock.now,
             wording=wording,
         ),
     )

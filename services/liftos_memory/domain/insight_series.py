@@ -16,6 +16,7 @@ from liftos_kit.core.filters import And, Comparison, Filter, Operator, format_fi
 from liftos_mapping.entry_fields import DATE_BASES, LEVEL_IDS, LEVELS
 from liftos_memory.domain.detectors.statistics import Booleans, Floats, Integers
 from liftos_memory.domain.documents import ObjectKey
+from liftos_memory.domain.finished_days import FinishedDays
 from liftos_memory.domain.insight_metrics import (
     EVENT_SIZE,
     SUMMED_COLUMNS,
@@ -53,7 +54,9 @@ def level_dimensions(level: str) -> tuple[str, ...]:
     return ("platform", "account_id", *ids, *_OTHER_DIMENSIONS)
 
 
-def series_query(level: str, start: date, end: date, where: Filter | None) -> MetricsQuery:
+def series_query(
+    level: str, start: date, end: date, where: Filter | None, finished: FinishedDays
+) -> MetricsQuery:
     """Return the query whose rows `SeriesTable.read` takes.
 
     Entries with a breakdown repeat those without, so they count only where the filter names the
@@ -66,6 +69,7 @@ def series_query(level: str, start: date, end: date, where: Filter | None) -> Me
         granularity=Granularity.DAY,
         group_by=level_dimensions(level),
         where=own_entries(where),
+        finished=finished,
     )
 
 

@@ -14,6 +14,7 @@ from liftos_mapping.entry_fields import ADDITIVE_METRICS, LEVELS
 from liftos_memory.domain.currencies import CURRENCY_CODES
 from liftos_memory.domain.derived_metrics import ACCOUNT_COLUMNS, DERIVED_METRIC_NAMES
 from liftos_memory.domain.entry_filter import ENTRY_FILTER_FIELDS
+from liftos_memory.domain.finished_days import FinishedDays
 
 MAXIMUM_DAYS: Final = 4_000
 MAXIMUM_DIMENSIONS: Final = 8
@@ -79,6 +80,8 @@ class MetricsQuery:
         where: Only entries that match.
         minimum_quality_score: Only entries that score at least this, 0 to 1.
         currency_code: Currency that all money is converted to; empty keeps currencies apart.
+        finished: Leaves out entries of the day before today where it is not over, and those that
+            were written before their day was; None leaves out nothing.
     """
 
     start_date: date
@@ -89,6 +92,7 @@ class MetricsQuery:
     where: Filter | None = None
     minimum_quality_score: float | None = None
     currency_code: str = ""
+    finished: FinishedDays | None = None
 
     @property
     def dimensions(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
 
@@ -17,6 +17,7 @@ from liftos_kit.core.filters import Filter, parse_filter
 from liftos_kit.core.repeatable import AnsweredBeforeError, Repeatable
 from liftos_memory.domain.documents import ObjectKey, ObjectNames
 from liftos_memory.domain.entry_filter import ENTRY_FILTER_FIELDS
+from liftos_memory.domain.finished_days import FinishedDays
 from liftos_memory.domain.insight_findings import Told, tell
 from liftos_memory.domain.insight_looks import Look, Question, history_start, look
 from liftos_memory.domain.insight_series import SeriesTable, own_entries, series_query
@@ -140,7 +141,7 @@ class Insights:
         calendars: Name holidays and events.
         executor: Computes.
         last_version: An org's newest version.
-        today: The present date in UTC.
+        now: The present time in UTC.
         wording: Says sentences in other words; None leaves them as they are.
     """
 
@@ -152,7 +153,7 @@ class Insights:
         executor: Executor,
         *,
         last_version: Callable[[str], Awaitable[int]],
-        today: Callable[[], date],
+        now: Callable[[], datetime],
         wording: Wording | None = None,
     ) -> None:
         self._store = store
@@ -160,7 +161,7 @@ class Insights:
         self._calendars = calendars
         self._executor = executor
         self._last_version = last_version
-        self._today = today
+        self._now = now
         self._wording = wording
 
     async def generate(
@@ -335,7 +336,7 @@ class Insights:
     async def _questions(
         self, org: str, scope: Scope, version: int, *, with_wholes: bool
     ) -> list[Question]:
-        today = self._today()
+        today = self._now().date()
         if scope.days is not None:
             _check_days(*scope.days)
         newest = await self._store.newest_day(org, today=today)
@@ -379,9 +380,10 @@ class Insights:
     ) -> tuple[Told, _Seen]:
         """Return what is told, and what was looked at."""
         seen = _Seen(set(), set(), [], [])
+        finished = await self._compute(partial(FinishedDays.at, self._now()))
         for level in scope.levels if questions else ():
             start, end = questions[0].calendar[0].date, questions[0].calendar[-1].date
-            query = series_query(level, start, end, scope.where)
+            query = series_query(level, start, end, scope.where, finished)
             async with aclosing(self._metrics.stream(org, query)) as stream:
                 batches = [batch async for batch in stream]
             if not sum(batch.num_rows for batch in batches):

@@ -2,11 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 from tests.e2e.ingestion.webhook import PATH_SECRET, Webhook, webhook
 from tests.e2e.memory.conftest import ClientFactory
-from tests.e2e.memory.daily_clicks import entries_of, spiked, write
+from tests.e2e.memory.daily_clicks import LAST, entries_of, spiked, write
 from tests.e2e.route_suite import RouteSuite
 
 from liftos.memory.v1 import insight_pb2
@@ -41,7 +41,7 @@ from liftos_memory.settings import MemorySettings
 from liftos_memory.usecases.calendar import OrgCalendars
 from liftos_memory.usecases.insight_messages import message_of
 from liftos_memory.usecases.insight_watch import InsightWatch
-from liftos_memory.usecases.insights import Insights
+from liftos_memory.usecases.insights import Generated, Insights, Scope
 
 TODAY = date(2026, 6, 29)
 
@@ -66,7 +66,11 @@ class Worker:
 
 
 def _insights(
-    database: Database, executor: ThreadPoolExecutor, wording: Wording | None
+    database: Database,
+    executor: ThreadPoolExecutor,
+    wording: Wording | None,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.combine(TODAY, time(2), UTC),
 ) -> Insights:
     return Insights(
         PostgresInsightStore(database),
@@ -74,7 +78,7 @@ def _insights(
         OrgCalendars(PostgresOrgStore(database), monotonic_seconds=SystemClock().monotonic_seconds),
         executor,
         last_version=database.last_version,
-        today=lambda: TODAY,
+        now=now,
         wording=wording,
     )
 
@@ -175,6 +179,47 @@ async def test_an_insight_is_told_once_and_so_is_its_end(
             pb.GetInsightRouteRequest(name=created.insight_route.name)
         )
         assert route.insight_route.HasField("send_time")
+
+
+@pytest.mark.parametrize(
+    ("time_zone", "is_over"),
+    [("", True), ("Asia/Tokyo", True), ("America/Los_Angeles", False)],
+)
+async def test_a_day_is_judged_once_it_is_over_in_its_account(
+    worker: Worker, memory_client: ClientFactory, org: str, time_zone: str, is_over: bool
+) -> None:
+    """At two in the morning in UTC, Los Angeles has five hours to go."""
+    entries = list(entries_of(1, lambda day, clicks: clicks // 2 if day == LAST else clicks))
+    for each in entries:
+        each.time_zone = time_zone
+    await write(memory_client(org), org, entries)
+    found = await worker.insights.generate(org, Scope(), shown=10)
+    assert isinstance(found, Generated)
+    last = {it.insight.metric for it in found.insights if it.insight.start_date == LAST}
+    assert ("clicks" in last) is is_over
+    assert found.day_count == 91 - (not is_over)
+
+
+async def test_what_was_written_before_its_day_was_over_is_not_judged(
+    worker: Worker, memory_client: ClientFactory, org: str
+) -> None:
+    """However long ago that is by now; other days are."""
+    written = datetime.now(UTC).date()
+    entries = list(entries_of(1))
+    for each in entries:
+        days = (LAST - date.fromisoformat(each.date)).days - 1
+        each.date = (written - timedelta(days=days)).isoformat()
+        each.final = days > 0
+        if days in (3, 0, -1):
+            each.metrics.clicks //= 2
+    await write(memory_client(org), org, entries)
+    with ThreadPoolExecutor(1) as executor:
+        later = datetime.combine(written + timedelta(days=3), time(2), UTC)
+        insights = _insights(worker.database, executor, None, now=lambda: later)
+        found = await insights.generate(org, Scope(), shown=10)
+    assert isinstance(found, Generated)
+    told = {it.insight.start_date for it in found.insights if it.insight.metric == "clicks"}
+    assert told == {written - timedelta(days=3)}
 
 
 async def test_what_campaigns_do_together_is_told_once(

@@ -15,7 +15,7 @@ import asyncio
 import io
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final, NoReturn
 
 import asyncpg
@@ -58,6 +58,7 @@ _BASE: Final = f"""coalesce(
     (select base_currency_code from org_settings where org = $1),
     '{OrgSettings().base_currency_code}')"""  # noqa: S608 - a constant
 _RATE_MISSING: Final = "rate_missing"
+_DAY_NOT_OVER: Final = "DAY_NOT_OVER"
 _MORE_HASH_MEMORY: Final = "/* hash_memory */ set local hash_mem_multiplier = 8"
 """The database expects more groups by source than there are, and with the default of 8 MiB would
 rather sort all rows on disk than keep a few thousand sums."""
@@ -178,6 +179,11 @@ def _condition(query: MetricsQuery, org: str, parameters: Parameters) -> str:
     if query.minimum_quality_score is not None:
         least = parameters.add(query.minimum_quality_score, "double precision")
         terms.append(f"quality_score >= {least}")
+    if query.finished is not None:
+        yesterday = parameters.add(query.finished.today - timedelta(days=1), "date")
+        behind = parameters.add(list(query.finished.zones_behind), "text[]")
+        terms.append(f"not (date = {yesterday} and coalesce(time_zone, '') = any({behind}))")
+        terms.append(f"coalesce(quality_issues, '') not like '%{_DAY_NOT_OVER}:%'")
     if query.where is not None:
         sql, values = entry_condition(query.where, first_parameter=len(parameters.values) + 1)
         parameters.values += values
