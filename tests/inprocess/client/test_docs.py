@@ -43,6 +43,8 @@ def test_every_example_runs_as_it_stands(served: Mapping[str, str], memory: Fake
             "period_start_date": pa.array([date(2026, 1, 5)], pa.date32()),
             "platform": ["meta"],
             "campaign_id": ["1"],
+            "date_basis": ["INTERACTION"],
+            "breakdown": [""],
             "currency_code": ["USD"],
             "spend_micros": [1_000_000],
             "roas": [2.5],
