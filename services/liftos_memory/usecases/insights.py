@@ -1,7 +1,7 @@
 """Insights: looking at the complete store, keeping what is found, and finding it again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -499,23 +499,6 @@ def _span(questions: Sequence[Question]) -> tuple[date, date] | None:
     if not questions:
         return None
     return min(it.start_date for it in questions), max(it.end_date for it in questions)
-
-
-def _still_within(
-    worded: Sequence[WordedInsight], active: Sequence[Insight], resolved: Collection[str]
-) -> Sequence[WordedInsight]:
-    """Keep insights within wholes that hold and that this run did not look at."""
-    looked_at = {*resolved, *(it.insight.insight_id for it in worded)}
-    within = {it.insight_id: it.whole_id for it in active if it.whole_id not in looked_at}
-    return [
-        replace(
-            it,
-            insight=replace(
-                it.insight, whole_id=it.insight.whole_id or within.get(it.insight.insight_id, "")
-            ),
-        )
-        for it in worded
-    ]
 
 
 def _days_until(last: date, days: int) -> tuple[date, date]:

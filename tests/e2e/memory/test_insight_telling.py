@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 from tests.e2e.ingestion.webhook import PATH_SECRET, Webhook, webhook
 from tests.e2e.memory.conftest import ClientFactory
-from tests.e2e.memory.daily_clicks import LAST, entries_of, spiked, write
+from tests.e2e.memory.daily_clicks import FIRST, LAST, entries_of, spiked, write
 from tests.e2e.route_suite import RouteSuite
 
 from liftos.memory.v1 import insight_pb2
@@ -35,7 +35,7 @@ from liftos_memory.adapters.postgres.insights import (
 from liftos_memory.adapters.postgres.metrics import PostgresMetricsStore
 from liftos_memory.adapters.postgres.org import PostgresOrgStore
 from liftos_memory.domain.documents import DocumentKind
-from liftos_memory.domain.insights import INSIGHTS
+from liftos_memory.domain.insights import INSIGHTS, InsightKind
 from liftos_memory.insight_ports import ToldInsights, Wording
 from liftos_memory.settings import MemorySettings
 from liftos_memory.usecases.calendar import OrgCalendars
@@ -179,6 +179,31 @@ async def test_an_insight_is_told_once_and_so_is_its_end(
             pb.GetInsightRouteRequest(name=created.insight_route.name)
         )
         assert route.insight_route.HasField("send_time")
+
+
+async def test_the_usual_days_say_nothing_of_older_insights(
+    worker: Worker, memory_client: ClientFactory, org: str
+) -> None:
+    """A spike and a trend of the spring hold when the summer is looked at."""
+    older, until = date(2026, 5, 6), date(2026, 5, 10)
+
+    def change(day: date, clicks: int) -> int:
+        grown: float = clicks * 1.05 ** ((min(day, until) - FIRST).days / 7)
+        return round(grown * 3 if day == older else grown)
+
+    await write(memory_client(org), org, entries_of(1, change))
+    found = await worker.insights.generate(org, Scope(days=(date(2026, 3, 9), until)), shown=50)
+    assert isinstance(found, Generated)
+    kinds = {it.insight.kind for it in found.insights if it.insight.metric == "clicks"}
+    assert kinds == set(InsightKind)
+    usual = await worker.insights.generate(org, Scope(), shown=50)
+    assert isinstance(usual, Generated)
+    assert usual.resolved == []
+    for before in found.insights:
+        identifier = before.insight.insight_id
+        after = await worker.insights.get(org, identifier, name=identifier)
+        assert after.insight == before.insight
+        assert (await worker.insights.rerun(org, identifier, name=identifier)).holds
 
 
 @pytest.mark.parametrize(
