@@ -191,9 +191,7 @@ async def test_many_planted_differences_are_all_found(
 _VALUES = st.one_of(
     st.none(),
     st.sampled_from(["", "<null>", "null", "a|b", "(a,b)", '"', "\\", "NULL", ",", "a,b"]),
-    st.text(
-        alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=4
-    ),
+    st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=4),
 )
 
 
