@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from liftos_client.errors import LiftosError, decode_error
+from liftos_client.errors import DeadlineExceededError, LiftosError, decode_error
 from liftos_client.policies import Policy
 
 _Request = TypeVar("_Request", bound=Message)
@@ -211,7 +211,11 @@ class Calls:
             try:
                 return await call(None if deadline is None else deadline - now())
             except grpc.aio.AioRpcError as error:
-                failure = decode_error(error)
+                last = decode_error(error)
+            if isinstance(last, DeadlineExceededError):
+                # What kept it from an answer until then says more than that its time is over.
+                break
+            failure = last
             failures += 1
         # The cause would show grpc's own error, of which the details were just read.
         raise failure from None

@@ -252,10 +252,12 @@ async def test_what_was_written_before_records_were_searched_is_found_after_the_
     assert len(before) == 4
     owner = await asyncpg.connect(database.owner_url)
     await owner.execute("set search_path to memory")
-    await owner.execute("drop table objects, record_outbox; drop function queue_documents")
+    await owner.execute("drop table objects, name_words, record_outbox")
+    await owner.execute("drop function queue_documents")
     await owner.execute("delete from documents where kind = 5")
     await owner.execute("alter table documents drop column scope")
-    await owner.execute((schema_files() / "0004_pre_concepts.sql").read_text())
+    for name in ("0004_pre_concepts", "0007_pre_words", "0008_pre_word_shapes"):
+        await owner.execute((schema_files() / f"{name}.sql").read_text())
     await owner.close()
     assert await pieces.store.indexed_version(org) == 1, "the notes wait"
     await pieces.catch_up()

@@ -69,7 +69,7 @@ def liftos(ingestion: RecordingIngestion) -> Iterator[Run]:
     [
         (
             "VerifyConnection",
-            "connections verify shop",
+            "connections verify shop --timeout 3",
             StoreUnavailableError("acme", problem="Nobody."),
             "`liftos sources get acme`",
         ),

@@ -91,7 +91,7 @@ class FakeMemory(memory_service_pb2_grpc.MemoryServiceServicer):
 
     Attributes:
         failures: Per method name, what its next calls are answered with.
-        held: Methods that never answer.
+        held: Methods that never answer once their failures are used up.
         seen: Every request in order, with the metadata of its call.
         entries: What ListEntries pages through.
         streams: What IngestEntries was given.
@@ -119,10 +119,10 @@ class FakeMemory(memory_service_pb2_grpc.MemoryServiceServicer):
     async def _receive(self, method: str, request: Message, context: Context[Any, Any]) -> None:
         pairs = context.invocation_metadata() or ()
         self.seen.append((request, {str(key): value for key, value in pairs}))
-        if method in self.held:
-            await asyncio.Event().wait()
         if self.failures[method]:
             await abort(context, self.failures[method].popleft())
+        if method in self.held:
+            await asyncio.Event().wait()
 
     async def GetEntry(
         self, request: pb.GetEntryRequest, context: Context[Any, Any]

@@ -157,6 +157,21 @@ async def test_a_call_has_the_deadline_that_it_is_given(client: Client, memory: 
     assert not raised.value.retriable
 
 
+async def test_what_kept_a_call_from_its_answer_is_told_and_not_that_its_time_is_over(
+    client: Client, memory: FakeMemory
+) -> None:
+    """A call that was refused for a while, and whose repetition found no end, says why it was."""
+    memory.held.add("GetEntry")
+    memory.failures["GetEntry"].append(
+        Failure(
+            grpc.StatusCode.RESOURCE_EXHAUSTED, reason="SERVER_OVERLOADED", retry_after_seconds=0.01
+        )
+    )
+    with pytest.raises(OverloadedError):
+        await client.memory.get_entry(_ENTRY, timeout_seconds=0.5)
+    assert len(memory.seen) == 2
+
+
 async def test_a_method_that_is_not_built_says_so(client: Client) -> None:
     """UNIMPLEMENTED has its class."""
     with pytest.raises(NotBuiltError):

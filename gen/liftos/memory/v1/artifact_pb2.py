@@ -27,7 +27,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fliftos/memory/v1/artifact.proto\x12\x10liftos.memory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\x04\n\x08\x41rtifact\x12_\n\x04name\x18\x01 \x01(\tBQ\xbaHNrL2J^orgs/[a-z0-9][a-z0-9-]{0,62}/artifacts/[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$\x12\x38\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.liftos.memory.v1.ArtifactKindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x31\n\x05scope\x18\x03 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^[a-z0-9][a-z0-9_.-]{0,62}$\x12\x1e\n\x0c\x64isplay_name\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12%\n\x04\x62ody\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x1b\n\x07\x63ontent\x18\x06 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80\x04\x12\x1d\n\x0c\x63ontent_type\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x0e\n\x06sha256\x18\x08 \x01(\t\x12\x0f\n\x07version\x18\t \x01(\x03\x12\x0e\n\x06origin\x18\n \x01(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x04\x65tag\x18\r \x01(\tB\x17\xbaH\x14r\x12\x32\x10^[0-9a-f]{0,16}$\"\xc5\x03\n\x04Note\x12[\n\x04name\x18\x01 \x01(\tBM\xbaHJrH2F^orgs/[a-z0-9][a-z0-9-]{0,62}/notes/[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$\x12\x31\n\x05scope\x18\x02 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^[a-z0-9][a-z0-9_.-]{0,62}$\x12\x17\n\x05title\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x19\n\x04text\x18\x04 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\"\n\x06labels\x18\x05 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x32\x18\x01\"\x06r\x04\x10\x01\x18@\x12+\n\nattributes\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0f\n\x07version\x18\x07 \x01(\x03\x12\x0e\n\x06origin\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x04\x65tag\x18\x0b \x01(\tB\x17\xbaH\x14r\x12\x32\x10^[0-9a-f]{0,16}$*\xbb\x01\n\x0c\x41rtifactKind\x12\x1d\n\x19\x41RTIFACT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41RTIFACT_KIND_MODEL\x10\x01\x12\x18\n\x14\x41RTIFACT_KIND_RESULT\x10\x02\x12\x1f\n\x1b\x41RTIFACT_KIND_CONFIGURATION\x10\x03\x12\x1f\n\x1b\x41RTIFACT_KIND_MODULE_MEMORY\x10\x04\x12\x17\n\x13\x41RTIFACT_KIND_TABLE\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fliftos/memory/v1/artifact.proto\x12\x10liftos.memory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x04\n\x08\x41rtifact\x12_\n\x04name\x18\x01 \x01(\tBQ\xbaHNrL2J^orgs/[a-z0-9][a-z0-9-]{0,62}/artifacts/[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$\x12\x38\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.liftos.memory.v1.ArtifactKindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x31\n\x05scope\x18\x03 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^[a-z0-9][a-z0-9_.-]{0,62}$\x12\x1e\n\x0c\x64isplay_name\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12%\n\x04\x62ody\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x1b\n\x07\x63ontent\x18\x06 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80\x04\x12\x1d\n\x0c\x63ontent_type\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x0e\n\x06sha256\x18\x08 \x01(\t\x12\x0f\n\x07version\x18\t \x01(\x03\x12\x0e\n\x06origin\x18\n \x01(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x04\x65tag\x18\r \x01(\tB\x1a\xbaH\x17r\x12\x32\x10^[0-9a-f]{1,16}$\xd8\x01\x01\"\xc8\x03\n\x04Note\x12[\n\x04name\x18\x01 \x01(\tBM\xbaHJrH2F^orgs/[a-z0-9][a-z0-9-]{0,62}/notes/[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$\x12\x31\n\x05scope\x18\x02 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^[a-z0-9][a-z0-9_.-]{0,62}$\x12\x17\n\x05title\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x19\n\x04text\x18\x04 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\xa0\x9c\x01\x12\"\n\x06labels\x18\x05 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x32\x18\x01\"\x06r\x04\x10\x01\x18@\x12+\n\nattributes\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0f\n\x07version\x18\x07 \x01(\x03\x12\x0e\n\x06origin\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x04\x65tag\x18\x0b \x01(\tB\x1a\xbaH\x17r\x12\x32\x10^[0-9a-f]{1,16}$\xd8\x01\x01*\xbb\x01\n\x0c\x41rtifactKind\x12\x1d\n\x19\x41RTIFACT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41RTIFACT_KIND_MODEL\x10\x01\x12\x18\n\x14\x41RTIFACT_KIND_RESULT\x10\x02\x12\x1f\n\x1b\x41RTIFACT_KIND_CONFIGURATION\x10\x03\x12\x1f\n\x1b\x41RTIFACT_KIND_MODULE_MEMORY\x10\x04\x12\x17\n\x13\x41RTIFACT_KIND_TABLE\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,7 +47,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ARTIFACT'].fields_by_name['content_type']._loaded_options = None
   _globals['_ARTIFACT'].fields_by_name['content_type']._serialized_options = b'\272H\004r\002\030d'
   _globals['_ARTIFACT'].fields_by_name['etag']._loaded_options = None
-  _globals['_ARTIFACT'].fields_by_name['etag']._serialized_options = b'\272H\024r\0222\020^[0-9a-f]{0,16}$'
+  _globals['_ARTIFACT'].fields_by_name['etag']._serialized_options = b'\272H\027r\0222\020^[0-9a-f]{1,16}$\330\001\001'
   _globals['_NOTE'].fields_by_name['name']._loaded_options = None
   _globals['_NOTE'].fields_by_name['name']._serialized_options = b'\272HJrH2F^orgs/[a-z0-9][a-z0-9-]{0,62}/notes/[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$'
   _globals['_NOTE'].fields_by_name['scope']._loaded_options = None
@@ -59,11 +59,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NOTE'].fields_by_name['labels']._loaded_options = None
   _globals['_NOTE'].fields_by_name['labels']._serialized_options = b'\272H\017\222\001\014\0202\030\001\"\006r\004\020\001\030@'
   _globals['_NOTE'].fields_by_name['etag']._loaded_options = None
-  _globals['_NOTE'].fields_by_name['etag']._serialized_options = b'\272H\024r\0222\020^[0-9a-f]{0,16}$'
-  _globals['_ARTIFACTKIND']._serialized_start=1138
-  _globals['_ARTIFACTKIND']._serialized_end=1325
+  _globals['_NOTE'].fields_by_name['etag']._serialized_options = b'\272H\027r\0222\020^[0-9a-f]{1,16}$\330\001\001'
+  _globals['_ARTIFACTKIND']._serialized_start=1144
+  _globals['_ARTIFACTKIND']._serialized_end=1331
   _globals['_ARTIFACT']._serialized_start=146
-  _globals['_ARTIFACT']._serialized_end=679
-  _globals['_NOTE']._serialized_start=682
-  _globals['_NOTE']._serialized_end=1135
+  _globals['_ARTIFACT']._serialized_end=682
+  _globals['_NOTE']._serialized_start=685
+  _globals['_NOTE']._serialized_end=1141
 # @@protoc_insertion_point(module_scope)
