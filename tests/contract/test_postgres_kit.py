@@ -11,12 +11,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -96,10 +97,15 @@ class PostgresChild:
                     return
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """End it as a crash of the machine would."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
+        # Its backends notice only when they wait the next time, and may answer before.
+        backends = psutil.Process(self._process.pid).children(recursive=True)
+        for process in (self._process, *backends):
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL)
         self._process.wait(timeout=10)
+        psutil.wait_procs(backends, timeout=10)
 
     def stop(self) -> None:
         """End it at once, in order."""
