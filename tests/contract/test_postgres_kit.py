@@ -101,9 +101,10 @@ class PostgresChild:
         assert self._process is not None
         # Its backends notice only when they wait the next time, and may answer before.
         backends = psutil.Process(self._process.pid).children(recursive=True)
-        for process in (self._process, *backends):
+        self._process.kill()
+        for backend in backends:
             with suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGKILL)
+                backend.kill()
         self._process.wait(timeout=10)
         psutil.wait_procs(backends, timeout=10)
 
