@@ -1,6 +1,7 @@
 """Experiments, lift and effects as messages."""
 
 from datetime import timedelta
+from typing import Final
 
 from liftos.causal.v1 import causal_pb2 as pb
 from liftos_causal.convert.selections import (
@@ -25,7 +26,7 @@ from liftos_causal.domain.panel import Outcome
 from liftos_causal.domain.records import DayRange, Experiment, ExperimentSpec, LiftMeasurement
 from liftos_kit.structs import timestamp
 
-_CONFIDENCE_LEVEL = 0.95
+_CONFIDENCE_LEVEL: Final = 0.95
 
 
 def experiment_spec(message: pb.Experiment) -> ExperimentSpec:

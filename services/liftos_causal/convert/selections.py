@@ -1,7 +1,6 @@
 """Days, selections, parameters and requests as the module takes them."""
 
 from collections.abc import Iterable
-from datetime import date
 from typing import Final
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from liftos_causal.domain.panel import SHORTEST_DAYS, Outcome
 from liftos_causal.domain.records import DayRange, Group, Origin, Selection
 from liftos_causal.usecases.modelling import Choices
 from liftos_kit.core.errors import InvalidFieldsError
+from liftos_kit.date_ranges import ends_of
 from liftos_kit.requests import digest_request
 
 MICROS: Final = 1_000_000
@@ -26,22 +26,7 @@ def days_of(message: DateRange, *, field: str) -> DayRange:
     Raises:
         InvalidFieldsError: An end is no day, or it ends before it begins.
     """
-    start = _day(message.start_date, field=f"{field}.start_date")
-    end = _day(message.end_date, field=f"{field}.end_date")
-    if end < start:
-        raise InvalidFieldsError.of(
-            f"{field}.end_date", "must not be before start_date", rule="date_range.order"
-        )
-    return DayRange(start, end)
-
-
-def _day(text: str, *, field: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise InvalidFieldsError.of(
-            field, f"{text} is no day of the calendar", rule="day"
-        ) from None
+    return DayRange(*ends_of(message, field=field))
 
 
 def range_message(days: DayRange) -> DateRange:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from liftos_causal.domain.mix_model import MixModel
 from liftos_causal.domain.records import Model, ModelSpec, ModelState, ModelType, Origin, Selection
@@ -14,7 +15,7 @@ from liftos_kit.core.errors import NotFoundError
 from liftos_kit.core.filters import Filter
 from liftos_kit.core.paging import JsonValue
 
-_NEWEST_OF = 1_000
+_NEWEST_OF: Final = 1_000
 
 
 class Models:

@@ -1,7 +1,7 @@
 """Runs, slices and reconciliations as messages."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,8 +17,8 @@ from liftos_ingestion.domain.windows import Days
 from liftos_ingestion.run_ports import RunKind, RunState
 from liftos_ingestion.run_view_ports import Row
 from liftos_ingestion.usecases.planning import RunRequest
-from liftos_kit.core.errors import InvalidFieldsError
 from liftos_kit.core.names import Pattern
+from liftos_kit.date_ranges import ends_of
 from liftos_kit.structs import timestamp
 
 RUN_NAME: Final = Pattern("orgs/{org}/runs/{run}")
@@ -54,22 +54,7 @@ def days_of(message: DateRange, *, field: str = "date_range") -> Days:
     Raises:
         InvalidFieldsError: An end is no day, or it ends before it begins.
     """
-    start = _day(message.start_date, field=f"{field}.start_date")
-    end = _day(message.end_date, field=f"{field}.end_date")
-    if end < start:
-        raise InvalidFieldsError.of(
-            f"{field}.end_date", "must not be before start_date", rule="date_range.order"
-        )
-    return Days(start, end)
-
-
-def _day(text: str, *, field: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise InvalidFieldsError.of(
-            field, f"{text} is no day of the calendar", rule="day"
-        ) from None
+    return Days(*ends_of(message, field=field))
 
 
 def level_words(levels: Sequence[int]) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import asyncpg
 
-from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page, word_of
 from liftos_ingestion.alert_ports import ToldAlert
 from liftos_ingestion.domain.alerts import AlertKind, AlertSeverity, AlertState, Condition
 from liftos_ingestion.domain.names import ALERTS
@@ -18,6 +17,7 @@ from liftos_kit.core.paging import JsonValue
 from liftos_kit.core.repeatable import Repeatable
 from liftos_kit.notify.outbox import DueMessage
 from liftos_kit.notify.postgres_routes import PostgresOutbox
+from liftos_kit.postgres_pages import Listing, Order, read_page, word_of
 from liftos_kit.postgres_requests import begin, once
 
 _SQL: Final = postgres.load_queries("liftos_ingestion", "sql/alerts.sql")

@@ -9,7 +9,6 @@ from uuid import UUID
 import asyncpg
 
 from liftos_ingestion.adapters.postgres.database import basis_word, level_word
-from liftos_ingestion.adapters.postgres.pages import PAGE_BYTES
 from liftos_ingestion.connection_ports import (
     CommittedDays,
     ConnectionChange,
@@ -32,6 +31,7 @@ from liftos_ingestion.source_ports import Credential
 from liftos_kit import postgres
 from liftos_kit.core.errors import AlreadyExistsError, NotFoundError
 from liftos_kit.core.filters import Filter, to_sql
+from liftos_kit.postgres_pages import PAGE_BYTES
 from liftos_kit.postgres_requests import PostgresRequests, find_answer
 from liftos_kit.secrets.secret import Secret
 

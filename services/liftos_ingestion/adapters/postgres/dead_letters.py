@@ -15,7 +15,6 @@ from liftos_ingestion.adapters.postgres.database import (
     level_code,
     level_word,
 )
-from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page, word_of
 from liftos_ingestion.adapters.postgres.run_views import get_run
 from liftos_ingestion.adapters.postgres.runs import Jobs, reconcile_job, slice_job
 from liftos_ingestion.adapters.postgres.storable import json_text, storable_object
@@ -39,6 +38,7 @@ from liftos_kit.core.filters import Filter, to_sql
 from liftos_kit.core.paging import JsonValue
 from liftos_kit.core.repeatable import Repeatable
 from liftos_kit.jobs.queue import Job
+from liftos_kit.postgres_pages import Listing, Order, read_page, word_of
 from liftos_kit.postgres_requests import begin, once
 from liftos_kit.telemetry import inject_carrier
 from liftos_mapping.entry_fields import LEVELS

@@ -7,7 +7,6 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from liftos_ingestion.adapters.postgres.database import basis_word, level_word
-from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page, word_of
 from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
 from liftos_ingestion.domain.run_filters import (
     RECONCILIATION_STATES,
@@ -23,6 +22,7 @@ from liftos_kit.core.errors import NotFoundError, StateTransitionError
 from liftos_kit.core.filters import Filter
 from liftos_kit.core.paging import JsonValue
 from liftos_kit.core.repeatable import Repeatable
+from liftos_kit.postgres_pages import Listing, Order, read_page, word_of
 from liftos_kit.postgres_requests import begin, once
 from liftos_mapping.entry_fields import LEVELS
 

@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from liftos_ingestion.adapters.postgres.database import level_code, level_word
-from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page
 from liftos_ingestion.adapters.postgres.runs import PostgresRunLedger
 from liftos_ingestion.domain.names import connection_name
 from liftos_ingestion.run_ports import NewRun
@@ -19,6 +18,7 @@ from liftos_kit.core.errors import AlreadyExistsError, NotFoundError
 from liftos_kit.core.filters import Filter
 from liftos_kit.core.paging import JsonValue
 from liftos_kit.core.repeatable import Repeatable
+from liftos_kit.postgres_pages import Listing, Order, read_page
 from liftos_kit.postgres_requests import begin, once
 
 _SQL: Final = postgres.load_queries("liftos_ingestion", "sql/schedules.sql")

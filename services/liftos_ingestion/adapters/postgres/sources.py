@@ -6,11 +6,11 @@ from typing import Final
 
 import asyncpg
 
-from liftos_ingestion.adapters.postgres.pages import Listing, Order, Row, read_page, word_of
 from liftos_ingestion.catalog_ports import NewSource, SourceKind, SourceWrite, StoredSource
 from liftos_kit import postgres
 from liftos_kit.core.filters import Filter
 from liftos_kit.core.paging import JsonValue
+from liftos_kit.postgres_pages import Listing, Order, Row, read_page, word_of
 from liftos_kit.postgres_requests import PostgresRequests
 
 _SQL: Final = postgres.load_queries("liftos_ingestion", "sql/sources.sql")

@@ -12,7 +12,6 @@ from liftos_ingestion.adapters.postgres.database import (
     level_code,
     level_word,
 )
-from liftos_ingestion.adapters.postgres.pages import Listing, Order, read_page
 from liftos_ingestion.adapters.postgres.runs import Jobs, slice_job
 from liftos_ingestion.domain.names import connection_name
 from liftos_ingestion.run_ports import Lane
@@ -22,6 +21,7 @@ from liftos_kit import postgres
 from liftos_kit.core.errors import NotFoundError
 from liftos_kit.core.paging import JsonValue
 from liftos_kit.core.repeatable import Repeatable
+from liftos_kit.postgres_pages import Listing, Order, read_page
 from liftos_kit.postgres_requests import begin, once
 
 _SQL: Final = postgres.load_queries("liftos_ingestion", "sql/suspensions.sql")
