@@ -1,0 +1,1 @@
+"""Migration's own tables in Core's Postgres."""

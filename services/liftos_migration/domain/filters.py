@@ -1,0 +1,28 @@
+"""What filters of migrations and of their ledger may name."""
+
+from typing import Final
+
+from liftos_kit.core.filters import FieldType, FilterField
+from liftos_migration.domain.ledger import StepState
+from liftos_migration.domain.states import MigrationState
+
+_TEXT: Final = FilterField(FieldType.TEXT)
+_BOOLEAN: Final = FilterField(FieldType.BOOLEAN)
+_STATE: Final = FilterField(FieldType.ENUM, tuple(state.name for state in MigrationState))
+
+MIGRATION_FIELDS: Final = {
+    "module": _TEXT,
+    "state": _STATE,
+    "rehearsal": _BOOLEAN,
+    "display_name": _TEXT,
+}
+STEP_FIELDS: Final = {
+    "phase": _STATE,
+    "state": FilterField(FieldType.ENUM, tuple(state.name for state in StepState)),
+}
+DECISION_FIELDS: Final = {
+    "subject": _TEXT,
+    "state_before": _STATE,
+    "state_after": _STATE,
+    "dry_run": _BOOLEAN,
+}

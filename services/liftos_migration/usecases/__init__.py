@@ -1,0 +1,1 @@
+"""What Migration does, on ports."""
