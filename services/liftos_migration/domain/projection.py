@@ -109,7 +109,14 @@ class Projection:
         """Names of the fields that tell records on Core apart."""
         return tuple(each.name for each in TARGET_FIELDS[self.target] if each.identifies)
 
-    def select(self, *, where_keys: bool = False, after: bool = False, up_to: bool = False) -> str:
+    def select(
+        self,
+        *,
+        where_keys: bool = False,
+        after: bool = False,
+        up_to: bool = False,
+        without_keys: bool = False,
+    ) -> str:
         """Return the query that gives records by their keys, with the columns of `schema`.
 
         With n key columns, its parameters are texts, in this order:
@@ -118,6 +125,7 @@ class Projection:
             where_keys: Records with these keys alone; n arrays of texts, the columns of the keys.
             after: Records after a key; n texts.
             up_to: Records up to a key and with it; n texts.
+            without_keys: Not the records with these keys, whose rows are not evaluated; n arrays.
         """
         columns = ", ".join(
             [
@@ -125,7 +133,9 @@ class Projection:
                 *(f"{sql} as {quoted(name)}" for name, sql in self.values.items()),
             ]
         )
-        source = self.rows.sql(self._limits(where_keys=where_keys, after=after, up_to=up_to))
+        source = self.rows.sql(
+            self._limits(where_keys=where_keys, after=after, up_to=up_to, without_keys=without_keys)
+        )
         order = ", ".join(f"k{place}" for place, _ in enumerate(self.key_columns, 1))
         ordered = f" order by {order}" if order else ""
         return f"select {columns} from ({source}) source{ordered}"  # noqa: S608
@@ -152,25 +162,34 @@ class Projection:
         rows = self.rows.of(f"({keys}) {_bare(self.table)}", self.identity)
         return f"select {named} from ({rows}) source"  # noqa: S608
 
-    def sums_sql(self, bucket_count: int) -> str:
+    def sums_sql(self, bucket_count: int, *, without_keys: bool = False) -> str:
         """Return the query of the sums of all buckets, as `DigestEntries` with KEY_MD5 tells them.
 
         Its columns are bucket, row_count, hash_xor and hash_sum; the last two are signed.
+
+        Args:
+            bucket_count: Into how many buckets records are put.
+            without_keys: As for `select`.
         """
         stored = self.stored
         return bucket_sums_sql(
-            f"({self.rows.sql('')}) source",
+            f"({self.rows.sql(self._limits(without_keys=without_keys))}) source",
             row_md5=row_md5_sql(stored),
             bucket_number=bucket_number_sql(key_md5_sql(stored)),
             bucket_count=str(bucket_count),
         )
 
-    def hashes_sql(self, bucket_count: int) -> str:
+    def hashes_sql(self, bucket_count: int, *, without_keys: bool = False) -> str:
         """Return the query of the hashes of the rows of some buckets.
 
-        Its parameter is an array of buckets; its columns are the keys, the natural key in the form
-        of an Arrow batch, bucket and hash, the latter in hex.
+        Its last parameter is an array of buckets; its columns are the keys, the natural key in the
+        form of an Arrow batch, bucket and hash, the latter in hex.
+
+        Args:
+            bucket_count: Into how many buckets records are put.
+            without_keys: As for `select`; its parameters come first.
         """
+        buckets = f"${len(self.key_columns) + 1 if without_keys else 1}"
         stored = self.stored
         columns = ", ".join(
             [
@@ -181,29 +200,44 @@ class Projection:
         number = bucket_number_sql(key_md5_sql(stored))
         return f"""select * from (
     select {columns}, ({number} % {bucket_count})::int as bucket, {row_md5_sql(stored)} as hash
-    from ({self.rows.sql("")}) source offset 0
-) hashed where bucket = any($1::int[])"""  # noqa: S608
+    from ({self.rows.sql(self._limits(without_keys=without_keys))}) source offset 0
+) hashed where bucket = any({buckets}::int[])"""  # noqa: S608
 
-    def _limits(self, *, where_keys: bool, after: bool, up_to: bool) -> str:
+    def _limits(
+        self,
+        *,
+        where_keys: bool = False,
+        after: bool = False,
+        up_to: bool = False,
+        without_keys: bool = False,
+    ) -> str:
         columns = ", ".join(self.rows.key_sql)
-        count, first = len(self.key_columns), 1
+        count = len(self.key_columns)
         limits = []
-        if where_keys:
-            arrays = ", ".join(f"${first + place}::text[]" for place in range(count))
-            names = ", ".join(f"given{place}" for place in range(count))
-            keys = ", ".join(f"given{place}::{type_}" for place, type_ in enumerate(self.key_types))
-            limits.append(
-                f"({columns}) in (select {keys} from unnest({arrays}) given ({names}))"  # noqa: S608
-            )
-            first += count
-        for wanted, comparison in ((after, ">"), (up_to, "<=")):
+        for wanted, comparison in (
+            (where_keys, "in"),
+            (after, ">"),
+            (up_to, "<="),
+            (without_keys, "not in"),
+        ):
             if wanted:
-                key = ", ".join(
-                    f"${first + place}::text::{type_}" for place, type_ in enumerate(self.key_types)
-                )
+                first = len(limits) * count + 1
+                key = self._keys(first) if "in" in comparison else self._key(first)
                 limits.append(f"({columns}) {comparison} ({key})")
-                first += count
         return " and ".join(limits)
+
+    def _key(self, first: int) -> str:
+        """Return SQL of the key of which the first column is a parameter."""
+        typed = enumerate(self.key_types, first)
+        return ", ".join(f"${place}::text::{type_}" for place, type_ in typed)
+
+    def _keys(self, first: int) -> str:
+        """Return SQL of the keys whose columns are parameters from here on."""
+        places = range(len(self.key_types))
+        names = ", ".join(f"given{place}" for place in places)
+        arrays = ", ".join(f"${first + place}::text[]" for place in places)
+        typed = ", ".join(f"given{place}::{type_}" for place, type_ in enumerate(self.key_types))
+        return f"select {typed} from unnest({arrays}) given ({names})"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
