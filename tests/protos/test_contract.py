@@ -79,10 +79,10 @@ RULES_OVER_FIELDS: Final[dict[str, tuple[type[Message], str, str]]] = {
         "",
         "filter: 'state = OPEN'",
     ),
-    "mapping_rule.inverse": (
-        plan_pb2.MappingRule,
+    "table_mapping.inverse": (
+        plan_pb2.TableMapping,
         "reverse: REVERSE_POLICY_INVERSE",
-        "reverse: REVERSE_POLICY_INVERSE inverse: 'micros_to_decimal@1'",
+        "reverse: REVERSE_POLICY_INVERSE inverse: {source_column: 'day' expression: 'date'}",
     ),
     "get_lineage.source_key": (
         migration_service_pb2.GetLineageRequest,

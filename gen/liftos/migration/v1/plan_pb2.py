@@ -29,7 +29,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from liftos.common.v1 import marketing_pb2 as liftos_dot_common_dot_v1_dot_marketing__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eliftos/migration/v1/plan.proto\x12\x13liftos.migration.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a liftos/common/v1/marketing.proto\"\x8e\x01\n\x07\x46inding\x12\x36\n\x08severity\x18\x01 \x01(\x0e\x32$.liftos.migration.v1.FindingSeverity\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06object\x18\x03 \x01(\t\x12\r\n\x05\x66ound\x18\x04 \x01(\t\x12\x0e\n\x06wanted\x18\x05 \x01(\t\x12\x0e\n\x06remedy\x18\x06 \x01(\t\"\xcd\x03\n\x0fPreflightReport\x12.\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x1c.liftos.migration.v1.Finding\x12\x37\n\rcapture_modes\x18\x02 \x03(\x0e\x32 .liftos.migration.v1.CaptureMode\x12\x11\n\tstartable\x18\x03 \x01(\x08\x12\x18\n\x10\x63ut_over_allowed\x18\x04 \x01(\x08\x12\x11\n\trow_count\x18\x05 \x01(\x03\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x31\n\x0e\x65stimated_copy\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0f\x65stimated_pause\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12\x65stimated_rollback\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0c\x63lock_offset\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\ncheck_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb6\x02\n\rInventoryItem\x12\x30\n\x04kind\x18\x01 \x01(\x0e\x32\".liftos.migration.v1.InventoryKind\x12\x0e\n\x06object\x18\x02 \x01(\t\x12\x35\n\x07\x63olumns\x18\x03 \x03(\x0b\x32$.liftos.migration.v1.InventoryColumn\x12\x13\n\x0bkey_columns\x18\x04 \x03(\t\x12\x11\n\trow_count\x18\x05 \x01(\x03\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x0e\n\x06sha256\x18\x07 \x01(\t\x12\x12\n\ndepends_on\x18\x08 \x03(\t\x12\x12\n\ndefinition\x18\t \x01(\t\x12\x0e\n\x06mapped\x18\n \x01(\x08\x12\x0e\n\x06waived\x18\x0b \x01(\x08\x12\x18\n\x10unmapped_columns\x18\x0c \x03(\t\"]\n\x0fInventoryColumn\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08nullable\x18\x03 \x01(\x08\x12\x1a\n\x12\x64\x65\x66\x61ult_expression\x18\x04 \x01(\t\"\xd4\x01\n\x07Mapping\x12<\n\x06tables\x18\x01 \x03(\x0b\x32!.liftos.migration.v1.TableMappingB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x38\n\x04keys\x18\x02 \x03(\x0b\x32\x1f.liftos.migration.v1.KeyMappingB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01\x12\x37\n\x07waivers\x18\x03 \x03(\x0b\x32\x1b.liftos.migration.v1.WaiverB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x18\n\x07version\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\"\xc0\x02\n\x0cTableMapping\x12\x18\n\x05table\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x03\x18\x7f\x12<\n\x06target\x18\x02 \x01(\x0e\x32\".liftos.migration.v1.MappingTargetB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12:\n\x05rules\x18\x03 \x03(\x0b\x32 .liftos.migration.v1.MappingRuleB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03\x12\'\n\x0bkey_columns\x18\x04 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10 \x18\x01\"\x06r\x04\x10\x01\x18?\x12\x1c\n\nrow_filter\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x1f\n\rname_template\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x34\n\x05scope\x18\x07 \x01(\tB%\xbaH\"r\x1d\x32\x1b^[a-z0-9][a-z0-9_.-]{0,62}$\xd8\x01\x01\"\x91\x04\n\x0bMappingRule\x12 \n\x0ctarget_field\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12*\n\x0esource_columns\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10 \x18\x01\"\x06r\x04\x10\x01\x18?\x12*\n\tconstants\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12>\n\ttransform\x18\x04 \x01(\tB+\xbaH(r#2!^[a-z][a-z0-9_]{0,62}@[0-9]{1,6}$\xd8\x01\x01\x12\x1c\n\x08priority\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12=\n\x07reverse\x18\x06 \x01(\x0e\x32\".liftos.migration.v1.ReversePolicyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12<\n\x07inverse\x18\x07 \x01(\tB+\xbaH(r#2!^[a-z][a-z0-9_]{0,62}@[0-9]{1,6}$\xd8\x01\x01\x12&\n\ntolerances\x18\x08 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\n\x18\x01\"\x06r\x04\x10\x01\x18@:\x84\x01\xbaH\x80\x01\x1a~\n\x14mapping_rule.inverse\x12\x39inverse is given where reverse is INVERSE, and only there\x1a+(this.reverse == 2) == (this.inverse != \'\')\"\x9a\x01\n\nKeyMapping\x12\x1a\n\x06prefix\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12:\n\tkey_class\x18\x02 \x01(\x0e\x32\x1d.liftos.migration.v1.KeyClassB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x34\n\x05scope\x18\x03 \x01(\tB%\xbaH\"r\x1d\x32\x1b^[a-z0-9][a-z0-9_.-]{0,62}$\xd8\x01\x01\"Q\n\x06Waiver\x12\x1a\n\x06object\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x1a\n\x06reason\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xe8\x07\x12\x0f\n\x07subject\x18\x03 \x01(\t\"\xa8\x01\n\rMappingSample\x12\r\n\x05table\x18\x01 \x01(\t\x12+\n\nsource_row\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12.\n\rtarget_record\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12+\n\x06\x65rrors\x18\x04 \x03(\x0b\x32\x1b.liftos.common.v1.ItemError\"D\n\x0fMappingQuestion\x12\x0e\n\x06object\x18\x01 \x01(\t\x12\x10\n\x08question\x18\x02 \x01(\t\x12\x0f\n\x07\x63hoices\x18\x03 \x03(\t\"\x91\x01\n\x0bLineageEdge\x12\r\n\x05table\x18\x01 \x01(\t\x12\x16\n\x0esource_columns\x18\x02 \x03(\t\x12\x11\n\ttransform\x18\x03 \x01(\t\x12\x32\n\x06target\x18\x04 \x01(\x0e\x32\".liftos.migration.v1.MappingTarget\x12\x14\n\x0ctarget_field\x18\x05 \x01(\t\"\x81\x01\n\rLineageRecord\x12\r\n\x05table\x18\x01 \x01(\t\x12\x12\n\nsource_key\x18\x02 \x01(\t\x12\x13\n\x0bsource_hash\x18\x03 \x01(\x0c\x12\x15\n\rtarget_record\x18\x04 \x01(\t\x12\x13\n\x0btarget_hash\x18\x05 \x01(\x0c\x12\x0c\n\x04step\x18\x06 \x01(\t*\x91\x01\n\x0b\x43\x61ptureMode\x12\x1c\n\x18\x43\x41PTURE_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41PTURE_MODE_LOG\x10\x01\x12\x1b\n\x17\x43\x41PTURE_MODE_LOG_STREAM\x10\x02\x12\x18\n\x14\x43\x41PTURE_MODE_TRIGGER\x10\x03\x12\x17\n\x13\x43\x41PTURE_MODE_FREEZE\x10\x04*\x8a\x01\n\x0f\x46indingSeverity\x12 \n\x1c\x46INDING_SEVERITY_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46INDING_SEVERITY_INFO\x10\x01\x12\x1c\n\x18\x46INDING_SEVERITY_WARNING\x10\x02\x12\x1c\n\x18\x46INDING_SEVERITY_BLOCKER\x10\x03*\xac\x02\n\rInventoryKind\x12\x1e\n\x1aINVENTORY_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14INVENTORY_KIND_TABLE\x10\x01\x12\x17\n\x13INVENTORY_KIND_VIEW\x10\x02\x12\x1b\n\x17INVENTORY_KIND_SEQUENCE\x10\x03\x12\x1b\n\x17INVENTORY_KIND_FUNCTION\x10\x04\x12\x1a\n\x16INVENTORY_KIND_TRIGGER\x10\x05\x12\x1d\n\x19INVENTORY_KIND_CONSTRAINT\x10\x06\x12\x18\n\x14INVENTORY_KIND_INDEX\x10\x07\x12\x1a\n\x16INVENTORY_KIND_SETTING\x10\x08\x12\x1d\n\x19INVENTORY_KIND_REDIS_KEYS\x10\t*\xc1\x01\n\rMappingTarget\x12\x1e\n\x1aMAPPING_TARGET_UNSPECIFIED\x10\x00\x12\x1a\n\x16MAPPING_TARGET_ENTRIES\x10\x01\x12\x1c\n\x18MAPPING_TARGET_ARTIFACTS\x10\x02\x12\x18\n\x14MAPPING_TARGET_NOTES\x10\x03\x12!\n\x1dMAPPING_TARGET_TABLE_ARTIFACT\x10\x04\x12\x19\n\x15MAPPING_TARGET_WAIVED\x10\x05*\x84\x01\n\rReversePolicy\x12\x1e\n\x1aREVERSE_POLICY_UNSPECIFIED\x10\x00\x12\x19\n\x15REVERSE_POLICY_REFUSE\x10\x01\x12\x1a\n\x16REVERSE_POLICY_INVERSE\x10\x02\x12\x1c\n\x18REVERSE_POLICY_READ_ONLY\x10\x03*t\n\x08KeyClass\x12\x19\n\x15KEY_CLASS_UNSPECIFIED\x10\x00\x12\x1b\n\x17KEY_CLASS_DERIVED_CACHE\x10\x01\x12\x13\n\x0fKEY_CLASS_STATE\x10\x02\x12\x1b\n\x17KEY_CLASS_CONFIGURATION\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eliftos/migration/v1/plan.proto\x12\x13liftos.migration.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a liftos/common/v1/marketing.proto\"\x8e\x01\n\x07\x46inding\x12\x36\n\x08severity\x18\x01 \x01(\x0e\x32$.liftos.migration.v1.FindingSeverity\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0e\n\x06object\x18\x03 \x01(\t\x12\r\n\x05\x66ound\x18\x04 \x01(\t\x12\x0e\n\x06wanted\x18\x05 \x01(\t\x12\x0e\n\x06remedy\x18\x06 \x01(\t\"\xcd\x03\n\x0fPreflightReport\x12.\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x1c.liftos.migration.v1.Finding\x12\x37\n\rcapture_modes\x18\x02 \x03(\x0e\x32 .liftos.migration.v1.CaptureMode\x12\x11\n\tstartable\x18\x03 \x01(\x08\x12\x18\n\x10\x63ut_over_allowed\x18\x04 \x01(\x08\x12\x11\n\trow_count\x18\x05 \x01(\x03\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x31\n\x0e\x65stimated_copy\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0f\x65stimated_pause\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12\x65stimated_rollback\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0c\x63lock_offset\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\ncheck_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb6\x02\n\rInventoryItem\x12\x30\n\x04kind\x18\x01 \x01(\x0e\x32\".liftos.migration.v1.InventoryKind\x12\x0e\n\x06object\x18\x02 \x01(\t\x12\x35\n\x07\x63olumns\x18\x03 \x03(\x0b\x32$.liftos.migration.v1.InventoryColumn\x12\x13\n\x0bkey_columns\x18\x04 \x03(\t\x12\x11\n\trow_count\x18\x05 \x01(\x03\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x0e\n\x06sha256\x18\x07 \x01(\t\x12\x12\n\ndepends_on\x18\x08 \x03(\t\x12\x12\n\ndefinition\x18\t \x01(\t\x12\x0e\n\x06mapped\x18\n \x01(\x08\x12\x0e\n\x06waived\x18\x0b \x01(\x08\x12\x18\n\x10unmapped_columns\x18\x0c \x03(\t\"]\n\x0fInventoryColumn\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08nullable\x18\x03 \x01(\x08\x12\x1a\n\x12\x64\x65\x66\x61ult_expression\x18\x04 \x01(\t\"\xd4\x01\n\x07Mapping\x12<\n\x06tables\x18\x01 \x03(\x0b\x32!.liftos.migration.v1.TableMappingB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x38\n\x04keys\x18\x02 \x03(\x0b\x32\x1f.liftos.migration.v1.KeyMappingB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01\x12\x37\n\x07waivers\x18\x03 \x03(\x0b\x32\x1b.liftos.migration.v1.WaiverB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x18\n\x07version\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\"\xdc\x05\n\x0cTableMapping\x12\x18\n\x05table\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x03\x18\x7f\x12<\n\x06target\x18\x02 \x01(\x0e\x32\".liftos.migration.v1.MappingTargetB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12:\n\x05rules\x18\x03 \x03(\x0b\x32 .liftos.migration.v1.MappingRuleB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03\x12\'\n\x0bkey_columns\x18\x04 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10 \x18\x01\"\x06r\x04\x10\x01\x18?\x12\x1c\n\nrow_filter\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x38\n\x04rows\x18\x06 \x01(\x0e\x32 .liftos.migration.v1.MappingRowsB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1a\n\x08order_by\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x34\n\x05scope\x18\x08 \x01(\tB%\xbaH\"r\x1d\x32\x1b^[a-z0-9][a-z0-9_.-]{0,62}$\xd8\x01\x01\x12\x18\n\x07part_of\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18\x7f\x12=\n\x07reverse\x18\n \x01(\x0e\x32\".liftos.migration.v1.ReversePolicyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12<\n\x07inverse\x18\x0b \x03(\x0b\x32 .liftos.migration.v1.InverseRuleB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03\x12\x1e\n\x0cinverse_rows\x18\x0c \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12 \n\x0einverse_filter\x18\r \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f:\x8b\x01\xbaH\x87\x01\x1a\x84\x01\n\x15table_mapping.inverse\x12\x39inverse is given where reverse is INVERSE, and only there\x1a\x30(this.reverse == 2) == (this.inverse.size() > 0)\"\x91\x01\n\x0bMappingRule\x12 \n\x0ctarget_field\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1e\n\nexpression\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc0>\x12@\n\x08rounding\x18\x03 \x01(\x0e\x32$.liftos.migration.v1.MappingRoundingB\x08\xbaH\x05\x82\x01\x02\x10\x01\"\x8c\x01\n\x0bInverseRule\x12 \n\rsource_column\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\x12\x1e\n\nexpression\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc0>\x12;\n\ttolerance\x18\x03 \x01(\tB(\xbaH%r 2\x1e^[0-9]{1,12}([.][0-9]{1,18})?$\xd8\x01\x01\"\x9a\x01\n\nKeyMapping\x12\x1a\n\x06prefix\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12:\n\tkey_class\x18\x02 \x01(\x0e\x32\x1d.liftos.migration.v1.KeyClassB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x34\n\x05scope\x18\x03 \x01(\tB%\xbaH\"r\x1d\x32\x1b^[a-z0-9][a-z0-9_.-]{0,62}$\xd8\x01\x01\"Q\n\x06Waiver\x12\x1a\n\x06object\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x1a\n\x06reason\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xe8\x07\x12\x0f\n\x07subject\x18\x03 \x01(\t\"\xa8\x01\n\rMappingSample\x12\r\n\x05table\x18\x01 \x01(\t\x12+\n\nsource_row\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12.\n\rtarget_record\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12+\n\x06\x65rrors\x18\x04 \x03(\x0b\x32\x1b.liftos.common.v1.ItemError\"D\n\x0fMappingQuestion\x12\x0e\n\x06object\x18\x01 \x01(\t\x12\x10\n\x08question\x18\x02 \x01(\t\x12\x0f\n\x07\x63hoices\x18\x03 \x03(\t\"\x92\x01\n\x0bLineageEdge\x12\r\n\x05table\x18\x01 \x01(\t\x12\x16\n\x0esource_columns\x18\x02 \x03(\t\x12\x12\n\nexpression\x18\x03 \x01(\t\x12\x32\n\x06target\x18\x04 \x01(\x0e\x32\".liftos.migration.v1.MappingTarget\x12\x14\n\x0ctarget_field\x18\x05 \x01(\t\"\x81\x01\n\rLineageRecord\x12\r\n\x05table\x18\x01 \x01(\t\x12\x12\n\nsource_key\x18\x02 \x01(\t\x12\x13\n\x0bsource_hash\x18\x03 \x01(\x0c\x12\x15\n\rtarget_record\x18\x04 \x01(\t\x12\x13\n\x0btarget_hash\x18\x05 \x01(\x0c\x12\x0c\n\x04step\x18\x06 \x01(\t*\x91\x01\n\x0b\x43\x61ptureMode\x12\x1c\n\x18\x43\x41PTURE_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41PTURE_MODE_LOG\x10\x01\x12\x1b\n\x17\x43\x41PTURE_MODE_LOG_STREAM\x10\x02\x12\x18\n\x14\x43\x41PTURE_MODE_TRIGGER\x10\x03\x12\x17\n\x13\x43\x41PTURE_MODE_FREEZE\x10\x04*\x8a\x01\n\x0f\x46indingSeverity\x12 \n\x1c\x46INDING_SEVERITY_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46INDING_SEVERITY_INFO\x10\x01\x12\x1c\n\x18\x46INDING_SEVERITY_WARNING\x10\x02\x12\x1c\n\x18\x46INDING_SEVERITY_BLOCKER\x10\x03*\xac\x02\n\rInventoryKind\x12\x1e\n\x1aINVENTORY_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14INVENTORY_KIND_TABLE\x10\x01\x12\x17\n\x13INVENTORY_KIND_VIEW\x10\x02\x12\x1b\n\x17INVENTORY_KIND_SEQUENCE\x10\x03\x12\x1b\n\x17INVENTORY_KIND_FUNCTION\x10\x04\x12\x1a\n\x16INVENTORY_KIND_TRIGGER\x10\x05\x12\x1d\n\x19INVENTORY_KIND_CONSTRAINT\x10\x06\x12\x18\n\x14INVENTORY_KIND_INDEX\x10\x07\x12\x1a\n\x16INVENTORY_KIND_SETTING\x10\x08\x12\x1d\n\x19INVENTORY_KIND_REDIS_KEYS\x10\t*\xe2\x01\n\rMappingTarget\x12\x1e\n\x1aMAPPING_TARGET_UNSPECIFIED\x10\x00\x12\x1a\n\x16MAPPING_TARGET_ENTRIES\x10\x01\x12\x1c\n\x18MAPPING_TARGET_ARTIFACTS\x10\x02\x12\x18\n\x14MAPPING_TARGET_NOTES\x10\x03\x12!\n\x1dMAPPING_TARGET_TABLE_ARTIFACT\x10\x04\x12!\n\x1dMAPPING_TARGET_EXCHANGE_RATES\x10\x05\x12\x17\n\x13MAPPING_TARGET_PART\x10\x06*t\n\x0bMappingRows\x12\x1c\n\x18MAPPING_ROWS_UNSPECIFIED\x10\x00\x12\x14\n\x10MAPPING_ROWS_ONE\x10\x01\x12\x17\n\x13MAPPING_ROWS_NEWEST\x10\x02\x12\x18\n\x14MAPPING_ROWS_GROUPED\x10\x03*s\n\x0fMappingRounding\x12 \n\x1cMAPPING_ROUNDING_UNSPECIFIED\x10\x00\x12\x1e\n\x1aMAPPING_ROUNDING_HALF_AWAY\x10\x01\x12\x1e\n\x1aMAPPING_ROUNDING_HALF_EVEN\x10\x02*\x84\x01\n\rReversePolicy\x12\x1e\n\x1aREVERSE_POLICY_UNSPECIFIED\x10\x00\x12\x19\n\x15REVERSE_POLICY_REFUSE\x10\x01\x12\x1a\n\x16REVERSE_POLICY_INVERSE\x10\x02\x12\x1c\n\x18REVERSE_POLICY_READ_ONLY\x10\x03*t\n\x08KeyClass\x12\x19\n\x15KEY_CLASS_UNSPECIFIED\x10\x00\x12\x1b\n\x17KEY_CLASS_DERIVED_CACHE\x10\x01\x12\x13\n\x0fKEY_CLASS_STATE\x10\x02\x12\x1b\n\x17KEY_CLASS_CONFIGURATION\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,26 +54,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TABLEMAPPING'].fields_by_name['key_columns']._serialized_options = b'\272H\017\222\001\014\020 \030\001\"\006r\004\020\001\030?'
   _globals['_TABLEMAPPING'].fields_by_name['row_filter']._loaded_options = None
   _globals['_TABLEMAPPING'].fields_by_name['row_filter']._serialized_options = b'\272H\005r\003\030\320\017'
-  _globals['_TABLEMAPPING'].fields_by_name['name_template']._loaded_options = None
-  _globals['_TABLEMAPPING'].fields_by_name['name_template']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_TABLEMAPPING'].fields_by_name['rows']._loaded_options = None
+  _globals['_TABLEMAPPING'].fields_by_name['rows']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_TABLEMAPPING'].fields_by_name['order_by']._loaded_options = None
+  _globals['_TABLEMAPPING'].fields_by_name['order_by']._serialized_options = b'\272H\005r\003\030\350\007'
   _globals['_TABLEMAPPING'].fields_by_name['scope']._loaded_options = None
   _globals['_TABLEMAPPING'].fields_by_name['scope']._serialized_options = b'\272H\"r\0352\033^[a-z0-9][a-z0-9_.-]{0,62}$\330\001\001'
+  _globals['_TABLEMAPPING'].fields_by_name['part_of']._loaded_options = None
+  _globals['_TABLEMAPPING'].fields_by_name['part_of']._serialized_options = b'\272H\004r\002\030\177'
+  _globals['_TABLEMAPPING'].fields_by_name['reverse']._loaded_options = None
+  _globals['_TABLEMAPPING'].fields_by_name['reverse']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_TABLEMAPPING'].fields_by_name['inverse']._loaded_options = None
+  _globals['_TABLEMAPPING'].fields_by_name['inverse']._serialized_options = b'\272H\006\222\001\003\020\364\003'
+  _globals['_TABLEMAPPING'].fields_by_name['inverse_rows']._loaded_options = None
+  _globals['_TABLEMAPPING'].fields_by_name['inverse_rows']._serialized_options = b'\272H\005r\003\030\320\017'
+  _globals['_TABLEMAPPING'].fields_by_name['inverse_filter']._loaded_options = None
+  _globals['_TABLEMAPPING'].fields_by_name['inverse_filter']._serialized_options = b'\272H\005r\003\030\320\017'
+  _globals['_TABLEMAPPING']._loaded_options = None
+  _globals['_TABLEMAPPING']._serialized_options = b'\272H\207\001\032\204\001\n\025table_mapping.inverse\0229inverse is given where reverse is INVERSE, and only there\0320(this.reverse == 2) == (this.inverse.size() > 0)'
   _globals['_MAPPINGRULE'].fields_by_name['target_field']._loaded_options = None
   _globals['_MAPPINGRULE'].fields_by_name['target_field']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
-  _globals['_MAPPINGRULE'].fields_by_name['source_columns']._loaded_options = None
-  _globals['_MAPPINGRULE'].fields_by_name['source_columns']._serialized_options = b'\272H\017\222\001\014\020 \030\001\"\006r\004\020\001\030?'
-  _globals['_MAPPINGRULE'].fields_by_name['transform']._loaded_options = None
-  _globals['_MAPPINGRULE'].fields_by_name['transform']._serialized_options = b'\272H(r#2!^[a-z][a-z0-9_]{0,62}@[0-9]{1,6}$\330\001\001'
-  _globals['_MAPPINGRULE'].fields_by_name['priority']._loaded_options = None
-  _globals['_MAPPINGRULE'].fields_by_name['priority']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
-  _globals['_MAPPINGRULE'].fields_by_name['reverse']._loaded_options = None
-  _globals['_MAPPINGRULE'].fields_by_name['reverse']._serialized_options = b'\272H\005\202\001\002\020\001'
-  _globals['_MAPPINGRULE'].fields_by_name['inverse']._loaded_options = None
-  _globals['_MAPPINGRULE'].fields_by_name['inverse']._serialized_options = b'\272H(r#2!^[a-z][a-z0-9_]{0,62}@[0-9]{1,6}$\330\001\001'
-  _globals['_MAPPINGRULE'].fields_by_name['tolerances']._loaded_options = None
-  _globals['_MAPPINGRULE'].fields_by_name['tolerances']._serialized_options = b'\272H\017\222\001\014\020\n\030\001\"\006r\004\020\001\030@'
-  _globals['_MAPPINGRULE']._loaded_options = None
-  _globals['_MAPPINGRULE']._serialized_options = b'\272H\200\001\032~\n\024mapping_rule.inverse\0229inverse is given where reverse is INVERSE, and only there\032+(this.reverse == 2) == (this.inverse != \'\')'
+  _globals['_MAPPINGRULE'].fields_by_name['expression']._loaded_options = None
+  _globals['_MAPPINGRULE'].fields_by_name['expression']._serialized_options = b'\272H\007r\005\020\001\030\300>'
+  _globals['_MAPPINGRULE'].fields_by_name['rounding']._loaded_options = None
+  _globals['_MAPPINGRULE'].fields_by_name['rounding']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_INVERSERULE'].fields_by_name['source_column']._loaded_options = None
+  _globals['_INVERSERULE'].fields_by_name['source_column']._serialized_options = b'\272H\006r\004\020\001\030?'
+  _globals['_INVERSERULE'].fields_by_name['expression']._loaded_options = None
+  _globals['_INVERSERULE'].fields_by_name['expression']._serialized_options = b'\272H\007r\005\020\001\030\300>'
+  _globals['_INVERSERULE'].fields_by_name['tolerance']._loaded_options = None
+  _globals['_INVERSERULE'].fields_by_name['tolerance']._serialized_options = b'\272H%r 2\036^[0-9]{1,12}([.][0-9]{1,18})?$\330\001\001'
   _globals['_KEYMAPPING'].fields_by_name['prefix']._loaded_options = None
   _globals['_KEYMAPPING'].fields_by_name['prefix']._serialized_options = b'\272H\007r\005\020\001\030\310\001'
   _globals['_KEYMAPPING'].fields_by_name['key_class']._loaded_options = None
@@ -84,18 +94,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WAIVER'].fields_by_name['object']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
   _globals['_WAIVER'].fields_by_name['reason']._loaded_options = None
   _globals['_WAIVER'].fields_by_name['reason']._serialized_options = b'\272H\007r\005\020\001\030\350\007'
-  _globals['_CAPTUREMODE']._serialized_start=3062
-  _globals['_CAPTUREMODE']._serialized_end=3207
-  _globals['_FINDINGSEVERITY']._serialized_start=3210
-  _globals['_FINDINGSEVERITY']._serialized_end=3348
-  _globals['_INVENTORYKIND']._serialized_start=3351
-  _globals['_INVENTORYKIND']._serialized_end=3651
-  _globals['_MAPPINGTARGET']._serialized_start=3654
-  _globals['_MAPPINGTARGET']._serialized_end=3847
-  _globals['_REVERSEPOLICY']._serialized_start=3850
-  _globals['_REVERSEPOLICY']._serialized_end=3982
-  _globals['_KEYCLASS']._serialized_start=3984
-  _globals['_KEYCLASS']._serialized_end=4100
+  _globals['_CAPTUREMODE']._serialized_start=3234
+  _globals['_CAPTUREMODE']._serialized_end=3379
+  _globals['_FINDINGSEVERITY']._serialized_start=3382
+  _globals['_FINDINGSEVERITY']._serialized_end=3520
+  _globals['_INVENTORYKIND']._serialized_start=3523
+  _globals['_INVENTORYKIND']._serialized_end=3823
+  _globals['_MAPPINGTARGET']._serialized_start=3826
+  _globals['_MAPPINGTARGET']._serialized_end=4052
+  _globals['_MAPPINGROWS']._serialized_start=4054
+  _globals['_MAPPINGROWS']._serialized_end=4170
+  _globals['_MAPPINGROUNDING']._serialized_start=4172
+  _globals['_MAPPINGROUNDING']._serialized_end=4287
+  _globals['_REVERSEPOLICY']._serialized_start=4290
+  _globals['_REVERSEPOLICY']._serialized_end=4422
+  _globals['_KEYCLASS']._serialized_start=4424
+  _globals['_KEYCLASS']._serialized_end=4540
   _globals['_FINDING']._serialized_start=214
   _globals['_FINDING']._serialized_end=356
   _globals['_PREFLIGHTREPORT']._serialized_start=359
@@ -107,19 +121,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MAPPING']._serialized_start=1231
   _globals['_MAPPING']._serialized_end=1443
   _globals['_TABLEMAPPING']._serialized_start=1446
-  _globals['_TABLEMAPPING']._serialized_end=1766
-  _globals['_MAPPINGRULE']._serialized_start=1769
-  _globals['_MAPPINGRULE']._serialized_end=2298
-  _globals['_KEYMAPPING']._serialized_start=2301
-  _globals['_KEYMAPPING']._serialized_end=2455
-  _globals['_WAIVER']._serialized_start=2457
-  _globals['_WAIVER']._serialized_end=2538
-  _globals['_MAPPINGSAMPLE']._serialized_start=2541
-  _globals['_MAPPINGSAMPLE']._serialized_end=2709
-  _globals['_MAPPINGQUESTION']._serialized_start=2711
-  _globals['_MAPPINGQUESTION']._serialized_end=2779
-  _globals['_LINEAGEEDGE']._serialized_start=2782
-  _globals['_LINEAGEEDGE']._serialized_end=2927
-  _globals['_LINEAGERECORD']._serialized_start=2930
-  _globals['_LINEAGERECORD']._serialized_end=3059
+  _globals['_TABLEMAPPING']._serialized_end=2178
+  _globals['_MAPPINGRULE']._serialized_start=2181
+  _globals['_MAPPINGRULE']._serialized_end=2326
+  _globals['_INVERSERULE']._serialized_start=2329
+  _globals['_INVERSERULE']._serialized_end=2469
+  _globals['_KEYMAPPING']._serialized_start=2472
+  _globals['_KEYMAPPING']._serialized_end=2626
+  _globals['_WAIVER']._serialized_start=2628
+  _globals['_WAIVER']._serialized_end=2709
+  _globals['_MAPPINGSAMPLE']._serialized_start=2712
+  _globals['_MAPPINGSAMPLE']._serialized_end=2880
+  _globals['_MAPPINGQUESTION']._serialized_start=2882
+  _globals['_MAPPINGQUESTION']._serialized_end=2950
+  _globals['_LINEAGEEDGE']._serialized_start=2953
+  _globals['_LINEAGEEDGE']._serialized_end=3099
+  _globals['_LINEAGERECORD']._serialized_start=3102
+  _globals['_LINEAGERECORD']._serialized_end=3231
 # @@protoc_insertion_point(module_scope)

@@ -144,15 +144,20 @@ class _MappingTargetEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Mapping
     MAPPING_TARGET_UNSPECIFIED: _MappingTarget.ValueType  # 0
     """Not decided: preflight blocks."""
     MAPPING_TARGET_ENTRIES: _MappingTarget.ValueType  # 1
-    """Entries."""
+    """Entries. Fields: those of Entry by their names in docs/contract.md, money and fractional counts
+    in micros; date, platform, level and account_id are required. actions is a JSON array of
+    {action_type, window, count_micros, value_micros}.
+    """
     MAPPING_TARGET_ARTIFACTS: _MappingTarget.ValueType  # 2
-    """Artifacts, one a row."""
+    """Artifacts. Fields: id, kind, display_name, body, content, content_type; id and kind are required."""
     MAPPING_TARGET_NOTES: _MappingTarget.ValueType  # 3
-    """Notes, one a row."""
+    """Notes. Fields: id, title, text, labels, attributes; id and text are required."""
     MAPPING_TARGET_TABLE_ARTIFACT: _MappingTarget.ValueType  # 4
-    """One artifact of kind TABLE: the whole table as Parquet with schema and digest."""
-    MAPPING_TARGET_WAIVED: _MappingTarget.ValueType  # 5
-    """Nothing, with a reason."""
+    """One artifact of kind TABLE: the whole table as Parquet with schema and digest. No fields."""
+    MAPPING_TARGET_EXCHANGE_RATES: _MappingTarget.ValueType  # 5
+    """Exchange rates. Fields: currency_code, date, rate, source; the first three are required."""
+    MAPPING_TARGET_PART: _MappingTarget.ValueType  # 6
+    """Nothing of its own: its rows are within the records of the table part_of, whose rules read it."""
 
 class MappingTarget(_MappingTarget, metaclass=_MappingTargetEnumTypeWrapper):
     """MappingTarget is what the rows of a table become."""
@@ -160,16 +165,73 @@ class MappingTarget(_MappingTarget, metaclass=_MappingTargetEnumTypeWrapper):
 MAPPING_TARGET_UNSPECIFIED: MappingTarget.ValueType  # 0
 """Not decided: preflight blocks."""
 MAPPING_TARGET_ENTRIES: MappingTarget.ValueType  # 1
-"""Entries."""
+"""Entries. Fields: those of Entry by their names in docs/contract.md, money and fractional counts
+in micros; date, platform, level and account_id are required. actions is a JSON array of
+{action_type, window, count_micros, value_micros}.
+"""
 MAPPING_TARGET_ARTIFACTS: MappingTarget.ValueType  # 2
-"""Artifacts, one a row."""
+"""Artifacts. Fields: id, kind, display_name, body, content, content_type; id and kind are required."""
 MAPPING_TARGET_NOTES: MappingTarget.ValueType  # 3
-"""Notes, one a row."""
+"""Notes. Fields: id, title, text, labels, attributes; id and text are required."""
 MAPPING_TARGET_TABLE_ARTIFACT: MappingTarget.ValueType  # 4
-"""One artifact of kind TABLE: the whole table as Parquet with schema and digest."""
-MAPPING_TARGET_WAIVED: MappingTarget.ValueType  # 5
-"""Nothing, with a reason."""
+"""One artifact of kind TABLE: the whole table as Parquet with schema and digest. No fields."""
+MAPPING_TARGET_EXCHANGE_RATES: MappingTarget.ValueType  # 5
+"""Exchange rates. Fields: currency_code, date, rate, source; the first three are required."""
+MAPPING_TARGET_PART: MappingTarget.ValueType  # 6
+"""Nothing of its own: its rows are within the records of the table part_of, whose rules read it."""
 Global___MappingTarget: _TypeAlias = MappingTarget  # noqa: Y015
+
+class _MappingRows:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MappingRowsEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MappingRows.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MAPPING_ROWS_UNSPECIFIED: _MappingRows.ValueType  # 0
+    """ONE."""
+    MAPPING_ROWS_ONE: _MappingRows.ValueType  # 1
+    """One: key_columns are unique."""
+    MAPPING_ROWS_NEWEST: _MappingRows.ValueType  # 2
+    """Several, of which the first by order_by counts; the others are superseded."""
+    MAPPING_ROWS_GROUPED: _MappingRows.ValueType  # 3
+    """All rows with the same key; rules aggregate them."""
+
+class MappingRows(_MappingRows, metaclass=_MappingRowsEnumTypeWrapper):
+    """MappingRows is how many rows of the table make one record."""
+
+MAPPING_ROWS_UNSPECIFIED: MappingRows.ValueType  # 0
+"""ONE."""
+MAPPING_ROWS_ONE: MappingRows.ValueType  # 1
+"""One: key_columns are unique."""
+MAPPING_ROWS_NEWEST: MappingRows.ValueType  # 2
+"""Several, of which the first by order_by counts; the others are superseded."""
+MAPPING_ROWS_GROUPED: MappingRows.ValueType  # 3
+"""All rows with the same key; rules aggregate them."""
+Global___MappingRows: _TypeAlias = MappingRows  # noqa: Y015
+
+class _MappingRounding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MappingRoundingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MappingRounding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MAPPING_ROUNDING_UNSPECIFIED: _MappingRounding.ValueType  # 0
+    """There are none: the expression gives a type without them."""
+    MAPPING_ROUNDING_HALF_AWAY: _MappingRounding.ValueType  # 1
+    """To the nearest, halves away from zero."""
+    MAPPING_ROUNDING_HALF_EVEN: _MappingRounding.ValueType  # 2
+    """To the nearest, halves to the even neighbour."""
+
+class MappingRounding(_MappingRounding, metaclass=_MappingRoundingEnumTypeWrapper):
+    """MappingRounding is what happens to decimal places that a field has not."""
+
+MAPPING_ROUNDING_UNSPECIFIED: MappingRounding.ValueType  # 0
+"""There are none: the expression gives a type without them."""
+MAPPING_ROUNDING_HALF_AWAY: MappingRounding.ValueType  # 1
+"""To the nearest, halves away from zero."""
+MAPPING_ROUNDING_HALF_EVEN: MappingRounding.ValueType  # 2
+"""To the nearest, halves to the even neighbour."""
+Global___MappingRounding: _TypeAlias = MappingRounding  # noqa: Y015
 
 class _ReversePolicy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -182,21 +244,21 @@ class _ReversePolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reverse
     REVERSE_POLICY_REFUSE: _ReversePolicy.ValueType  # 1
     """Preflight refuses a cut-over: the table must not be written afterwards."""
     REVERSE_POLICY_INVERSE: _ReversePolicy.ValueType  # 2
-    """The inverse transform gives the source value."""
+    """The inverse gives the rows; proved on all rows that there are."""
     REVERSE_POLICY_READ_ONLY: _ReversePolicy.ValueType  # 3
-    """The field does not change after the cut-over; the kept source value is given back."""
+    """Its records do not change after the cut-over; the kept rows are given back."""
 
 class ReversePolicy(_ReversePolicy, metaclass=_ReversePolicyEnumTypeWrapper):
-    """ReversePolicy is what happens to a field on the way back."""
+    """ReversePolicy is what happens to a table on the way back."""
 
 REVERSE_POLICY_UNSPECIFIED: ReversePolicy.ValueType  # 0
 """REFUSE."""
 REVERSE_POLICY_REFUSE: ReversePolicy.ValueType  # 1
 """Preflight refuses a cut-over: the table must not be written afterwards."""
 REVERSE_POLICY_INVERSE: ReversePolicy.ValueType  # 2
-"""The inverse transform gives the source value."""
+"""The inverse gives the rows; proved on all rows that there are."""
 REVERSE_POLICY_READ_ONLY: ReversePolicy.ValueType  # 3
-"""The field does not change after the cut-over; the kept source value is given back."""
+"""Its records do not change after the cut-over; the kept rows are given back."""
 Global___ReversePolicy: _TypeAlias = ReversePolicy  # noqa: Y015
 
 class _KeyClass:
@@ -459,7 +521,9 @@ Global___InventoryColumn: _TypeAlias = InventoryColumn  # noqa: Y015
 
 @_typing.final
 class Mapping(_message.Message):
-    """Mapping says what becomes of every part of the source."""
+    """Mapping says what becomes of every part of the source. Every transform is SQL that the source
+    itself evaluates.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -499,7 +563,10 @@ Global___Mapping: _TypeAlias = Mapping  # noqa: Y015
 
 @_typing.final
 class TableMapping(_message.Message):
-    """TableMapping says what the rows of one table become."""
+    """TableMapping says what the rows of one table become. Expressions are SQL over the columns of the
+    table; subqueries may read other tables. In all of them :org is the id of the organisation. They
+    give the same each time: no now(), no random().
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -508,25 +575,54 @@ class TableMapping(_message.Message):
     RULES_FIELD_NUMBER: _builtins.int
     KEY_COLUMNS_FIELD_NUMBER: _builtins.int
     ROW_FILTER_FIELD_NUMBER: _builtins.int
-    NAME_TEMPLATE_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
+    PART_OF_FIELD_NUMBER: _builtins.int
+    REVERSE_FIELD_NUMBER: _builtins.int
+    INVERSE_FIELD_NUMBER: _builtins.int
+    INVERSE_ROWS_FIELD_NUMBER: _builtins.int
+    INVERSE_FILTER_FIELD_NUMBER: _builtins.int
     table: _builtins.str
-    """schema.table."""
+    """schema.table, as SQL writes it."""
     target: Global___MappingTarget.ValueType
     """What they become."""
     row_filter: _builtins.str
-    """Only rows for which this SQL condition holds; the others need a waiver."""
-    name_template: _builtins.str
-    """Ids of artifacts and notes, such as "model-{model_id}"."""
+    """Only rows for which this condition holds; the others need a waiver of "schema.table:filtered"."""
+    rows: Global___MappingRows.ValueType
+    """How many rows make one record."""
+    order_by: _builtins.str
+    """For NEWEST: order of the rows of one record, such as "fetched_at desc, id desc"."""
     scope: _builtins.str
     """Scope of artifacts and notes."""
+    part_of: _builtins.str
+    """For PART: the table whose records hold the rows."""
+    reverse: Global___ReversePolicy.ValueType
+    """What happens on the way back."""
+    inverse_rows: _builtins.str
+    """For INVERSE, where a record is several rows: what comes after FROM to have one row for each, such
+    as "jsonb_array_elements(body -> 'channels') as channel".
+    """
+    inverse_filter: _builtins.str
+    """For INVERSE: condition over the target's fields that tells records of this table from those of
+    others, such as "level = 'OUTCOME'". Needed for entries; scopes tell artifacts and notes apart.
+    """
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___MappingRule]:
-        """How; at most 500. For TABLE_ARTIFACT none."""
+        """How; at most 500. For TABLE_ARTIFACT and PART none."""
 
     @_builtins.property
     def key_columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What identifies a row, where the primary key does not."""
+        """What identifies a record, where the primary key does not. Rules of fields that identify a record
+        on Core (the natural key of an entry, an id, currency and date of a rate) name these columns, all
+        of them, and nothing else: of a deleted row no more is known.
+        """
+
+    @_builtins.property
+    def inverse(self) -> _containers.RepeatedCompositeFieldContainer[Global___InverseRule]:
+        """For INVERSE: how columns come about again, at most 500. Columns without a rule take their
+        default.
+        """
 
     def __init__(
         self,
@@ -536,12 +632,18 @@ class TableMapping(_message.Message):
         rules: _abc.Iterable[Global___MappingRule] | None = ...,
         key_columns: _abc.Iterable[_builtins.str] | None = ...,
         row_filter: _builtins.str = ...,
-        name_template: _builtins.str = ...,
+        rows: Global___MappingRows.ValueType = ...,
+        order_by: _builtins.str = ...,
         scope: _builtins.str = ...,
+        part_of: _builtins.str = ...,
+        reverse: Global___ReversePolicy.ValueType = ...,
+        inverse: _abc.Iterable[Global___InverseRule] | None = ...,
+        inverse_rows: _builtins.str = ...,
+        inverse_filter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_columns", b"key_columns", "name_template", b"name_template", "row_filter", b"row_filter", "rules", b"rules", "scope", b"scope", "table", b"table", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inverse", b"inverse", "inverse_filter", b"inverse_filter", "inverse_rows", b"inverse_rows", "key_columns", b"key_columns", "order_by", b"order_by", "part_of", b"part_of", "reverse", b"reverse", "row_filter", b"row_filter", "rows", b"rows", "rules", b"rules", "scope", b"scope", "table", b"table", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -554,56 +656,62 @@ class MappingRule(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TARGET_FIELD_FIELD_NUMBER: _builtins.int
-    SOURCE_COLUMNS_FIELD_NUMBER: _builtins.int
-    CONSTANTS_FIELD_NUMBER: _builtins.int
-    TRANSFORM_FIELD_NUMBER: _builtins.int
-    PRIORITY_FIELD_NUMBER: _builtins.int
-    REVERSE_FIELD_NUMBER: _builtins.int
-    INVERSE_FIELD_NUMBER: _builtins.int
-    TOLERANCES_FIELD_NUMBER: _builtins.int
+    EXPRESSION_FIELD_NUMBER: _builtins.int
+    ROUNDING_FIELD_NUMBER: _builtins.int
     target_field: _builtins.str
-    """A field of the target, such as "spend_micros" or "body.parameters"."""
-    transform: _builtins.str
-    """A registered transform with its version, such as "decimal_to_micros@1"; empty copies one
-    column.
+    """A field of the target, such as "spend_micros", or a member of body or attributes, such as
+    "body.parameters".
     """
-    priority: _builtins.int
-    """Of two rules of one field the higher one that gives a value wins."""
-    reverse: Global___ReversePolicy.ValueType
-    """What happens on the way back."""
-    inverse: _builtins.str
-    """The registered inverse with its version; INVERSE only."""
-    @_builtins.property
-    def source_columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Columns that it is made of; none for a constant."""
-
-    @_builtins.property
-    def constants(self) -> _struct_pb2.Struct:
-        """Further arguments of the transform, by name."""
-
-    @_builtins.property
-    def tolerances(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Documented differences that count as equal, such as "round_half_even:0"."""
-
+    expression: _builtins.str
+    """SQL, such as "spend::numeric * 1000000" or "'meta'". Its type has to be that of the field."""
+    rounding: Global___MappingRounding.ValueType
+    """For numbers with decimal places that the field has not: what counts as equal."""
     def __init__(
         self,
         *,
         target_field: _builtins.str = ...,
-        source_columns: _abc.Iterable[_builtins.str] | None = ...,
-        constants: _struct_pb2.Struct | None = ...,
-        transform: _builtins.str = ...,
-        priority: _builtins.int = ...,
-        reverse: Global___ReversePolicy.ValueType = ...,
-        inverse: _builtins.str = ...,
-        tolerances: _abc.Iterable[_builtins.str] | None = ...,
+        expression: _builtins.str = ...,
+        rounding: Global___MappingRounding.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["constants", b"constants"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["constants", b"constants", "inverse", b"inverse", "priority", b"priority", "reverse", b"reverse", "source_columns", b"source_columns", "target_field", b"target_field", "tolerances", b"tolerances", "transform", b"transform"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expression", b"expression", "rounding", b"rounding", "target_field", b"target_field"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MappingRule: _TypeAlias = MappingRule  # noqa: Y015
+
+@_typing.final
+class InverseRule(_message.Message):
+    """InverseRule says how one column comes about again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_COLUMN_FIELD_NUMBER: _builtins.int
+    EXPRESSION_FIELD_NUMBER: _builtins.int
+    TOLERANCE_FIELD_NUMBER: _builtins.int
+    source_column: _builtins.str
+    """The column."""
+    expression: _builtins.str
+    """SQL over the fields of the target and the columns of inverse_rows."""
+    tolerance: _builtins.str
+    """How much the number may differ from what it was, as a decimal such as "0.000001"; "0" compares
+    numbers whose texts may differ; empty compares values.
+    """
+    def __init__(
+        self,
+        *,
+        source_column: _builtins.str = ...,
+        expression: _builtins.str = ...,
+        tolerance: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expression", b"expression", "source_column", b"source_column", "tolerance", b"tolerance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InverseRule: _TypeAlias = InverseRule  # noqa: Y015
 
 @_typing.final
 class KeyMapping(_message.Message):
@@ -645,7 +753,9 @@ class Waiver(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
     object: _builtins.str
-    """The part, as in InventoryItem, with ".column" for one column."""
+    """The part, as in InventoryItem, with ".column" for one column and ":filtered" for the rows that a
+    row_filter leaves behind.
+    """
     reason: _builtins.str
     """Why, for the report."""
     subject: _builtins.str
@@ -745,33 +855,33 @@ class LineageEdge(_message.Message):
 
     TABLE_FIELD_NUMBER: _builtins.int
     SOURCE_COLUMNS_FIELD_NUMBER: _builtins.int
-    TRANSFORM_FIELD_NUMBER: _builtins.int
+    EXPRESSION_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_FIELD_NUMBER: _builtins.int
     table: _builtins.str
     """schema.table."""
-    transform: _builtins.str
-    """Transform with its version; empty for a copy."""
+    expression: _builtins.str
+    """SQL."""
     target: Global___MappingTarget.ValueType
     """What it becomes."""
     target_field: _builtins.str
     """The field."""
     @_builtins.property
     def source_columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Columns."""
+        """Columns that the expression names."""
 
     def __init__(
         self,
         *,
         table: _builtins.str = ...,
         source_columns: _abc.Iterable[_builtins.str] | None = ...,
-        transform: _builtins.str = ...,
+        expression: _builtins.str = ...,
         target: Global___MappingTarget.ValueType = ...,
         target_field: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["source_columns", b"source_columns", "table", b"table", "target", b"target", "target_field", b"target_field", "transform", b"transform"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expression", b"expression", "source_columns", b"source_columns", "table", b"table", "target", b"target", "target_field", b"target_field"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
