@@ -157,29 +157,43 @@ def head_of(row: Row) -> Head:
     return Head(row.link, row.sha256)
 
 
-def verify_chain(rows: Iterable[Row], head: Head | None = None) -> BadLink | None:
-    """Return the first place where a chain breaks, or None where it holds.
+def follow(rows: Iterable[Row], last: Head) -> Head | BadLink:
+    """Return the end of some rows of a chain, or the first place where it breaks.
 
     Args:
-        rows: All rows of a migration that have ended, in order of their links.
-        head: Its end, where it was kept elsewhere; without it, rows that are missing at the end
-            are not seen.
+        rows: In order of their links.
+        last: The end of the rows before.
     """
-    last = Head()
     for row in rows:
         expected = last.link + 1
         if row.link != expected:
-            return BadLink(expected, f"the row is missing; the next one is {row.link}")
+            return BadLink(expected, f"a row is missing or came from elsewhere: {row.link} is next")
         if row.previous_sha256 != last.sha256:
             return BadLink(expected, "the row does not follow the one before")
         if row.sha256 != _hash(row):
             return BadLink(expected, "the row was changed after it was written")
         last = head_of(row)
-    if head is not None and head.link > last.link:
-        return BadLink(last.link + 1, f"the rows up to {head.link} are missing")
-    if head is not None and head != last:
-        return BadLink(last.link, "the chain does not end as it did when its end was kept")
+    return last
+
+
+def ends_at(last: Head, head: Head) -> BadLink | None:
+    """Return what is wrong where a chain does not end where it is known to end."""
+    if last.link < head.link:
+        return BadLink(last.link + 1, f"rows up to {head.link} are missing")
+    if last != head:
+        return BadLink(last.link, f"the chain is known to end otherwise, at {head.link}")
     return None
+
+
+def verify_chain(rows: Iterable[Row], head: Head) -> BadLink | None:
+    """Return the first place where a chain breaks, or None where it holds.
+
+    Args:
+        rows: All rows of a migration that have ended, in order of their links.
+        head: Where it is known to end.
+    """
+    followed = follow(rows, Head())
+    return followed if isinstance(followed, BadLink) else ends_at(followed, head)
 
 
 def storable(value: object) -> Any:  # noqa: ANN401 - any JSON value
