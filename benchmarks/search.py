@@ -137,7 +137,8 @@ def _document(number: int) -> Document:
 
 async def _measured(bench: Bench, embedder: Embedder, size: int) -> list[Measurement]:
     mine, again, bare, embedding = [], [], [], []
-    client = AsyncMilvusClient(bench.environment["LIFTOS_MILVUS_URL"])
+    # A shared connection that was idle waits for its own lock once its server has closed it.
+    client = AsyncMilvusClient(bench.environment["LIFTOS_MILVUS_URL"], dedicated=True)
     async with grpc.aio.insecure_channel(bench.address) as channel:
         stub = memory_service_pb2_grpc.MemoryServiceStub(channel)
         queries = [f"{text}, {size}" for text in marketing_texts(QUERIES + 2)]

@@ -80,6 +80,10 @@ _CHANNEL_OPTIONS: Final = {
     "grpc.min_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 1_000,
     "grpc.use_local_subchannel_pool": 1,
+    # Servers by default close a channel that pings more often than every five minutes; each call
+    # has its own deadline.
+    "grpc.keepalive_time_ms": 330_000,
+    "grpc.keepalive_permit_without_calls": 0,
 }
 _RATE_LIMITED: Final = 8
 _CONNECT_FAILED: Final = 2
