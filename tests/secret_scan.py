@@ -18,11 +18,12 @@ from urllib.parse import quote, quote_plus
 import numpy as np
 
 from liftos_kit.redaction import REDACTED
+from liftos_local.plan import MODULE_STORES, STORES
 
 _HEAD: Final = 8
 _STACK_SECRETS: Final = "secrets.json"
 # What stores keep, and are told, is in files that nobody else may read.
-_STORES: Final = frozenset({"postgres", "redis", "milvus"})
+_STORES: Final = frozenset({*STORES, *MODULE_STORES})
 # What tests write for a process to read: credentials, keys and certificates.
 _GIVEN: Final = re.compile(r"(meta|credential|credentials|keys|jwks)\.json|keys|.+\.(key|pem)")
 

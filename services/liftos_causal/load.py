@@ -9,12 +9,13 @@ import asyncio
 import json
 import os
 import random
+import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TextIO
@@ -310,31 +311,58 @@ async def _run(arguments: argparse.Namespace) -> int:
                 journal=journal,
             )
             await load.prepare()
-            asyncio.get_running_loop().call_later(arguments.seconds, stop.set)
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, stop.set)
+            if arguments.seconds is not None:
+                loop.call_later(arguments.seconds, stop.set)
             count = await load.run(stop, rate=arguments.rate, writers=arguments.writers)
+    if arguments.json:
+        print(json.dumps(_as_json(count)))
+    else:
+        _print(count)
+    return 1 if count.failures else 0
+
+
+def _print(count: LoadCount) -> None:
     for name, calls in sorted(count.calls.items()):
         mean = 1000 * count.seconds[name] / calls
         print(f"{name:28} {calls:6} calls {mean:8.1f} ms")
     for (name, code), failures in sorted(count.failures.items()):
         print(f"{name:28} {failures:6} {code}")
     print(f"{count.writes} writes acknowledged")
-    return 1 if count.failures else 0
+
+
+def _as_json(count: LoadCount) -> dict[str, object]:
+    return {
+        "calls": dict(count.calls),
+        "mean_ms": {
+            name: 1000 * count.seconds[name] / calls for name, calls in count.calls.items()
+        },
+        "failures": {f"{name} {code}": number for (name, code), number in count.failures.items()},
+        "writes": count.writes,
+    }
 
 
 def main() -> int:
-    """Put load on a Causal service for some seconds; the token is `LIFTOS_TOKEN`."""
+    """Put load on a Causal service until a signal or the end; the token is `LIFTOS_TOKEN`."""
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
     parser = argparse.ArgumentParser(prog="liftos_causal.load", description=__doc__)
     parser.add_argument("--target", default="127.0.0.1:8008", help="host:port of the service")
     parser.add_argument("--org", default="acme", help="whose data; the token's")
     parser.add_argument(
-        "--last-day", type=date.fromisoformat, required=True, help="newest day with numbers"
+        "--last-day",
+        type=date.fromisoformat,
+        default=yesterday,
+        help="newest day with numbers; by default yesterday",
     )
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long")
+    parser.add_argument("--seconds", type=float, help="how long; by default until Ctrl-C")
     parser.add_argument("--rate", type=float, default=CALLS_PER_SECOND, help="calls a second")
     parser.add_argument("--writers", type=int, default=WRITERS, help="how many write at a time")
     parser.add_argument(
         "--journal", type=Path, default=Path("acknowledged.jsonl"), help="for acknowledged writes"
     )
+    parser.add_argument("--json", action="store_true", help="print the counts as JSON")
     return asyncio.run(_run(parser.parse_args()))
 
 

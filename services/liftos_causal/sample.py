@@ -2,8 +2,13 @@
 
 What channels really do is written down in `CHANNELS`; the shop's revenue follows from it. On top
 of that the database gets what such databases hold, as much of it as `Oddities` counts.
+
+`LIFTOS_POSTGRES_OWNER_URL=… python -m liftos_causal.sample --org acme` fills a module's database.
 """
 
+import argparse
+import asyncio
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -12,13 +17,18 @@ from typing import Final, TypeAlias
 import asyncpg
 import numpy as np
 
+from liftos_causal.adapters.module.database import SCHEMA
 from liftos_causal.domain.curves import adstocked, saturated
 from liftos_causal.domain.panel import Floats
+from liftos_causal.settings import MigrateSettings
+from liftos_kit import postgres
+from liftos_kit.settings import load
 
 Row: TypeAlias = tuple[object, ...]
 
 _ROWS_AT_A_TIME: Final = 20_000
 _LATE: Final = timedelta(hours=6)
+_FILL_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,3 +459,52 @@ async def _factors(
         ],
         columns=("org_id", "platform", "account_id", "payload"),
     )
+
+
+async def fill_unless_filled(url: str, org: str, *, end: date, days: int) -> Sample | None:
+    """Fill a module's database in one transaction; None where the organisation has data there."""
+    pool = await postgres.create_pool(
+        url,
+        application_name="liftos-causal-sample",
+        minimum=1,
+        maximum=1,
+        schema=SCHEMA,
+        statement_timeout_seconds=_FILL_SECONDS,
+    )
+    try:
+        async with pool.acquire() as connection, connection.transaction():
+            if await connection.fetchval(
+                "select exists (select from campaign_performance where org_id = $1)", org
+            ):
+                return None
+            return await fill(connection, org, end=end, days=days)
+    finally:
+        await pool.close()
+
+
+def main() -> int:
+    """Fill the database of which `LIFTOS_POSTGRES_OWNER_URL` is the address."""
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    parser = argparse.ArgumentParser(prog="liftos_causal.sample")
+    parser.add_argument("--org", required=True, help="whose data it is")
+    parser.add_argument(
+        "--end", type=date.fromisoformat, default=yesterday, help="newest day; by default yesterday"
+    )
+    parser.add_argument("--days", type=int, default=730, help="how many days")
+    arguments = parser.parse_args()
+    url = load(MigrateSettings).postgres_owner_url
+    assert url is not None, "checked by load"
+    sample = asyncio.run(
+        fill_unless_filled(
+            url.get_secret_value(), arguments.org, end=arguments.end, days=arguments.days
+        )
+    )
+    if sample is None:
+        print(f"{arguments.org} has data already, which stays as it is")
+    else:
+        print(f"{sample.performance_rows} rows of performance up to {arguments.end}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

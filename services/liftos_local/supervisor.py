@@ -1,7 +1,8 @@
 """The process that keeps a stack alive; the guardian starts it.
 
 It starts the stores side by side, migrates, starts the services, and from then on starts again
-what dies. All it knows is written to the state file on every change.
+what dies; the Causal module, where one runs beside, is started at the same time. All it knows is
+written to the state file on every change.
 """
 
 import asyncio
@@ -17,6 +18,8 @@ from liftos_local.directory import DataDirectory, load_secrets, write_atomically
 from liftos_local.errors import StackStartError
 from liftos_local.keeper import ChildProcesses, Keeper, run_once
 from liftos_local.plan import (
+    MODULE_POSTGRES,
+    STORES,
     Plan,
     ServiceSpec,
     owner_environment,
@@ -35,13 +38,17 @@ from liftos_local.processes import (
 from liftos_local.state import ProcessState, StackState, StackStatus
 from liftos_local.stores import (
     ChildSpec,
+    PostgresServer,
+    core_postgres,
+    core_redis,
     ensure_database,
     initdb_command,
     milvus_child,
+    module_postgres,
+    module_redis,
     postgres_child,
     postgres_programs,
     prepare_postgres_folder,
-    redis_child,
 )
 
 _START_SECONDS: Final = 60.0
@@ -100,35 +107,57 @@ class Supervisor:
         return outcome
 
     async def _start(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._start_core())
+                if self._plan.module_org is not None:
+                    tasks.create_task(self._start_module())
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    async def _start_core(self) -> None:
+        plan, directory, secrets = self._plan, self._directory, self._secrets
         # Postgres has most to do before anything can use it, Milvus takes longest to load.
-        milvus = self._keep(self._stores, milvus_child(self._plan, self._directory))
-        redis = self._keep(self._stores, redis_child(self._plan, self._directory, self._secrets))
-        await self._start_postgres()
-        for spec in self._plan.services:
+        milvus = self._keep(self._stores, milvus_child(plan, directory))
+        redis = self._keep(self._stores, core_redis(plan, directory, secrets))
+        await self._start_postgres(core_postgres(secrets))
+        await self._start_services(STORES[0], after=(redis, milvus))
+
+    async def _start_module(self) -> None:
+        plan, directory, secrets = self._plan, self._directory, self._secrets
+        redis = self._keep(self._stores, module_redis(plan, directory, secrets))
+        await self._start_postgres(module_postgres(secrets))
+        await self._start_services(MODULE_POSTGRES, after=(redis,))
+
+    async def _start_services(self, postgres: str, *, after: Sequence[Keeper]) -> None:
+        """Migrate, fill and start what has its database on a server."""
+        specs = [spec for spec in self._plan.services if spec.postgres == postgres]
+        for spec in specs:
             if spec.migrates:
-                await run_once(self._migration(spec), processes=self._processes)
-        for keeper in (redis, milvus):
+                await self._run_as_owner(f"{spec.name}-migrate", (spec.module, "migrate"), postgres)
+            if spec.fills:
+                await self._run_as_owner(f"{spec.name}-fill", spec.fills, postgres)
+        for keeper in after:
             await keeper.until_healthy(_START_SECONDS)
-        for spec in self._plan.services:
-            self._keep(self._services, self._service(spec))
-        for keeper in self._services:
+        started = [self._keep(self._services, self._service(spec)) for spec in specs]
+        for keeper in started:
             await keeper.until_healthy(_START_SECONDS)
 
-    async def _start_postgres(self) -> None:
-        programs = postgres_programs(self._directory)
-        draft = prepare_postgres_folder(programs, self._directory)
+    async def _start_postgres(self, server: PostgresServer) -> None:
+        programs = postgres_programs(self._directory.store(server.name))
+        draft = prepare_postgres_folder(programs)
         if not programs.cluster.exists():
-            command, password_file = initdb_command(programs, draft, self._secrets)
+            command, password_file = initdb_command(programs, draft, server.admin_password)
             try:
                 await run_once(
-                    self._one_shot("postgres-initdb", command, {}), processes=self._processes
+                    self._one_shot(f"{server.name}-initdb", command, {}), processes=self._processes
                 )
             finally:
                 password_file.unlink()
             draft.rename(programs.cluster)
-        spec = postgres_child(programs, self._plan, self._directory, self._secrets)
+        spec = postgres_child(server, programs, self._plan, self._directory)
         await self._keep(self._stores, spec).until_healthy(_START_SECONDS)
-        await ensure_database(self._plan, self._secrets)
+        await ensure_database(server, self._plan)
 
     async def _stop(self) -> None:
         self._publish()
@@ -161,22 +190,18 @@ class Supervisor:
             stop_signal=signal.SIGTERM,
             stop_seconds=spec.drain_seconds,
             more_addresses={name: self._plan.address(name) for name in spec.ports},
-            environment=self._service_environment(spec),
+            environment=_python_environment()
+            | process_environment(spec, self._plan, self._directory, self._secrets),
         )
 
-    def _migration(self, spec: ServiceSpec) -> ChildSpec:
-        return self._one_shot(
-            f"{spec.name}-migrate",
-            _python_module(spec.module, "migrate"),
+    async def _run_as_owner(self, name: str, command: Sequence[str], postgres: str) -> None:
+        environment = (
             _python_environment()
             | stack_environment(self._plan, self._directory, self._secrets)
-            | owner_environment(self._plan, self._secrets),
+            | owner_environment(self._plan, self._secrets, server=postgres)
         )
-
-    def _service_environment(self, spec: ServiceSpec) -> dict[str, str]:
-        shared = stack_environment(self._plan, self._directory, self._secrets)
-        own = process_environment(spec, self._plan, self._directory, self._secrets)
-        return _python_environment() | own | shared
+        spec = self._one_shot(name, _python_module(*command), environment)
+        await run_once(spec, processes=self._processes)
 
     def _one_shot(
         self, name: str, command: tuple[str, ...], environment: dict[str, str]

@@ -12,8 +12,9 @@ from liftos_cli.lazy_group import command_app
 from liftos_cli.local_stack import DataDirOption, chosen_data_dir, data_dir_words, stack_errors
 from liftos_cli.options import JsonOption
 from liftos_cli.output import say
+from liftos_kit.core.names import is_org_id
 from liftos_local import stack
-from liftos_local.plan import PLATFORMS, SERVICES, STORES
+from liftos_local.plan import MODULE_STORES, PLATFORMS, SERVICES, STORES, causal_services
 from liftos_local.ports import PortPlan
 from liftos_local.state import ProcessState, StackState, StackStatus
 
@@ -29,7 +30,16 @@ _ENDINGS: Final[Mapping[StackState, str]] = {
     StackState.STOPPED: "Somebody else stopped it.",
     StackState.KILLED: "Its supervisor was killed, and all that it ran has ended.",
 }
-_NAME_WIDTH: Final = max(len(name) for name in (*STORES, *SERVICES, *PLATFORMS.ports))
+_NAME_WIDTH: Final = max(
+    len(name)
+    for name in (
+        *STORES,
+        *SERVICES,
+        *PLATFORMS.ports,
+        *MODULE_STORES,
+        *(spec.name for spec in causal_services("")),
+    )
+)
 
 
 class Ports(StrEnum):
@@ -62,6 +72,15 @@ def up(
             "--with-platforms", help="Simulate Meta, Google Ads and Klaviyo, and read from them."
         ),
     ] = False,
+    with_causal: Annotated[
+        str | None,
+        typer.Option(
+            "--with-causal",
+            metavar="ORG",
+            help="Run this organisation's Causal module on stores of its own, with sample data.",
+            show_default=False,
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Start LiftOS on this machine, stores and all.
@@ -73,6 +92,11 @@ def up(
     if unknown:
         known = ", ".join(SERVICES)
         raise typer.BadParameter(f"{unknown[0]!r} is none of {known}", param_hint="--service")
+    if with_causal is not None and not is_org_id(with_causal):
+        raise typer.BadParameter(
+            f"{with_causal!r} is no organisation: small letters, digits and hyphens",
+            param_hint="--with-causal",
+        )
     directory = chosen_data_dir(data_dir)
     plan = PortPlan.automatic() if ports is Ports.AUTO else PortPlan.default()
     services = tuple(service or SERVICES)
@@ -88,6 +112,7 @@ def up(
                 stores_only=stores_only,
                 services=services,
                 catalogue=catalogue,
+                module_org=with_causal,
                 on_progress=_tell,
             )
             _print_status(healthy, json=json)
@@ -100,6 +125,7 @@ def up(
             stores_only=stores_only,
             services=services,
             catalogue=catalogue,
+            module_org=with_causal,
             on_progress=_tell,
         ) as running:
             _print_status(running.status(), json=json)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import grpc
 from tests.e2e.causal.asking import PARENT
 from tests.e2e.causal.conftest import LAST_DAY, ORG
@@ -13,7 +14,9 @@ from tests.e2e.causal.conftest import LAST_DAY, ORG
 from liftos.causal.v1 import causal_service_pb2 as pb
 from liftos.causal.v1 import causal_service_pb2_grpc
 from liftos_causal.load import Journal, Load
+from liftos_causal.sample import fill_unless_filled
 from liftos_kit.testing.server import RunningServer, authorization
+from liftos_local.testing import TestDatabase
 
 
 async def test_what_was_acknowledged_is_there(
@@ -59,3 +62,13 @@ async def test_what_was_acknowledged_is_there(
         pb.GetConfigurationRequest(name=f"{PARENT}/causalConfiguration")
     )
     assert int(configuration.causal_configuration.etag) >= newest
+
+
+async def test_what_is_there_is_not_filled_again(
+    database: TestDatabase, admin: asyncpg.Connection
+) -> None:
+    """The sample is for an empty module: who has data keeps it as it is."""
+    count = "select count(*) from campaign_performance"
+    before = await admin.fetchval(count)
+    assert await fill_unless_filled(database.owner_url, ORG, end=LAST_DAY, days=10) is None
+    assert await admin.fetchval(count) == before > 0

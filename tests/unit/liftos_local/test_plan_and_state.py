@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from liftos_local.directory import load_secrets, prepare, try_lock
 from liftos_local.plan import (
+    MODULE_STORES,
     PLATFORMS,
     SERVICES,
     Plan,
+    causal_services,
     owner_environment,
     process_environment,
     read_plan,
@@ -31,10 +33,11 @@ from liftos_local.state import (
 
 PLAN = Plan(
     ports=DEFAULT_PORTS,
-    services=list(SERVICES.values()),
+    services=[*SERVICES.values(), *causal_services("acme")],
     durable=True,
     attached=False,
     settings={"LIFTOS_LOG_LEVEL": "DEBUG"},
+    module_org="acme",
 )
 WORDS = st.text(max_size=20)
 PROCESSES = st.builds(
@@ -110,14 +113,14 @@ def test_a_service_sees_its_own_ports_and_not_the_owner(tmp_path: Path) -> None:
     assert "LIFTOS_POSTGRES_OWNER_URL" not in shared
     owner_url = owner_environment(PLAN, secrets)["LIFTOS_POSTGRES_OWNER_URL"]
     assert owner_url.startswith("postgresql://liftos_owner:")
-    assert process_environment(SERVICES["memory"], PLAN, directory, secrets) == {
+    assert process_environment(SERVICES["memory"], PLAN, directory, secrets) == shared | {
         "LIFTOS_LOG_LEVEL": "DEBUG",
         "LIFTOS_PORT": "8003",
         "LIFTOS_METRICS_PORT": "9003",
         "LIFTOS_SECRET_KEYS": secrets.memory_key,
     }
     worker = process_environment(SERVICES["memory-worker"], PLAN, directory, secrets)
-    assert worker == {
+    assert worker == shared | {
         "LIFTOS_LOG_LEVEL": "DEBUG",
         "LIFTOS_METRICS_PORT": "9103",
         "LIFTOS_SECRET_KEYS": secrets.memory_key,
@@ -139,6 +142,7 @@ def test_ingestion_reads_from_the_platforms_of_the_stack(tmp_path: Path) -> None
         SERVICES["ingestion"], replace(PLAN, ports=real), directory, secrets
     )
     assert set(alone) == {
+        *stack_environment(PLAN, directory, secrets),
         "LIFTOS_LOG_LEVEL",
         "LIFTOS_PORT",
         "LIFTOS_METRICS_PORT",
@@ -150,12 +154,40 @@ def test_ingestion_reads_from_the_platforms_of_the_stack(tmp_path: Path) -> None
     }
 
 
-def test_settings_never_replace_a_port(tmp_path: Path) -> None:
-    """A port given as a setting is overruled by the one that was found free."""
-    plan = replace(PLAN, settings={"LIFTOS_PORT": "1", "LIFTOS_METRICS_PORT": "2"})
+def test_the_causal_module_has_stores_of_its_own_and_a_side_on_core(tmp_path: Path) -> None:
+    """One side owns the tables of its own server, the other finds Memory and Ingestion."""
     directory = prepare(tmp_path / "data")
     secrets = load_secrets(directory)
-    assert process_environment(SERVICES["memory"], plan, directory, secrets) == {
+    module, core = (
+        process_environment(spec, PLAN, directory, secrets) for spec in causal_services("acme")
+    )
+    url = (
+        f"postgresql://causal_module:{secrets.module_postgres_password}@127.0.0.1:15433"
+        "/causal_module_db"
+    )
+    assert module["LIFTOS_STORE"] == "module"
+    assert module["LIFTOS_PORT"] == "8008"
+    assert module["LIFTOS_POSTGRES_URL"] == url
+    assert (
+        module["LIFTOS_REDIS_URL"] == f"redis://:{secrets.module_redis_password}@127.0.0.1:16380/0"
+    )
+    owner = owner_environment(PLAN, secrets, server=MODULE_STORES[0])
+    assert owner == {"LIFTOS_POSTGRES_OWNER_URL": url}
+    assert core["LIFTOS_STORE"] == "core"
+    assert core["LIFTOS_MEMORY_ADDRESS"] == "127.0.0.1:8003"
+    assert core["LIFTOS_INGESTION_ADDRESS"] == "127.0.0.1:8006"
+    assert secrets.module_postgres_password not in "".join(core.values())
+
+
+def test_settings_never_replace_what_the_stack_knows(tmp_path: Path) -> None:
+    """A port or a store given as a setting is overruled by the stack's own."""
+    given = {"LIFTOS_PORT": "1", "LIFTOS_METRICS_PORT": "2", "LIFTOS_REDIS_URL": "redis://other"}
+    directory = prepare(tmp_path / "data")
+    secrets = load_secrets(directory)
+    seen = process_environment(
+        SERVICES["memory"], replace(PLAN, settings=given), directory, secrets
+    )
+    assert seen == stack_environment(PLAN, directory, secrets) | {
         "LIFTOS_PORT": "8003",
         "LIFTOS_METRICS_PORT": "9003",
         "LIFTOS_SECRET_KEYS": secrets.memory_key,

@@ -9,7 +9,7 @@ import pytest
 
 from liftos_local.directory import DataDirectory, prepare
 from liftos_local.errors import PortTakenError
-from liftos_local.plan import PLATFORMS, SERVICES, STORES
+from liftos_local.plan import MODULE_STORES, PLATFORMS, SERVICES, STORES, causal_services
 from liftos_local.ports import DEFAULT_PORTS, PortPlan, choose_ports, is_free, port_owner
 
 
@@ -109,7 +109,12 @@ def test_everything_that_can_be_started_has_a_default_port() -> None:
     """Nothing is missing from the documented ports, and no two are equal."""
     needed = {
         *STORES,
-        *(name for spec in (*SERVICES.values(), PLATFORMS) for name in spec.port_names),
+        *MODULE_STORES,
+        *(
+            name
+            for spec in (*SERVICES.values(), PLATFORMS, *causal_services("acme"))
+            for name in spec.port_names
+        ),
     }
     assert needed == set(DEFAULT_PORTS)
     assert len(set(DEFAULT_PORTS.values())) == len(DEFAULT_PORTS)
