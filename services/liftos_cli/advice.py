@@ -19,6 +19,8 @@ _ADVICE: Final = {
     "ETAG_MISMATCH": "run the command again",
     "NOT_BUILT": "use a server of a later version",
     "UNIMPLEMENTED": "name {service}'s own address with --target; `liftos status` shows it",
+    "GATE_UNMET": "meet them, or read what each needs: `liftos migration preflight MIGRATION` and"
+    " `liftos migration verifications MIGRATION`",
     "CREDENTIALS_REJECTED": "give one that the platform takes; `liftos sources get {platform}`"
     " shows its fields",
     "CHANNEL_INSECURE": "add --tls, and take a new secret: this one went over an open channel",
@@ -41,13 +43,16 @@ _MISSING: Final = {
     "connections": "liftos connections list",
     "deadLetters": "liftos dead-letters list",
     "entries": "liftos entries list",
+    "migrations": "liftos migration list",
     "notes": "liftos notes list",
+    "rejects": "liftos migration rejects list MIGRATION",
     "runs": "liftos runs list",
     "schedules": "liftos schedules list",
     "insightRoutes": "liftos insights routes list",
     "insights": "liftos insights list",
     "sources": "liftos sources list",
     "suspensions": "liftos suspensions list",
+    "verifications": "liftos migration verifications MIGRATION",
 }
 """What shows those that there are, by collection."""
 _PLATFORMS: Final = "liftos platforms list"
@@ -56,6 +61,7 @@ _TAKEN: Final = {
     "alertRoutes": "choose another id, or change it with `liftos alerts routes update {id}`",
     "connections": "choose another id, or change it with `liftos connections update {id}`, and its"
     " credential with `liftos connections set-credential {id}`",
+    "migrations": "choose another id, or change it with `liftos migration update {id}`",
     "schedules": "choose another id, or change it with `liftos schedules update {id}`",
 }
 _STATES: Final = {
@@ -67,6 +73,12 @@ _STATES: Final = {
     ("connections", "REJECTED"): "give it a credential that the platform takes: `liftos connections"
     " set-credential {id}`",
     ("connections", "DISABLED"): "switch it on with `liftos connections update {id} --enable`",
+    ("migrations", "DRAFT"): "start it with `liftos migration start {id}`",
+    ("migrations", "PAUSED"): "let it go on with `liftos migration resume {id}`",
+    (
+        "migrations",
+        "RESNAPSHOT_REQUIRED",
+    ): "copy it again from a new point with `liftos migration resume {id}`",
 }
 
 

@@ -60,12 +60,18 @@ ROOT_COMMANDS: Final = (
     ),
     LazyCommand("suspensions", f"{_COMMANDS}.suspensions", "Hold runs, and let them go on."),
     LazyCommand(
+        "migration", f"{_COMMANDS}.migration", "Move a live module's data to LiftOS, and prove it."
+    ),
+    LazyCommand(
         "platforms", f"{_COMMANDS}.platforms", "Keep the words that entries carry as platform."
     ),
     LazyCommand("settings", f"{_COMMANDS}.settings", "Read and change the organisation."),
     LazyCommand("artifacts", f"{_COMMANDS}.artifacts", "Keep models, results and tables."),
     LazyCommand("notes", f"{_COMMANDS}.notes", "Keep texts with all their versions."),
     LazyCommand("cache", f"{_COMMANDS}.cache", "See how the cache does."),
+    LazyCommand(
+        "backup", f"{_COMMANDS}.backup", "Back up Core's Postgres, test backups, and restore them."
+    ),
     LazyCommand("fence", f"{_COMMANDS}.fence", "Close and open writes."),
     LazyCommand("version", f"{_COMMANDS}.version", "Print the version of LiftOS."),
 )

@@ -64,6 +64,7 @@ class Service:
 
 MEMORY: Final = Service("Memory", "memory", "LIFTOS_TARGET")
 INGESTION: Final = Service("Ingestion", "ingestion", "LIFTOS_INGESTION_TARGET")
+MIGRATION: Final = Service("Migration", "migration", "LIFTOS_MIGRATION_TARGET")
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +295,13 @@ def _exit_code(error: LiftosError, options: Mapping[str, str]) -> ExitCode:
 
 
 def _violation_lines(error: LiftosError, options: Mapping[str, str]) -> list[str]:
-    """Return what is wrong with a request, one line a field, without what the message says."""
+    """Return what is wrong, one line a field or an unmet gate, without what the message says."""
+    if error.reason == "GATE_UNMET":
+        return [
+            f"{each.rule}: {each.description}"
+            for each in error.field_violations
+            if each.description[:_SAME_CHARACTERS] not in error.message
+        ]
     return [
         f"{_typed_name(each.field, options)}: {_typed_ends(each, options)}"
         for each in error.field_violations

@@ -14,10 +14,12 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from liftos.ingestion.v1 import ingestion_service_pb2, ingestion_service_pb2_grpc
 from liftos.memory.v1 import memory_service_pb2, memory_service_pb2_grpc
+from liftos.migration.v1 import migration_service_pb2, migration_service_pb2_grpc
 from liftos_client.calls import Calls, MetadataSource
 from liftos_client.errors import TokenInvalidError
 from liftos_client.ingestion import IngestionClient
 from liftos_client.memory import MemoryClient
+from liftos_client.migration import MigrationClient
 from liftos_client.policies import ServiceConfig, read_service_config
 
 Token = str | Callable[[], str]
@@ -66,10 +68,11 @@ class Client:
     Attributes:
         memory: The store of marketing data.
         ingestion: Reads platforms and writes to Memory.
+        migration: Moves a module's data to Memory.
         org: The organisation of the token.
 
     Args:
-        channels: To Memory and to Ingestion; they may be the same.
+        channels: To Memory, Ingestion and Migration; they may be the same.
         org: The organisation of the token.
         token: Sent with each call.
         config: How methods are called.
@@ -78,7 +81,7 @@ class Client:
 
     def __init__(
         self,
-        channels: tuple[grpc.aio.Channel, grpc.aio.Channel],
+        channels: tuple[grpc.aio.Channel, grpc.aio.Channel, grpc.aio.Channel],
         *,
         org: str,
         token: Token,
@@ -92,7 +95,7 @@ class Client:
         def calls(service: ServiceDescriptor) -> Calls:
             return Calls(config.policies(service), metadata, timeout_seconds=timeout_seconds)
 
-        memory, ingestion = channels
+        memory, ingestion, migration = channels
         self.memory = MemoryClient(
             memory_service_pb2_grpc.MemoryServiceStub(memory),
             calls(memory_service_pb2.DESCRIPTOR.services_by_name["MemoryService"]),
@@ -101,6 +104,11 @@ class Client:
         self.ingestion = IngestionClient(
             ingestion_service_pb2_grpc.IngestionServiceStub(ingestion),
             calls(ingestion_service_pb2.DESCRIPTOR.services_by_name["IngestionService"]),
+            org=org,
+        )
+        self.migration = MigrationClient(
+            migration_service_pb2_grpc.MigrationServiceStub(migration),
+            calls(migration_service_pb2.DESCRIPTOR.services_by_name["MigrationService"]),
             org=org,
         )
 
@@ -126,6 +134,7 @@ def connect(
     *,
     token: Token,
     ingestion_target: str | None = None,
+    migration_target: str | None = None,
     tls: TlsOptions | None = None,
     timeout_seconds: float | None = None,
 ) -> Client:
@@ -136,6 +145,7 @@ def connect(
             addresses that the name has.
         ingestion_target: Where Ingestion is; None is `target` too, for a proxy that leads each
             service's calls to its servers, and for those who call one service only.
+        migration_target: Where Migration is; None is `target` too, as above.
         token: Sent as a bearer token with each call. A function is asked before each call, so that
             it can give a new token before the old one ends.
         tls: Encryption; None is plain text, for servers on this machine or behind a mesh.
@@ -147,11 +157,19 @@ def connect(
     """
     org = org_of_token(token if isinstance(token, str) else token())
     config = read_service_config()
-    channel = _open_channel(target, config, tls)
-    other = target if ingestion_target is None else ingestion_target
-    ingestion_channel = channel if other == target else _open_channel(other, config, tls)
+    channels: dict[str, grpc.aio.Channel] = {}
+
+    def channel_to(address: str) -> grpc.aio.Channel:
+        if address not in channels:
+            channels[address] = _open_channel(address, config, tls)
+        return channels[address]
+
     return Client(
-        (channel, ingestion_channel),
+        (
+            channel_to(target),
+            channel_to(target if ingestion_target is None else ingestion_target),
+            channel_to(target if migration_target is None else migration_target),
+        ),
         org=org,
         token=token,
         config=config,

@@ -121,13 +121,14 @@ class SyncClient:
     """The services of LiftOS Core, for code without an event loop.
 
     `memory` has every method of `MemoryClient`, `ingestion` every method of `IngestionClient`,
-    without `await`. Type checkers see them as Any; `run`, `iterate` and `blocking` are typed:
-    `client.run(client.client.memory.get_entry(name))`.
+    `migration` every method of `MigrationClient`, without `await`. Type checkers see them as Any;
+    `run`, `iterate` and `blocking` are typed: `client.run(client.client.memory.get_entry(name))`.
 
     Attributes:
         client: The asynchronous client behind it.
         memory: The store of marketing data.
         ingestion: Reads platforms and writes to Memory.
+        migration: Moves a module's data to Memory.
         org: The organisation of the token.
     """
 
@@ -145,6 +146,7 @@ class SyncClient:
             raise
         self.memory: Any = Blocking(self.client.memory, self._loop)
         self.ingestion: Any = Blocking(self.client.ingestion, self._loop)
+        self.migration: Any = Blocking(self.client.migration, self._loop)
         self.org = self.client.org
 
     def run(self, awaitable: Awaitable[_Result]) -> _Result:
@@ -189,6 +191,7 @@ def connect_sync(
     *,
     token: Token,
     ingestion_target: str | None = None,
+    migration_target: str | None = None,
     tls: TlsOptions | None = None,
     timeout_seconds: float | None = None,
 ) -> SyncClient:
@@ -202,6 +205,7 @@ def connect_sync(
             target,
             token=token,
             ingestion_target=ingestion_target,
+            migration_target=migration_target,
             tls=tls,
             timeout_seconds=timeout_seconds,
         )
