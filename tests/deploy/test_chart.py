@@ -26,10 +26,12 @@ from tests.deploy.chart import (
 )
 from tests.deploy.environment_keys import SECRET_KEYS, keys_of, settings_of
 
+from liftos_causal.settings import CausalSettings
 from liftos_ingestion.settings import IngestionSettings
 from liftos_kit.secrets.keyring import generate_key
 from liftos_kit.settings import ServiceSettings, load
 from liftos_memory.settings import MemorySettings
+from liftos_migration.settings import MigrationSettings
 
 KUBERNETES_VERSIONS = ("1.29", "1.37")
 every_case = pytest.mark.parametrize("case", CASES)
@@ -139,6 +141,12 @@ def test_default_values_are_refused_with_every_reason_at_once() -> None:
         ({"services": {"ingestion": {}}}, "services.ingestion.serviceKey.existingSecret"),
         ({"services": {"memory": {"enabled": False}}}, "services.memory.enabled"),
         (
+            {"services": {"ingestion": {"enabled": False}, "causal-core": {"enabled": True}}},
+            "services.ingestion.enabled",
+        ),
+        ({"services": {"migration": {"enabled": True}}}, "services.migration.serviceKey"),
+        ({"services": {"causal-module": {"enabled": True}}}, "services.causal-module.stores"),
+        (
             {"services": {"memory": {"modelKeys": {"embedderKey": "key"}}}},
             "services.memory.modelKeys.existingSecret",
         ),
@@ -196,6 +204,21 @@ def test_impossible_combinations_are_refused(changes: Manifest, named: str) -> N
                 }
             },
         ),
+        (
+            "/settings/sourceEnvironmentPrefixes",
+            {"services": {"migration": {"settings": {"sourceEnvironmentPrefixes": "CAUSAL_"}}}},
+        ),
+        ("/settings/store", {"services": {"causal-core": {"settings": {"store": "files"}}}}),
+        (
+            "/secretVariables/0/name",
+            {
+                "services": {
+                    "migration": {
+                        "secretVariables": [{"name": "a b", "existingSecret": "s", "key": "k"}]
+                    }
+                }
+            },
+        ),
         ("/connections/0", {"services": {"ingestion": {"connections": ["everything"]}}}),
         ("/development/secretKeys", {"development": {"enabled": True, "secretKeys": "a:short"}}),
         ("/server/replicas", {"services": {"memory": {"server": {"replicas": 0}}}}),
@@ -219,7 +242,7 @@ def test_schema_refuses_nonsense(pointer: str, nonsense: Manifest) -> None:
 
 
 def test_every_value_is_described() -> None:
-    """Each leaf that a reader may set has a `@param` line, but for the services not yet there."""
+    """Each leaf that a reader may set has a `@param` line, and no other has."""
     text = (CHART_DIRECTORY / "values.yaml").read_text()
     described = {
         line.split()[2] for line in text.splitlines() if line.strip().startswith("## @param")
@@ -232,9 +255,7 @@ def test_every_value_is_described() -> None:
 
     defaults = yaml.safe_load(text)
     expected = {name for key, value in defaults.items() for name in leaves(key, value)}
-    later = ("services.migration.", "services.causal.")
-    assert {name for name in expected if not name.startswith(later)} <= described
-    assert described <= expected
+    assert described == expected
 
 
 # Pods.
@@ -317,7 +338,7 @@ def test_environment_keys_are_known(case: str, tmp_path: Path) -> None:
     """Each process gets only keys that its settings accept: it refuses any other at its start."""
     objects = objects_of(case)
     for pod in pods_of(objects):
-        if pod.owner["kind"] != "Pod" and process_settings(pod) is not ServiceSettings:
+        if pod.owner["kind"] != "Pod":
             given = given_to(pod, objects, tmp_path)
             used = {name for name in given if name.startswith("LIFTOS_")}
             assert used <= keys_of(process_settings(pod))
@@ -333,6 +354,9 @@ _LEFT_OUT = {
 }
 """What the chart neither sets by itself nor has a value for, on purpose."""
 
+_NO_CREDENTIALS = _LEFT_OUT - {"LIFTOS_SECRET_KEYS", "LIFTOS_SECRET_ENVIRONMENT_PREFIXES"}
+"""The same of services that keep no credentials of others."""
+
 
 @pytest.mark.parametrize(
     ("service", "settings", "left_out"),
@@ -340,6 +364,13 @@ _LEFT_OUT = {
         # Memory's keeps come from one file of keys alone.
         ("memory", MemorySettings, _LEFT_OUT | {"LIFTOS_SECRETS_DIRECTORY"}),
         ("ingestion", IngestionSettings, _LEFT_OUT | {"LIFTOS_WORKER_NAME", "LIFTOS_MILVUS_URL"}),
+        (
+            "migration",
+            MigrationSettings,
+            _NO_CREDENTIALS | {"LIFTOS_WORKER_NAME", "LIFTOS_MILVUS_URL"},
+        ),
+        ("causal-module", CausalSettings, _NO_CREDENTIALS | {"LIFTOS_MILVUS_URL"}),
+        ("causal-core", CausalSettings, _NO_CREDENTIALS | {"LIFTOS_MILVUS_URL"}),
     ],
 )
 def test_every_setting_has_its_place(
@@ -348,6 +379,8 @@ def test_every_setting_has_its_place(
     """Each setting of a service is set by the chart, has a value, or is known to be left out."""
     schema = json.loads((CHART_DIRECTORY / "values.schema.json").read_text())
     names = schema["properties"]["services"]["properties"][service]["properties"]["settings"]
+    if "$ref" in names:
+        names = schema["$defs"][names["$ref"].rpartition("/")[2]]
     by_value = {
         "LIFTOS_" + re.sub("[A-Z]", r"_\g<0>", name).upper() for name in names["properties"]
     }
@@ -359,7 +392,7 @@ def test_every_setting_has_its_place(
         by_itself |= {
             name
             for pod in pods_of(objects)
-            if f"liftos_{service}" in pod.container.get("command", ())
+            if pod.owner["kind"] != "Pod" and issubclass(process_settings(pod), settings)
             for name in pod.environment
         }
     assert by_value <= keys_of(settings)
@@ -381,6 +414,40 @@ def test_settings_of_memory_reach_it(tmp_path: Path) -> None:
         assert names["secret-keys"]["secret"]["secretName"] == "liftos-memory-keys"
     (plain,) = pods_of((deployment(objects_of("minimal"), "memory-server"),))
     assert not {"LIFTOS_SECRET_KEYS_FILE", *of_models} & plain.environment.keys()
+
+
+def test_a_module_has_stores_of_its_own_and_moves_to_core(tmp_path: Path) -> None:
+    """The module's stores are in its own Secret; Migration finds them by names it was granted."""
+    objects = objects_of("production")
+    (module,) = pods_of((deployment(objects, "causal-module-server"),))
+    (core,) = pods_of((deployment(objects, "causal-core-server"),))
+    (job,) = (
+        pod
+        for pod in pods_of(objects)
+        if pod.owner["kind"] == "Job" and "causal-module" in pod.owner["metadata"]["name"]
+    )
+    of_module = {
+        (pod.owner["kind"], name): pod.environment[name]["valueFrom"]["secretKeyRef"]
+        for pod in (module, job)
+        for name in ("LIFTOS_POSTGRES_URL", "LIFTOS_POSTGRES_OWNER_URL", "LIFTOS_REDIS_URL")
+        if name in pod.environment
+    }
+    assert {reference["name"] for reference in of_module.values()} == {"causal-module"}
+    assert of_module["Job", "LIFTOS_POSTGRES_OWNER_URL"]["key"] == "postgres-owner-url"
+    settings = load(CausalSettings, given_to(core, objects, tmp_path))
+    assert (settings.store, settings.service_key_id) == ("core", "causal-2026")
+    assert settings.memory_address == "lift-liftos-core-memory-headless.production:8003"
+    assert settings.ingestion_address == "lift-liftos-core-ingestion-headless.production:8006"
+    for role in ("server", "worker"):
+        (pod,) = pods_of((deployment(objects, f"migration-{role}"),))
+        given = given_to(pod, objects, tmp_path)
+        references = load(MigrationSettings, given).source_references(given)
+        assert references.url("acme", "CAUSAL_DATABASE_URL", path="source")
+        secret = pod.environment["CAUSAL_DATABASE_URL"]["valueFrom"]["secretKeyRef"]
+        assert secret == {"name": "causal-module", "key": "migration-url"}
+        (mount,) = (m for m in pod.container["volumeMounts"] if m["name"] == "snapshots")
+        assert not mount.get("readOnly")
+        assert mount["mountPath"] == pod.environment["LIFTOS_SNAPSHOT_DIRECTORY"]["value"]
 
 
 @every_case
@@ -405,7 +472,8 @@ def test_processes_accept_their_environment(case: str, tmp_path: Path) -> None:
         if pod.owner["kind"] == "Deployment":
             ports = {port["name"]: port["containerPort"] for port in pod.container["ports"]}
             assert settings.effective_metrics_port == ports["metrics"]
-        assert settings.postgres_url is not None
+        core_alone = "causal-core" in pod.owner["metadata"]["name"]
+        assert (settings.postgres_url is None) == core_alone
         assert settings.redis_url is not None
 
 
@@ -546,8 +614,8 @@ def test_changed_settings_roll_the_pods() -> None:
 # Workloads.
 
 
-def test_services_of_later_versions_are_off() -> None:
-    """Memory and Ingestion are deployed, a later service only when it is switched on."""
+def test_what_moves_a_module_is_off() -> None:
+    """Memory and Ingestion are deployed, what moves a module only when it is switched on."""
     components = {
         item["metadata"]["labels"]["app.kubernetes.io/component"]
         for item in of_kind(objects_of("minimal"), "Deployment")
@@ -558,20 +626,21 @@ def test_services_of_later_versions_are_off() -> None:
 
 
 def test_every_service_comes_from_the_same_loop() -> None:
-    """All four services render alike: command, ports and health name follow from their name."""
+    """All services render alike: their command, their ports and what their health is called."""
     objects = objects_of("all-services")
-    for name, port in {
-        "memory": 8003,
-        "ingestion": 8006,
-        "causal": 8008,
-        "migration": 8010,
+    for name, (scope, port) in {
+        "memory": ("memory", 8003),
+        "ingestion": ("ingestion", 8006),
+        "causal-module": ("causal", 8008),
+        "causal-core": ("causal", 8009),
+        "migration": ("migration", 8010),
     }.items():
         item = deployment(objects, f"{name}-server")
         (pod,) = pods_of((item,))
-        assert pod.container["command"] == ["python", "-m", f"liftos_{name}", "serve"]
+        assert pod.container["command"] == ["python", "-m", f"liftos_{scope}", "serve"]
         probe = pod.container["readinessProbe"]["grpc"]
         assert probe["port"] == port
-        assert probe["service"].startswith(f"liftos.{name}.v1.")
+        assert probe["service"].startswith(f"liftos.{scope}.v1.")
 
 
 @every_case
@@ -826,6 +895,33 @@ def test_tls_is_mounted_where_calls_arrive() -> None:
         assert f"LIFTOS_TLS_{key}" not in worker.environment
     ports = [port for s in of_kind(objects, "Service") for port in s["spec"]["ports"]]
     assert not [port for port in ports if port.get("appProtocol") == "kubernetes.io/h2c"]
+
+
+def test_callers_are_let_in_where_they_call() -> None:
+    """Who calls a service of this release may connect to it, and it lets them in; others not."""
+    objects = objects_of("all-services")
+    policies = {item["metadata"]["name"]: item for item in of_kind(objects, "NetworkPolicy")}
+    for called, callers in {
+        "memory": {"ingestion", "migration", "causal-core"},
+        "ingestion": {"causal-core"},
+    }.items():
+        (server,) = pods_of((deployment(objects, f"{called}-server"),))
+        reaching = {
+            name.removeprefix("lift-liftos-core-").rpartition("-")[0]
+            for name, policy in policies.items()
+            for rule in policy["spec"]["egress"]
+            for peer in peers(rule)
+            if selects(peer.get("podSelector", {}).get("matchLabels", {}), server.labels)
+            and "app.kubernetes.io/component" in peer["podSelector"]["matchLabels"]
+        }
+        assert reaching == callers
+        let_in = {
+            peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"].rpartition("-")[0]
+            for rule in policies[f"lift-liftos-core-{called}-server"]["spec"]["ingress"]
+            for peer in peers(rule)
+            if peer.get("podSelector", {}).get("matchLabels")
+        } - {""}
+        assert let_in == callers
 
 
 def test_ingestion_calls_memory_over_tls(tmp_path: Path) -> None:

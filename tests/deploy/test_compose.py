@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -19,9 +20,16 @@ DIRECTORY = REPOSITORY / "deploy" / "docker"
 TEXT = (DIRECTORY / "compose.yaml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-PORTS = {"memory": 8003, "ingestion": 8006}
-MIGRATIONS = tuple(f"{name}-migrate" for name in PORTS)
-OURS = (*MIGRATIONS, *PORTS, *(f"{name}-worker" for name in PORTS))
+PORTS = {
+    "memory": 8003,
+    "ingestion": 8006,
+    "migration": 8010,
+    "causal-module": 8008,
+    "causal-core": 8009,
+}
+OF_CORE = ("memory", "ingestion", "migration")
+MIGRATIONS = (*(f"{name}-migrate" for name in OF_CORE), "causal-module-migrate")
+OURS = (*MIGRATIONS, *PORTS, *(f"{name}-worker" for name in OF_CORE))
 KEYS = generate_key("test").reveal()
 every_service = pytest.mark.parametrize("name", SERVICES)
 our_services = pytest.mark.parametrize("name", OURS)
@@ -69,14 +77,15 @@ def test_ports_are_on_the_loopback_address(name: str) -> None:
 
 
 def test_named_volumes_are_all_used() -> None:
-    """Each declared volume is mounted by one service, and each mounted one is declared."""
+    """Each declared volume is mounted, and each mounted one is declared; one alone is shared."""
     mounted = [
         volume.partition(":")[0]
         for service in SERVICES.values()
         for volume in service.get("volumes", [])
         if not volume.startswith("./")
     ]
-    assert sorted(mounted) == sorted(COMPOSE["volumes"])
+    assert set(mounted) == set(COMPOSE["volumes"])
+    assert {name for name in mounted if mounted.count(name) > 1} == {"snapshots"}
 
 
 def test_mounted_files_exist() -> None:
@@ -91,8 +100,13 @@ def test_mounted_files_exist() -> None:
 def test_start_follows_the_dependencies() -> None:
     """Stores are healthy before the schema, and the schema is there before server and worker."""
     for name in MIGRATIONS:
-        assert SERVICES[name]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
-    for service, own in {"memory": "milvus", "ingestion": "memory"}.items():
+        server = "causal-module-db" if name.startswith("causal") else "postgres"
+        assert SERVICES[name]["depends_on"] == {server: {"condition": "service_healthy"}}
+    for service, own in {
+        "memory": "milvus",
+        "ingestion": "memory",
+        "migration": "memory",
+    }.items():
         for name in (service, f"{service}-worker"):
             conditions = {
                 other: rule["condition"] for other, rule in SERVICES[name]["depends_on"].items()
@@ -115,7 +129,7 @@ def test_environment_keys_are_known(name: str) -> None:
 
 
 @our_services
-def test_processes_accept_their_environment(name: str) -> None:
+def test_processes_accept_their_environment(name: str, tmp_path: Path) -> None:
     """The settings of each of our processes load from what its container is given."""
     filled = {
         key: re.sub(
@@ -125,8 +139,13 @@ def test_processes_accept_their_environment(name: str) -> None:
         )
         for key, value in SERVICES[name]["environment"].items()
     }
+    if (folder := filled.get("LIFTOS_SNAPSHOT_DIRECTORY")) is not None:
+        assert f"snapshots:{folder}" in SERVICES[name]["volumes"]
+        filled["LIFTOS_SNAPSHOT_DIRECTORY"] = str(tmp_path)
     settings = load(settings_of(*SERVICES[name]["command"]), filled)
-    port = PORTS[name.partition("-")[0]]
+    if name in MIGRATIONS:
+        return
+    port = PORTS[name.removesuffix("-worker")]
     assert (settings.port, settings.effective_metrics_port) == (port, port + 1000)
     published = SERVICES[name].get("ports", [])
     listening = [f"127.0.0.1:{number}:{number}" for number in (port, port + 1000)]
@@ -136,8 +155,9 @@ def test_processes_accept_their_environment(name: str) -> None:
 @our_services
 def test_containers_start_our_programs(name: str) -> None:
     """Each command is a module and a word that the image's entry point, `python -m`, starts."""
-    service, _, role = name.partition("-")
-    word = {"": "serve", "worker": "worker", "migrate": "migrate"}[role]
+    role = name.rpartition("-")[2]
+    word = role if role in ("worker", "migrate") else "serve"
+    service = name.partition("-")[0]
     assert SERVICES[name]["command"] == [f"liftos_{service}", word]
 
 
@@ -154,6 +174,7 @@ def test_our_containers_are_confined(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["tmpfs"] == ["/tmp"]
+    assert service.get("profiles", []) == (["causal"] if name.startswith("causal") else [])
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["stop_grace_period"] == "35s"
@@ -177,21 +198,31 @@ def test_no_secret_is_written_down(name: str) -> None:
             assert re.search(r"\$\{[A-Z_]+:\?", value)
 
 
-def test_postgres_captures_changes_and_keeps_its_data() -> None:
+@pytest.mark.parametrize(
+    ("name", "volume"), [("postgres", "postgres"), ("causal-module-db", "causal-postgres")]
+)
+def test_postgres_captures_changes_and_keeps_its_data(name: str, volume: str) -> None:
     """The write-ahead log is logical, and the volume is where the image of version 18 writes."""
-    postgres = SERVICES["postgres"]
+    postgres = SERVICES[name]
     assert postgres["image"].startswith("postgres:18")
     assert "wal_level=logical" in postgres["command"]
-    assert "postgres:/var/lib/postgresql" in postgres["volumes"]
+    assert f"{volume}:/var/lib/postgresql" in postgres["volumes"]
 
 
-def test_service_role_is_under_row_level_security() -> None:
-    """The role that compose creates can log in, and can bypass nothing."""
-    script = DIRECTORY / "postgres-init.sh"
-    assert script.stat().st_mode & 0o111
-    role = re.search(r"^CREATE ROLE (\w+) (.*) PASSWORD", script.read_text(), re.MULTILINE)
+@pytest.mark.parametrize(
+    ("script", "name", "services"),
+    [
+        ("postgres-init.sh", "liftos_app", (*OF_CORE, "causal-core")),
+        ("causal-postgres-init.sh", "causal_module", ("causal-module",)),
+    ],
+)
+def test_roles_of_services_have_no_power(script: str, name: str, services: tuple[str, ...]) -> None:
+    """The roles that compose creates can log in, and can bypass nothing."""
+    path = DIRECTORY / script
+    assert path.stat().st_mode & 0o111
+    role = re.search(r"^CREATE ROLE (\w+) (.*) PASSWORD", path.read_text(), re.MULTILINE)
     assert role is not None
-    assert role[1] == "liftos_app"
+    assert role[1] == name
     assert {"LOGIN", "NOSUPERUSER", "NOBYPASSRLS"} <= set(role[2].split())
-    for name in PORTS:
-        assert "liftos_app:" in SERVICES[name]["environment"]["LIFTOS_POSTGRES_URL"]
+    for service in services:
+        assert f"//{name}:" in SERVICES[service]["environment"]["LIFTOS_POSTGRES_URL"]

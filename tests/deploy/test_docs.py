@@ -32,8 +32,11 @@ def test_no_other_key_is_mentioned() -> None:
 
 def test_ports_are_the_charts() -> None:
     """The table of ports and the defaults of the chart agree."""
-    rows = re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \| (\w+)", PAGE, re.MULTILINE)
-    documented = {name.lower(): (int(port), state == "here") for name, port, _, state in rows}
+    rows = re.findall(r"^\| (\w+(?: \w+)?) \| (\d+) \| (\d+) \| (\w+)", PAGE, re.MULTILINE)
+    documented = {
+        name.lower().replace(" ", "-"): (int(port), state == "here")
+        for name, port, _, state in rows
+    }
     assert all(int(metrics) == int(port) + 1000 for _, port, metrics, _ in rows)
     services = yaml.safe_load((CHART_DIRECTORY / "values.yaml").read_text())["services"]
     assert documented == {
@@ -48,7 +51,7 @@ def test_named_files_and_values_exist() -> None:
     (listed,) = re.findall(r"complete examples: ([^.]+)\.", PAGE)
     assert sorted(re.findall(r"`([\w-]+)`", listed)) == list(CASES)
     values = yaml.safe_load((CHART_DIRECTORY / "values.yaml").read_text())
-    dotted = re.findall(r"`((?:tls|postgres|services|schemaMigration|development)\.[\w.]+)", PAGE)
+    dotted = re.findall(r"`((?:tls|postgres|services|schemaMigration|development)\.[\w.-]+)", PAGE)
     dotted += re.findall(r"--set ([\w.]+)=", PAGE)
     assert len(dotted) > 8
     for name in dotted:

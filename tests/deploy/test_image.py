@@ -118,11 +118,21 @@ def test_process_is_started_without_a_shell() -> None:
         "python",
         "/app/healthcheck.py",
     ]
-    assert stage["EXPOSE"] == "8003 9003 8006 9006"
+    assert stage["EXPOSE"] == "8003 9003 8006 9006 8008 9008 8009 9009 8010 9010"
 
 
-@pytest.mark.parametrize("module", ["liftos_memory", "liftos_ingestion"])
-def test_programs_start_as_the_image_starts_them(module: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("module", "commands"),
+    [
+        ("liftos_memory", "{serve,worker,migrate,check-config}"),
+        ("liftos_ingestion", "{serve,worker,migrate,check-config}"),
+        ("liftos_migration", "{serve,worker,migrate,check-config}"),
+        ("liftos_causal", "{serve,migrate,check-config}"),
+    ],
+)
+def test_programs_start_as_the_image_starts_them(
+    module: str, commands: str, tmp_path: Path
+) -> None:
     """The image's entry point, with its import roots, knows the commands of every service."""
     (entry_point,) = texts("ENTRYPOINT")
     interpreter, *options = json.loads(entry_point)
@@ -136,7 +146,7 @@ def test_programs_start_as_the_image_starts_them(module: str, tmp_path: Path) ->
         timeout=60,
         check=True,
     )
-    assert "{serve,worker,migrate,check-config}" in shown.stdout
+    assert commands in shown.stdout
 
 
 def test_import_roots_are_those_of_the_repository() -> None:

@@ -34,19 +34,25 @@ LIFTOS_OTLP_ENDPOINT: {{ . | quote }}
       key: {{ .key }}
 {{- end -}}
 
-{{/* Stores and the secrets of tokens, of which a service gets its own. Takes {root, service, developmentSecret}. */}}
+{{/* Stores, Core's or a service's own, and the secrets of tokens, of which a service gets those it uses. Takes {root, service, developmentSecret}. */}}
 {{- define "liftos-core.secretVariables" -}}
 {{- $values := .root.Values -}}
 {{- $development := $values.development.enabled -}}
-{{- if has "postgres" .service.connections }}
-{{ include "liftos-core.secretVariable" (dict "name" "LIFTOS_POSTGRES_URL"
-  "secret" (ternary .developmentSecret $values.postgres.existingSecret $development)
-  "key" (ternary "postgres-url" $values.postgres.urlKey $development)) }}
+{{- $connections := .service.connections -}}
+{{- $own := default dict .service.stores -}}
+{{- $developmentSecret := .developmentSecret -}}
+{{- range $store, $values := dict "postgres" $values.postgres "redis" $values.redis }}
+{{- if has $store $connections }}
+{{- $secret := $values.existingSecret }}
+{{- $key := $values.urlKey }}
+{{- if $own }}
+{{- $secret = $own.existingSecret }}
+{{- else if $development }}
+{{- $secret = $developmentSecret }}
+{{- $key = printf "%s-url" $store }}
 {{- end }}
-{{- if has "redis" .service.connections }}
-{{ include "liftos-core.secretVariable" (dict "name" "LIFTOS_REDIS_URL"
-  "secret" (ternary .developmentSecret $values.redis.existingSecret $development)
-  "key" (ternary "redis-url" $values.redis.urlKey $development)) }}
+{{ include "liftos-core.secretVariable" (dict "name" (printf "LIFTOS_%s_URL" (upper $store)) "secret" $secret "key" $key) }}
+{{- end }}
 {{- end }}
 {{- if has "milvus" .service.connections }}
 {{- if $values.milvus.existingSecret }}
@@ -67,8 +73,8 @@ LIFTOS_OTLP_ENDPOINT: {{ . | quote }}
 {{- end -}}
 
 {{/*
-What a service is told beside the settings of all: its own settings by their names, where Memory answers, and the files that
-`liftos-core.volumeMounts` mounts. Takes {root, service}.
+What a service is told beside the settings of all: its own settings by their names, variables from Secrets, where the services answer
+that it calls, and the files that `liftos-core.volumeMounts` mounts. Takes {root, service}.
 */}}
 {{- define "liftos-core.serviceVariables" -}}
 {{- $values := .root.Values -}}
@@ -85,8 +91,17 @@ What a service is told beside the settings of all: its own settings by their nam
 {{- end }}
 {{- end }}
 {{- end }}
-{{- if has "memory" .service.connections }}
-- {name: LIFTOS_MEMORY_ADDRESS, value: "{{ include "liftos-core.fullname" .root }}-memory-headless.{{ .root.Release.Namespace }}:{{ int $values.services.memory.port }}"}
+{{- range .service.secretVariables }}
+{{ include "liftos-core.secretVariable" (dict "name" .name "secret" .existingSecret "key" .key) }}
+{{- end }}
+{{- $connections := .service.connections }}
+{{- $root := .root }}
+{{- range $called := list "memory" "ingestion" }}
+{{- if has $called $connections }}
+- {name: LIFTOS_{{ upper $called }}_ADDRESS, value: "{{ include "liftos-core.fullname" $root }}-{{ $called }}-headless.{{ $root.Release.Namespace }}:{{ int (index $values.services $called).port }}"}
+{{- end }}
+{{- end }}
+{{- if has "memory" $connections }}
 {{- if $values.tls.enabled }}
 - {name: LIFTOS_MEMORY_CA_FILE, value: /etc/liftos/tls/{{ $values.tls.caKey }}}
 {{- if $values.tls.clientCa.enabled }}
@@ -110,6 +125,11 @@ What a service is told beside the settings of all: its own settings by their nam
 {{- with .service.sourceFiles }}
 {{- if .existingClaim }}
 - {name: LIFTOS_SOURCE_FILES_DIRECTORY, value: /etc/liftos/source-files}
+{{- end }}
+{{- end }}
+{{- with .service.snapshots }}
+{{- if .existingClaim }}
+- {name: LIFTOS_SNAPSHOT_DIRECTORY, value: /var/lib/liftos/snapshots}
 {{- end }}
 {{- end }}
 {{- end -}}

@@ -37,6 +37,11 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end -}}
 {{- end -}}
 
+{{/* The Python module that a service runs. Takes {name, service}. */}}
+{{- define "liftos-core.program" -}}
+{{ .service.program | default (printf "liftos_%s" .name) }}
+{{- end -}}
+
 {{/* A workload's values: the defaults with the service's own on top. Takes {root, service, role}. */}}
 {{- define "liftos-core.workload" -}}
 {{- mergeOverwrite (deepCopy .root.Values.defaults) (deepCopy (index .service .role)) | toJson -}}

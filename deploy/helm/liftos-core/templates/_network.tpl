@@ -1,14 +1,14 @@
-{{/* Egress rules by name of networkPolicy.egress, or to the Memory of this release. Takes {root, names}. */}}
+{{/* Egress rules by name of networkPolicy.egress, or to a server of this release. Takes {root, names}. */}}
 {{- define "liftos-core.egress" -}}
 {{- $root := .root -}}
 {{- range $name := .names }}
-{{- if eq $name "memory" }}
+{{- if has $name (list "memory" "ingestion") }}
 - ports:
-    - {port: {{ int $root.Values.services.memory.port }}, protocol: TCP}
+    - {port: {{ int (index $root.Values.services $name).port }}, protocol: TCP}
   to:
     - podSelector:
         matchLabels:
-          {{- include "liftos-core.selectorLabels" (dict "root" $root "component" "memory-server") | nindent 10 }}
+          {{- include "liftos-core.selectorLabels" (dict "root" $root "component" (printf "%s-server" $name)) | nindent 10 }}
 {{- else }}
 {{- $rule := index $root.Values.networkPolicy.egress $name }}
 - ports:
@@ -26,14 +26,16 @@
 {{- end }}
 {{- end -}}
 
-{{/* The pods of this release that call Memory, as peers of a rule. Takes root. */}}
-{{- define "liftos-core.callersOfMemory" -}}
-{{- range $name, $service := .Values.services }}
-{{- if and $service.enabled (has "memory" $service.connections) }}
+{{/* The pods of this release that call one of its services, as peers of a rule. Takes {root, called}. */}}
+{{- define "liftos-core.callers" -}}
+{{- $root := .root -}}
+{{- $called := .called -}}
+{{- range $name, $service := .root.Values.services }}
+{{- if and $service.enabled (has $called $service.connections) }}
 {{- range $role := list "server" "worker" }}
 - podSelector:
     matchLabels:
-      {{- include "liftos-core.selectorLabels" (dict "root" $ "component" (printf "%s-%s" $name $role)) | nindent 6 }}
+      {{- include "liftos-core.selectorLabels" (dict "root" $root "component" (printf "%s-%s" $name $role)) | nindent 6 }}
 {{- end }}
 {{- end }}
 {{- end }}

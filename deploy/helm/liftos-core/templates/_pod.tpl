@@ -47,6 +47,11 @@ securityContext:
 - {name: source-files, mountPath: /etc/liftos/source-files, readOnly: true}
 {{- end }}
 {{- end }}
+{{- with .service.snapshots }}
+{{- if .existingClaim }}
+- {name: snapshots, mountPath: /var/lib/liftos/snapshots}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "liftos-core.volumes" -}}
@@ -84,6 +89,13 @@ securityContext:
   persistentVolumeClaim:
     claimName: {{ .existingClaim }}
     readOnly: true
+{{- end }}
+{{- end }}
+{{- with .service.snapshots }}
+{{- if .existingClaim }}
+- name: snapshots
+  persistentVolumeClaim:
+    claimName: {{ .existingClaim }}
 {{- end }}
 {{- end }}
 {{- end -}}

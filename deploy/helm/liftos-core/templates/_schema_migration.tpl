@@ -2,6 +2,14 @@
 {{- define "liftos-core.schemaMigrationPod" -}}
 {{- $values := .root.Values -}}
 {{- $development := $values.development.enabled -}}
+{{- $secret := default $values.postgres.existingSecret $values.postgres.ownerExistingSecret -}}
+{{- $key := $values.postgres.ownerUrlKey -}}
+{{- if .service.stores -}}
+{{- $secret = .service.stores.existingSecret -}}
+{{- else if $development -}}
+{{- $secret = .support -}}
+{{- $key = "postgres-owner-url" -}}
+{{- end -}}
 metadata:
   labels:
     {{- include "liftos-core.labels" .scope | nindent 4 }}
@@ -12,16 +20,14 @@ spec:
   containers:
     - name: migrate
       {{- include "liftos-core.containerBasics" .root | nindent 6 }}
-      command: [python, -m, liftos_{{ .name }}, migrate]
+      command: [python, -m, {{ include "liftos-core.program" . }}, migrate]
       env:
         {{- /* The release's ConfigMap may not exist yet, so that the settings are written out. */}}
         {{- range $key, $value := include "liftos-core.settings" .root | fromYaml }}
         - {name: {{ $key }}, value: {{ $value | quote }}}
         {{- end }}
         {{- include "liftos-core.secretVariables" (dict "root" .root "service" .service "developmentSecret" .support) | trim | nindent 8 }}
-        {{- include "liftos-core.secretVariable" (dict "name" "LIFTOS_POSTGRES_OWNER_URL"
-          "secret" (ternary .support (default $values.postgres.existingSecret $values.postgres.ownerExistingSecret) $development)
-          "key" (ternary "postgres-owner-url" $values.postgres.ownerUrlKey $development)) | nindent 8 }}
+        {{- include "liftos-core.secretVariable" (dict "name" "LIFTOS_POSTGRES_OWNER_URL" "secret" $secret "key" $key) | nindent 8 }}
         {{- include "liftos-core.telemetryVariables" (dict "root" .root "name" (printf "liftos-%s-migrate" .name)) | nindent 8 }}
       resources:
         {{- toYaml $values.schemaMigration.resources | nindent 8 }}

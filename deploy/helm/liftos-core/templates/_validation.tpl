@@ -41,11 +41,16 @@
 {{- end -}}
 {{- with $service.serviceKey -}}
 {{- if and (eq $values.auth.algorithm "RS256") (not .existingSecret) -}}
-{{- $problems = append $problems (printf "services.%s.serviceKey.existingSecret is empty: RS256 needs the key that signs its calls to Memory" $name) -}}
+{{- $problems = append $problems (printf "services.%s.serviceKey.existingSecret is empty: RS256 needs the key that signs its calls to other services" $name) -}}
 {{- end -}}
 {{- end -}}
-{{- if and (has "memory" $service.connections) (not $values.services.memory.enabled) -}}
-{{- $problems = append $problems (printf "services.memory.enabled is false: services.%s writes to the Memory of this release" $name) -}}
+{{- if and $service.stores (not $service.stores.existingSecret) -}}
+{{- $problems = append $problems (printf "services.%s.stores.existingSecret is empty: name the Secret with the addresses of its own stores" $name) -}}
+{{- end -}}
+{{- range list "memory" "ingestion" -}}
+{{- if and (has . $service.connections) (not (index $values.services .).enabled) -}}
+{{- $problems = append $problems (printf "services.%s.enabled is false: services.%s calls that of this release" . $name) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
