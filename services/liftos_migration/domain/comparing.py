@@ -3,7 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers: TypeAlias = NDArray[np.int64]
 
 ROWS_PER_BUCKET: Final = 1_024
 
@@ -76,7 +81,8 @@ class ComparedTable:
 class BucketSum:
     """Rows of a bucket, whatever their order: their number and two sums over their hashes.
 
-    One sum alone would not see two changes that cancel out; together with the number, both do.
+    One sum alone would not see two changes that cancel out. For both not to see them, two changed
+    rows have to have two hashes of 64 bits with a given sum and a given exclusive or.
     """
 
     count: int
@@ -130,30 +136,42 @@ def differing_buckets(
     )
 
 
-def compared(
-    original: Mapping[str, tuple[int, ...]],
-    copy: Mapping[str, tuple[int, ...]],
-    *,
-    row_count: int,
-    bucket_count: int,
-) -> Differences:
-    """Say how rows differ.
+@dataclass(frozen=True, slots=True)
+class RowHashes:
+    """A number that stands for the key of each row, and the hash of the row; in no order."""
 
-    Args:
-        original: Hashes of the rows of the differing buckets, by key; a key that occurs several
-            times has several.
-        copy: The same.
-        row_count: Rows of the whole original.
-        bucket_count: Buckets that were compared.
-    """
-    missing = sorted(original.keys() - copy.keys())
-    extra = sorted(copy.keys() - original.keys())
-    differing = sorted(key for key in original.keys() & copy.keys() if original[key] != copy[key])
-    return Differences(
-        tuple(missing),
-        tuple(extra),
-        tuple(differing),
-        row_count,
-        bucket_count,
-        sum(map(len, original.values())),
+    keys: Integers
+    hashes: Integers
+
+
+@dataclass(frozen=True, slots=True)
+class DifferingKeys:
+    """How rows differ, by the numbers that stand for their keys, ascending."""
+
+    missing: Integers
+    extra: Integers
+    differing: Integers
+
+
+def compare_hashes(original: RowHashes, copy: RowHashes) -> DifferingKeys:
+    """Say which rows differ. Of a key that occurs several times, all rows are compared together."""
+    our_keys, ours = _by_key(original)
+    their_keys, theirs = _by_key(copy)
+    common, here, there = np.intersect1d(
+        our_keys, their_keys, assume_unique=True, return_indices=True
     )
+    return DifferingKeys(
+        np.setdiff1d(our_keys, common, assume_unique=True),
+        np.setdiff1d(their_keys, common, assume_unique=True),
+        common[ours[here] != theirs[there]],
+    )
+
+
+def _by_key(rows: RowHashes) -> tuple[Integers, Integers]:
+    """Return each key once, ascending, with the sum of the hashes of its rows."""
+    if not rows.keys.size:
+        return rows.keys, rows.hashes
+    order = np.argsort(rows.keys)
+    keys = rows.keys[order]
+    first = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
+    return keys[first], np.add.reduceat(rows.hashes[order], first)

@@ -15,9 +15,11 @@ Value: TypeAlias = object
 
 ROUNDING: Final = "rounding"
 WRITTEN_OTHERWISE: Final = "white space or Unicode form"
+APPLIED_LATE: Final = "applied late"
 CLAIMED_TWICE: Final = "several source rows give this record"
 EXPIRED: Final = "expired on one side only"
 
+_WHOLE: Final = ("smallint", "integer", "bigint")
 _CLOSE: Final = 1e-12
 _LONGEST_TEXT: Final = 1_000
 
@@ -58,6 +60,22 @@ class Difference:
     target_record: str = ""
     fields: tuple[FieldDifference, ...] = ()
     cause: str = ""
+
+
+def key_of(columns: Sequence[str], types: Sequence[str], key: Sequence[str]) -> str:
+    """Return a record's key as compact JSON; whole numbers are numbers, all else is text.
+
+    Args:
+        columns: Of the key.
+        types: Theirs, as SQL writes them.
+        key: Their values, as the database writes them.
+    """
+    return key_text(
+        {
+            column: int(value) if type_ in _WHOLE else value
+            for column, type_, value in zip(columns, types, key, strict=True)
+        }
+    )
 
 
 def key_text(key: Mapping[str, Value]) -> str:

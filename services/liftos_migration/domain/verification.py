@@ -56,6 +56,22 @@ def added(sums: Iterable[BucketSums]) -> BucketSums:
     return together
 
 
+def subtracted(whole: BucketSums, parts: Iterable[BucketSums]) -> BucketSums:
+    """Return the sums over what is left of a whole without some parts; see `added`."""
+    rest = dict(whole)
+    for table in parts:
+        for bucket, each in table.items():
+            held = rest.pop(bucket, BucketSum(0, 0, 0))
+            left = BucketSum(
+                held.count - each.count,
+                held.exclusive_or ^ each.exclusive_or,
+                (held.total - each.total) % 2**64,
+            )
+            if left != BucketSum(0, 0, 0):
+                rest[bucket] = left
+    return rest
+
+
 def root(sums: BucketSums) -> bytes:
     """Return one digest over all sums, 32 bytes."""
     digest = hashlib.sha256()

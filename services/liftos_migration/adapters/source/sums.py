@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import asyncpg
+import numpy as np
 
 from liftos_kit import postgres
 from liftos_migration.domain.comparing import (
@@ -13,13 +14,16 @@ from liftos_migration.domain.comparing import (
     ComparedTable,
     Differences,
     Exactness,
-    compared,
+    Integers,
+    RowHashes,
+    compare_hashes,
     differing_buckets,
 )
 
 _SESSION: Final = """
 set local timezone = 'UTC'; set local datestyle = 'ISO, MDY'; set local intervalstyle = 'postgres';
-set local extra_float_digits = 1; set local bytea_output = 'hex'; set local lc_monetary = 'C'
+set local extra_float_digits = 1; set local bytea_output = 'hex'; set local lc_monetary = 'C';
+set local jit = off
 """
 """What a value's text depends on, so that both sides write it alike."""
 
@@ -44,13 +48,10 @@ class TableSums:
         columns = ", ".join(table.types)
         values = ", ".join(map(table.value, table.types))
         if exactness is Exactness.VALUES:
-            self._hashes = tuple(f"hash_record_extended(row({values}), {seed})" for seed in (0, 42))
+            self._hash = f"hash_record_extended(row({values}), 0)"
         else:
             digest = f"sha256(convert_to(row({columns})::text, 'UTF8'))"
-            self._hashes = tuple(
-                f"('x' || encode(substr({digest}, {start}, 8), 'hex'))::bit(64)::bigint"
-                for start in (1, 9)
-            )
+            self._hash = f"('x' || encode(substr({digest}, 1, 8), 'hex'))::bit(64)::bigint"
         self._key = f"row({', '.join(table.key_columns)})::text"
 
     async def prepare(self) -> None:
@@ -61,11 +62,10 @@ class TableSums:
         """Return the sums of all buckets, in one scan."""
         rows = await self._connection.fetch(
             f"""/* bucket_sums */
-            select {self._bucket} as bucket, count(*) as count, bit_xor(first) as exclusive_or,
-                   sum(second) as total
-            from (select {", ".join(self._table.key_columns)}, {self._hashes[0]} as first,
-                         {self._hashes[1]} as second
-                  from {self._table.table}) hashed
+            select {self._bucket} as bucket, count(*) as count, bit_xor(hash) as exclusive_or,
+                   sum(hash) as total
+            from (select {", ".join(self._table.key_columns)}, {self._hash} as hash
+                  from {self._table.table} offset 0) hashed
             group by 1
             """  # noqa: S608 - names come from the catalog
         )
@@ -74,22 +74,46 @@ class TableSums:
             for row in rows
         }
 
-    async def rows(self, buckets: Sequence[int] | None) -> Mapping[str, tuple[int, ...]]:
-        """Return the hashes of rows by key; of some buckets, or of all."""
+    async def hashes(self, buckets: Sequence[int] | None) -> RowHashes:
+        """Return the hashes of rows; of some buckets, or of all."""
         where, values = "true", []
         if buckets is not None:
             where, values = self._of_buckets, [list(buckets)]
-        found: dict[str, tuple[int, ...]] = {}
-        rows = await self._connection.fetch(
+        data = bytearray()
+
+        async def take(piece: bytes) -> None:
+            data.extend(piece)
+
+        await self._connection.copy_from_query(
             f"""/* row_hashes */
-            select {self._key} as key, {self._hashes[0]} as hash from {self._table.table}
-            where {where}
+            select {self._key_number}, {self._hash} from {self._table.table} where {where}
             """,  # noqa: S608 - as above
             *values,
+            output=take,
+            format="binary",
         )
-        for key, value in rows:
-            found[key] = tuple(sorted((*found.get(key, ()), value)))
-        return found
+        return _row_hashes(data)
+
+    async def keys(self, numbers: Integers) -> Sequence[str]:
+        """Return the keys that numbers stand for, as texts, in order."""
+        if self._table.has_number_key:
+            return sorted(f"({number})" for number in numbers.tolist())
+        if not numbers.size:
+            return []
+        rows = await self._connection.fetch(
+            f"""/* differing_keys */
+            select distinct {self._key} from {self._table.table}
+            where {self._key_number} = any($1::bigint[])
+            """,  # noqa: S608 - as above
+            numbers.tolist(),
+        )
+        return sorted(row[0] for row in rows)
+
+    @property
+    def _key_number(self) -> str:
+        if self._table.has_number_key:
+            return f"{self._table.key_columns[0]}::bigint"
+        return f"hashtextextended({self._key}, 7)"
 
     @property
     def _bucket(self) -> str:
@@ -139,9 +163,25 @@ async def compare_tables(
         count = len(ours.keys() | theirs.keys())
         wrong = differing_buckets(ours, theirs)
         if not wrong:
-            return compared({}, {}, row_count=row_count, bucket_count=count)
+            return Differences((), (), (), row_count, count, 0)
         chosen = None if len(wrong) > _MANY * count else wrong
-        our_rows, their_rows = await asyncio.gather(left.rows(chosen), right.rows(chosen))
-    return await asyncio.to_thread(
-        compared, our_rows, their_rows, row_count=row_count, bucket_count=count
+        our_rows, their_rows = await asyncio.gather(left.hashes(chosen), right.hashes(chosen))
+        found = await asyncio.to_thread(compare_hashes, our_rows, their_rows)
+        missing, extra = await asyncio.gather(left.keys(found.missing), right.keys(found.extra))
+        differing = await left.keys(found.differing)
+    return Differences(
+        tuple(missing), tuple(extra), tuple(differing), row_count, count, our_rows.keys.size
     )
+
+
+_ROW: Final = np.dtype(
+    [("fields", ">i2"), ("key_size", ">i4"), ("key", ">i8"), ("size", ">i4"), ("hash", ">i8")]
+)
+"""A row of two numbers as COPY writes it in binary."""
+_HEADER_BYTES: Final = 19
+_TRAILER_BYTES: Final = 2
+
+
+def _row_hashes(data: bytearray) -> RowHashes:
+    rows = np.frombuffer(memoryview(data)[_HEADER_BYTES:-_TRAILER_BYTES], _ROW)
+    return RowHashes(rows["key"].astype(np.int64), rows["hash"].astype(np.int64))
