@@ -3,7 +3,17 @@
 import sys
 from pathlib import Path
 
-from benchmarks import cache, embedding, exports, ingestion, insights, memory, search, transform
+from benchmarks import (
+    cache,
+    embedding,
+    exports,
+    ingestion,
+    insights,
+    memory,
+    search,
+    transform,
+    verification,
+)
 from benchmarks.results import print_table, write_json
 
 PARTS = {
@@ -15,6 +25,7 @@ PARTS = {
     "insights": insights.measure,
     "exports": exports.measure,
     "ingestion": ingestion.measure,
+    "verification": verification.measure,
 }
 
 
