@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -19,6 +20,8 @@ Progress = Callable[[str, int, int], None]
 
 SQL: Final = postgres.load_queries("liftos_kit", "sql/dumps.sql")
 _CONNECT_SECONDS: Final = 10.0
+# Postgres names these by itself, and otherwise where tables were made in another order.
+_NAMED_NOT_NULL: Final = re.compile(rb'CONSTRAINT (?:"[^"]+"|\S+) NOT NULL')
 _SESSION: Final = {
     "application_name": "liftos dump",
     # What a value's text depends on.
@@ -120,7 +123,7 @@ async def definitions_digest(url: str, programs: Programs, options: Sequence[str
     for line in output.splitlines():
         # Comments have versions and times, the others a word that is new each time.
         if not line.startswith((b"--", b"\\restrict", b"\\unrestrict")):
-            digest.update(line + b"\n")
+            digest.update(_NAMED_NOT_NULL.sub(b"NOT NULL", line) + b"\n")
     return digest.hexdigest()
 
 
@@ -148,8 +151,10 @@ async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
             )
             try:
                 yield connection
-            finally:
                 await connection.close(timeout=_CONNECT_SECONDS)
+            finally:
+                # A statement may be under way where something failed.
+                connection.terminate()
     except StoreUnavailableError as error:
         raise DumpError(
             DumpProblem.UNREACHABLE,
