@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from liftos_kit.secrets.credentials import GrantsInvalidError, parse_granted_prefixes
 from liftos_kit.settings import CallerSettings, Port
@@ -35,6 +35,8 @@ class MigrationSettings(CallerSettings):
     """Folder with a folder for each org, of configuration files of its sources."""
     snapshot_directory: Path | None = None
     """Where snapshots of sources are kept; unset takes none, and migrations cannot go on."""
+    snapshot_restore_url: SecretStr | None = None
+    """Server on which snapshots are restored to test them, for a role that may create databases."""
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, problem) for rules between fields."""
