@@ -7,7 +7,7 @@ a session with `session_settings`.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pyarrow as pa
@@ -21,7 +21,7 @@ from liftos_mapping.entry_digests import (
 )
 from liftos_mapping.entry_fields import DATE_BASES, ENTRY_SCHEMA, NATURAL_KEY, FieldKind
 from liftos_mapping.entry_fields import ENTRY_FIELDS as _ENTRY_FIELDS
-from liftos_migration.domain.inventory import Item
+from liftos_migration.domain.inventory import Column, Item
 from liftos_migration.domain.mapping import Rounding, Rows, Rule, TableMapping, Target
 from liftos_migration.domain.sql_text import bound, literal, quoted
 from liftos_migration.domain.targets import (
@@ -115,7 +115,6 @@ class Projection:
         where_keys: bool = False,
         after: bool = False,
         up_to: bool = False,
-        without_keys: bool = False,
     ) -> str:
         """Return the query that gives records by their keys, with the columns of `schema`.
 
@@ -125,7 +124,6 @@ class Projection:
             where_keys: Records with these keys alone; n arrays of texts, the columns of the keys.
             after: Records after a key; n texts.
             up_to: Records up to a key and with it; n texts.
-            without_keys: Not the records with these keys, whose rows are not evaluated; n arrays.
         """
         columns = ", ".join(
             [
@@ -133,9 +131,7 @@ class Projection:
                 *(f"{sql} as {quoted(name)}" for name, sql in self.values.items()),
             ]
         )
-        source = self.rows.sql(
-            self._limits(where_keys=where_keys, after=after, up_to=up_to, without_keys=without_keys)
-        )
+        source = self.rows.sql(self._limits(where_keys=where_keys, after=after, up_to=up_to))
         order = ", ".join(f"k{place}" for place, _ in enumerate(self.key_columns, 1))
         ordered = f" order by {order}" if order else ""
         return f"select {columns} from ({source}) source{ordered}"  # noqa: S608
@@ -143,7 +139,8 @@ class Projection:
     def identities_sql(self) -> str:
         """Return the query that tells which records keys stand for, whether or not rows are there.
 
-        Its parameters are n arrays of texts; its columns are the keys, then `identity`.
+        Its parameters are n arrays of texts; its columns are the keys, then `identity`. A key of
+        which nothing follows, such as one of another organisation, stands for no record.
         """
         places = range(1, len(self.key_columns) + 1)
         given = ", ".join(f"given{place}" for place in places)
@@ -159,37 +156,34 @@ class Projection:
                 *(f"{self.values[name]} as {quoted(name)}" for name in self.identity),
             ]
         )
-        rows = self.rows.of(f"({keys}) {_bare(self.table)}", self.identity)
-        return f"select {named} from ({rows}) source"  # noqa: S608
+        rows = self.rows.of(f"({keys}) {table_name(self.table)}", self.identity)
+        known = " and ".join(
+            f"{self.values[field.name]}"
+            + (" <> ''" if field.type is FieldType.TEXT else " is not null")
+            for field in TARGET_FIELDS[self.target]
+            if field.identifies and field.is_required
+        )
+        return f"select {named} from ({rows}) source where {known}"  # noqa: S608
 
-    def sums_sql(self, bucket_count: int, *, without_keys: bool = False) -> str:
+    def sums_sql(self, bucket_count: int) -> str:
         """Return the query of the sums of all buckets, as `DigestEntries` with KEY_MD5 tells them.
 
         Its columns are bucket, row_count, hash_xor and hash_sum; the last two are signed.
-
-        Args:
-            bucket_count: Into how many buckets records are put.
-            without_keys: As for `select`.
         """
         stored = self.stored
         return bucket_sums_sql(
-            f"({self.rows.sql(self._limits(without_keys=without_keys))}) source",
+            f"({self.rows.sql('')}) source",
             row_md5=row_md5_sql(stored),
             bucket_number=bucket_number_sql(key_md5_sql(stored)),
             bucket_count=str(bucket_count),
         )
 
-    def hashes_sql(self, bucket_count: int, *, without_keys: bool = False) -> str:
+    def hashes_sql(self, bucket_count: int) -> str:
         """Return the query of the hashes of the rows of some buckets.
 
-        Its last parameter is an array of buckets; its columns are the keys, the natural key in the
-        form of an Arrow batch, bucket and hash, the latter in hex.
-
-        Args:
-            bucket_count: Into how many buckets records are put.
-            without_keys: As for `select`; its parameters come first.
+        Its parameter is an array of buckets; its columns are the keys, the natural key in the form
+        of an Arrow batch, bucket and hash, the latter in hex.
         """
-        buckets = f"${len(self.key_columns) + 1 if without_keys else 1}"
         stored = self.stored
         columns = ", ".join(
             [
@@ -200,29 +194,17 @@ class Projection:
         number = bucket_number_sql(key_md5_sql(stored))
         return f"""select * from (
     select {columns}, ({number} % {bucket_count})::int as bucket, {row_md5_sql(stored)} as hash
-    from ({self.rows.sql(self._limits(without_keys=without_keys))}) source offset 0
-) hashed where bucket = any({buckets}::int[])"""  # noqa: S608
+    from ({self.rows.sql("")}) source offset 0
+) hashed where bucket = any($1::int[])"""  # noqa: S608
 
-    def _limits(
-        self,
-        *,
-        where_keys: bool = False,
-        after: bool = False,
-        up_to: bool = False,
-        without_keys: bool = False,
-    ) -> str:
+    def _limits(self, *, where_keys: bool, after: bool, up_to: bool) -> str:
         columns = ", ".join(self.rows.key_sql)
         count = len(self.key_columns)
-        limits = []
-        for wanted, comparison in (
-            (where_keys, "in"),
-            (after, ">"),
-            (up_to, "<="),
-            (without_keys, "not in"),
-        ):
+        limits: list[str] = []
+        for wanted, comparison in ((where_keys, "in"), (after, ">"), (up_to, "<=")):
             if wanted:
                 first = len(limits) * count + 1
-                key = self._keys(first) if "in" in comparison else self._key(first)
+                key = self._keys(first) if comparison == "in" else self._key(first)
                 limits.append(f"({columns}) {comparison} ({key})")
         return " and ".join(limits)
 
@@ -297,42 +279,16 @@ def projection(mapping: TableMapping, item: Item, org: str) -> Projection:
     """
     keys = mapping.key_columns or item.key_columns
     types = {column.name: column.type for column in item.columns}
-    key_sql = tuple(f"{_bare(item.object)}.{quoted(column)}" for column in keys)
+    rules = mapping.rules
     if mapping.target is Target.TABLE_ARTIFACT:
-        rules: Sequence[Rule] = [Rule(each.name, quoted(each.name)) for each in item.columns]
-        fields = [(rule.field, _whole_column(f"f{n}", types[rule.field]))
-                  for n, rule in enumerate(rules, 1)]  # fmt: skip
-        schema_fields = [(name, _NATIVE.get(types[name], pa.string())) for name, _ in fields]
-        parts = {rule.field: (f"f{n}",) for n, rule in enumerate(rules, 1)}
+        rules = tuple(Rule(column.name, quoted(column.name)) for column in item.columns)
+        fields = [_whole_column(place, column) for place, column in enumerate(item.columns, 1)]
     else:
-        rules = mapping.rules
-        parts = {}
-        fields, schema_fields = [], []
-        for field in TARGET_FIELDS[mapping.target]:
-            own = [
-                (f"f{n}", rule)
-                for n, rule in enumerate(rules, 1)
-                if rule.field.partition(".")[0] == field.name
-            ]
-            if mapping.target is Target.ENTRIES and not own and not field.identifies:
-                continue
-            parts[field.name] = tuple(column for column, _ in own)
-            fields.append((field.name, _value(mapping.target, field, own)))
-            schema_fields.append((field.name, _arrow(mapping.target, field)))
-    values = dict(fields)
+        fields = list(_fields(mapping.target, rules))
     stored: Mapping[str, str] = {}
     if mapping.target is Target.ENTRIES:
-        stored = stored_sql({name: sql for name, sql in fields if sql != "''"})
-        words = ", ".join(f"'{word}'" for word in DATE_BASES)
-        values["date_basis"] = f"(array[{words}])[{stored['date_basis']}]"
-        parts["date_basis"] = tuple(
-            dict.fromkeys(parts["date_basis"] + parts["level"] + parts["platform"])
-        )
-    order = ""
-    if mapping.rows is Rows.NEWEST:
-        # What the order leaves open, the primary key decides: the same row each time.
-        rest = (f"{_bare(item.object)}.{quoted(column)}" for column in item.key_columns)
-        order = ", ".join([bound(mapping.order_by, org), *rest])
+        stored = stored_sql({field.name: field.sql for field in fields if field.columns})
+        fields = [_with_date_basis(field, fields, stored["date_basis"]) for field in fields]
     return Projection(
         table=item.object,
         target=mapping.target,
@@ -340,31 +296,76 @@ def projection(mapping: TableMapping, item: Item, org: str) -> Projection:
         key_columns=keys,
         key_types=tuple(types[column] for column in keys),
         schema=pa.schema(
-            [*((f"key{n}", pa.string()) for n, _ in enumerate(keys, 1)), *schema_fields]
+            [
+                *((f"key{place}", pa.string()) for place, _ in enumerate(keys, 1)),
+                *((field.name, field.type) for field in fields),
+            ]
         ),
-        values=values,
+        values={field.name: field.sql for field in fields},
         stored=stored,
         rows=SourceRows(
             table=item.object,
-            key_sql=key_sql,
+            key_sql=tuple(f"{table_name(item.object)}.{quoted(column)}" for column in keys),
             expressions={f"f{n}": bound(rule.expression, org) for n, rule in enumerate(rules, 1)},
-            fields=parts,
+            fields={field.name: field.columns for field in fields},
             condition=bound(mapping.row_filter, org),
-            order_by=order,
+            order_by=newest_first(mapping, item, org) if mapping.rows is Rows.NEWEST else "",
             is_grouped=mapping.rows is Rows.GROUPED,
         ),
     )
 
 
-def _bare(table: str) -> str:
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A field of a projection: its SQL, over these columns of its rows, and its type in Arrow."""
+
+    name: str
+    sql: str
+    columns: tuple[str, ...]
+    type: pa.DataType
+
+
+def _whole_column(place: int, column: Column) -> _Field:
+    """Return a column of a table that moves as a whole."""
+    type_ = _NATIVE.get(column.type, pa.string())
+    sql = f"f{place}" if column.type in _NATIVE else f"f{place}::text"
+    return _Field(column.name, sql, (f"f{place}",), type_)
+
+
+def _fields(target: Target, rules: Sequence[Rule]) -> Iterator[_Field]:
+    """Yield the fields of records: of entries those with rules and the key, otherwise all."""
+    for field in TARGET_FIELDS[target]:
+        own = [
+            (f"f{place}", rule)
+            for place, rule in enumerate(rules, 1)
+            if rule.field.partition(".")[0] == field.name
+        ]
+        if own or field.identifies or target is not Target.ENTRIES:
+            columns = tuple(column for column, _ in own)
+            yield _Field(field.name, _value(target, field, own), columns, _arrow(target, field))
+
+
+def _with_date_basis(field: _Field, fields: Sequence[_Field], number: str) -> _Field:
+    """Return a field; the date basis, as a word, follows from level and platform too."""
+    if field.name != "date_basis":
+        return field
+    sources = ("date_basis", "level", "platform")
+    columns = [name for each in fields if each.name in sources for name in each.columns]
+    words = ", ".join(f"'{word}'" for word in DATE_BASES)
+    return replace(field, sql=f"(array[{words}])[{number}]", columns=tuple(columns))
+
+
+def table_name(table: str) -> str:
     """Return the name of a table without its schema, as SQL writes it."""
     found = _LAST_NAME.search(table)
     assert found is not None, f"{table} is no name of a table"
     return found.group()
 
 
-def _whole_column(column: str, type_: str) -> str:
-    return column if type_ in _NATIVE else f"{column}::text"
+def newest_first(mapping: TableMapping, item: Item, org: str) -> str:
+    """Return the order of the rows of a record; what it leaves open, the primary key decides."""
+    rest = (f"{table_name(item.object)}.{quoted(column)}" for column in item.key_columns)
+    return ", ".join([bound(mapping.order_by, org), *rest])
 
 
 def _arrow(target: Target, field: TargetField) -> pa.DataType:

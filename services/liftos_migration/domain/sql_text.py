@@ -5,7 +5,7 @@ within the parentheses that it is put into, and that it gives the same each time
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -50,6 +50,8 @@ _TOKEN: Final = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
+_NAMES: Final = re.compile(r'"(?:[^"]|"")+"|[^".]+')
+
 _OPENING: Final = {"(": ")", "[": "]"}
 
 _CHANGING: Final = frozenset(
@@ -86,6 +88,14 @@ ORG: Final = ":org"
 def quoted(name: str) -> str:
     """Return a name as an identifier of SQL."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def name_parts(name: str) -> tuple[str, ...]:
+    """Return the names that a name as SQL writes it is made of, as the catalog holds them."""
+    return tuple(
+        each[1:-1].replace('""', '"') if each.startswith('"') else each
+        for each in _NAMES.findall(name)
+    )
 
 
 def literal(text: str) -> str:
@@ -153,25 +163,85 @@ def bound(sql: str, org: str) -> str:
     )
 
 
-def names(sql: str) -> frozenset[str]:
-    """Return the names in a text that can be those of columns and tables, as catalogs hold them.
+@dataclass(frozen=True, slots=True)
+class References:
+    """What an expression names, as catalogs hold names.
 
-    Names of functions and types are not among them where they can be told from the rest.
+    Attributes:
+        columns: (qualifier, name) of what can be columns; the qualifier is empty where there is
+            none.
+        tables: What subqueries read, as (schema, table) by the name under which they do; the schema
+            is empty where it is not said.
+        functions: Names of functions that are called, without schema.
+    """
+
+    columns: frozenset[tuple[str, str]]
+    tables: Mapping[str, tuple[str, str]]
+    functions: frozenset[str]
+
+
+def references(sql: str) -> References:
+    """Return what an expression names.
+
+    It is told by its words alone: the name of a type after `as` is taken for that of a column.
     """
     tokens = [token for token in _tokens(sql) if token.kind is not _Kind.SPACE]
-    found = set()
-    for place, token in enumerate(tokens):
-        if token.kind not in (_Kind.NAME, _Kind.QUOTED_NAME):
+    words = [_word(token) for token in tokens]
+    columns: set[tuple[str, str]] = set()
+    tables: dict[str, tuple[str, str]] = {}
+    functions: set[str] = set()
+    for place, word in enumerate(words):
+        if word is None:
             continue
         before = tokens[place - 1].text if place else ""
         after = tokens[place + 1].text if place + 1 < len(tokens) else ""
-        if before != "::" and after != "(":
-            found.add(
-                token.text[1:-1].replace('""', '"')
-                if token.kind is _Kind.QUOTED_NAME
-                else token.text.lower()
-            )
-    return frozenset(found)
+        if after == "(":
+            functions.add(word)
+        elif before == ".":
+            columns.add((words[place - 2] or "", word))
+        elif before != "::" and after != ".":
+            columns.add(("", word))
+        if word in ("from", "join") and tokens[place].kind is _Kind.NAME:
+            tables.update(_table_at(words, tokens, place + 1))
+    return References(frozenset(columns), tables, frozenset(functions))
+
+
+def _word(token: _Token) -> str | None:
+    if token.kind is _Kind.QUOTED_NAME:
+        return token.text[1:-1].replace('""', '"')
+    return token.text.lower() if token.kind is _Kind.NAME else None
+
+
+def _table_at(
+    words: Sequence[str | None], tokens: Sequence[_Token], place: int
+) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Yield the name of the table from here on, and what it is read as."""
+    name: list[str] = []
+    while place < len(words) and (word := words[place]) is not None:
+        name.append(word)
+        place += 1
+        if place < len(words) and tokens[place].text == ".":
+            place += 1
+        else:
+            break
+    if not name or (place < len(tokens) and tokens[place].text == "("):
+        return
+    following = words[place : place + 2]
+    if following[:1] == ["as"]:
+        following = following[1:]
+    alias = following[0] if following and following[0] not in _AFTER_TABLES else None
+    schema = name[-2] if len(name) > 1 else ""
+    yield alias or name[-1], (schema, name[-1])
+
+
+_AFTER_TABLES: Final = frozenset(
+    (
+        "cross", "except", "fetch", "for", "full", "group", "having", "inner", "intersect", "join",
+        "left", "limit", "natural", "offset", "on", "order", "right", "tablesample", "union",
+        "using", "where", "window",
+    )
+)  # fmt: skip
+"""Words that follow a table without being the name under which it is read."""
 
 
 def _tokens(sql: str) -> Iterator[_Token]:
