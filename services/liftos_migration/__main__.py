@@ -1,32 +1,44 @@
-"""`python -m liftos_migration serve | check-config`."""
+"""`python -m liftos_migration serve | worker | migrate | check-config`."""
 
 import sys
 
-from liftos.migration.v1 import migration_service_pb2_grpc
-from liftos_kit.draft import run_draft
-from liftos_kit.settings import Port, ServiceSettings
+from liftos_kit.program import Program, lasting_imports, run
+from liftos_kit.settings import load
+from liftos_migration.adapters.postgres.database import SCHEMA, schema_files
+from liftos_migration.settings import MigrateSettings, MigrationSettings
 
 
-class MigrationSettings(ServiceSettings):
-    """Settings of the Migration service."""
+def _serve() -> int:
+    # Here and below: each program imports what it needs.
+    with lasting_imports():
+        from liftos_kit.server import serve  # noqa: PLC0415
+        from liftos_migration.server import application  # noqa: PLC0415
 
-    port: Port = 8010
+    return serve(application(load(MigrationSettings)))
 
 
-def main() -> int:
-    """Run the service."""
-    servicer = migration_service_pb2_grpc.MigrationServiceServicer
-    return run_draft(
-        "liftos-migration",
-        settings_type=MigrationSettings,
-        service_name="liftos.migration.v1.MigrationService",
-        # The generated class is abstract to the type checker only.
-        register=lambda server: migration_service_pb2_grpc.add_MigrationServiceServicer_to_server(
-            servicer(),  # type: ignore[abstract]
-            server,
-        ),
-    )
+def _work() -> int:
+    with lasting_imports():
+        from liftos_kit.allocator import return_large_blocks  # noqa: PLC0415
+        from liftos_migration.worker import work  # noqa: PLC0415
+
+    return_large_blocks()
+    return work(load(MigrationSettings))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(
+        run(
+            Program(
+                module="liftos_migration",
+                description="LiftOS Core Migration",
+                settings_type=MigrationSettings,
+                migrate_settings_type=MigrateSettings,
+                schema=SCHEMA,
+                schema_files=schema_files(),
+                serve=_serve,
+                work=_work,
+                worker_help="advance migrations",
+            )
+        )
+    )

@@ -3,6 +3,7 @@
 from typing import Final
 
 from liftos_kit.core.filters import FieldType, FilterField
+from liftos_migration.domain.inventory import ItemKind
 from liftos_migration.domain.ledger import StepState
 from liftos_migration.domain.states import MigrationState
 
@@ -25,4 +26,10 @@ DECISION_FIELDS: Final = {
     "state_before": _STATE,
     "state_after": _STATE,
     "dry_run": _BOOLEAN,
+}
+ITEM_FIELDS: Final = {
+    "kind": FilterField(FieldType.ENUM, tuple(kind.name for kind in ItemKind)),
+    "object": _TEXT,
+    "mapped": _BOOLEAN,
+    "waived": _BOOLEAN,
 }

@@ -6,11 +6,18 @@ from enum import IntEnum
 from typing import Final
 
 from liftos_migration.domain.inventory import Inventory, Item
+from liftos_migration.domain.mapping import Mapping as TargetMapping
+from liftos_migration.domain.mapping import Reverse, TableMapping, Target
 
 _CLOCK_SECONDS: Final = 0.5
 _OLDEST_TRANSACTION_SECONDS: Final = 60.0
 _FREE_SLOTS: Final = 2
 """One for changes, one for the way back of a drill."""
+
+_COPIED_ROWS_PER_SECOND: Final = 25_000
+_COMPARED_ROWS_PER_SECOND: Final = 250_000
+_SHORTEST_PAUSE_SECONDS: Final = 0.2
+"""What was measured on two shared cores; a larger machine is faster."""
 
 _UNKNOWN_TYPES: Final = ("xml", "point", "line", "lseg", "box", "path", "polygon", "circle")
 """Types whose values Postgres cannot compare or hash."""
@@ -106,29 +113,87 @@ class Preflight:
     Attributes:
         findings: Blockers first.
         capture_modes: Modes that would work, best first.
+        cut_over_allowed: Whether nothing blocks a cut-over: every table that moves has its way
+            back, and may be written.
+        row_count: Rows to copy.
+        size_bytes: What they take on disk.
+        clock_offset_seconds: The source's clock less Core's; None where it is not known.
     """
 
     findings: tuple[Finding, ...]
     capture_modes: tuple[CaptureMode, ...]
+    cut_over_allowed: bool = False
+    row_count: int = 0
+    size_bytes: int = 0
+    clock_offset_seconds: float | None = None
 
     @property
     def startable(self) -> bool:
         """Whether nothing blocks the start."""
         return all(each.severity is not Severity.BLOCKER for each in self.findings)
 
+    @property
+    def estimated_copy_seconds(self) -> float:
+        """What copying should take."""
+        return self.row_count / _COPIED_ROWS_PER_SECOND
 
-def preflight(facts: SourceFacts, inventory: Inventory) -> Preflight:
-    """Judge a source."""
-    tables = list(inventory.tables())
+    @property
+    def estimated_pause_seconds(self) -> float:
+        """How long writes should pause: all that is there is compared in the meantime."""
+        return _SHORTEST_PAUSE_SECONDS + self.row_count / _COMPARED_ROWS_PER_SECOND
+
+    @property
+    def estimated_rollback_seconds(self) -> float:
+        """What a rollback should take: the same the other way."""
+        return self.estimated_pause_seconds
+
+
+def preflight(
+    facts: SourceFacts,
+    inventory: Inventory,
+    mapping: TargetMapping | None = None,
+    problems: Sequence[Finding] = (),
+) -> Preflight:
+    """Judge a source.
+
+    Args:
+        facts: What it says of itself.
+        inventory: What it holds.
+        mapping: What becomes of it; tables that it waives need nothing. None looks at all tables.
+        problems: What the source itself finds wrong with the mapping.
+    """
+    tables = [
+        table
+        for table in inventory.tables()
+        if mapping is None or mapping.waived(table.object) is None
+    ]
+    mapped = {each.table: each for each in mapping.tables} if mapping is not None else {}
     modes = tuple(_modes(facts, tables))
     findings = [
         *_server(facts),
+        *_emptiness(inventory),
         *_access(facts, tables),
         *_capture(facts, modes),
-        *(finding for table in tables for finding in _table(facts, table)),
+        *(
+            finding
+            for table in tables
+            for finding in _table(facts, table, mapped.get(table.object))
+        ),
+        *([] if mapping is None else _way_back(mapping)),
+        *problems,
     ]
     findings.sort(key=lambda each: (-each.severity, each.code, each.object))
-    return Preflight(tuple(findings), modes)
+    moving = [table for table in tables if mapping is None or table.object in mapped]
+    return Preflight(
+        tuple(findings),
+        modes,
+        cut_over_allowed=mapping is not None
+        and not any(each.severity is Severity.BLOCKER for each in findings)
+        and not any(each.code in ("NO_WAY_BACK", "WRITE_MISSING") for each in findings),
+        row_count=sum(table.row_count for table in moving),
+        size_bytes=sum(table.size_bytes for table in moving),
+        clock_offset_seconds=facts.clock_offset_seconds,
+    )
 
 
 def _modes(facts: SourceFacts, tables: Sequence[Item]) -> Iterator[CaptureMode]:
@@ -218,6 +283,18 @@ def _server(facts: SourceFacts) -> Iterator[Finding]:
         )
 
 
+def _emptiness(inventory: Inventory) -> Iterator[Finding]:
+    if not any(inventory.tables()):
+        yield Finding(
+            Severity.BLOCKER,
+            "NO_TABLES",
+            "",
+            "its schemas have no tables",
+            "the schemas of the module",
+            "name them in the source of the migration; without any, public is looked at",
+        )
+
+
 def _access(facts: SourceFacts, tables: Sequence[Item]) -> Iterator[Finding]:
     unreadable = [each.object for each in tables if facts.selectable.get(each.object) is not True]
     for name in unreadable:
@@ -288,8 +365,23 @@ def _capture(facts: SourceFacts, modes: Sequence[CaptureMode]) -> Iterator[Findi
         )
 
 
-def _table(facts: SourceFacts, table: Item) -> Iterator[Finding]:
-    if not table.key_columns and facts.identities.get(table.object) not in ("full", "index"):
+def _way_back(mapping: TargetMapping) -> Iterator[Finding]:
+    for table in mapping.tables:
+        if table.reverse is Reverse.REFUSE and table.target is not Target.PART:
+            yield Finding(
+                Severity.INFO,
+                "NO_WAY_BACK",
+                table.table,
+                "its mapping has no way back",
+                "reverse INVERSE or READ_ONLY, before a cut-over",
+                "give its mapping an inverse, or reverse: READ_ONLY where it is not written"
+                " afterwards",
+            )
+
+
+def _table(facts: SourceFacts, table: Item, mapped: TableMapping | None) -> Iterator[Finding]:
+    told_apart = table.key_columns or (mapped is not None and mapped.key_columns)
+    if not told_apart and facts.identities.get(table.object) not in ("full", "index"):
         yield Finding(
             Severity.BLOCKER,
             "NO_KEY",

@@ -66,7 +66,7 @@ async def _items(connection: asyncpg.Connection, schemas: Sequence[str]) -> list
                 definition=_table_words(row) if is_table else row["view"],
                 columns=tuple(columns.get(row["oid"], ())),
                 key_columns=keys.get(row["oid"], ()),
-                row_count=await _count(connection, row["object"]),
+                row_count=await _count(connection, row),
                 size_bytes=row["size_bytes"],
                 depends_on=_referred(constraints, row["oid"])
                 if is_table
@@ -143,7 +143,19 @@ def _referred(constraints: Sequence[asyncpg.Record], oid: int) -> tuple[str, ...
     return tuple(sorted(found))
 
 
-async def _count(connection: asyncpg.Connection, table: str) -> int:
+async def _count(connection: asyncpg.Connection, relation: asyncpg.Record) -> int:
+    """Return the rows of a relation; 0 where they may not be read, which preflight names."""
+    readable = await connection.fetchval(
+        """/* inventory_readable */
+        select has_schema_privilege(relnamespace, 'usage') and has_table_privilege(oid, 'select')
+               and (relkind <> 'm' or relispopulated)
+        from pg_class where oid = $1
+        """,
+        relation["oid"],
+    )
+    if not readable:
+        return 0
     # The catalog gives names as SQL writes them.
-    count: int = await connection.fetchval(f"/* inventory_count */ select count(*) from {table}")  # noqa: S608
+    query = f"/* inventory_count */ select count(*) from {relation['object']}"  # noqa: S608
+    count: int = await connection.fetchval(query)
     return count

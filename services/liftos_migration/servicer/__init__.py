@@ -1,0 +1,1 @@
+"""Migration on the wire: one part per area."""
