@@ -37,6 +37,10 @@ class MigrationSettings(CallerSettings):
     """Where snapshots of sources are kept; unset takes none, and migrations cannot go on."""
     snapshot_restore_url: SecretStr | None = None
     """Server on which snapshots are restored to test them, for a role that may create databases."""
+    snapshot_maximum_age_seconds: Annotated[float, Field(ge=60, allow_inf_nan=False)] = 86_400.0
+    """How old a snapshot may be that later steps still rest on."""
+    snapshot_jobs: Annotated[int, Field(ge=1, le=16)] = 2
+    """Tables that a snapshot reads, and its test restores, at a time."""
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Yield (field, problem) for rules between fields."""
@@ -51,6 +55,8 @@ class MigrationSettings(CallerSettings):
             path: Path | None = getattr(self, field)
             if path is not None and not path.is_dir():
                 yield field, f"{path} is no folder"
+        if self.snapshot_directory is not None and self.snapshot_restore_url is None:
+            yield "snapshot_restore_url", "a snapshot counts only once it was restored there"
 
     @property
     def effective_worker_name(self) -> str:

@@ -55,4 +55,5 @@ def test_wrong_settings_are_all_named() -> None:
         "LIFTOS_POSTGRES_URL",
         "LIFTOS_SOURCE_ENVIRONMENT_PREFIXES",
         "LIFTOS_SNAPSHOT_DIRECTORY",
+        "LIFTOS_SNAPSHOT_RESTORE_URL",
     }
