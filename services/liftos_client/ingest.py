@@ -146,8 +146,14 @@ class IngestStream:
                 sent; or a row is too large for a message, and those before it may have been.
             LiftosError: The stream has failed; rows before may be committed or not.
         """
+        await self._send_all(_batches(rows), checkpoint)
+
+    async def _send_all(
+        self, batches: AsyncIterator[tuple[int, pb.IngestEntriesRequest]], checkpoint: bytes
+    ) -> None:
+        """Send messages, each with its number of rows, the last one with the checkpoint."""
         held: tuple[int, pb.IngestEntriesRequest] | None = None
-        async for batch in _batches(rows):
+        async for batch in batches:
             if held is not None:
                 row_count, message = held
                 await self.send(message, rows=row_count)
@@ -158,6 +164,25 @@ class IngestStream:
             await self.send(message, rows=row_count)
         elif checkpoint:
             raise FrameError("there are no rows to keep the checkpoint with")
+
+    async def delete(
+        self, keys: "pa.Table | pa.RecordBatch | pd.DataFrame", *, checkpoint: bytes = b""
+    ) -> None:
+        """Delete entries of the stream's origin; returns once the keys are on their way.
+
+        Those of other origins stand and count as unchanged, what is gone counts as vanished, and a
+        key that is not there as neither.
+
+        Args:
+            keys: Columns of the natural key in Arrow or pandas: date, platform, level and
+                account_id, and those of its other columns that are not empty.
+            checkpoint: Kept in the same transaction as the last of the deletions, at most 64 KiB.
+
+        Raises:
+            FrameError: The columns or values of a frame do not fit, and nothing was sent.
+            LiftosError: The stream has failed; what was sent before may be committed or not.
+        """
+        await self._send_all(_deletions(keys), checkpoint)
 
     async def flush(self) -> None:
         """Wait until all that was sent is committed.
@@ -417,9 +442,25 @@ async def _batches(rows: "Rows") -> AsyncIterator[tuple[int, pb.IngestEntriesReq
             part = rows[start : start + MAXIMUM_TYPED_ROWS]
             yield len(part), pb.IngestEntriesRequest(rows=EntryBatch(entries=part))
         return
+    async for row_count, data in _arrow_streams(rows):
+        yield row_count, pb.IngestEntriesRequest(arrow=data)
+
+
+async def _deletions(
+    keys: "pa.Table | pa.RecordBatch | pd.DataFrame",
+) -> AsyncIterator[tuple[int, pb.IngestEntriesRequest]]:
+    """Split keys into messages, each with its number of keys."""
+    async for row_count, data in _arrow_streams(keys):
+        yield row_count, pb.IngestEntriesRequest(delete_arrow=data)
+
+
+async def _arrow_streams(
+    rows: "pa.Table | pa.RecordBatch | pd.DataFrame",
+) -> AsyncIterator[tuple[int, bytes]]:
+    """Split columns into Arrow IPC streams, each with its number of rows."""
     from liftos_client.frames import split_rows  # noqa: PLC0415  # pandas is slow to load
 
     parts = split_rows(rows)
     # Turning columns into bytes takes long enough to hold up the loop.
-    while (batch := await asyncio.to_thread(next, parts, None)) is not None:
-        yield batch[0], pb.IngestEntriesRequest(arrow=batch[1])
+    while (part := await asyncio.to_thread(next, parts, None)) is not None:
+        yield part

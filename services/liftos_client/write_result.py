@@ -31,7 +31,7 @@ class WriteResult:
         row_count: Rows that were sent and answered.
         upserted_count: Entries that are new or changed.
         unchanged_count: Entries that were there with the same contents.
-        vanished_count: Entries that a slice no longer had.
+        vanished_count: Entries that a slice no longer had, or that were deleted.
         refused_count: Rows that were refused.
         item_errors: Why; at most `KEPT_ERRORS` are kept.
         unreported_count: Rows of batches that were committed while the connection was lost: they

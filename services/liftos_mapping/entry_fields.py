@@ -125,6 +125,9 @@ ENTRY_SCHEMA: Final = pa.schema([(field.name, field.type) for field in ENTRY_FIE
 NATURAL_KEY: Final = tuple(f.name for f in ENTRY_FIELDS if f.kind is FieldKind.KEY)
 """The natural key below the org, in the order in which it is hashed."""
 
+KEY_SCHEMA: Final = pa.schema([ENTRY_SCHEMA.field(name) for name in NATURAL_KEY])
+"""The Arrow schema of natural keys. Keys may leave out columns, which means empty."""
+
 ADDITIVE_METRICS: Final = tuple(
     f.name
     for f in ENTRY_FIELDS

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from liftos_memory.domain.exchange_rates import ExchangeRate
 from liftos_memory.domain.metrics_query import MetricsQuery
-from liftos_memory.ports import UpsertCounts
+from liftos_memory.ports import UpsertCounts, WriteContext
 
 MetricsRow = Sequence[Any]
 """One group at one step; its values stand in the order of `MetricsQuery.columns`.
@@ -57,11 +57,14 @@ class MetricsStore(Protocol):
 class RateStore(Protocol):
     """Exchange rates by currency and day."""
 
-    async def upsert(self, org: str, rates: Sequence[ExchangeRate]) -> tuple[UpsertCounts, int]:
+    async def upsert(
+        self, org: str, rates: Sequence[ExchangeRate], context: WriteContext
+    ) -> tuple[UpsertCounts, int]:
         """Write rates as one commit; return what it did and the org's version after it.
 
         Raises:
-            FenceClosedError: Writes of the org are closed.
+            FenceClosedError: Writes of the scope, or of the org, are closed.
+            EpochFencedError: A writer with a higher epoch has taken over.
         """
 
     async def list_page(

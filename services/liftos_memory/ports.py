@@ -43,6 +43,14 @@ class UpsertCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteCounts:
+    """What a deletion did: what is gone now, and what stands because of its origin."""
+
+    deleted: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
 class SliceCounts:
     """What a slice did to its scope, and how many rows it has.
 
@@ -129,6 +137,12 @@ class EntryWrite(RequestMemory, Protocol):
 
     async def purge(self, origin: str, where: Filter | None) -> int:
         """Delete the entries whose last writer was `origin` and that match the filter."""
+
+    async def delete(self, days: Sequence[date], digests: Sequence[bytes]) -> DeleteCounts:
+        """Delete entries of the write's origin, by date and digest of the natural key.
+
+        Entries of other origins are kept; those that are not there count as neither.
+        """
 
     async def lock_stream(self, stream_id: str) -> StreamPosition:
         """Read a stream's position and keep other writers of the stream out until the end."""

@@ -7,7 +7,7 @@ from typing import Protocol
 from liftos_kit.core.filters import Filter
 from liftos_kit.core.repeatable import RequestMemory
 from liftos_memory.domain.records import Collection, Record
-from liftos_memory.ports import Row, UpsertCounts, WriteContext
+from liftos_memory.ports import DeleteCounts, Row, UpsertCounts, WriteContext
 
 
 class RecordWrite(RequestMemory, Protocol):
@@ -22,6 +22,11 @@ class RecordWrite(RequestMemory, Protocol):
 
     async def keep_checkpoint(self, scope: str, checkpoint: bytes) -> None:
         """Store how far the writer of a scope is, as part of this write."""
+
+    async def delete(
+        self, collection: Collection, record_ids: Sequence[str], *, origin: str
+    ) -> DeleteCounts:
+        """Delete records; with an origin only those that it wrote last, the others are kept."""
 
     async def purge(self, collection: Collection, origin: str) -> int:
         """Delete the records whose last writer was `origin`."""

@@ -114,6 +114,13 @@ class ChangeStore(Protocol):
         """Return changes of entries that were there before, newest commit first, then by id."""
 
 
+class Bucketing(IntEnum):
+    """What the bucket of an entry is taken from; the numbers are the contract's."""
+
+    ENTRY_ID = 1
+    KEY_MD5 = 2
+
+
 @dataclass(frozen=True, slots=True)
 class BucketSum:
     """The row hashes of one bucket in sum; both hashes are unsigned 64-bit numbers."""
@@ -156,7 +163,7 @@ class DigestSource(Protocol):
 class DigestStore(Protocol):
     """Digests of what is stored now."""
 
-    def entry_digests(self, where: Filter | None) -> DigestSource:
+    def entry_digests(self, where: Filter | None, bucketing: Bucketing) -> DigestSource:
         """Return the digests of the entries that match."""
 
     def record_digests(self, collection: Collection, scope: str) -> DigestSource:

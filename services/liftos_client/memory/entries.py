@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
     Level: TypeAlias = EntryLevel.ValueType | str
     Basis: TypeAlias = DateBasis.ValueType | str
+    Bucketing: TypeAlias = pb.DigestBucketing.ValueType | str
 else:
     # The generated code names these types for type checkers only.
-    Level = Basis = int | str
+    Level = Basis = Bucketing = int | str
 
 
 class EntryMethods(MemoryCalls):
@@ -312,14 +313,24 @@ class EntryMethods(MemoryCalls):
         bucket_count: int,
         *,
         filter: str = "",  # noqa: A002
+        bucketing: Bucketing = "ENTRY_ID",
         at_least_as_fresh: Freshness = None,
         timeout_seconds: float | None = None,
     ) -> pb.DigestEntriesResponse:
-        """Sum the row hashes of each bucket, from one snapshot."""
+        """Sum the row hashes of each bucket, from one snapshot.
+
+        Args:
+            bucket_count: 1 to 65,536.
+            filter: Which entries; see `list_entries`.
+            bucketing: "ENTRY_ID", or "KEY_MD5" to compare with a database that cannot compute ids.
+            at_least_as_fresh: A write that the answer has to cover.
+            timeout_seconds: Deadline.
+        """
         request = pb.DigestEntriesRequest(
             parent=self._parent,
             filter=filter,
             bucket_count=bucket_count,
+            bucketing=enum_value(pb.DigestBucketing, bucketing, field="bucketing"),
             consistency=consistency(at_least_as_fresh),
         )
         return await self._calls.unary(self._stub.DigestEntries, request, timeout_seconds)
@@ -330,6 +341,7 @@ class EntryMethods(MemoryCalls):
         buckets: Sequence[int],
         *,
         filter: str = "",  # noqa: A002
+        bucketing: Bucketing = "ENTRY_ID",
         page_size: int = 0,
         page_token: str = "",
         at_least_as_fresh: Freshness = None,
@@ -341,6 +353,7 @@ class EntryMethods(MemoryCalls):
             filter=filter,
             bucket_count=bucket_count,
             buckets=buckets,
+            bucketing=enum_value(pb.DigestBucketing, bucketing, field="bucketing"),
             page_size=page_size,
             consistency=consistency(at_least_as_fresh),
         )

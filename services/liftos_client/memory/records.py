@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos.memory.v1.artifact_pb2 import Artifact, Note
-from liftos_client.arguments import enum_value, invalid_argument
+from liftos_client.arguments import enum_value, invalid_argument, text_list
 from liftos_client.memory.base import MemoryCalls
 from liftos_client.pages import Pages
 
@@ -249,6 +249,48 @@ class RecordMethods(MemoryCalls):
             page_token=page_token,
             timeout_seconds=timeout_seconds,
         )
+
+    async def batch_delete_records(
+        self,
+        collection: Collection,
+        names: Sequence[str],
+        *,
+        origin: str = "",
+        request_id: str = "",
+        fence_scope: str = "",
+        fencing_epoch: int | None = None,
+        checkpoint: bytes = b"",
+        timeout_seconds: float | None = None,
+    ) -> pb.BatchDeleteRecordsResponse:
+        """Delete 1 to 1,000 records by name; a name that is not there is left out.
+
+        Args:
+            collection: "ARTIFACTS" or "NOTES".
+            names: Names or ids, each once.
+            origin: Only those that it wrote last; empty is whoever wrote them.
+            request_id: UUID that makes a repeated request answer the same for 24 h.
+            fence_scope: Which fence and which position the write belongs to.
+            fencing_epoch: The writer's epoch.
+            checkpoint: Kept in the same transaction; `get_stream_position` gives it back.
+            timeout_seconds: Deadline.
+
+        Raises:
+            FenceClosedError: Writes of the scope are closed.
+            EpochFencedError: A newer writer has taken over.
+        """
+        number = _collection(collection)
+        word = "artifacts" if number == pb.RECORD_COLLECTION_ARTIFACTS else "notes"
+        request = pb.BatchDeleteRecordsRequest(
+            parent=self._parent,
+            collection=number,
+            names=[self._name(word, name) for name in text_list(names, field="names")],
+            origin=origin,
+            request_id=request_id,
+            fence_scope=fence_scope,
+            fencing_epoch=fencing_epoch,
+            checkpoint=checkpoint,
+        )
+        return await self._calls.unary(self._stub.BatchDeleteRecords, request, timeout_seconds)
 
     async def purge_records(
         self,

@@ -88,10 +88,31 @@ class SettingsMethods(MemoryCalls):
         )
 
     async def upsert_exchange_rates(
-        self, rates: Sequence[ExchangeRate], *, timeout_seconds: float | None = None
+        self,
+        rates: Sequence[ExchangeRate],
+        *,
+        fence_scope: str = "",
+        fencing_epoch: int | None = None,
+        timeout_seconds: float | None = None,
     ) -> pb.UpsertExchangeRatesResponse:
-        """Store 1 to 5,000 rates; a rate of the same currency and day is replaced."""
-        request = pb.UpsertExchangeRatesRequest(parent=self._parent, exchange_rates=rates)
+        """Store 1 to 5,000 rates; a rate of the same currency and day is replaced.
+
+        Args:
+            rates: Each currency and day once.
+            fence_scope: Which fence the write belongs to.
+            fencing_epoch: The writer's epoch.
+            timeout_seconds: Deadline.
+
+        Raises:
+            FenceClosedError: Writes of the scope are closed.
+            EpochFencedError: A newer writer has taken over.
+        """
+        request = pb.UpsertExchangeRatesRequest(
+            parent=self._parent,
+            exchange_rates=rates,
+            fence_scope=fence_scope,
+            fencing_epoch=fencing_epoch,
+        )
         return await self._calls.unary(self._stub.UpsertExchangeRates, request, timeout_seconds)
 
     def list_exchange_rates(

@@ -5,12 +5,12 @@ from typing import Final
 from liftos.memory.v1 import document_pb2, entry_pb2
 from liftos_kit.core.errors import InvalidFieldsError
 from liftos_mapping.entry_fields import LEVELS
+from liftos_mapping.entry_id import format_entry_id
 from liftos_memory.convert.entries import ENTRY_NAME, fill_metrics
 from liftos_memory.convert.slices import date_range
 from liftos_memory.document_ports import ObjectMetrics
 from liftos_memory.domain.concepts import Targets
 from liftos_memory.domain.documents import Document, DocumentKind, ObjectKey
-from liftos_memory.domain.entry_id import format_entry_id
 from liftos_memory.domain.fusion import FusionMethod, LegShare, SearchMode
 from liftos_memory.domain.highlights import Highlight
 from liftos_memory.usecases.search import Hit, LegReport

@@ -22,8 +22,8 @@ from liftos_mapping.entry_fields import (
     LEVELS,
     FieldKind,
 )
+from liftos_mapping.entry_id import format_entry_id
 from liftos_memory.domain.derived_metrics import derive
-from liftos_memory.domain.entry_id import format_entry_id
 from liftos_memory.domain.quality import (
     IssueSeverity,
     QualityIssue,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from liftos.memory.v1 import artifact_pb2
-from liftos_kit.core.errors import InvalidFieldsError
+from liftos_kit.core.errors import FieldViolation, InvalidFieldsError
 from liftos_kit.core.names import Pattern
 from liftos_kit.structs import plain, struct_of, timestamp
 from liftos_memory.domain.records import (
@@ -66,6 +66,23 @@ def records_of_notes(notes: Sequence[artifact_pb2.Note]) -> Sequence[Record]:
     ]
     _check(records, field="notes", body="attributes", maximum_bytes=MAXIMUM_ATTRIBUTES_BYTES)
     return records
+
+
+def record_ids_of(collection: Collection, names: Sequence[str]) -> Sequence[str]:
+    """Return the ids of records of a collection.
+
+    Raises:
+        InvalidFieldsError: Names are of another collection; lists every one.
+    """
+    word = collection.name.lower()
+    violations = [
+        FieldViolation(f"names[{index}]", f"is not one of {word}", "collection")
+        for index, name in enumerate(names)
+        if name.split("/")[2] != word
+    ]
+    if violations:
+        raise InvalidFieldsError(violations)
+    return [name.rsplit("/", 1)[1] for name in names]
 
 
 def _check(records: Sequence[Record], *, field: str, body: str, maximum_bytes: int) -> None:

@@ -7,7 +7,8 @@ from liftos.common.v1 import marketing_pb2
 from liftos.memory.v1 import entry_pb2, slice_pb2
 from liftos_kit.core.errors import InvalidFieldsError
 from liftos_kit.structs import timestamp
-from liftos_memory.domain.slices import Lineage, SliceScope, default_date_basis
+from liftos_mapping.date_bases import default_date_basis
+from liftos_memory.domain.slices import Lineage, SliceScope
 from liftos_memory.ports import StoredSlice
 
 

@@ -11,7 +11,10 @@ What is changed on the way, and nothing else:
 * integers of other widths, dates as midnight timestamps or as text YYYY-MM-DD, dictionaries and
   large text are cast where that loses nothing; counts may come as whole floats, since data frames
   keep integers with gaps that way, but micros may not: a float there is a sign of currency units;
-* an empty date basis gets the default of its level and platform, see `DEFAULT_DATE_BASIS`.
+* an empty date basis gets the default of its level and platform, see `liftos_mapping.date_bases`;
+* -0 becomes 0, since equal numbers have one text.
+
+`liftos_mapping.entry_digests` does the same in SQL; keep the two in step.
 """
 
 import re
@@ -34,6 +37,7 @@ from liftos_kit.core.errors import (
     FieldViolation,
 )
 from liftos_kit.core.time_zones import is_time_zone
+from liftos_mapping.date_bases import DEFAULT_DATE_BASIS, SENDING_LEVELS, SENDING_PLATFORMS
 from liftos_mapping.entry_fields import (
     ACTION_TYPE,
     ADDITIVE_METRICS,
@@ -41,13 +45,14 @@ from liftos_mapping.entry_fields import (
     ENTRY_FIELDS,
     ENTRY_SCHEMA,
     GRAIN_METRICS,
+    KEY_SCHEMA,
     LEVEL_IDS,
     LEVELS,
     NATURAL_KEY,
     FieldKind,
 )
+from liftos_mapping.entry_id import entry_ids
 from liftos_memory.domain.currencies import CURRENCY_CODES
-from liftos_memory.domain.entry_id import entry_ids
 
 MAXIMUM_ROWS: Final = 65_536
 FIRST_DATE: Final = date(2000, 1, 1)
@@ -60,25 +65,6 @@ TEXT_MAXIMUM_CHARACTERS: Final = 1024
 MAXIMUM_ACTIONS: Final = 200
 DETAILED_ERRORS: Final = 10_000
 """Up to here each broken rule of a row is reported, after it only the first one of each row."""
-
-DEFAULT_DATE_BASIS: Final = {
-    "ACCOUNT": "INTERACTION",
-    "CAMPAIGN": "INTERACTION",
-    "AD_GROUP": "INTERACTION",
-    "AD": "INTERACTION",
-    "FLOW": "SEND",
-    "MESSAGE": "SEND",
-    "OUTCOME": "EVENT",
-    "CONTROL": "EVENT",
-}
-"""What a date stands for unless the row says otherwise.
-
-Ad platforms date a conversion by the click or view that led to it, reports on sent messages by the
-sending, and orders and outside series happen on their day. Platforms that only send (see
-`SENDING_PLATFORMS`) date their accounts and campaigns by the sending too.
-"""
-
-SENDING_PLATFORMS: Final = ("klaviyo",)
 
 _REQUIRED_COLUMNS: Final = ("date", "platform", "level", "account_id")
 _OBJECT_IDS: Final = tuple(
@@ -156,7 +142,7 @@ class CheckedBatch:
     """What is left of a batch, and why the rest is not.
 
     Attributes:
-        rows: The good rows in their order, in `ENTRY_SCHEMA`.
+        rows: The good rows in their order, in `ENTRY_SCHEMA`, or keys in `KEY_SCHEMA`.
         digests: The 16-byte digest of each good row's natural key.
         errors: Every bad row has at least one; ordered by index.
     """
@@ -192,7 +178,7 @@ def check_batch(
     if batch.num_rows > MAXIMUM_ROWS:
         raise BatchTooLargeError(item_count=batch.num_rows, maximum_items=MAXIMUM_ROWS)
     findings = _Findings(batch.num_rows)
-    columns = _read_columns(batch, findings)
+    columns = _read_columns(batch, findings, ENTRY_SCHEMA)
     level_codes = _check_words(columns, findings, known_platforms)
     _check_ids(columns, level_codes, findings)
     _check_dates(columns, level_codes, findings, today)
@@ -202,7 +188,27 @@ def check_batch(
     _check_metrics_of_level(columns, level_codes, findings)
     _check_currencies(columns, findings)
     _check_time_zones(columns["time_zone"], findings)
-    return _settle_duplicates(columns, findings)
+    return _settle_duplicates(columns, findings, ENTRY_SCHEMA)
+
+
+def check_keys(
+    batch: pa.RecordBatch | pa.Table, *, today: date, known_platforms: frozenset[str]
+) -> CheckedBatch:
+    """Check natural keys by the rules of entries, and bring the good ones into `KEY_SCHEMA`.
+
+    Raises:
+        BatchTooLargeError: there are more than `MAXIMUM_ROWS` rows.
+        BatchColumnsError: columns are unknown, missing, damaged or of a wrong type.
+    """
+    if batch.num_rows > MAXIMUM_ROWS:
+        raise BatchTooLargeError(item_count=batch.num_rows, maximum_items=MAXIMUM_ROWS)
+    findings = _Findings(batch.num_rows)
+    columns = _read_columns(batch, findings, KEY_SCHEMA)
+    level_codes = _check_words(columns, findings, known_platforms)
+    _check_ids(columns, level_codes, findings)
+    _check_dates(columns, level_codes, findings, today)
+    _check_texts(columns, findings)
+    return _settle_duplicates(columns, findings, KEY_SCHEMA)
 
 
 @dataclass(slots=True)
@@ -265,8 +271,10 @@ def _mask(values: pa.Array) -> _Mask:
 # --- columns -------------------------------------------------------------------------------------
 
 
-def _read_columns(batch: pa.RecordBatch | pa.Table, findings: _Findings) -> _Columns:
-    """Return every column of `ENTRY_SCHEMA`, cast; collect what is wrong with any of them."""
+def _read_columns(
+    batch: pa.RecordBatch | pa.Table, findings: _Findings, schema: pa.Schema
+) -> _Columns:
+    """Return every column of a schema, cast; collect what is wrong with any of them."""
     table = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
     violations: list[FieldViolation] = []
     given: set[str] = set()
@@ -274,9 +282,10 @@ def _read_columns(batch: pa.RecordBatch | pa.Table, findings: _Findings) -> _Col
     for position, name in enumerate(table.column_names):
         if name in given:
             violations.append(FieldViolation(name, f"{name!r} is there twice", "duplicate_column"))
-        elif name not in ENTRY_SCHEMA.names:
+        elif name not in schema.names:
+            whole = "an entry" if schema is ENTRY_SCHEMA else "an entry's natural key"
             violations.append(
-                FieldViolation(name, f"{name[:80]!r} is no column of an entry", "unknown_column")
+                FieldViolation(name, f"{name[:80]!r} is no column of {whole}", "unknown_column")
             )
         else:
             problem = _read_column(name, table.column(position), columns, findings)
@@ -290,9 +299,9 @@ def _read_columns(batch: pa.RecordBatch | pa.Table, findings: _Findings) -> _Col
     ]
     if violations:
         raise BatchColumnsError(tuple(violations))
-    for entry_field in ENTRY_FIELDS:
-        if entry_field.name not in columns:
-            columns[entry_field.name] = pa.nulls(table.num_rows, entry_field.type)
+    for column in schema:
+        if column.name not in columns:
+            columns[column.name] = pa.nulls(table.num_rows, column.type)
     for name in NATURAL_KEY[1:]:
         columns[name] = columns[name].fill_null("")
     return columns
@@ -406,7 +415,7 @@ def _cast_integer(name: str, array: pa.Array, findings: _Findings) -> pa.Array |
 
 def _cast_real(_: str, array: pa.Array, __: _Findings) -> pa.Array | None:
     if pa.types.is_floating(array.type) or pa.types.is_integer(array.type):
-        return array.cast(pa.float64(), safe=False)
+        return pc.add(array.cast(pa.float64(), safe=False), 0.0)
     return None
 
 
@@ -511,7 +520,7 @@ def _fill_date_basis(columns: _Columns, level_codes: npt.NDArray[np.int8]) -> No
     words = pa.array([*(DEFAULT_DATE_BASIS[level] for level in LEVELS), ""])
     defaults = words.take(pa.array(np.where(level_codes < 0, len(LEVELS), level_codes)))
     sends = _mask(pc.is_in(columns["platform"], value_set=pa.array(SENDING_PLATFORMS)))
-    sends &= np.isin(level_codes, (LEVELS.index("ACCOUNT"), LEVELS.index("CAMPAIGN")))
+    sends &= np.isin(level_codes, [LEVELS.index(level) for level in SENDING_LEVELS])
     defaults = pc.if_else(pa.array(sends), "SEND", defaults)
     columns["date_basis"] = pc.if_else(pa.array(empty), defaults, columns["date_basis"])
 
@@ -569,6 +578,8 @@ def _check_dates(
 
 def _check_texts(columns: _Columns, findings: _Findings) -> None:
     for name in (*NATURAL_KEY[1:], *_TEXT_ATTRIBUTES):
+        if name not in columns:
+            continue
         text = columns[name]
         limit = KEY_MAXIMUM_CHARACTERS if name in NATURAL_KEY else TEXT_MAXIMUM_CHARACTERS
         bytes_ = _text_bytes(text)
@@ -729,9 +740,9 @@ def _key_words(columns: _Columns, index: int) -> str:
     return ", ".join(f"{name} {part!s:.80}" for name, part in parts if part not in (None, ""))
 
 
-def _settle_duplicates(columns: _Columns, findings: _Findings) -> CheckedBatch:
+def _settle_duplicates(columns: _Columns, findings: _Findings, schema: pa.Schema) -> CheckedBatch:
     """Drop the bad rows and all but the first of those that share a natural key."""
-    rows = pa.Table.from_arrays([columns[name] for name in ENTRY_SCHEMA.names], schema=ENTRY_SCHEMA)
+    rows = pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
     indexes = np.flatnonzero(~findings.bad)
     if len(indexes) < findings.row_count:
         rows = rows.take(pa.array(indexes))

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from liftos_kit.core.errors import InvalidFieldsError
 from liftos_kit.core.filters import And, Comparison, Filter, Operator, format_filter
+from liftos_mapping.date_bases import default_date_basis
 from liftos_mapping.entry_fields import DATE_BASES, LEVEL_IDS, LEVELS
 from liftos_memory.domain.detectors.statistics import Booleans, Floats, Integers
 from liftos_memory.domain.documents import ObjectKey
@@ -24,7 +25,6 @@ from liftos_memory.domain.insight_metrics import (
 )
 from liftos_memory.domain.insights import Subject
 from liftos_memory.domain.metrics_query import Granularity, MetricsQuery
-from liftos_memory.domain.slices import default_date_basis
 
 MAXIMUM_SERIES: Final = 20_000
 """Series of one level that a run holds; a narrower filter asks for fewer."""

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Final
 
+from liftos_mapping.record_digests import JsonObject
 from liftos_memory.domain.documents import Document, DocumentKind, ObjectKey, content_hash
 from liftos_memory.domain.lexical import lexical_text, tokenize
-from liftos_memory.domain.records import ARTIFACT_KINDS, JsonObject
+from liftos_memory.domain.records import ARTIFACT_KINDS
 
 MAXIMUM_BYTES: Final = 60_000
 """Most bytes of a text, and of its terms; an index takes 65 535 of each."""

@@ -1,7 +1,5 @@
 """Records: artifacts and notes, what modules keep beside their entries."""
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from pyarrow import parquet
 
 from liftos_kit.core.errors import FieldViolation
 from liftos_kit.core.filters import FieldType, FilterField
+from liftos_mapping.record_digests import JsonObject, canonical_json, record_sha256
 
 MAXIMUM_BODY_BYTES: Final = 1024 * 1024
 """Largest body of an artifact, as canonical JSON."""
@@ -22,10 +21,6 @@ MAXIMUM_ATTRIBUTES_BYTES: Final = 64 * 1024
 
 ARTIFACT_KINDS: Final = ("MODEL", "RESULT", "CONFIGURATION", "MODULE_MEMORY", "TABLE")
 """Kinds in the order of their numbers in the contract, which start at 1."""
-
-JsonObject = Mapping[str, object]
-
-_EXACT_INTEGERS: Final = 2.0**53
 
 
 class Collection(IntEnum):
@@ -83,17 +78,9 @@ class Record:
     etag: str = ""
 
     def sha256(self) -> bytes:
-        """Return the digest of the record's substance.
-
-        It is taken over the canonical JSON of the body (nothing where there is none), one NUL, and
-        the content of an artifact or the UTF-8 text of a note. JSON holds no NUL, so that different
-        pairs never give the same bytes.
-        """
-        digest = hashlib.sha256(b"" if self.body is None else canonical_json(self.body))
-        digest.update(b"\0")
-        digest.update(self.content)
-        digest.update(self.text.encode())
-        return digest.digest()
+        """Return the digest of the record's substance."""
+        # A record has either: artifacts content, notes text.
+        return record_sha256(self.body, self.content or self.text.encode())
 
 
 def record_name(org: str, collection: Collection, record_id: str) -> str:
@@ -103,34 +90,6 @@ def record_name(org: str, collection: Collection, record_id: str) -> str:
             return f"orgs/{org}/artifacts/{record_id}"
         case Collection.NOTES:
             return f"orgs/{org}/notes/{record_id}"
-
-
-def canonical_json(value: JsonObject) -> bytes:
-    """Return the one JSON text of an object: keys sorted by code point, no spaces, UTF-8.
-
-    Whole numbers below 2^53 are written without a fraction, others as the shortest text that
-    gives the same double.
-    """
-    text = json.dumps(
-        _canonical(value),
-        sort_keys=True,
-        separators=(",", ":"),
-        ensure_ascii=False,
-        allow_nan=False,
-    )
-    return text.encode()
-
-
-def _canonical(value: object) -> object:
-    match value:
-        case Mapping():
-            return {key: _canonical(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [_canonical(inner) for inner in value]
-        case float() if value.is_integer() and abs(value) < _EXACT_INTEGERS:
-            return int(value)
-        case _:
-            return value
 
 
 def check_body(

@@ -9,12 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from liftos_mapping.entry_fields import DATE_BASES, LEVELS
-from liftos_memory.domain.entry_rules import (
-    DEFAULT_DATE_BASIS,
-    SENDING_PLATFORMS,
-    RowError,
-    RowErrorCode,
-)
+from liftos_memory.domain.entry_rules import RowError, RowErrorCode
 
 MAXIMUM_DAYS: Final = 400
 
@@ -94,10 +89,3 @@ def split_by_scope(
             )
         )
     return rows.filter(inside), row_indexes.filter(inside.combine_chunks()), errors
-
-
-def default_date_basis(platform: str, level: int) -> int:
-    """Return the number of the date basis that rows of a level have unless they say otherwise."""
-    name = LEVELS[level - 1]
-    sends = platform in SENDING_PLATFORMS and name in ("ACCOUNT", "CAMPAIGN")
-    return DATE_BASES.index("SEND" if sends else DEFAULT_DATE_BASIS[name]) + 1

@@ -28,7 +28,7 @@ from liftos_memory.convert.slices import days_of
 from liftos_memory.domain.entry_filter import ENTRY_FILTER_FIELDS
 from liftos_memory.domain.records import Collection, record_name
 from liftos_memory.domain.write_token import encode_write_token
-from liftos_memory.replication_ports import Change, Position, RestatementQuery
+from liftos_memory.replication_ports import Bucketing, Change, Position, RestatementQuery
 from liftos_memory.usecases.changes import Changes
 from liftos_memory.usecases.digests import (
     Digests,
@@ -130,7 +130,10 @@ class ChangesServicer:
     ) -> pb.DigestEntriesResponse:
         org = require_org(request.parent)
         await self._freshness.wait(org, request.consistency.at_least_as_fresh)
-        selection = EntrySelection(parse_filter(request.filter, ENTRY_FILTER_FIELDS))
+        selection = EntrySelection(
+            parse_filter(request.filter, ENTRY_FILTER_FIELDS),
+            Bucketing(request.bucketing or Bucketing.ENTRY_ID),
+        )
         if not request.buckets:
             sums, version = await self._digests.sums(
                 org, selection, bucket_count=request.bucket_count

@@ -13,6 +13,7 @@ from liftos_kit.core.filters import parse_filter
 from liftos_kit.core.paging import PageTokens
 from liftos_kit.requests import answer_to, page_request, repeatable
 from liftos_kit.structs import timestamp
+from liftos_mapping.entry_id import EntryIdError, parse_entry_id
 from liftos_memory.convert.entries import (
     ENTRY_NAME,
     SLICE_NAME,
@@ -22,7 +23,6 @@ from liftos_memory.convert.entries import (
 from liftos_memory.convert.masks import apply_mask
 from liftos_memory.convert.slices import lineage_of, scope_of, slice_message
 from liftos_memory.domain.entry_filter import ENTRY_FILTER_FIELDS, parse_order
-from liftos_memory.domain.entry_id import EntryIdError, parse_entry_id
 from liftos_memory.domain.write_token import encode_write_token
 from liftos_memory.ports import WriteContext, WriteFence
 from liftos_memory.servicer.presenter import EntryPresenter
@@ -35,6 +35,7 @@ from liftos_memory.usecases.stream_messages import (
     Acknowledgement,
     Action,
     CommitSliceAction,
+    DeleteAction,
     OpenSliceAction,
     Rows,
     StreamMessage,
@@ -244,6 +245,9 @@ def _action(message: pb.IngestEntriesRequest) -> Action:
             return CommitSliceAction(message.commit_slice.raw)
         case "abort_slice":
             return AbortSliceAction(message.abort_slice.reason)
+        case "delete_arrow":
+            data = message.delete_arrow
+            return DeleteAction(lambda: read_arrow(data, field="delete_arrow"))
         case _:
             return _rows(message)
 

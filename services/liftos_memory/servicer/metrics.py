@@ -21,6 +21,7 @@ from liftos_memory.domain.arrow_pieces import batch_pieces
 from liftos_memory.domain.exchange_rates import read_rates
 from liftos_memory.domain.metrics_query import MetricsQuery
 from liftos_memory.domain.write_token import encode_write_token
+from liftos_memory.ports import WriteContext
 from liftos_memory.usecases.answers import Answer, Answers
 from liftos_memory.usecases.freshness import Freshness
 from liftos_memory.usecases.metrics import ExchangeRates, Metrics
@@ -93,7 +94,14 @@ class MetricsServicer:
         rates = read_rates(
             [rate_of(message) for message in request.exchange_rates], field="exchange_rates"
         )
-        counts, version = await self._exchange_rates.upsert(org, rates)
+        counts, version = await self._exchange_rates.upsert(
+            org,
+            rates,
+            WriteContext(
+                fence_scope=request.fence_scope,
+                fencing_epoch=request.fencing_epoch if request.HasField("fencing_epoch") else None,
+            ),
+        )
         return pb.UpsertExchangeRatesResponse(
             upserted_count=counts.upserted,
             unchanged_count=counts.unchanged,

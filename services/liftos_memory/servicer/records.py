@@ -14,13 +14,14 @@ from liftos_memory.convert.records import (
     NOTE_NAME,
     artifact_of_row,
     note_of_row,
+    record_ids_of,
     records_of_artifacts,
     records_of_notes,
 )
 from liftos_memory.domain.records import RECORD_FILTER_FIELDS, Collection, record_name
 from liftos_memory.domain.write_token import encode_write_token
 from liftos_memory.ports import WriteContext
-from liftos_memory.usecases.records import Records, RecordsPurged, RecordsWritten
+from liftos_memory.usecases.records import Records, RecordsDeleted, RecordsPurged, RecordsWritten
 
 _Written = TypeVar("_Written", pb.BatchUpsertArtifactsResponse, pb.BatchUpsertNotesResponse)
 
@@ -162,6 +163,29 @@ class RecordsServicer:
             next_page_token=asked.next_token(before),
         )
 
+    async def BatchDeleteRecords(
+        self, request: pb.BatchDeleteRecordsRequest, context: ServicerContext[Any, Any]
+    ) -> pb.BatchDeleteRecordsResponse:
+        org = require_org(request.parent)
+        collection = Collection(request.collection)
+
+        def answer(result: RecordsDeleted) -> pb.BatchDeleteRecordsResponse:
+            return pb.BatchDeleteRecordsResponse(
+                deleted_count=result.counts.deleted,
+                kept_count=result.counts.kept,
+                write_token=encode_write_token(org, result.version),
+            )
+
+        result = await self._records.delete(
+            org,
+            collection,
+            record_ids_of(collection, request.names),
+            _write_context(request),
+            checkpoint=request.checkpoint,
+            repeatable=repeatable("BatchDeleteRecords", request, answer),
+        )
+        return answer_to(result, answer, pb.BatchDeleteRecordsResponse)
+
     async def PurgeRecords(
         self, request: pb.PurgeRecordsRequest, context: ServicerContext[Any, Any]
     ) -> pb.PurgeRecordsResponse:
@@ -196,7 +220,9 @@ def _written(org: str, result: RecordsWritten, message: type[_Written]) -> _Writ
 
 
 def _write_context(
-    request: pb.BatchUpsertArtifactsRequest | pb.BatchUpsertNotesRequest,
+    request: (
+        pb.BatchUpsertArtifactsRequest | pb.BatchUpsertNotesRequest | pb.BatchDeleteRecordsRequest
+    ),
 ) -> WriteContext:
     return WriteContext(
         origin=request.origin,

@@ -58,6 +58,19 @@ where e.org = :org and e.platform = :platform and e.account_id = :account_id and
       select from staged_entries s
       where s.org = e.org and s.slice = :slice and s.entry_key = e.entry_key);
 
+-- name: delete_entries^
+-- Of one day, so that each key is looked up: a join with many days reads whole tables for a few thousand
+-- keys. Both parts see the state before the deletion.
+with gone as (
+    delete from entries
+    where org = :org and date = :day and entry_key = any((:digests)::bytea[]) and origin = :origin
+    returning 1
+)
+select (select count(*) from gone) as deleted,
+       (select count(*) from entries
+        where org = :org and date = :day and entry_key = any((:digests)::bytea[])
+          and origin <> :origin) as kept;
+
 -- name: drop_staged!
 delete from staged_entries where org = :org and slice = :slice;
 

@@ -38,6 +38,19 @@ values (:org, :scope, :checkpoint, now())
 on conflict (org, scope) do update
     set checkpoint = excluded.checkpoint, update_time = excluded.update_time;
 
+-- name: delete_records^
+-- Both parts see the state before the deletion.
+with gone as (
+    delete from records
+    where org = :org and collection = :collection and record_id = any((:record_ids)::text[])
+      and (:origin = '' or origin = :origin)
+    returning 1
+)
+select (select count(*) from gone) as deleted,
+       (select count(*) from records
+        where org = :org and collection = :collection and record_id = any((:record_ids)::text[])
+          and :origin <> '' and origin <> :origin) as kept;
+
 -- name: purge_records!
 delete from records where org = :org and collection = :collection and origin = :origin;
 

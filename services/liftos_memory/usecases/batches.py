@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from liftos_kit.core.errors import ArrowInvalidError
 from liftos_memory.domain.arrow_size import decoded_bytes, decompressed_bytes
-from liftos_memory.domain.entry_rules import RowError, check_batch
+from liftos_memory.domain.entry_rules import RowError, check_batch, check_keys
 from liftos_memory.domain.quality import score_rows
 from liftos_memory.domain.slices import SliceScope, split_by_scope
 
@@ -40,42 +40,65 @@ class PreparedBatch:
         return days
 
 
-def read_arrow(data: bytes) -> pa.Table:
+@dataclass(frozen=True, slots=True)
+class PreparedKeys:
+    """Natural keys that are checked, and an error for each that is not among them.
+
+    Attributes:
+        days: Date of each key.
+        digests: 16-byte digest of each key.
+        errors: At least one for each refused key, by index.
+    """
+
+    days: Sequence[date]
+    digests: Sequence[bytes]
+    errors: tuple[RowError, ...]
+
+
+def read_arrow(data: bytes, *, field: str = "arrow") -> pa.Table:
     """Return the table of an Arrow IPC stream.
+
+    Args:
+        data: The stream.
+        field: The request field that held it.
 
     Raises:
         ArrowInvalidError: The bytes are not one whole, valid stream and nothing else.
     """
     source = pa.BufferReader(data)
     try:
-        _check_size(decompressed_bytes(data))
+        _check_size(decompressed_bytes(data), field)
         with pa.ipc.open_stream(source) as reader:
             table = reader.read_all()
         # Offsets out of bounds would crash the process at first use.
         table.validate(full=True)
-        _check_size(decoded_bytes(table))
+        _check_size(decoded_bytes(table), field)
     except (pa.ArrowException, struct.error, OSError, ValueError) as error:
         reason = str(error).splitlines()[0][:200]
         raise ArrowInvalidError(
-            f"the {len(data)} bytes are no valid Arrow IPC stream: {reason}"
+            f"the {len(data)} bytes are no valid Arrow IPC stream: {reason}", field=field
         ) from error
     # Whatever comes after the first stream, or is cut off at the end of a batch, would be lost
     # without a word.
     read_bytes = source.tell()
     if read_bytes < len(data):
         raise ArrowInvalidError(
-            f"the stream ends after {read_bytes} of {len(data)} bytes; send one stream a request"
+            f"the stream ends after {read_bytes} of {len(data)} bytes; send one stream a request",
+            field=field,
         )
     if not data.endswith(_END_OF_STREAM):
-        raise ArrowInvalidError("the stream is cut off: its end of stream mark is missing")
+        raise ArrowInvalidError(
+            "the stream is cut off: its end of stream mark is missing", field=field
+        )
     return table
 
 
-def _check_size(size_bytes: int) -> None:
+def _check_size(size_bytes: int, field: str) -> None:
     if size_bytes > _MAXIMUM_EXPANDED_BYTES:
         raise ArrowInvalidError(
             f"the stream expands to {size_bytes} bytes, and at most {_MAXIMUM_EXPANDED_BYTES} are"
-            " taken; send fewer rows a batch"
+            " taken; send fewer rows a batch",
+            field=field,
         )
 
 
@@ -115,6 +138,19 @@ def prepare_batch(
     rows = rows.append_column("quality_score", pa.array(scores, pa.float64()))
     rows = rows.append_column("quality_issues", pa.array(issues, pa.string()))
     return PreparedBatch(rows, tuple(errors))
+
+
+def prepare_keys(
+    batch: pa.Table | pa.RecordBatch, *, today: date, known_platforms: frozenset[str]
+) -> PreparedKeys:
+    """Check the natural keys of a batch. Pure and heavy: run it in an executor.
+
+    Raises:
+        BatchTooLargeError: There are too many rows.
+        BatchColumnsError: The columns are not those of a natural key.
+    """
+    checked = check_keys(batch, today=today, known_platforms=known_platforms)
+    return PreparedKeys(checked.rows["date"].to_pylist(), checked.digests, checked.errors)
 
 
 def prepare_together(

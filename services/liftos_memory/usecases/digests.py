@@ -6,14 +6,21 @@ from dataclasses import dataclass
 from liftos_kit.core.errors import FieldViolation, InvalidFieldsError
 from liftos_kit.core.filters import Filter
 from liftos_memory.domain.records import Collection
-from liftos_memory.replication_ports import BucketSum, DigestSource, DigestStore, RowHash
+from liftos_memory.replication_ports import (
+    Bucketing,
+    BucketSum,
+    DigestSource,
+    DigestStore,
+    RowHash,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class EntrySelection:
-    """Entries that match a filter."""
+    """Entries that match a filter, and how they are put into buckets."""
 
     where: Filter | None
+    bucketing: Bucketing
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +51,8 @@ class Digests:
 
     def _source(self, selection: Selection) -> DigestSource:
         match selection:
-            case EntrySelection(where):
-                return self._store.entry_digests(where)
+            case EntrySelection(where, bucketing):
+                return self._store.entry_digests(where, bucketing)
             case RecordSelection(collection, scope):
                 return self._store.record_digests(collection, scope)
 

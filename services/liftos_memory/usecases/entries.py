@@ -10,7 +10,7 @@ from liftos_kit.core.errors import NotFoundError
 from liftos_kit.core.filters import Filter
 from liftos_kit.core.paging import JsonValue
 from liftos_kit.core.repeatable import AnsweredBeforeError, Repeatable
-from liftos_memory.domain.entry_id import format_entry_id
+from liftos_mapping.entry_id import format_entry_id
 from liftos_memory.ports import (
     EntryStore,
     Row,

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Final, assert_never
+from typing import Final, TypeVar, assert_never
 from uuid import UUID
+
+import pyarrow as pa
 
 from liftos_kit.core.errors import (
     SequenceError,
@@ -24,12 +26,19 @@ from liftos_memory.ports import (
     UpsertCounts,
     WriteContext,
 )
-from liftos_memory.usecases.batches import PreparedBatch, prepare_batch, prepare_together
+from liftos_memory.usecases.batches import (
+    PreparedBatch,
+    PreparedKeys,
+    prepare_batch,
+    prepare_keys,
+    prepare_together,
+)
 from liftos_memory.usecases.stream_messages import (
     AbortSliceAction,
     Acknowledgement,
     CheckedMessages,
     CommitSliceAction,
+    DeleteAction,
     MessageGroup,
     OpenSliceAction,
     Rows,
@@ -40,6 +49,8 @@ from liftos_memory.usecases.stream_messages import (
 _CHECKED_AHEAD: Final = 2
 _KEPT_ORGS: Final = 4_096
 _NOTHING: Final = UpsertCounts(0, 0)
+
+_Prepared = TypeVar("_Prepared", PreparedBatch, PreparedKeys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +122,7 @@ class Ingest:
             The result, or the answer that the same request was given before.
         """
         arrived = time.perf_counter()
-        prepared = await self._prepare(org, rows, None)
+        prepared = await self._prepare(org, self._batch(rows, None))
         if validate_only:
             counts = UpsertCounts(prepared.rows.num_rows, 0)
             return BatchResult(counts, prepared.errors, await self._store.last_version(org))
@@ -218,10 +229,15 @@ class Ingest:
     async def _check_one(
         self, org: str, message: StreamMessage, opened: OpenSlice | OpenSliceAction | None
     ) -> CheckedMessages:
-        if not isinstance(message.action, Rows):
-            return CheckedMessages([message])
-        prepared = await self._prepare(org, message.action, opened)
-        return CheckedMessages([message], prepared, [prepared.rows.num_rows])
+        match message.action:
+            case Rows() as rows:
+                prepared = await self._prepare(org, self._batch(rows, opened))
+                return CheckedMessages([message], prepared, [prepared.rows.num_rows])
+            case DeleteAction(read):
+                keys = await self._prepare(org, self._keys(read))
+                return CheckedMessages([message], keys=keys)
+            case _:
+                return CheckedMessages([message])
 
     async def _apply(
         self, org: str, stream_id: str, group: CheckedMessages
@@ -276,7 +292,7 @@ class Ingest:
                 return await self._write_rows(write, opened, group)
             case OpenSliceAction(scope, lineage, final):
                 if opened is not None:
-                    raise _slice_is_open(stream_id)
+                    raise _slice_is_open(stream_id, "before the next")
                 slice_id = await write.open_slice(stream_id, scope, lineage, final=final)
                 return [Acknowledgement(message.sequence, 0, slice=slice_id)], slice_id
             case CommitSliceAction(raw):
@@ -289,6 +305,10 @@ class Ingest:
                     raise _no_slice_is_open(stream_id, "abort")
                 await write.abort_slice(opened.slice, reason)
                 return [Acknowledgement(message.sequence, 0, slice=opened.slice)], None
+            case DeleteAction():
+                if opened is not None:
+                    raise _slice_is_open(stream_id, "before you delete")
+                return [await _delete(write, message.sequence, group.keys)], None
             case _:
                 assert_never(message.action)
 
@@ -332,22 +352,22 @@ class Ingest:
         sizes = [rows.typed_count for rows in batches]
         return CheckedMessages(group.messages, prepared, sizes)
 
-    async def _prepare(
-        self, org: str, rows: Rows, opened: OpenSlice | OpenSliceAction | None
-    ) -> PreparedBatch:
+    async def _prepare(self, org: str, prepare: Callable[[frozenset[str]], _Prepared]) -> _Prepared:
+        """Run a check, which is given the platforms that are known, in the executor."""
+        run = asyncio.get_running_loop().run_in_executor
         known = self._platforms.get(org)
         fresh = known is None
         if known is None:
             if len(self._platforms) >= _KEPT_ORGS:
                 self._platforms.clear()
             known = self._platforms[org] = await self._store.platforms(org)
-        prepared = await self._run_prepare(rows, known, opened)
+        prepared = await run(self._executor, prepare, known)
         if not fresh and any(
             error.code is RowErrorCode.UNKNOWN_PLATFORM for error in prepared.errors
         ):
             # Sources are only ever added: one that is unknown may be new.
             known = self._platforms[org] = await self._store.platforms(org)
-            prepared = await self._run_prepare(rows, known, opened)
+            prepared = await run(self._executor, prepare, known)
         return prepared
 
     def _measure(
@@ -361,34 +381,41 @@ class Ingest:
         }
         self._on_batch(BatchMeasure(time.perf_counter() - arrived, rows))
 
-    async def _run_prepare(
-        self,
-        rows: Rows,
-        known_platforms: frozenset[str],
-        opened: OpenSlice | OpenSliceAction | None,
-    ) -> PreparedBatch:
-        def prepare() -> PreparedBatch:
-            return prepare_batch(
-                rows.read(),
-                today=self._today(),
-                known_platforms=known_platforms,
-                scope=None if opened is None else opened.scope,
-                final=opened is not None and opened.final,
-            )
+    def _batch(
+        self, rows: Rows, opened: OpenSlice | OpenSliceAction | None
+    ) -> Callable[[frozenset[str]], PreparedBatch]:
+        return lambda known_platforms: prepare_batch(
+            rows.read(),
+            today=self._today(),
+            known_platforms=known_platforms,
+            scope=None if opened is None else opened.scope,
+            final=opened is not None and opened.final,
+        )
 
-        return await asyncio.get_running_loop().run_in_executor(self._executor, prepare)
+    def _keys(self, read: Callable[[], pa.Table]) -> Callable[[frozenset[str]], PreparedKeys]:
+        return lambda known_platforms: prepare_keys(
+            read(), today=self._today(), known_platforms=known_platforms
+        )
 
 
 def _refused(errors: Sequence[RowError]) -> int:
     return len({error.index for error in errors})
 
 
-def _slice_is_open(stream_id: str) -> StateTransitionError:
+async def _delete(write: EntryWrite, sequence: int, keys: PreparedKeys | None) -> Acknowledgement:
+    assert keys is not None, "checked"
+    counts = await write.delete(keys.days, keys.digests)
+    return Acknowledgement(
+        sequence, 0, UpsertCounts(0, counts.kept), keys.errors, vanished=counts.deleted
+    )
+
+
+def _slice_is_open(stream_id: str, before: str) -> StateTransitionError:
     return StateTransitionError(
         f"stream {stream_id}",
         state="SLICE_OPEN",
         allowed_states=["NO_SLICE_OPEN"],
-        message=f"Stream {stream_id} has an open slice; commit or abort it before the next.",
+        message=f"Stream {stream_id} has an open slice; commit or abort it {before}.",
     )
 
 

@@ -12,7 +12,7 @@ from liftos_memory.domain.exchange_rates import ExchangeRate, check_base_rates
 from liftos_memory.domain.metrics_query import MetricsQuery
 from liftos_memory.metrics_ports import MetricsRow, MetricsStore, RateKey, RateStore
 from liftos_memory.org_ports import OrgStore
-from liftos_memory.ports import UpsertCounts
+from liftos_memory.ports import UpsertCounts, WriteContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,9 @@ class ExchangeRates:
         self._store = store
         self._orgs = orgs
 
-    async def upsert(self, org: str, rates: Sequence[ExchangeRate]) -> tuple[UpsertCounts, int]:
+    async def upsert(
+        self, org: str, rates: Sequence[ExchangeRate], context: WriteContext
+    ) -> tuple[UpsertCounts, int]:
         """Write rates as one commit; return what it did and the org's version.
 
         Raises:
@@ -79,7 +81,7 @@ class ExchangeRates:
         """
         settings = await self._orgs.settings(org)
         check_base_rates(rates, settings.base_currency_code)
-        return await self._store.upsert(org, rates)
+        return await self._store.upsert(org, rates, context)
 
     async def list_page(
         self, org: str, *, currency_code: str, cursor: JsonValue, limit: int

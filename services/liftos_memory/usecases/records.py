@@ -8,7 +8,7 @@ from liftos_kit.core.errors import InvalidFieldsError, NotFoundError
 from liftos_kit.core.filters import Filter
 from liftos_kit.core.repeatable import AnsweredBeforeError, Repeatable
 from liftos_memory.domain.records import Collection, Record
-from liftos_memory.ports import Row, UpsertCounts, WriteContext
+from liftos_memory.ports import DeleteCounts, Row, UpsertCounts, WriteContext
 from liftos_memory.record_ports import RecordStore
 
 _SAMPLED_NAMES: Final = 20
@@ -28,6 +28,14 @@ class RecordsPurged:
 
     count: int
     record_ids: Sequence[str]
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsDeleted:
+    """What a deletion did. `version` is the org's after the write."""
+
+    counts: DeleteCounts
     version: int
 
 
@@ -63,10 +71,7 @@ class Records:
         Raises:
             InvalidFieldsError: A checkpoint comes without the scope that it is kept for.
         """
-        if checkpoint and not context.fence_scope:
-            raise InvalidFieldsError.of(
-                "checkpoint", "is kept for a fence_scope; name one", rule="checkpoint.scope"
-            )
+        _check_checkpoint(checkpoint, context)
         try:
             async with self._store.write(org, context) as write:
                 if repeatable is not None:
@@ -75,6 +80,47 @@ class Records:
                 if checkpoint:
                     await write.keep_checkpoint(context.fence_scope, checkpoint)
                 result = RecordsWritten(counts, await write.finish())
+                if repeatable is not None:
+                    await repeatable.remember(write, result)
+        except AnsweredBeforeError as answered:
+            return answered.response
+        return result
+
+    async def delete(
+        self,
+        org: str,
+        collection: Collection,
+        record_ids: Sequence[str],
+        context: WriteContext,
+        *,
+        checkpoint: bytes,
+        repeatable: Repeatable[RecordsDeleted] | None,
+    ) -> RecordsDeleted | bytes:
+        """Delete records by id, as one; those that are not there are left out.
+
+        Args:
+            org: The org.
+            collection: Artifacts or notes.
+            record_ids: Each once.
+            context: Who deletes; with an origin only what it wrote last.
+            checkpoint: Kept for the writer's scope; empty keeps the one from before.
+            repeatable: Set where the request carries a request_id.
+
+        Returns:
+            The result, or the answer that the same request was given before.
+
+        Raises:
+            InvalidFieldsError: A checkpoint comes without the scope that it is kept for.
+        """
+        _check_checkpoint(checkpoint, context)
+        try:
+            async with self._store.write(org, context) as write:
+                if repeatable is not None:
+                    await repeatable.recall(write)
+                counts = await write.delete(collection, record_ids, origin=context.origin)
+                if checkpoint:
+                    await write.keep_checkpoint(context.fence_scope, checkpoint)
+                result = RecordsDeleted(counts, await write.finish())
                 if repeatable is not None:
                     await repeatable.remember(write, result)
         except AnsweredBeforeError as answered:
@@ -147,3 +193,10 @@ class Records:
         except AnsweredBeforeError as answered:
             return answered.response
         return result
+
+
+def _check_checkpoint(checkpoint: bytes, context: WriteContext) -> None:
+    if checkpoint and not context.fence_scope:
+        raise InvalidFieldsError.of(
+            "checkpoint", "is kept for a fence_scope; name one", rule="checkpoint.scope"
+        )

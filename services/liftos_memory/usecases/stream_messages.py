@@ -18,7 +18,7 @@ from liftos_kit.core.errors import InvalidFieldsError, SequenceError
 from liftos_memory.domain.entry_rules import RowError
 from liftos_memory.domain.slices import MAXIMUM_DAYS, Lineage, SliceScope
 from liftos_memory.ports import OpenSlice, StreamPosition, UpsertCounts, WriteContext
-from liftos_memory.usecases.batches import PreparedBatch
+from liftos_memory.usecases.batches import PreparedBatch, PreparedKeys
 
 MAXIMUM_ROWS_TOGETHER: Final = 1_000
 """Most rows of typed batches that share a commit.
@@ -65,7 +65,14 @@ class AbortSliceAction:
     reason: str
 
 
-Action = Rows | OpenSliceAction | CommitSliceAction | AbortSliceAction
+@dataclass(frozen=True, slots=True)
+class DeleteAction:
+    """Delete the entries of natural keys, which are decoded when their turn comes."""
+
+    read: Callable[[], pa.Table]
+
+
+Action = Rows | OpenSliceAction | CommitSliceAction | AbortSliceAction | DeleteAction
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +108,13 @@ class CheckedMessages:
         prepared: The rows of all of them, one after the other, where they are batches. Only a
             single message has errors.
         sizes: How many of the rows each message has.
+        keys: What a single message deletes.
     """
 
     messages: Sequence[StreamMessage]
     prepared: PreparedBatch | None = None
     sizes: Sequence[int] = (0,)
+    keys: PreparedKeys | None = None
 
     def after(self, sequence: int) -> "CheckedMessages":
         """Return what is left when all up to a sequence have been applied."""
@@ -114,7 +123,7 @@ class CheckedMessages:
         if applied and prepared is not None:
             rows = prepared.rows.slice(sum(self.sizes[:applied]))
             prepared = replace(prepared, rows=rows)
-        return CheckedMessages(self.messages[applied:], prepared, self.sizes[applied:])
+        return CheckedMessages(self.messages[applied:], prepared, self.sizes[applied:], self.keys)
 
 
 @dataclass(slots=True)
@@ -189,6 +198,8 @@ class StreamOrder:
                 self._opened = action
             case CommitSliceAction() | AbortSliceAction():
                 self._opened = None
+            case DeleteAction():
+                pass
             case _:
                 assert_never(message.action)
         return MessageGroup([message], self._opened, typed_count)

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.e2e.memory.conftest import ClientFactory
+from tests.e2e.memory.entry_keys import delete_entries
 from tests.inprocess.kit.statuses import Refusal, refusal_of
 
 from liftos.common.v1 import marketing_pb2
@@ -300,6 +301,7 @@ _operations = st.lists(
         st.tuples(st.just("upsert"), _rows),
         st.tuples(st.just("slice"), _rows),
         st.tuples(st.just("purge"), st.just([(0, 0, 0)])),
+        st.tuples(st.just("delete"), _rows),
     ),
     min_size=1,
     max_size=6,
@@ -324,6 +326,11 @@ async def _write_all(
     for kind, rows in operations:
         if kind == "purge":
             await _until_done(partial(_purge, client, org, writer))
+        elif kind == "delete":
+            gone = {(c, d): _entry(_CAMPAIGNS[c], _DAYS[d], 0) for c, d, _ in rows}
+            deletion = partial(delete_entries, client, org, [*gone.values()])
+            await _until_done(partial(deletion, origin=writer, stream_id=writer, sequence=sequence))
+            sequence += 1
         elif kind == "slice":
             day = _DAYS[rows[0][1]]
             entries = {c: _entry(_CAMPAIGNS[c], day, clicks) for c, _, clicks in rows}

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from random import Random
-from typing import Any
+from typing import Any, Final, TypeAlias
 from uuid import uuid4
 
 import grpc
@@ -21,9 +21,13 @@ from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos_client import connect
 from liftos_kit.auth import issue_token
 from liftos_kit.testing.server import SECRET, RunningServer
-from liftos_mapping.entry_fields import ENTRY_FIELDS, FieldKind
+from liftos_mapping.entry_fields import ENTRY_FIELDS, NATURAL_KEY, FieldKind
 
 _UNSET = "\x01"
+
+Bucketing: TypeAlias = pb.DigestBucketing.ValueType
+_BY_ENTRY_ID: Final = pb.DIGEST_BUCKETING_ENTRY_ID
+_BY_KEY_MD5: Final = pb.DIGEST_BUCKETING_KEY_MD5
 
 
 def _real_text(value: float) -> str:
@@ -80,19 +84,24 @@ def _hash(entry: entry_pb2.Entry) -> bytes:
     return hashlib.md5("\x1f".join(texts).encode()).digest()
 
 
-def _bucket(entry: entry_pb2.Entry, bucket_count: int) -> int:
-    digest = bytes.fromhex(entry.name.rsplit("-", 1)[1])
+def _bucket(entry: entry_pb2.Entry, bucket_count: int, bucketing: Bucketing = _BY_ENTRY_ID) -> int:
+    if bucketing == _BY_KEY_MD5:
+        texts = [_column_text(entry, field.name, field.kind) for field in ENTRY_FIELDS]
+        digest = hashlib.md5("\x1f".join(texts[: len(NATURAL_KEY)]).encode()).digest()
+    else:
+        digest = bytes.fromhex(entry.name.rsplit("-", 1)[1])
     return int.from_bytes(digest[:4]) % bucket_count
 
 
 def _sums(
-    entries: Sequence[entry_pb2.Entry], bucket_count: int
+    entries: Sequence[entry_pb2.Entry], bucket_count: int, bucketing: Bucketing = _BY_ENTRY_ID
 ) -> Mapping[int, tuple[int, int, int]]:
     sums: dict[int, tuple[int, int, int]] = defaultdict(lambda: (0, 0, 0))
     for entry in entries:
         hash_ = _hash(entry)
-        count, xor, total = sums[_bucket(entry, bucket_count)]
-        sums[_bucket(entry, bucket_count)] = (
+        bucket = _bucket(entry, bucket_count, bucketing)
+        count, xor, total = sums[bucket]
+        sums[bucket] = (
             count + 1,
             xor ^ int.from_bytes(hash_[:8]),
             (total + int.from_bytes(hash_[8:])) % 2**64,
@@ -134,7 +143,7 @@ async def _stored(client: Any, org: str, filter_: str = "") -> Sequence[entry_pb
 
 _words = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=12)
 _counts = st.none() | st.integers(0, 2**62)
-_shares = st.none() | st.floats(0, 1) | st.sampled_from([1e-5, 1e-4, 0.1, 1 / 3, 5e-324])
+_shares = st.none() | st.floats(0, 1) | st.sampled_from([1e-5, 1e-4, 0.1, 1 / 3, 5e-324, -0.0])
 
 
 @st.composite
@@ -177,25 +186,33 @@ def _entries(draw: st.DrawFn) -> Sequence[entry_pb2.Entry]:
     return list(entries.values())
 
 
-@given(entries=_entries(), bucket_count=st.sampled_from([1, 3, 64, 65_536]))
+@given(
+    entries=_entries(),
+    bucket_count=st.sampled_from([1, 3, 64, 65_536]),
+    bucketing=st.sampled_from(pb.DigestBucketing.values()),
+)
 @settings(
     max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 async def test_a_client_computes_the_same_digest(
-    memory_client: ClientFactory, entries: Sequence[entry_pb2.Entry], bucket_count: int
+    memory_client: ClientFactory,
+    entries: Sequence[entry_pb2.Entry],
+    bucket_count: int,
+    bucketing: Bucketing,
 ) -> None:
     """Sums and row hashes follow from what ListEntries gives, for any contents."""
     org = f"org-{uuid4().hex[:12]}"
     client = memory_client(org)
     written = await _upsert(client, org, entries)
     stored = await _stored(client, org)
-    answer = await _digest(client, org, bucket_count=bucket_count)
-    assert _told(answer) == _sums(stored, bucket_count)
+    asked = {"bucket_count": bucket_count, "bucketing": bucketing}
+    answer = await _digest(client, org, **asked)
+    assert _told(answer) == _sums(stored, bucket_count, bucketing)
     assert answer.write_token == written.write_token
-    buckets = sorted({_bucket(entry, bucket_count) for entry in stored})
-    hashes = await _digest(client, org, bucket_count=bucket_count, buckets=buckets)
+    buckets = sorted({_bucket(entry, bucket_count, bucketing) for entry in stored})
+    hashes = await _digest(client, org, **asked, buckets=buckets)
     assert [(row.name, row.hash) for row in hashes.rows] == sorted(
         (entry.name, _hash(entry)) for entry in stored
     )
@@ -269,6 +286,7 @@ async def test_hashes_are_paged_and_filtered(memory_client: ClientFactory, org: 
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
+        ({"bucketing": 3}, ["bucketing"]),
         ({"buckets": [0, 64, 99]}, ["buckets[1]", "buckets[2]"]),
         ({"bucket_count": 0}, ["bucket_count"]),
         ({"bucket_count": 65_537}, ["bucket_count"]),
@@ -331,6 +349,10 @@ async def test_the_client_lists_what_its_sums_add_up(
             by_bucket[_bucket(entry_pb2.Entry(name=row.name), 4)].append(row)
         assert _told(sums) == {bucket: _parts(rows) for bucket, rows in by_bucket.items()}
         assert sum(each.row_count for each in sums.buckets) == 30
+        by_key = await memory.digest_entries(4, bucketing="KEY_MD5")
+        assert _told(by_key) != _told(sums)
+        listed = await memory.list_entry_digests(4, [0, 1, 2, 3], bucketing="KEY_MD5").collect()
+        assert listed == await memory.list_entry_digests(4, [0, 1, 2, 3]).collect()
         elsewhere = await memory.digest_entries(4, filter='platform = "klaviyo"')
         assert not elsewhere.buckets
 

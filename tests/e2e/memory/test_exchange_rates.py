@@ -5,6 +5,7 @@ from typing import Any
 
 import grpc
 import pytest
+from tests.inprocess.kit.statuses import refusal_of
 
 from liftos.memory.v1 import memory_service_pb2 as pb
 from liftos.memory.v1 import source_pb2
@@ -19,9 +20,11 @@ def _rates(rates: Sequence[Written], source: str = "ECB") -> list[source_pb2.Exc
     ]
 
 
-async def _upsert(client: Any, org: str, rates: Sequence[Written], source: str = "ECB") -> Any:
+async def _upsert(
+    client: Any, org: str, rates: Sequence[Written], source: str = "ECB", **fields: Any
+) -> Any:
     request = pb.UpsertExchangeRatesRequest(
-        parent=f"orgs/{org}", exchange_rates=_rates(rates, source)
+        parent=f"orgs/{org}", exchange_rates=_rates(rates, source), **fields
     )
     return await client.UpsertExchangeRates(request)
 
@@ -140,6 +143,25 @@ async def test_a_closed_fence_refuses_rates(memory_client: Any, org: str) -> Non
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await _upsert(client, org, [("EUR", "2026-01-01", "1.1")])
     assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+async def test_an_old_writer_of_a_scope_writes_no_rates(memory_client: Any, org: str) -> None:
+    """A higher epoch takes the scope over; the scope alone can be closed too."""
+    client = memory_client(org, "admin")
+    fence = {"fence_scope": "migrations/m1"}
+    await _upsert(client, org, [("EUR", "2026-01-01", "1.1")], **fence, fencing_epoch=1)
+    await _upsert(client, org, [("EUR", "2026-01-01", "1.2")], **fence, fencing_epoch=2)
+    for late in (1, None):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await _upsert(client, org, [("EUR", "2026-01-01", "1.3")], **fence, fencing_epoch=late)
+        assert refusal_of(refused.value).reason == "ERROR_REASON_EPOCH_FENCED"
+    await client.SetWriteFence(
+        pb.SetWriteFenceRequest(parent=f"orgs/{org}", scope="migrations/m1", epoch=2, closed=True)
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await _upsert(client, org, [("EUR", "2026-01-01", "1.3")], **fence, fencing_epoch=2)
+    assert refusal_of(refused.value).reason == "ERROR_REASON_FENCE_CLOSED"
+    assert [one.rate for one in (await _list(client, org)).exchange_rates] == ["1.2"]
 
 
 async def test_only_admins_write_rates(memory_client: Any, org: str) -> None:

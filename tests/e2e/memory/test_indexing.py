@@ -18,6 +18,7 @@ import psutil
 import pytest
 from tests.contract.milvus_server import MilvusServer
 from tests.e2e.memory.conftest import ClientFactory
+from tests.e2e.memory.entry_keys import delete_entries
 from tests.e2e.memory.indexing_harness import (
     USUAL_BASIS,
     WEEK,
@@ -98,7 +99,7 @@ def _digests(documents: dict[str, Document]) -> dict[date, str]:
 
 
 class History:
-    """Random writes, slices, purges and changes of events of one org.
+    """Random writes, slices, purges, deletions and changes of events of one org.
 
     Args:
         seed: Decides everything.
@@ -115,7 +116,10 @@ class History:
     async def step(self) -> None:
         """Change something."""
         change = self._random.choice(
-            [self._upsert, self._upsert, self._upsert, self._slice, self._slice, self._purge]
+            [
+                *(self._upsert, self._upsert, self._upsert),
+                *(self._slice, self._slice, self._purge, self._delete),
+            ]
         )
         await change()
 
@@ -148,6 +152,19 @@ class History:
         )
         origin = f"run/{self._random.randint(1, 3)}"
         await purge(self._client, self._org, origin, where=condition)
+
+    async def _delete(self) -> None:
+        origin = f"run/{self._random.randint(1, 3)}"
+        page = await self._client.ListEntries(
+            pb.ListEntriesRequest(
+                parent=f"orgs/{self._org}", filter=f'origin = "{origin}"', page_size=1_000
+            )
+        )
+        count = self._random.randint(0, len(page.entries))
+        chosen = self._random.sample(list(page.entries), count)
+        self._streams += 1
+        stream = f"stream-{self._streams}"
+        await delete_entries(self._client, self._org, chosen, origin=origin, stream_id=stream)
 
     def _day(self) -> date:
         return min(today(), monday(4) + timedelta(days=self._random.randint(0, 34)))

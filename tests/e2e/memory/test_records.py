@@ -20,6 +20,8 @@ from tests.inprocess.kit.statuses import Refusal, refusal_of
 
 from liftos.memory.v1 import artifact_pb2, slice_pb2
 from liftos.memory.v1 import memory_service_pb2 as pb
+from liftos_kit.structs import plain
+from liftos_mapping.record_digests import artifact_hash, note_hash
 from liftos_memory.domain.write_token import decode_write_token
 
 
@@ -670,6 +672,17 @@ async def test_digests_of_notes(memory_client: ClientFactory, org: str) -> None:
         if not request.page_token:
             break
     assert found == hashes
+    assert found == {
+        note.name: note_hash(
+            note.name.rpartition("/")[2],
+            scope=note.scope,
+            title=note.title,
+            labels=note.labels,
+            attributes=plain(note.attributes) if note.HasField("attributes") else None,
+            text=note.text,
+        )
+        for note in page.notes
+    }
 
 
 async def test_digests_tell_artifacts_apart(memory_client: ClientFactory, org: str) -> None:
@@ -696,6 +709,18 @@ async def test_digests_tell_artifacts_apart(memory_client: ClientFactory, org: s
     ):
         await _put_artifacts(client, org, other)
         seen.add(await digest())
+        computed = artifact_hash(
+            "a",
+            scope=other.scope,
+            kind=other.kind,
+            display_name=other.display_name,
+            body=plain(other.body) if other.HasField("body") else None,
+            content=other.content,
+        )
+        assert await digest() == (
+            int.from_bytes(computed[:8]),
+            int.from_bytes(computed[8:]),
+        )
     assert len(seen) == 7
     await _put_artifacts(client, org, base)
     assert await digest() in seen

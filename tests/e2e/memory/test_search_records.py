@@ -12,6 +12,7 @@ from tests.contract.milvus_server import MilvusServer
 from tests.e2e.memory.conftest import ClientFactory
 from tests.e2e.memory.daily_clicks import LAST, entries_of, rising, spiked
 from tests.e2e.memory.daily_clicks import write as write_clicks
+from tests.e2e.memory.entry_keys import delete_entries
 from tests.e2e.memory.indexing_harness import (
     Pieces,
     entry,
@@ -181,6 +182,32 @@ async def test_what_is_changed_or_purged_is_no_longer_found(
     await pieces.catch_up()
     assert not await _found(client, org, "words others")
     assert not await pieces.index.list_ids(org)
+    assert not (await pieces.store.lag()).commits
+
+
+async def test_what_is_deleted_is_no_longer_found(
+    pieces: Pieces, memory_client: ClientFactory, org: str
+) -> None:
+    """Notes by name and entries by key go from search with their last row; the others stay."""
+    client = memory_client(org)
+    await _write_notes(client, org, _note(org, "n", "first words"), _note(org, "m", "other words"))
+    await write(client, org, [entry(monday(2), campaign_name="Spring words")], origin="run/1")
+    await pieces.catch_up()
+    assert len(await _found(client, org, "words", mode=LEXICAL)) > 2
+    await client.BatchDeleteRecords(
+        pb.BatchDeleteRecordsRequest(
+            parent=f"orgs/{org}",
+            collection=pb.RECORD_COLLECTION_NOTES,
+            names=[f"orgs/{org}/notes/n"],
+        )
+    )
+    (stored,) = (await client.ListEntries(pb.ListEntriesRequest(parent=f"orgs/{org}"))).entries
+    answer = await delete_entries(client, org, [stored], origin="run/1", stream_id="s")
+    assert answer.vanished_count == 1
+    await pieces.catch_up()
+    (hit,) = (await _found(client, org, "words", mode=LEXICAL)).values()
+    assert hit.document.record == f"orgs/{org}/notes/m"
+    assert len(await pieces.index.list_ids(org)) == 1
     assert not (await pieces.store.lag()).commits
 
 

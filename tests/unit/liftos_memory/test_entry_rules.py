@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from liftos_kit.core.errors import BatchTooLargeError
 from liftos_mapping.entry_fields import ENTRY_SCHEMA, LEVELS
-from liftos_memory.domain.entry_id import entry_ids
+from liftos_mapping.entry_id import entry_ids
 from liftos_memory.domain.entry_rules import (
     DETAILED_ERRORS,
     MAXIMUM_ROWS,

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from liftos_memory.domain.records import JsonObject, check_body
+from liftos_mapping.record_digests import JsonObject
+from liftos_memory.domain.records import check_body
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,36 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _DigestBucketing:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DigestBucketingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DigestBucketing.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DIGEST_BUCKETING_UNSPECIFIED: _DigestBucketing.ValueType  # 0
+    """ENTRY_ID."""
+    DIGEST_BUCKETING_ENTRY_ID: _DigestBucketing.ValueType  # 1
+    """The digest in the entry's id."""
+    DIGEST_BUCKETING_KEY_MD5: _DigestBucketing.ValueType  # 2
+    """The md5 of the natural key, which any database computes: of the texts of its columns in the order
+    of the column table of docs/contract.md, each as it is hashed for h and absent as empty text,
+    joined by U+001F.
+    """
+
+class DigestBucketing(_DigestBucketing, metaclass=_DigestBucketingEnumTypeWrapper):
+    """DigestBucketing is what the bucket of an entry is taken from."""
+
+DIGEST_BUCKETING_UNSPECIFIED: DigestBucketing.ValueType  # 0
+"""ENTRY_ID."""
+DIGEST_BUCKETING_ENTRY_ID: DigestBucketing.ValueType  # 1
+"""The digest in the entry's id."""
+DIGEST_BUCKETING_KEY_MD5: DigestBucketing.ValueType  # 2
+"""The md5 of the natural key, which any database computes: of the texts of its columns in the order
+of the column table of docs/contract.md, each as it is hashed for h and absent as empty text,
+joined by U+001F.
+"""
+Global___DigestBucketing: _TypeAlias = DigestBucketing  # noqa: Y015
+
 class _Granularity:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -600,6 +630,7 @@ class IngestEntriesRequest(_message.Message):
     OPEN_SLICE_FIELD_NUMBER: _builtins.int
     COMMIT_SLICE_FIELD_NUMBER: _builtins.int
     ABORT_SLICE_FIELD_NUMBER: _builtins.int
+    DELETE_ARROW_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
     FENCING_EPOCH_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
@@ -615,6 +646,12 @@ class IngestEntriesRequest(_message.Message):
     arrow: _builtins.bytes
     """One Arrow IPC stream of the columns of Entry, flat, at most 65,536 rows and 8 MiB. Enums are
     their names without prefix ("CAMPAIGN"), date is date32, metrics are int64 or double.
+    """
+    delete_arrow: _builtins.bytes
+    """Deletes entries by natural key: one Arrow IPC stream of the columns of the key, and no others, at
+    most 65,536 rows and 8 MiB. Deleted are those whose origin is the message's, with the history
+    of entries that vanish with a slice; those of other origins stand, and a key that is not there
+    is left out. Not within an open slice.
     """
     origin: _builtins.str
     """What writes, such as a run or a migration step; what it wrote can be purged by it."""
@@ -653,18 +690,19 @@ class IngestEntriesRequest(_message.Message):
         open_slice: Global___SliceOpening | None = ...,
         commit_slice: Global___SliceCommit | None = ...,
         abort_slice: Global___SliceAbort | None = ...,
+        delete_arrow: _builtins.bytes = ...,
         origin: _builtins.str = ...,
         fencing_epoch: _builtins.int | None = ...,
         checkpoint: _builtins.bytes = ...,
         fence_scope: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_fencing_epoch", b"_fencing_epoch", "abort_slice", b"abort_slice", "action", b"action", "arrow", b"arrow", "commit_slice", b"commit_slice", "fencing_epoch", b"fencing_epoch", "open_slice", b"open_slice", "rows", b"rows"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fencing_epoch", b"_fencing_epoch", "abort_slice", b"abort_slice", "action", b"action", "arrow", b"arrow", "commit_slice", b"commit_slice", "delete_arrow", b"delete_arrow", "fencing_epoch", b"fencing_epoch", "open_slice", b"open_slice", "rows", b"rows"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fencing_epoch", b"_fencing_epoch", "abort_slice", b"abort_slice", "action", b"action", "arrow", b"arrow", "checkpoint", b"checkpoint", "commit_slice", b"commit_slice", "fence_scope", b"fence_scope", "fencing_epoch", b"fencing_epoch", "open_slice", b"open_slice", "origin", b"origin", "parent", b"parent", "rows", b"rows", "sequence", b"sequence", "stream_id", b"stream_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fencing_epoch", b"_fencing_epoch", "abort_slice", b"abort_slice", "action", b"action", "arrow", b"arrow", "checkpoint", b"checkpoint", "commit_slice", b"commit_slice", "delete_arrow", b"delete_arrow", "fence_scope", b"fence_scope", "fencing_epoch", b"fencing_epoch", "open_slice", b"open_slice", "origin", b"origin", "parent", b"parent", "rows", b"rows", "sequence", b"sequence", "stream_id", b"stream_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__fencing_epoch: _TypeAlias = _typing.Literal["fencing_epoch"]  # noqa: Y015
     _WhichOneofArgType__fencing_epoch: _TypeAlias = _typing.Literal["_fencing_epoch", b"_fencing_epoch"]  # noqa: Y015
-    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["rows", "arrow", "open_slice", "commit_slice", "abort_slice"]  # noqa: Y015
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["rows", "arrow", "open_slice", "commit_slice", "abort_slice", "delete_arrow"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__fencing_epoch) -> _WhichOneofReturnType__fencing_epoch | None: ...
@@ -770,7 +808,9 @@ class IngestEntriesResponse(_message.Message):
     upserted_count: _builtins.int
     """Entries that are new or changed; for a batch of a slice, rows that were staged."""
     unchanged_count: _builtins.int
-    """Entries that were there with the same contents."""
+    """Entries that were there with the same contents; for a deletion, those that stand because another
+    origin gave them their numbers.
+    """
     write_token: _builtins.str
     """Covers this write; see Consistency."""
     duplicate: _builtins.bool
@@ -778,7 +818,7 @@ class IngestEntriesResponse(_message.Message):
     slice: _builtins.str
     """The slice that the message opened, fed or closed."""
     vanished_count: _builtins.int
-    """Entries that vanished with a committed slice."""
+    """Entries that vanished with a committed slice, or that were deleted."""
     @_builtins.property
     def item_errors(self) -> _containers.RepeatedCompositeFieldContainer[_marketing_pb2.ItemError]:
         """Rows that were refused; all others stand."""
@@ -1127,7 +1167,10 @@ Global___EntryChange: _TypeAlias = EntryChange  # noqa: Y015
 class DigestEntriesRequest(_message.Message):
     """DigestEntriesRequest selects entries and buckets. A row is hashed as h = md5 of the texts of the
     columns that writers give, in the order of the column table of docs/contract.md, each as PostgreSQL
-    writes it (enums as numbers, actions as jsonb), unset as U+0001, joined by U+001F.
+    writes it by default: the date as YYYY-MM-DD, enums as numbers, integers in digits, doubles in the
+    shortest form, actions as jsonb, final as true or false; keys that are absent as empty text, what
+    else is unset as U+0001; joined by U+001F, in UTF-8. The row is taken as it is stored, which is
+    what ListEntries gives.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1139,6 +1182,7 @@ class DigestEntriesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     CONSISTENCY_FIELD_NUMBER: _builtins.int
+    BUCKETING_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """orgs/{org}."""
     filter: _builtins.str
@@ -1148,13 +1192,15 @@ class DigestEntriesRequest(_message.Message):
     breakdown_key, final, origin, slice, quality.score.
     """
     bucket_count: _builtins.int
-    """Buckets by entry id: the first four bytes of its digest, as an unsigned big-endian number, modulo
-    bucket_count. 1 to 65,536.
+    """Buckets by the first four bytes of the digest that bucketing names, as an unsigned big-endian
+    number, modulo bucket_count. 1 to 65,536.
     """
     page_size: _builtins.int
     """Row hashes a page: default 10,000, at most 50,000."""
     page_token: _builtins.str
     """From the answer before, with the same other fields."""
+    bucketing: Global___DigestBucketing.ValueType
+    """What buckets are taken from; of sums and of row hashes."""
     @_builtins.property
     def buckets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """None: sums of all buckets. Some: row hashes of these buckets, at most 1,000."""
@@ -1173,10 +1219,11 @@ class DigestEntriesRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         consistency: _marketing_pb2.Consistency | None = ...,
+        bucketing: Global___DigestBucketing.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket_count", b"bucket_count", "buckets", b"buckets", "consistency", b"consistency", "filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket_count", b"bucket_count", "bucketing", b"bucketing", "buckets", b"buckets", "consistency", b"consistency", "filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2902,8 +2949,16 @@ class UpsertExchangeRatesRequest(_message.Message):
 
     PARENT_FIELD_NUMBER: _builtins.int
     EXCHANGE_RATES_FIELD_NUMBER: _builtins.int
+    FENCE_SCOPE_FIELD_NUMBER: _builtins.int
+    FENCING_EPOCH_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """orgs/{org}."""
+    fence_scope: _builtins.str
+    """Which fence the write belongs to; empty heeds the fence of "*" only."""
+    fencing_epoch: _builtins.int
+    """The writer's epoch; a lower one than the scope's is refused with EPOCH_FENCED, a higher one raises
+    the scope's. A writer without one is one of epoch 0.
+    """
     @_builtins.property
     def exchange_rates(self) -> _containers.RepeatedCompositeFieldContainer[_source_pb2.ExchangeRate]:
         """1 to 5,000."""
@@ -2913,12 +2968,16 @@ class UpsertExchangeRatesRequest(_message.Message):
         *,
         parent: _builtins.str = ...,
         exchange_rates: _abc.Iterable[_source_pb2.ExchangeRate] | None = ...,
+        fence_scope: _builtins.str = ...,
+        fencing_epoch: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fencing_epoch", b"_fencing_epoch", "fencing_epoch", b"fencing_epoch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchange_rates", b"exchange_rates", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fencing_epoch", b"_fencing_epoch", "exchange_rates", b"exchange_rates", "fence_scope", b"fence_scope", "fencing_epoch", b"fencing_epoch", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__fencing_epoch: _TypeAlias = _typing.Literal["fencing_epoch"]  # noqa: Y015
+    _WhichOneofArgType__fencing_epoch: _TypeAlias = _typing.Literal["_fencing_epoch", b"_fencing_epoch"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fencing_epoch) -> _WhichOneofReturnType__fencing_epoch | None: ...
 
 Global___UpsertExchangeRatesRequest: _TypeAlias = UpsertExchangeRatesRequest  # noqa: Y015
 
@@ -4736,6 +4795,96 @@ class DigestRecordsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DigestRecordsResponse: _TypeAlias = DigestRecordsResponse  # noqa: Y015
+
+@_typing.final
+class BatchDeleteRecordsRequest(_message.Message):
+    """BatchDeleteRecordsRequest names records."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    COLLECTION_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    FENCE_SCOPE_FIELD_NUMBER: _builtins.int
+    FENCING_EPOCH_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """orgs/{org}."""
+    collection: Global___RecordCollection.ValueType
+    """Artifacts or notes."""
+    origin: _builtins.str
+    """Only those that it wrote last, the others stand; empty is whoever wrote them. Also what deletes,
+    in WatchRecords.
+    """
+    request_id: _builtins.str
+    """UUID; the same id with the same payload answers the same for 24 h. Empty relies on the names:
+    what is gone is not deleted again.
+    """
+    fence_scope: _builtins.str
+    """Which fence and which position the write belongs to; empty heeds the fence of "*" only."""
+    fencing_epoch: _builtins.int
+    """The writer's epoch; a lower one than the scope's is refused with EPOCH_FENCED, a higher one raises
+    the scope's. A writer without one is one of epoch 0.
+    """
+    checkpoint: _builtins.bytes
+    """Kept in the same transaction and given back by GetStreamPosition, at most 64 KiB."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """1 to 1,000 of the collection, each once."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        collection: Global___RecordCollection.ValueType = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        origin: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        fence_scope: _builtins.str = ...,
+        fencing_epoch: _builtins.int | None = ...,
+        checkpoint: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fencing_epoch", b"_fencing_epoch", "fencing_epoch", b"fencing_epoch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fencing_epoch", b"_fencing_epoch", "checkpoint", b"checkpoint", "collection", b"collection", "fence_scope", b"fence_scope", "fencing_epoch", b"fencing_epoch", "names", b"names", "origin", b"origin", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__fencing_epoch: _TypeAlias = _typing.Literal["fencing_epoch"]  # noqa: Y015
+    _WhichOneofArgType__fencing_epoch: _TypeAlias = _typing.Literal["_fencing_epoch", b"_fencing_epoch"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fencing_epoch) -> _WhichOneofReturnType__fencing_epoch | None: ...
+
+Global___BatchDeleteRecordsRequest: _TypeAlias = BatchDeleteRecordsRequest  # noqa: Y015
+
+@_typing.final
+class BatchDeleteRecordsResponse(_message.Message):
+    """BatchDeleteRecordsResponse says what was deleted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELETED_COUNT_FIELD_NUMBER: _builtins.int
+    KEPT_COUNT_FIELD_NUMBER: _builtins.int
+    WRITE_TOKEN_FIELD_NUMBER: _builtins.int
+    deleted_count: _builtins.int
+    """Records that are gone now and were there before."""
+    kept_count: _builtins.int
+    """Records that stand because another origin wrote them last."""
+    write_token: _builtins.str
+    """Covers this write; see Consistency."""
+    def __init__(
+        self,
+        *,
+        deleted_count: _builtins.int = ...,
+        kept_count: _builtins.int = ...,
+        write_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted_count", b"deleted_count", "kept_count", b"kept_count", "write_token", b"write_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchDeleteRecordsResponse: _TypeAlias = BatchDeleteRecordsResponse  # noqa: Y015
 
 @_typing.final
 class PurgeRecordsRequest(_message.Message):

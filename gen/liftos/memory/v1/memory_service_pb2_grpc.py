@@ -287,6 +287,11 @@ class MemoryServiceStub:
                 request_serializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.DigestRecordsRequest.SerializeToString,
                 response_deserializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.DigestRecordsResponse.FromString,
                 _registered_method=True)
+        self.BatchDeleteRecords = channel.unary_unary(
+                '/liftos.memory.v1.MemoryService/BatchDeleteRecords',
+                request_serializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.BatchDeleteRecordsRequest.SerializeToString,
+                response_deserializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.BatchDeleteRecordsResponse.FromString,
+                _registered_method=True)
         self.PurgeRecords = channel.unary_unary(
                 '/liftos.memory.v1.MemoryService/PurgeRecords',
                 request_serializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.PurgeRecordsRequest.SerializeToString,
@@ -506,7 +511,7 @@ class MemoryServiceServicer:
 
     def UpsertExchangeRates(self, request, context):
         """UpsertExchangeRates stores rates; a rate of the same currency and day is replaced.
-        FAILED_PRECONDITION (FENCE_CLOSED).
+        FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -696,6 +701,15 @@ class MemoryServiceServicer:
 
     def DigestRecords(self, request, context):
         """DigestRecords does for artifacts and notes what DigestEntries does for entries.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchDeleteRecords(self, request, context):
+        """BatchDeleteRecords deletes artifacts or notes by name, all in one commit; a name that is not there
+        is left out. Earlier versions stay readable, and a record that comes back goes on with the next
+        number. FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -970,6 +984,11 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.DigestRecords,
                     request_deserializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.DigestRecordsRequest.FromString,
                     response_serializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.DigestRecordsResponse.SerializeToString,
+            ),
+            'BatchDeleteRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchDeleteRecords,
+                    request_deserializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.BatchDeleteRecordsRequest.FromString,
+                    response_serializer=liftos_dot_memory_dot_v1_dot_memory__service__pb2.BatchDeleteRecordsResponse.SerializeToString,
             ),
             'PurgeRecords': grpc.unary_unary_rpc_method_handler(
                     servicer.PurgeRecords,
@@ -2318,6 +2337,33 @@ class MemoryService:
             '/liftos.memory.v1.MemoryService/DigestRecords',
             liftos_dot_memory_dot_v1_dot_memory__service__pb2.DigestRecordsRequest.SerializeToString,
             liftos_dot_memory_dot_v1_dot_memory__service__pb2.DigestRecordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchDeleteRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liftos.memory.v1.MemoryService/BatchDeleteRecords',
+            liftos_dot_memory_dot_v1_dot_memory__service__pb2.BatchDeleteRecordsRequest.SerializeToString,
+            liftos_dot_memory_dot_v1_dot_memory__service__pb2.BatchDeleteRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,

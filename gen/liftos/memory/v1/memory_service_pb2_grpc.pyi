@@ -126,7 +126,7 @@ class MemoryServiceStub:
     """ListSources pages through all sources, built in ones first."""
     UpsertExchangeRates: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.UpsertExchangeRatesRequest, _memory_service_pb2.UpsertExchangeRatesResponse]
     """UpsertExchangeRates stores rates; a rate of the same currency and day is replaced.
-    FAILED_PRECONDITION (FENCE_CLOSED).
+    FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED).
     """
     ListExchangeRates: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListExchangeRatesRequest, _memory_service_pb2.ListExchangeRatesResponse]
     """ListExchangeRates pages through rates, by currency and day."""
@@ -209,6 +209,11 @@ class MemoryServiceStub:
     """
     DigestRecords: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.DigestRecordsRequest, _memory_service_pb2.DigestRecordsResponse]
     """DigestRecords does for artifacts and notes what DigestEntries does for entries."""
+    BatchDeleteRecords: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.BatchDeleteRecordsRequest, _memory_service_pb2.BatchDeleteRecordsResponse]
+    """BatchDeleteRecords deletes artifacts or notes by name, all in one commit; a name that is not there
+    is left out. Earlier versions stay readable, and a record that comes back goes on with the next
+    number. FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
     PurgeRecords: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.PurgeRecordsRequest, _memory_service_pb2.PurgeRecordsResponse]
     """PurgeRecords deletes the artifacts and notes that an origin wrote last.
     FAILED_PRECONDITION (FENCE_CLOSED) with force; ALREADY_EXISTS (REQUEST_ID_REUSED).
@@ -316,7 +321,7 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """ListSources pages through all sources, built in ones first."""
     UpsertExchangeRates: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.UpsertExchangeRatesRequest, _memory_service_pb2.UpsertExchangeRatesResponse]  # type: ignore[assignment]
     """UpsertExchangeRates stores rates; a rate of the same currency and day is replaced.
-    FAILED_PRECONDITION (FENCE_CLOSED).
+    FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED).
     """
     ListExchangeRates: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListExchangeRatesRequest, _memory_service_pb2.ListExchangeRatesResponse]  # type: ignore[assignment]
     """ListExchangeRates pages through rates, by currency and day."""
@@ -399,6 +404,11 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """
     DigestRecords: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.DigestRecordsRequest, _memory_service_pb2.DigestRecordsResponse]  # type: ignore[assignment]
     """DigestRecords does for artifacts and notes what DigestEntries does for entries."""
+    BatchDeleteRecords: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.BatchDeleteRecordsRequest, _memory_service_pb2.BatchDeleteRecordsResponse]  # type: ignore[assignment]
+    """BatchDeleteRecords deletes artifacts or notes by name, all in one commit; a name that is not there
+    is left out. Earlier versions stay readable, and a record that comes back goes on with the next
+    number. FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+    """
     PurgeRecords: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.PurgeRecordsRequest, _memory_service_pb2.PurgeRecordsResponse]  # type: ignore[assignment]
     """PurgeRecords deletes the artifacts and notes that an origin wrote last.
     FAILED_PRECONDITION (FENCE_CLOSED) with force; ALREADY_EXISTS (REQUEST_ID_REUSED).
@@ -653,7 +663,7 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.UpsertExchangeRatesResponse, _abc.Awaitable[_memory_service_pb2.UpsertExchangeRatesResponse]]:
         """UpsertExchangeRates stores rates; a rate of the same currency and day is replaced.
-        FAILED_PRECONDITION (FENCE_CLOSED).
+        FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED).
         """
 
     @_abc_1.abstractmethod
@@ -880,6 +890,17 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.DigestRecordsResponse, _abc.Awaitable[_memory_service_pb2.DigestRecordsResponse]]:
         """DigestRecords does for artifacts and notes what DigestEntries does for entries."""
+
+    @_abc_1.abstractmethod
+    def BatchDeleteRecords(
+        self,
+        request: _memory_service_pb2.BatchDeleteRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.BatchDeleteRecordsResponse, _abc.Awaitable[_memory_service_pb2.BatchDeleteRecordsResponse]]:
+        """BatchDeleteRecords deletes artifacts or notes by name, all in one commit; a name that is not there
+        is left out. Earlier versions stay readable, and a record that comes back goes on with the next
+        number. FAILED_PRECONDITION (FENCE_CLOSED, EPOCH_FENCED); ALREADY_EXISTS (REQUEST_ID_REUSED).
+        """
 
     @_abc_1.abstractmethod
     def PurgeRecords(

@@ -10,6 +10,7 @@ from asyncpg import Record
 
 from liftos_kit import postgres
 from liftos_kit.core.filters import Filter
+from liftos_mapping.entry_id import format_entry_id, parse_entry_id
 from liftos_memory.adapters.postgres.database import Database
 from liftos_memory.adapters.postgres.entry_columns import (
     BATCH_COLUMNS,
@@ -17,7 +18,6 @@ from liftos_memory.adapters.postgres.entry_columns import (
     restated_condition,
 )
 from liftos_memory.adapters.postgres.record_columns import RECORD_COLUMNS
-from liftos_memory.domain.entry_id import format_entry_id, parse_entry_id
 from liftos_memory.domain.records import Collection
 from liftos_memory.replication_ports import (
     Change,

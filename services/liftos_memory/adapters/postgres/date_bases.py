@@ -2,9 +2,8 @@
 
 from typing import Final
 
+from liftos_mapping.date_bases import SENDING_PLATFORMS, default_date_basis
 from liftos_mapping.entry_fields import LEVELS
-from liftos_memory.domain.entry_rules import SENDING_PLATFORMS
-from liftos_memory.domain.slices import default_date_basis
 
 _DEFAULTS: Final = ", ".join(
     str(default_date_basis("", level)) for level in range(1, len(LEVELS) + 1)

@@ -12,24 +12,24 @@ from asyncpg import Record
 
 from liftos_kit.core.filters import Filter
 from liftos_kit.deadline import remaining_seconds
-from liftos_mapping.entry_fields import ENTRY_FIELDS
+from liftos_mapping.entry_digests import (
+    DIGEST_SETTINGS,
+    bucket_number_sql,
+    bucket_sums_sql,
+    key_md5_sql,
+    row_md5_sql,
+    unsigned,
+)
+from liftos_mapping.entry_id import format_entry_id, parse_entry_id
 from liftos_memory.adapters.postgres.database import Database
 from liftos_memory.adapters.postgres.entry_columns import entry_condition
-from liftos_memory.domain.entry_id import format_entry_id, parse_entry_id
 from liftos_memory.domain.records import Collection
-from liftos_memory.replication_ports import BucketSum, DigestSource, RowHash
+from liftos_memory.replication_ports import Bucketing, BucketSum, DigestSource, RowHash
 
-_TWO_TO_64: Final = 2**64
 _LONGEST_SECONDS: Final = 3_600.0
-
-
-def _row_md5(expressions: Sequence[str]) -> str:
-    """Return SQL for the md5, in hex, of texts joined by U+001F, U+0001 where unset."""
-    return f"md5(array_to_string(array[{', '.join(expressions)}], chr(31), chr(1)))"
-
-
-def _first_four_bytes(digits: str) -> str:
-    return f"('x' || left({digits}, 8))::bit(32)::bigint"
+_SETTINGS: Final = "; ".join(
+    f"set local {name} = {value}" for name, value in DIGEST_SETTINGS.items()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class _Table:
     Attributes:
         name: The table.
         md5: SQL of a row's hash, in hex.
-        bucket: SQL of the number that the bucket is taken from.
+        bucket_number: SQL of the number that the bucket is taken from.
         id: Columns of the id.
         read_id: Their values in an id.
         format_id: The id of a row.
@@ -47,27 +47,35 @@ class _Table:
 
     name: str
     md5: str
-    bucket: str
+    bucket_number: str
     id: tuple[str, ...]
     read_id: Callable[[str], tuple[object, ...]]
     format_id: Callable[[Record], str]
 
 
-_ENTRIES: Final = _Table(
-    name="entries",
-    md5=_row_md5([f"{field.name}::text" for field in ENTRY_FIELDS]),
-    bucket=_first_four_bytes("encode(entry_key, 'hex')"),
-    id=("date", "entry_key"),
-    read_id=parse_entry_id,
-    format_id=lambda row: format_entry_id(row["date"], row["entry_key"]),
-)
+def _entries(bucket_digest: str) -> _Table:
+    return _Table(
+        name="entries",
+        md5=row_md5_sql(),
+        bucket_number=bucket_number_sql(bucket_digest),
+        id=("date", "entry_key"),
+        read_id=parse_entry_id,
+        format_id=lambda row: format_entry_id(row["date"], row["entry_key"]),
+    )
+
+
+_ENTRIES: Final = {
+    Bucketing.ENTRY_ID: _entries("encode(entry_key, 'hex')"),
+    Bucketing.KEY_MD5: _entries(key_md5_sql()),
+}
 
 
 def _records(*described_by: str) -> _Table:
+    texts = ", ".join(["record_id", "scope", *described_by, "encode(sha256, 'hex')"])
     return _Table(
         name="records",
-        md5=_row_md5(["record_id", "scope", *described_by, "encode(sha256, 'hex')"]),
-        bucket=_first_four_bytes("md5(record_id)"),
+        md5=f"md5(array_to_string(array[{texts}], chr(31)))",
+        bucket_number=bucket_number_sql("md5(record_id)"),
         id=("record_id",),
         read_id=lambda record_id: (record_id,),
         format_id=lambda row: str(row["record_id"]),
@@ -92,24 +100,20 @@ class _Digests:
     async def sums(self, org: str, *, bucket_count: int) -> tuple[Sequence[BucketSum], int]:
         """Return the sums of all buckets."""
         parameters = [org, *self.values, bucket_count]
-        # The offset keeps the inner query apart, so that a row is hashed once.
-        statement = f"""/* digest_sums_of_{self.table.name} */
-select bucket, count(*) as row_count,
-       bit_xor(('x' || left(h, 16))::bit(64)::bigint) as hash_xor,
-       sum(('x' || right(h, 16))::bit(64)::bigint) as hash_sum
-from (
-    select ({self.table.bucket} % ${len(parameters)})::int as bucket, {self.table.md5} as h
-    from {self.table.name} where org = $1 and {self.condition} offset 0
-) hashed
-group by bucket order by bucket
-"""  # noqa: S608 - names are ours, values are parameters
+        sums = bucket_sums_sql(
+            f"{self.table.name} where org = $1 and {self.condition}",
+            row_md5=self.table.md5,
+            bucket_number=self.table.bucket_number,
+            bucket_count=f"${len(parameters)}::int",
+        )
+        statement = f"/* digest_sums_of_{self.table.name} */ {sums}"
         rows, version = await self._fetch(org, statement, parameters)
         return [
             BucketSum(
                 row["bucket"],
                 row["row_count"],
-                row["hash_xor"] % _TWO_TO_64,
-                int(row["hash_sum"]) % _TWO_TO_64,
+                unsigned(row["hash_xor"]),
+                unsigned(row["hash_sum"]),
             )
             for row in rows
         ], version
@@ -137,7 +141,7 @@ group by bucket order by bucket
         statement = f"""/* digest_hashes_of_{table.name} */
 select {columns}, {table.md5} as h from {table.name}
 where org = $1 and {self.condition} and {beyond}
-  and ({table.bucket} % {count}::int) = any({chosen}::int[])
+  and ({table.bucket_number} % {count}::int) = any({chosen}::int[])
 order by {columns} limit {most}
 """  # noqa: S608 - names are ours, values are parameters
         rows, version = await self._fetch(org, statement, parameters)
@@ -156,7 +160,7 @@ order by {columns} limit {most}
                 "/* last_version */ select last_version from orgs where org = $1", org
             )
             await connection.execute(
-                f"/* statement_timeout */ set local statement_timeout = {milliseconds}"
+                f"/* digest_settings */ set local statement_timeout = {milliseconds}; {_SETTINGS}"
             )
             rows = await connection.fetch(statement, *parameters, timeout=milliseconds / 1_000)
         return rows, version or 0
@@ -168,10 +172,10 @@ class PostgresDigestStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def entry_digests(self, where: Filter | None) -> DigestSource:
+    def entry_digests(self, where: Filter | None, bucketing: Bucketing) -> DigestSource:
         """Return the digests of the entries that match."""
         condition, values = entry_condition(where, first_parameter=2)
-        return _Digests(self._database, _ENTRIES, condition, values)
+        return _Digests(self._database, _ENTRIES[bucketing], condition, values)
 
     def record_digests(self, collection: Collection, scope: str) -> DigestSource:
         """Return the digests of the records of a scope."""

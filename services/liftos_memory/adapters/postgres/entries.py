@@ -32,6 +32,7 @@ from liftos_memory.adapters.postgres.writes import PostgresWrite, affected, begi
 from liftos_memory.domain.slices import Lineage, SliceScope, SliceState
 from liftos_memory.domain.sources import BUILT_IN_PLATFORMS
 from liftos_memory.ports import (
+    DeleteCounts,
     EntryWrite,
     OpenSlice,
     Row,
@@ -123,6 +124,25 @@ class PostgresEntryWrite(PostgresWrite):
             *values,
         )
         return affected(tag)
+
+    async def delete(self, days: Sequence[date], digests: Sequence[bytes]) -> DeleteCounts:
+        """Delete entries of the write's origin."""
+        by_day: dict[date, list[bytes]] = {}
+        for day, digest in zip(days, digests, strict=True):
+            by_day.setdefault(day, []).append(digest)
+        deleted = kept = 0
+        # In the order of days, as those who write them, so that two do not wait in a circle.
+        for day in sorted(by_day):
+            counts = await _SQL.delete_entries(
+                self._connection,
+                org=self._write.org,
+                origin=self._write.origin,
+                day=day,
+                digests=by_day[day],
+            )
+            deleted += counts["deleted"]
+            kept += counts["kept"]
+        return DeleteCounts(deleted, kept)
 
     async def lock_stream(self, stream_id: str) -> StreamPosition:
         """Read a stream's position under a lock."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from liftos_kit import postgres
 from liftos_memory.adapters.postgres.database import Database
-from liftos_memory.adapters.postgres.writes import affected
+from liftos_memory.adapters.postgres.writes import affected, begin
 from liftos_memory.domain.exchange_rates import ExchangeRate
 from liftos_memory.metrics_ports import RateKey
 from liftos_memory.ports import UpsertCounts, WriteContext
@@ -21,9 +21,11 @@ class PostgresRateStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def upsert(self, org: str, rates: Sequence[ExchangeRate]) -> tuple[UpsertCounts, int]:
+    async def upsert(
+        self, org: str, rates: Sequence[ExchangeRate], context: WriteContext
+    ) -> tuple[UpsertCounts, int]:
         """Write rates as one commit."""
-        async with self._database.write(org, WriteContext()) as write:
+        async with begin(self._database, org, context) as write:
             tag: str = await _SQL.upsert_rates(
                 write.connection,
                 org=org,

@@ -1,7 +1,10 @@
 """Levels that do not add up, in SQL; see `liftos_memory.domain.level_reconciliation`."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Final
+
+import asyncpg
 
 from liftos_mapping.entry_fields import LEVELS
 from liftos_memory.domain.level_reconciliation import (
@@ -37,6 +40,58 @@ def levels_of(pairs: Sequence[LevelPair]) -> list[int]:
     return sorted(LEVELS.index(name) + 1 for name in names)
 
 
+async def reported_pairs(
+    connection: asyncpg.Connection,
+    org: str,
+    pairs: Sequence[LevelPair],
+    *,
+    accounts: Sequence[tuple[str, str]],
+    days: tuple[date, date],
+    tables: Sequence[str],
+) -> tuple[Sequence[LevelPair], Sequence[tuple[str, str]]]:
+    """Return the pairs of levels of which some account has both, and these accounts.
+
+    Entries of one level alone need not be read, and most accounts have one.
+
+    Args:
+        connection: In a transaction of the org.
+        org: Whose they are.
+        pairs: What may be compared.
+        accounts: Platform and account id of each.
+        days: First and last.
+        tables: Where entries are looked for.
+    """
+    found = " or ".join(
+        f"exists (select from {table} e where e.org = $1"
+        " and (e.platform, e.account_id, e.level) = (a.platform, a.account_id, l.level)"
+        " and e.date between $5 and $6)"
+        for table in tables
+    )
+    rows = await connection.fetch(
+        f"""/* reported_levels */
+        select a.platform, a.account_id, l.level
+        from unnest($2::text[], $3::text[]) a (platform, account_id)
+        cross join unnest($4::smallint[]) l (level) where {found}""",  # noqa: S608 - table names are ours
+        org,
+        [platform for platform, _ in accounts],
+        [account for _, account in accounts],
+        levels_of(pairs),
+        *days,
+    )
+    reported: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        levels = reported.setdefault((row["platform"], row["account_id"]), set())
+        levels.add(LEVELS[row["level"] - 1])
+    return (
+        [it for it in pairs if any({it.above, it.below} <= has for has in reported.values())],
+        [
+            account
+            for account, has in sorted(reported.items())
+            if any({it.above, it.below} <= has for it in pairs)
+        ],
+    )
+
+
 def mismatches_sql(entries: str, pairs: Sequence[LevelPair]) -> str:
     """Return SQL of the days on which levels do not add up: `MISMATCH_KEYS` and `mismatched`.
 
@@ -49,14 +104,19 @@ def mismatches_sql(entries: str, pairs: Sequence[LevelPair]) -> str:
         f"sum({name}) as {name}, count({name}) = count(*) as has_{name}"
         for name in RECONCILED_METRICS
     )
+    parents = {name for pair in pairs for name in pair.parent_ids}
+    ids = [name for name in _IDS if name in parents]
+    keys = (
+        *("platform", "account_id", "level", "attribution_key", "date_basis"),
+        *("coalesce(currency_code, '') as currency_code", "date", *ids),
+    )
+    places = ", ".join(str(place) for place in range(1, len(keys) + 1))
     compared = "\nunion all\n".join(map(_pair_sql, pairs)) or (
         f"select {', '.join(MISMATCH_KEYS)}, '' as mismatched from sums where false"  # noqa: S608 - column names are ours
     )
     return f"""
 with sums as materialized (
-    select platform, account_id, level, attribution_key, date_basis,
-        coalesce(currency_code, '') as currency_code, date, {", ".join(_IDS)}, {sums}
-    from ({entries}) e group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+    select {", ".join(keys)}, {sums} from ({entries}) e group by {places}
 )
 select {", ".join(MISMATCH_KEYS)}, string_agg(mismatched, ',' order by mismatched) as mismatched
 from ({compared}) compared

@@ -29,6 +29,7 @@ from liftos_memory.adapters.postgres.level_mismatches import (
     WITHOUT_LOOPS,
     levels_of,
     mismatches_sql,
+    reported_pairs,
 )
 from liftos_memory.adapters.postgres.org import settings_of
 from liftos_memory.adapters.postgres.statements import (
@@ -391,10 +392,17 @@ select step, {keys}, {", ".join([*rounded, *counts])}, {tail} from (
         )
         # Where values of a breakdown are summed, they are not told apart.
         breakdown_key = "''" if request.unit in {"", ACCOUNT_UNIT} else "breakdown_key"
-        pairs = pairs_of({one.level for one in series})
+        pairs, known = await reported_pairs(
+            self._connection,
+            self._org,
+            pairs_of({one.level for one in series}),
+            accounts=sorted({(one.platform, one.account_id) for one in series}),
+            days=(steps[0].start, steps[-1].end),
+            # Entries that are no more are looked for as well where they may count.
+            tables=("entries", "entry_history") if self._is_past else ("entries",),
+        )
         accounts = ", ".join(
-            parameters.add(names, "text[]")
-            for names in ([one.platform for one in series], [one.account_id for one in series])
+            parameters.add([account[place] for account in known], "text[]") for place in (0, 1)
         )
         compared = self._entries(
             f"{days} and level = any({parameters.add(levels_of(pairs), 'smallint[]')})"  # noqa: S608

@@ -12,7 +12,7 @@ from liftos_memory.adapters.postgres.database import Database
 from liftos_memory.adapters.postgres.record_columns import RECORD_COLUMNS, record_condition
 from liftos_memory.adapters.postgres.writes import PostgresWrite, affected, begin
 from liftos_memory.domain.records import Collection, Record, record_name
-from liftos_memory.ports import Row, UpsertCounts, WriteContext
+from liftos_memory.ports import DeleteCounts, Row, UpsertCounts, WriteContext
 from liftos_memory.record_ports import RecordWrite
 
 _SQL: Final = postgres.load_queries("liftos_memory", "sql/records.sql")
@@ -84,6 +84,19 @@ class PostgresRecordWrite(PostgresWrite):
         await _SQL.keep_checkpoint(
             self._connection, org=self._write.org, scope=scope, checkpoint=checkpoint
         )
+
+    async def delete(
+        self, collection: Collection, record_ids: Sequence[str], *, origin: str
+    ) -> DeleteCounts:
+        """Delete records; with an origin only those that it wrote last."""
+        row = await _SQL.delete_records(
+            self._connection,
+            org=self._write.org,
+            collection=collection,
+            record_ids=record_ids,
+            origin=origin,
+        )
+        return DeleteCounts(**row)
 
     async def purge(self, collection: Collection, origin: str) -> int:
         """Delete what an origin wrote last."""

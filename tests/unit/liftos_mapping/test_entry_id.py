@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liftos_mapping.entry_fields import ENTRY_SCHEMA, NATURAL_KEY
-from liftos_memory.domain.entry_id import (
+from liftos_mapping.entry_id import (
     KEY_SEPARATOR,
     EntryIdError,
     EntryKeyError,
