@@ -98,6 +98,11 @@ def artifact_id(key: bytes) -> str:
     return f"redis-digest:{hashlib.sha256(key).hexdigest()}"
 
 
+def is_key(record_id: str) -> bool:
+    """Tell whether an artifact is a key of a Redis."""
+    return record_id.startswith(("redis-key:", "redis-digest:"))
+
+
 def written(value: object) -> bytes:
     """Return a value as the one JSON text for it: bytes that are no UTF-8 as `{"base64": ...}`.
 

@@ -23,7 +23,7 @@ _WAITING: Final = 2
 
 
 async def read_arrow(
-    connection: asyncpg.Connection, sql: str, schema: pa.Schema, *values: str
+    connection: asyncpg.Connection, sql: str, schema: pa.Schema, *values: object
 ) -> AsyncIterator[pa.RecordBatch]:
     """Stream the rows of a query.
 

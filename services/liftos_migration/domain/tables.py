@@ -1,0 +1,74 @@
+"""The tables of a source with what becomes of each, and which of their records were refused."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from liftos_migration.domain.changes import Key
+from liftos_migration.domain.inventory import Item
+from liftos_migration.domain.mapping import Mapping as TableMappings
+from liftos_migration.domain.mapping import TableMapping, Target
+from liftos_migration.domain.projection import Projection, projection
+from liftos_migration.domain.sql_text import literal
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """Records of a table that were refused, by what became of them."""
+
+    open: frozenset[Key] = frozenset()
+    waived: frozenset[Key] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The tables of a source, with what becomes of each.
+
+    Args:
+        mapping: Says so.
+        items: Tables of the inventory by name.
+        org: Whose data it is.
+        migration: Its id.
+        refusals: Records that were refused, by table.
+    """
+
+    mapping: TableMappings
+    items: Mapping[str, Item]
+    org: str
+    migration: str
+    refusals: Mapping[str, Refusals] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> str:
+        """What everything on Core says that the migration wrote."""
+        return f"migrations/{self.migration}"
+
+    def of(self, *targets: Target) -> Sequence[TableMapping]:
+        """Return the mappings of tables that become such records, and that are there."""
+        return [
+            each
+            for each in self.mapping.tables
+            if each.target in targets and each.table in self.items
+        ]
+
+    def projection(self, mapping: TableMapping) -> Projection:
+        """Return the projection of a table, without records that were refused."""
+        whole = projection(mapping, self.items[mapping.table], self.org)
+        refused = self.refusals.get(mapping.table, Refusals())
+        return without(whole, sorted(refused.open | refused.waived))
+
+
+def without(whole: Projection, keys: Sequence[Key]) -> Projection:
+    """Return a projection that does not read the rows of some records."""
+    if not keys:
+        return whole
+    columns = ", ".join(
+        f"array[{', '.join(map(literal, column))}]::text[]" for column in zip(*keys, strict=True)
+    )
+    names = ", ".join(f"refused{place}" for place, _ in enumerate(whole.key_types))
+    typed = ", ".join(f"refused{place}::{type_}" for place, type_ in enumerate(whole.key_types))
+    limit = (
+        f"({', '.join(whole.rows.key_sql)}) not in"  # noqa: S608 - literals
+        f" (select {typed} from unnest({columns}) refused ({names}))"
+    )
+    condition = f"({whole.rows.condition}) and {limit}" if whole.rows.condition else limit
+    return replace(whole, rows=replace(whole.rows, condition=condition))

@@ -1,0 +1,161 @@
+"""What is compared: a snapshot of the source, and what a migration wrote to Core."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol, TypeAlias
+
+import pyarrow as pa
+
+from liftos_migration.domain.changes import Key
+from liftos_migration.domain.comparing import BucketSum
+from liftos_migration.domain.differences import Value
+from liftos_migration.domain.projection import Projection
+from liftos_migration.domain.tables import Refusals
+
+Totals: TypeAlias = Mapping[tuple[str, ...], Mapping[str, int]]
+"""Sums by column of each day, platform and currency, with the number of entries as `entries`."""
+
+
+class NotComparableError(Exception):
+    """A table cannot be compared; the message says why."""
+
+
+class Collection(IntEnum):
+    """A collection of records on Core; the numbers are the contract's."""
+
+    ARTIFACTS = 1
+    NOTES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class CoreRecord:
+    """An entry, artifact or note as it is on Core.
+
+    Attributes:
+        fields: Its values by field; those that are not set are left out.
+        origin: What wrote it last.
+        content: Binary part of an artifact.
+    """
+
+    fields: Mapping[str, Value]
+    origin: str
+    content: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class RowCounts:
+    """Rows of a table: all of them, and those that a mapping's filter lets through."""
+
+    rows: int
+    passing: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """A record as a projection gives it.
+
+    Attributes:
+        key: Its key columns, as the database writes them.
+        fields: Its values by field.
+    """
+
+    key: Key
+    fields: Mapping[str, Value]
+
+
+class SnapshotReader(Protocol):
+    """Reads one snapshot of the source.
+
+    Every method raises `NotComparableError` where the database cannot evaluate the projection, and
+    `StoreUnavailableError` where it does not answer.
+    """
+
+    async def counts(self, table: str, condition: str = "") -> RowCounts:
+        """Count the rows of a table, all of them and those for which a condition holds."""
+        ...
+
+    async def sums(self, projection: Projection, bucket_count: int) -> Mapping[int, BucketSum]:
+        """Return sums over the hashes of entries, by bucket of their natural key's md5."""
+        ...
+
+    def hashes(
+        self, projection: Projection, bucket_count: int, buckets: Sequence[int]
+    ) -> AsyncIterator[pa.RecordBatch]:
+        """Yield keys, natural key and hash (in hex) of the entries of some buckets."""
+        ...
+
+    def records(
+        self, projection: Projection, keys: Sequence[Key] | None = None
+    ) -> AsyncIterator[SourceRecord]:
+        """Yield records: those of some keys, or all of them, by key."""
+        ...
+
+    def rows(self, projection: Projection) -> AsyncIterator[pa.RecordBatch]:
+        """Yield all that a projection selects, by key."""
+        ...
+
+    async def totals(self, projection: Projection) -> Mapping[str, Totals]:
+        """Return the sums of entries by level."""
+        ...
+
+
+class RefusalReader(Protocol):
+    """Tells which records of a migration were refused."""
+
+    async def refusals(self, org: str, migration: str) -> Mapping[str, Refusals]:
+        """Return them by table; those that were resolved are left out."""
+        ...
+
+
+class CoreDigests(Protocol):
+    """Reads of Core what one migration wrote, by digests first.
+
+    Every method raises `StoreUnavailableError` where Core does not answer.
+    """
+
+    async def newest_write(self) -> str:
+        """Return a token of all that was written so far."""
+        ...
+
+    async def entry_sums(self, bucket_count: int) -> Mapping[int, BucketSum]:
+        """Return sums over the hashes of entries, by bucket of their natural key's md5."""
+        ...
+
+    def entry_hashes(
+        self, bucket_count: int, buckets: Sequence[int]
+    ) -> AsyncIterator[tuple[str, bytes]]:
+        """Yield the ids and hashes of entries of some buckets."""
+        ...
+
+    async def entry(self, entry_id: str) -> CoreRecord | None:
+        """Return an entry, whoever wrote it."""
+        ...
+
+    def entries(self) -> AsyncIterator[tuple[str, CoreRecord]]:
+        """Yield ids and natural keys of all entries of the migration."""
+        ...
+
+    async def entry_count(self, condition: str = "") -> int:
+        """Count entries of the migration, limited by a filter of the contract's."""
+        ...
+
+    async def entry_totals(self, level: str, first_day: str, last_day: str) -> Totals:
+        """Return the sums of entries of a level, of at most 4,000 days."""
+        ...
+
+    async def record_hashes(self, collection: Collection, scope: str) -> Mapping[str, bytes]:
+        """Return the hashes of the records of a scope by id, whoever wrote them."""
+        ...
+
+    async def record_scopes(self, collection: Collection) -> Mapping[str, str]:
+        """Return the scopes of the migration's own records by id."""
+        ...
+
+    async def record(self, collection: Collection, record_id: str) -> CoreRecord | None:
+        """Return a record, whoever wrote it."""
+        ...
+
+    async def exchange_rates(self) -> Mapping[tuple[str, str], str]:
+        """Return all rates as decimal texts by currency and day, whoever wrote them."""
+        ...
