@@ -24,6 +24,7 @@ class Secrets:
     postgres_admin_password: str = field(repr=False)
     postgres_owner_password: str = field(repr=False)
     postgres_app_password: str = field(repr=False)
+    postgres_restore_password: str = field(repr=False)
     redis_password: str = field(repr=False)
     jwt_secret: str = field(repr=False)
     ingestion_key: str = field(repr=False)
@@ -72,6 +73,11 @@ class DataDirectory:
     def files(self) -> Path:
         """What file sources read, below it a folder for each organisation."""
         return self.root / "files"
+
+    @property
+    def snapshots(self) -> Path:
+        """Snapshots of the stores that modules are moved from."""
+        return self.root / "snapshots"
 
     @property
     def run(self) -> Path:
@@ -136,6 +142,7 @@ def prepare(data_dir: Path) -> DataDirectory:
             directory.log,
             directory.spans,
             directory.files,
+            directory.snapshots,
             directory.redis,
         ):
             folder.mkdir(mode=0o700, exist_ok=True)

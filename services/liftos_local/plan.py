@@ -13,6 +13,7 @@ DATABASE: Final = "liftos"
 ADMIN_ROLE: Final = "liftos_admin"
 OWNER_ROLE: Final = "liftos_owner"
 APP_ROLE: Final = "liftos_app"
+RESTORE_ROLE: Final = "liftos_restore"
 
 MODULE_POSTGRES: Final = "causal-module-db"
 MODULE_REDIS: Final = "causal-redis-cache"
@@ -91,6 +92,21 @@ SERVICES: Final[Mapping[str, ServiceSpec]] = {
         ServiceSpec(
             name="ingestion-worker",
             module="liftos_ingestion",
+            arguments=("worker",),
+            listens=False,
+            health_service=None,
+        ),
+        ServiceSpec(
+            name="migration",
+            module="liftos_migration",
+            arguments=("serve",),
+            listens=True,
+            health_service="liftos.migration.v1.MigrationService",
+            migrates=True,
+        ),
+        ServiceSpec(
+            name="migration-worker",
+            module="liftos_migration",
             arguments=("worker",),
             listens=False,
             health_service=None,
@@ -238,6 +254,8 @@ def process_environment(
             variables["LIFTOS_SECRET_KEYS"] = secrets.memory_key
         case "liftos_ingestion":
             variables |= _ingestion_environment(plan, directory, secrets)
+        case "liftos_migration":
+            variables |= _migration_environment(plan, directory, secrets)
         case "liftos_causal":
             variables |= _causal_environment(spec, plan, secrets)
     return variables
@@ -263,6 +281,23 @@ def _ingestion_environment(
             "LIFTOS_GOOGLE_ADS_TOKEN_URL": f"http://{token_address}/token",
             "LIFTOS_KLAVIYO_URL": f"http://{plan.address('platforms-klaviyo')}",
         }
+    return variables
+
+
+def _migration_environment(
+    plan: Plan, directory: DataDirectory, secrets: Secrets
+) -> dict[str, str]:
+    variables = {
+        "LIFTOS_SOURCE_FILES_DIRECTORY": str(directory.files),
+        "LIFTOS_SNAPSHOT_DIRECTORY": str(directory.snapshots),
+        "LIFTOS_SNAPSHOT_RESTORE_URL": plan.postgres_url(
+            RESTORE_ROLE, secrets.postgres_restore_password, "postgres"
+        ),
+        **_service_addresses(plan, "memory"),
+    }
+    if plan.module_org is not None:
+        variables |= source_environment(plan, secrets)
+        variables["LIFTOS_SOURCE_ENVIRONMENT_PREFIXES"] = f"{plan.module_org}:CAUSAL_"
     return variables
 
 

@@ -24,6 +24,7 @@ from liftos_local.plan import (
     MODULE_REDIS,
     MODULE_ROLE,
     OWNER_ROLE,
+    RESTORE_ROLE,
     STORES,
     Plan,
 )
@@ -56,21 +57,28 @@ class ChildSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class DatabaseRole:
+    """A role that may log in, and no superuser; `rights` are what else `create role` gives it."""
+
+    name: str
+    password: str = field(repr=False)
+    rights: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PostgresServer:
     """What one Postgres server holds.
 
     Attributes:
         name: of its process, its port and its folder.
         admin_password: of `ADMIN_ROLE`, its superuser.
-        passwords: by role; the first role owns the database.
-        rights: of these roles, as `create role` has them.
+        roles: the first owns the database.
         database: its name.
     """
 
     name: str
     admin_password: str = field(repr=False)
-    passwords: Mapping[str, str] = field(repr=False)
-    rights: str
+    roles: tuple[DatabaseRole, ...]
     database: str
 
     def admin_url(self, plan: Plan, database: str = "postgres") -> str:
@@ -83,11 +91,12 @@ def core_postgres(secrets: Secrets) -> PostgresServer:
     return PostgresServer(
         name=STORES[0],
         admin_password=secrets.postgres_admin_password,
-        passwords={
-            OWNER_ROLE: secrets.postgres_owner_password,
-            APP_ROLE: secrets.postgres_app_password,
-        },
-        rights="nosuperuser nobypassrls",
+        roles=(
+            DatabaseRole(OWNER_ROLE, secrets.postgres_owner_password),
+            DatabaseRole(APP_ROLE, secrets.postgres_app_password),
+            # Snapshots of sources are restored into databases of its own, to test them.
+            DatabaseRole(RESTORE_ROLE, secrets.postgres_restore_password, "createdb"),
+        ),
         database=DATABASE,
     )
 
@@ -97,8 +106,7 @@ def module_postgres(secrets: Secrets) -> PostgresServer:
     return PostgresServer(
         name=MODULE_POSTGRES,
         admin_password=secrets.module_postgres_admin_password,
-        passwords={MODULE_ROLE: secrets.module_postgres_password},
-        rights="nosuperuser nobypassrls replication",
+        roles=(DatabaseRole(MODULE_ROLE, secrets.module_postgres_password, "replication"),),
         database=MODULE_DATABASE,
     )
 
@@ -308,13 +316,14 @@ async def ensure_database(server: PostgresServer, plan: Plan) -> None:
     connection = await asyncpg.connect(server.admin_url(plan), timeout=10, server_settings=quiet)
     try:
         known = {row["rolname"] for row in await connection.fetch("select rolname from pg_roles")}
-        for role, password in server.passwords.items():
-            verb = "alter" if role in known else "create"
+        for role in server.roles:
+            verb = "alter" if role.name in known else "create"
             # Passwords are URL-safe base64, so quoting cannot break.
             await connection.execute(
-                f"{verb} role {role} login {server.rights} password '{password}'"
+                f"{verb} role {role.name} login nosuperuser nobypassrls {role.rights}"
+                f" password '{role.password}'"
             )
-        name, owner = server.database, next(iter(server.passwords))
+        name, owner = server.database, server.roles[0].name
         if not await connection.fetchval("select 1 from pg_database where datname = $1", name):
             await connection.execute(f"create database {name} owner {owner}")
     finally:

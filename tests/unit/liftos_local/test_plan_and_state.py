@@ -154,6 +154,21 @@ def test_ingestion_reads_from_the_platforms_of_the_stack(tmp_path: Path) -> None
     }
 
 
+def test_migration_finds_memory_snapshots_and_the_module(tmp_path: Path) -> None:
+    """It may name the stores of the stack's module, for the organisation whose module it is."""
+    directory = prepare(tmp_path / "data")
+    secrets = load_secrets(directory)
+    seen = process_environment(SERVICES["migration-worker"], PLAN, directory, secrets)
+    assert seen["LIFTOS_MEMORY_ADDRESS"] == "127.0.0.1:8003"
+    assert seen["LIFTOS_SNAPSHOT_DIRECTORY"] == str(directory.snapshots)
+    assert seen["LIFTOS_SNAPSHOT_RESTORE_URL"].startswith("postgresql://liftos_restore:")
+    assert seen["LIFTOS_SOURCE_ENVIRONMENT_PREFIXES"] == "acme:CAUSAL_"
+    assert seen["CAUSAL_DATABASE_URL"].endswith("@127.0.0.1:15433/causal_module_db")
+    alone = replace(PLAN, module_org=None)
+    without = process_environment(SERVICES["migration-worker"], alone, directory, secrets)
+    assert not [name for name in without if "CAUSAL" in name or "PREFIXES" in name]
+
+
 def test_the_causal_module_has_stores_of_its_own_and_a_side_on_core(tmp_path: Path) -> None:
     """One side owns the tables of its own server, the other finds Memory and Ingestion."""
     directory = prepare(tmp_path / "data")
