@@ -96,7 +96,7 @@ class _ModelStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelState
     MODEL_STATE_UNSPECIFIED: _ModelState.ValueType  # 0
     """Not a state."""
     MODEL_STATE_TRAINING: _ModelState.ValueType  # 1
-    """Is being fitted."""
+    """Was being fitted, and cannot be used."""
     MODEL_STATE_READY: _ModelState.ValueType  # 2
     """Can be used."""
     MODEL_STATE_FAILED: _ModelState.ValueType  # 3
@@ -105,12 +105,14 @@ class _ModelStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelState
     """Replaced by a newer version."""
 
 class ModelState(_ModelState, metaclass=_ModelStateEnumTypeWrapper):
-    """ModelState is where a model is."""
+    """ModelState is where a model is. CreateModel fits before it answers, so that what it makes is READY;
+    the other states come with models that were kept before.
+    """
 
 MODEL_STATE_UNSPECIFIED: ModelState.ValueType  # 0
 """Not a state."""
 MODEL_STATE_TRAINING: ModelState.ValueType  # 1
-"""Is being fitted."""
+"""Was being fitted, and cannot be used."""
 MODEL_STATE_READY: ModelState.ValueType  # 2
 """Can be used."""
 MODEL_STATE_FAILED: ModelState.ValueType  # 3

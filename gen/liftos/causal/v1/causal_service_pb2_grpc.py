@@ -38,7 +38,8 @@ class CausalServiceStub:
     UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN), DEADLINE_EXCEEDED, and with a request_id
     ALREADY_EXISTS (REQUEST_ID_REUSED); others are named below.
 
-    This package is a draft: it may change until its service is complete.
+    A request_id that comes again changes nothing: the record that it made, or the configuration as
+    it is now, is answered.
     """
 
     def __init__(self, channel):
@@ -167,7 +168,8 @@ class CausalServiceServicer:
     UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN), DEADLINE_EXCEEDED, and with a request_id
     ALREADY_EXISTS (REQUEST_ID_REUSED); others are named below.
 
-    This package is a draft: it may change until its service is complete.
+    A request_id that comes again changes nothing: the record that it made, or the configuration as
+    it is now, is answered.
     """
 
     def AnalyzeAttribution(self, request, context):
@@ -282,8 +284,8 @@ class CausalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SyncPlatforms(self, request, context):
-        """SyncPlatforms reads platforms now. FAILED_PRECONDITION (CREDENTIALS_REJECTED);
-        RESOURCE_EXHAUSTED (PLATFORM_RATE_LIMITED).
+        """SyncPlatforms begins to read platforms; GetPlatformSync says how each went, and why one could
+        not be read.
         Legacy: POST /api/v1/platforms/sync.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -477,7 +479,8 @@ class CausalService:
     UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN), DEADLINE_EXCEEDED, and with a request_id
     ALREADY_EXISTS (REQUEST_ID_REUSED); others are named below.
 
-    This package is a draft: it may change until its service is complete.
+    A request_id that comes again changes nothing: the record that it made, or the configuration as
+    it is now, is answered.
     """
 
     @staticmethod

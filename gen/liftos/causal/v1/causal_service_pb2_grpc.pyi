@@ -39,7 +39,8 @@ class CausalServiceStub:
     UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN), DEADLINE_EXCEEDED, and with a request_id
     ALREADY_EXISTS (REQUEST_ID_REUSED); others are named below.
 
-    This package is a draft: it may change until its service is complete.
+    A request_id that comes again changes nothing: the record that it made, or the configuration as
+    it is now, is answered.
     """
 
     @_typing.overload
@@ -106,8 +107,8 @@ class CausalServiceStub:
     Legacy: none; they could only be read in the database.
     """
     SyncPlatforms: _grpc.UnaryUnaryMultiCallable[_causal_service_pb2.SyncPlatformsRequest, _causal_service_pb2.SyncPlatformsResponse]
-    """SyncPlatforms reads platforms now. FAILED_PRECONDITION (CREDENTIALS_REJECTED);
-    RESOURCE_EXHAUSTED (PLATFORM_RATE_LIMITED).
+    """SyncPlatforms begins to read platforms; GetPlatformSync says how each went, and why one could
+    not be read.
     Legacy: POST /api/v1/platforms/sync.
     """
     GetPlatformSync: _grpc.UnaryUnaryMultiCallable[_causal_service_pb2.GetPlatformSyncRequest, _causal_service_pb2.GetPlatformSyncResponse]
@@ -155,7 +156,8 @@ class CausalServiceAsyncStub(CausalServiceStub):
     UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN), DEADLINE_EXCEEDED, and with a request_id
     ALREADY_EXISTS (REQUEST_ID_REUSED); others are named below.
 
-    This package is a draft: it may change until its service is complete.
+    A request_id that comes again changes nothing: the record that it made, or the configuration as
+    it is now, is answered.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -219,8 +221,8 @@ class CausalServiceAsyncStub(CausalServiceStub):
     Legacy: none; they could only be read in the database.
     """
     SyncPlatforms: _aio.UnaryUnaryMultiCallable[_causal_service_pb2.SyncPlatformsRequest, _causal_service_pb2.SyncPlatformsResponse]  # type: ignore[assignment]
-    """SyncPlatforms reads platforms now. FAILED_PRECONDITION (CREDENTIALS_REJECTED);
-    RESOURCE_EXHAUSTED (PLATFORM_RATE_LIMITED).
+    """SyncPlatforms begins to read platforms; GetPlatformSync says how each went, and why one could
+    not be read.
     Legacy: POST /api/v1/platforms/sync.
     """
     GetPlatformSync: _aio.UnaryUnaryMultiCallable[_causal_service_pb2.GetPlatformSyncRequest, _causal_service_pb2.GetPlatformSyncResponse]  # type: ignore[assignment]
@@ -267,7 +269,8 @@ class CausalServiceServicer(metaclass=_abc_1.ABCMeta):
     UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN), DEADLINE_EXCEEDED, and with a request_id
     ALREADY_EXISTS (REQUEST_ID_REUSED); others are named below.
 
-    This package is a draft: it may change until its service is complete.
+    A request_id that comes again changes nothing: the record that it made, or the configuration as
+    it is now, is answered.
     """
 
     @_abc_1.abstractmethod
@@ -413,8 +416,8 @@ class CausalServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _causal_service_pb2.SyncPlatformsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_causal_service_pb2.SyncPlatformsResponse, _abc.Awaitable[_causal_service_pb2.SyncPlatformsResponse]]:
-        """SyncPlatforms reads platforms now. FAILED_PRECONDITION (CREDENTIALS_REJECTED);
-        RESOURCE_EXHAUSTED (PLATFORM_RATE_LIMITED).
+        """SyncPlatforms begins to read platforms; GetPlatformSync says how each went, and why one could
+        not be read.
         Legacy: POST /api/v1/platforms/sync.
         """
 
