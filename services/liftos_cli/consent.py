@@ -10,12 +10,16 @@ from liftos_cli.errors import CommandError, ExitCode
 YesOption = Annotated[bool, typer.Option("--yes", help="Delete without asking.")]
 
 
-def require_consent(question: str, *, yes: bool) -> None:
+def require_consent(
+    question: str, *, yes: bool, wanted: str = "delete it", undone: str = "nothing was deleted"
+) -> None:
     """Ask, unless it was said already.
 
     Args:
         question: Asked where a person can answer.
         yes: The option.
+        wanted: What the option stands for.
+        undone: What is so without it.
 
     Raises:
         CommandError: It is not wanted, or there is nobody to ask.
@@ -23,6 +27,6 @@ def require_consent(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise CommandError("nothing was deleted", advice="add --yes to delete it")
+        raise CommandError(undone, advice=f"add --yes to {wanted}")
     if not typer.confirm(question, err=True):
-        raise CommandError("nothing was deleted", exit_code=ExitCode.NEGATIVE)
+        raise CommandError(undone, exit_code=ExitCode.NEGATIVE)
