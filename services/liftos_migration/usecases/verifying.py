@@ -10,7 +10,12 @@ from typing import Final
 
 from liftos_migration.domain import differences
 from liftos_migration.domain.changes import Key
-from liftos_migration.domain.differences import Difference, DifferenceKind, Value
+from liftos_migration.domain.differences import (
+    Difference,
+    DifferenceKind,
+    Value,
+    differing_fields,
+)
 from liftos_migration.domain.inventory import Item
 from liftos_migration.domain.mapping import TableMapping, Target
 from liftos_migration.domain.projection import Projection
@@ -147,8 +152,10 @@ async def _entries(
         if place in compared.unreadable:
             told.append(_unverified(mapping.table, compared.unreadable[place], counts[place]))
             continue
-        others = [sums for other, sums in enumerate(compared.sums) if other != place]
-        rest = {} if compared.unreadable else subtracted(compared.core_sums, others)
+        rest = compared.sums[place]
+        if differing[place]:
+            others = [sums for other, sums in enumerate(compared.sums) if other != place]
+            rest = {} if compared.unreadable else subtracted(compared.core_sums, others)
         pairs = await _entry_pairs(projections[place], differing[place], source, core)
         told.append(
             accounted(
@@ -298,7 +305,7 @@ def _row_pairs(whole: WholeComparison) -> Sequence[Pair]:
     pairs = []
     for key in sorted(whole.source_rows.keys() | whole.core_rows.keys()):
         ours, theirs = whole.source_rows.get(key), whole.core_rows.get(key)
-        if ours == theirs:
+        if ours and theirs and not differing_fields(ours, theirs, by_value=False):
             continue
         kind = DifferenceKind.DIFFERENT
         if ours is None or theirs is None:

@@ -2,11 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Final
+from dataclasses import replace
+from datetime import date
+from typing import Any, Final
 
 import asyncpg
+import pandas as pd
 import pytest
 
+from liftos.memory.v1.artifact_pb2 import Artifact
+from liftos.memory.v1.source_pb2 import ExchangeRate
 from liftos_client import Client, connect
 from liftos_kit.auth import issue_token
 from liftos_kit.testing.server import SECRET, RunningServer
@@ -18,7 +23,7 @@ from liftos_migration.adapters.source.catalog import read_inventory
 from liftos_migration.adapters.source.connections import SourceConnections
 from liftos_migration.adapters.source.rows import PostgresRows
 from liftos_migration.adapters.source.snapshot_reading import PostgresSnapshot
-from liftos_migration.domain.differences import Difference
+from liftos_migration.domain.differences import ROUNDING, Difference, DifferenceKind, changed_by
 from liftos_migration.domain.mapping import Mapping as TableMappings
 from liftos_migration.domain.mapping import Rows, Rule, TableMapping, Target, Waiver
 from liftos_migration.domain.migrations import MigrationSpec, SourceStore, Throttle
@@ -169,7 +174,7 @@ class Shop:
         """Write what differs, and nothing else."""
         context = StepContext(
             Lease(ORG, MIGRATION, "test", 1), SPEC, self.connections, self._writer,
-            asyncio.Event(), lambda _: None, Throttle(),
+            asyncio.Event(), lambda _: None, Throttle,
         )  # fmt: skip
         async with self.connections.snapshot() as (connection, _):
             inventory = await read_inventory(connection, ["shop"])
@@ -237,3 +242,180 @@ async def test_equal_tables_have_no_differences(shop: Shop, tier: Tier) -> None:
     assert results["shop.rates"].matched_count == 50
     assert results['shop."Odd Things"'].matched_count == 300
     assert results["shop.derived"].waived_count == 60
+
+
+async def _write(shop: Shop, origin: str, *rows: dict[str, Any]) -> None:
+    """Write entries of a campaign and day over those that are there."""
+    given = {
+        "platform": "meta", "level": "CAMPAIGN", "account_id": "a1", "currency_code": "USD",
+    }  # fmt: skip
+    frame = pd.DataFrame([given | row for row in rows])
+    written = await shop.memory.upsert_frame(frame, origin=origin)
+    assert not written.item_errors
+
+
+async def _newest(shop: Shop, day: date, campaign: str) -> dict[str, Any]:
+    async with shop.connections.connect() as connection:
+        row = await connection.fetchrow(
+            "select amount, clicks from shop.spend where org = 'acme' and day = $1"
+            " and campaign = $2 order by fetched_at desc limit 1",
+            day,
+            campaign,
+        )
+    return {
+        "date": day,
+        "campaign_id": campaign,
+        "campaign_name": f"Campaign {campaign}",
+        "spend_micros": round(float(row["amount"]) * 1_000_000),
+        "clicks": row["clicks"],
+    }
+
+
+@pytest.mark.parametrize("tier", Tier)
+async def test_what_is_planted_is_found_and_nothing_else(shop: Shop, tier: Tier) -> None:
+    """A micro, a missing and an extra entry, a swapped pair, another writer; then all is mended."""
+    ours = f"migrations/{MIGRATION}"
+    day, other_day = date(2025, 1, 3), date(2025, 1, 4)
+    micro = await _newest(shop, day, "c2")
+    one, other = await _newest(shop, other_day, "c3"), await _newest(shop, day, "c12")
+    await _write(shop, ours, micro | {"spend_micros": micro["spend_micros"] + 1})
+    await _write(shop, ours, one | {"clicks": other["clicks"]}, other | {"clicks": one["clicks"]})
+    await _write(shop, ours, micro | {"campaign_id": "planted"})
+    late = await _newest(shop, date(2025, 1, 5), "c4")
+    await _write(shop, "people", late | {"clicks": 12345})
+    await shop.memory.purge_entries(
+        ours, filter='date = "2025-01-06" AND campaign_id = "c5"', force=True
+    )
+    results, found = await shop.verify(tier)
+    told = {(each.key, each.kind): each for each in found}
+    different, missing, extra = (
+        DifferenceKind.DIFFERENT, DifferenceKind.MISSING, DifferenceKind.EXTRA,
+    )  # fmt: skip
+    planted = [key for key, kind in told if kind is extra]
+    assert set(told) == {
+        ('{"day":"2025-01-03","campaign":"c2"}', different),
+        ('{"day":"2025-01-04","campaign":"c3"}', different),
+        ('{"day":"2025-01-03","campaign":"c12"}', different),
+        ('{"day":"2025-01-05","campaign":"c4"}', different),
+        ('{"day":"2025-01-06","campaign":"c5"}', missing),
+        (planted[0], extra),
+    }
+    rounded = told['{"day":"2025-01-03","campaign":"c2"}', different]
+    assert rounded.cause == ROUNDING
+    (field,) = rounded.fields
+    assert field.field == "spend_micros"
+    assert int(field.target_value) == int(field.source_value) + 1
+    assert told['{"day":"2025-01-05","campaign":"c4"}', different].cause == changed_by("people")
+    spend = results["shop.spend"]
+    assert (spend.different_count, spend.missing_count, spend.extra_count) == (4, 1, 1)
+    assert spend.completeness < 1
+    assert spend.source_root != spend.target_root
+    assert results["shop.orders"].accuracy == 1
+    assert results["shop.orders"].source_root == results["shop.orders"].target_root
+    await shop.mend("shop.spend")
+    assert (await shop.verify(tier))[1] == []
+
+
+async def test_many_planted_differences_are_all_found(shop: Shop) -> None:
+    """More than are told field by field, and in more buckets than are read one by one."""
+    ours = f"migrations/{MIGRATION}"
+    await shop.memory.purge_entries(
+        ours, filter='level = "CAMPAIGN" AND date >= "2025-01-20"', force=True
+    )
+    results, found = await shop.verify()
+    async with shop.connections.connect() as connection:
+        wanted = await connection.fetch(
+            "select distinct day, campaign from shop.spend where org = 'acme'"
+            " and day >= '2025-01-20'"
+        )
+    assert {each.key for each in found} == {
+        f'{{"day":"{day}","campaign":"{campaign}"}}' for day, campaign in wanted
+    }
+    assert all(each.kind is DifferenceKind.MISSING for each in found)
+    assert results["shop.spend"].missing_count == len(wanted)
+    await shop.mend("shop.spend")
+    async with shop.connections.connect() as connection:
+        await connection.execute("create table kept as select * from shop.spend")
+        await connection.execute("truncate shop.spend")
+    found = (await shop.verify())[1]
+    assert {each.kind for each in found} == {DifferenceKind.EXTRA}
+    await shop.mend("shop.spend")
+    assert (await shop.verify())[1] == []
+    async with shop.connections.connect() as connection:
+        await connection.execute("insert into shop.spend select * from kept; drop table kept")
+    await shop.mend("shop.spend")
+    assert (await shop.verify())[1] == []
+
+
+async def test_records_are_compared_by_all_that_they_hold(shop: Shop) -> None:
+    """A model's content, a note's label, a rate, a row of a whole table; what is gone and extra."""
+    ours = f"migrations/{MIGRATION}"
+    model = await shop.memory.get_artifact("model-3")
+    model.content += b"."
+    await shop.memory.batch_upsert_artifacts([model], origin=ours)
+    planted = Artifact(name=f"orgs/{ORG}/artifacts/model-99", kind=model.kind, scope=model.scope)
+    foreign = Artifact(name=f"orgs/{ORG}/artifacts/model-98", kind=model.kind, scope=model.scope)
+    await shop.memory.batch_upsert_artifacts([planted], origin=ours)
+    await shop.memory.batch_upsert_artifacts([foreign], origin="people")
+    note = await shop.memory.get_note("remark-4")
+    note.labels.append("new")
+    await shop.memory.batch_upsert_notes([note], origin=ours)
+    await shop.memory.batch_delete_records("NOTES", ["remark-5"], origin=ours)
+    await shop.memory.upsert_exchange_rates(
+        [ExchangeRate(currency_code="EUR", date="2025-01-09", rate="1.5")]
+    )
+    async with shop.connections.connect() as connection:
+        await connection.execute(
+            """update shop."Odd Things" set ok = not ok where a = 77;
+            delete from shop."Odd Things" where a = 78"""
+        )
+    _, found = await shop.verify()
+    told = {(each.table, each.key, each.kind.name) for each in found}
+    assert told == {
+        ("shop.models", '{"id":3}', "DIFFERENT"),
+        ("shop.models", '{"record":"model-99"}', "EXTRA"),
+        ("shop.remarks", '{"id":4}', "DIFFERENT"),
+        ("shop.remarks", '{"id":5}', "MISSING"),
+        ("shop.rates", '{"day":"2025-01-09","currency":"EUR"}', "DIFFERENT"),
+        ('shop."Odd Things"', '{"a":77,"B c":"b77"}', "DIFFERENT"),
+        ('shop."Odd Things"', '{"a":78,"B c":"b78"}', "EXTRA"),
+    }
+    fields = {each.key: [field.field for field in each.fields] for each in found}
+    assert fields['{"id":3}'] == ["content"]
+    assert fields['{"id":4}'] == ["labels"]
+    assert fields['{"a":77,"B c":"b77"}'] == ["ok"]
+    await shop.mend()
+    assert (await shop.verify())[1] == []
+    assert (await shop.memory.get_artifact("model-98")).origin == "people"
+
+
+async def test_refused_records_are_counted_and_others_are_compared(shop: Shop) -> None:
+    """A value that an expression does not take leaves its table unverified until it is a reject."""
+    async with shop.connections.connect() as connection:
+        await connection.execute(
+            "insert into shop.spend values (9999, 'acme', '2025-03-01', 'c1', 'much', 1, now())"
+        )
+    results, found = await shop.verify()
+    spend = results["shop.spend"]
+    assert "much" in spend.unverified
+    assert (spend.accuracy, spend.completeness) == (0, 0)
+    assert results["shop.orders"].accuracy == 1, "which is compared all the same"
+    assert found == []
+    shop.refused = {"shop.spend": Refusals(open=frozenset({("2025-03-01", "c1")}))}
+    spend = (await shop.verify())[0]["shop.spend"]
+    assert spend.rejected_count == 1
+    assert spend.completeness < 1
+    shop.refused = {"shop.spend": Refusals(waived=frozenset({("2025-03-01", "c1")}))}
+    spend = (await shop.verify())[0]["shop.spend"]
+    assert (spend.waived_count, spend.completeness) == (401, 1)
+    async with shop.connections.connect() as connection:
+        await connection.execute("delete from shop.spend where id = 9999")
+    shop.refused = {}
+
+
+async def test_a_table_that_nobody_decided_about_is_unverified(shop: Shop) -> None:
+    """It does not pass by being left out."""
+    undecided = replace(MAPPING, waivers=())
+    results, _ = await shop.verify(mapping=undecided)
+    assert results["shop.derived"].unverified
+    assert results["shop.derived"].accuracy == 0
