@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from datetime import date
 from functools import partial
 from typing import Any, Final
@@ -23,6 +24,9 @@ from liftos_kit.settings import load
 from liftos_kit.testing.server import SECRET, RunningServer, authorization
 from liftos_local.stack import Stack
 from liftos_local.testing import TestDatabase, fresh_database, make_template
+from liftos_memory.adapters.postgres import database as memory_database
+from liftos_memory.server import application as memory_application
+from liftos_memory.settings import MemorySettings
 
 ORG: Final = "acme"
 FIRST_DAY: Final = date(2025, 1, 1)
@@ -131,3 +135,50 @@ async def causal(causal_server: RunningServer) -> AsyncIterator[Callable[..., An
 def name() -> str:
     """An id that no other test uses."""
     return f"t-{secrets.token_hex(4)}"
+
+
+@pytest.fixture(scope="module")
+async def memory_server(stores: Stack) -> AsyncIterator[RunningServer]:
+    """Memory with a database of its own, served by this process."""
+    with fresh_database(stores) as database:
+        await postgres.migrate(
+            database.owner_url, memory_database.schema_files(), schema=memory_database.SCHEMA
+        )
+        given = {k: v for k, v in database.environment.items() if "OWNER" not in k}
+        settings = load(MemorySettings, {**given, "LIFTOS_PORT": "0", "LIFTOS_JWT_SECRET": SECRET})
+        server = Server(memory_application(settings))
+        try:
+            await server.start()
+            yield RunningServer(f"{settings.host}:{server.port}", server)
+        finally:
+            await server.drain()
+
+
+@asynccontextmanager
+async def serving_on_core(
+    memory_server: RunningServer, settings: CausalSettings
+) -> AsyncIterator[Callable[..., StubClient]]:
+    """Serve the module on a Core, with the cache of the other one; yield its clients."""
+    assert settings.redis_url is not None
+    own = load(
+        CausalSettings,
+        {
+            "LIFTOS_PORT": "0",
+            "LIFTOS_STORE": "core",
+            "LIFTOS_JWT_SECRET": SECRET,
+            "LIFTOS_MEMORY_ADDRESS": memory_server.target,
+            "LIFTOS_REDIS_URL": settings.redis_url.get_secret_value(),
+        },
+    )
+    server = Server(application(own))
+    try:
+        await server.start()
+        async with grpc.aio.insecure_channel(f"{own.host}:{server.port}") as channel:
+            stub = causal_service_pb2_grpc.CausalServiceStub(channel)
+
+            def client(*roles: str) -> StubClient:
+                return StubClient(stub, authorization(ORG, roles=roles or ("admin",)))
+
+            yield client
+    finally:
+        await server.drain()

@@ -8,49 +8,27 @@ import asyncpg
 import grpc
 import pandas as pd
 import pytest
-from google.protobuf.message import Message
-from tests.e2e.causal.asking import PARENT, analysis, code_and_text, model, year
-from tests.e2e.causal.conftest import ORG, StubClient
+from tests.e2e.causal.asking import (
+    PARENT,
+    analysis,
+    assert_equal,
+    code_and_text,
+    model,
+    year,
+)
+from tests.e2e.causal.conftest import ORG, serving_on_core
 
-from liftos.causal.v1 import causal_pb2, causal_service_pb2, causal_service_pb2_grpc
+from liftos.causal.v1 import causal_pb2, causal_service_pb2
 from liftos.common.v1.marketing_pb2 import DateRange
 from liftos.memory.v1.source_pb2 import ExchangeRate
-from liftos_causal.server import application
 from liftos_causal.settings import CausalSettings
 from liftos_client import Client, connect
-from liftos_kit import postgres
 from liftos_kit.auth import issue_token
-from liftos_kit.server import Server
-from liftos_kit.settings import load
-from liftos_kit.testing.server import SECRET, RunningServer, authorization
-from liftos_local.stack import Stack
-from liftos_local.testing import TestDatabase, fresh_database
-from liftos_memory.adapters.postgres import database as memory_database
-from liftos_memory.server import application as memory_application
-from liftos_memory.settings import MemorySettings
+from liftos_kit.testing.server import SECRET, RunningServer
+from liftos_local.testing import TestDatabase
 
 _CHUNK = 20_000
 _BASES = {"klaviyo": "SEND"}
-_OWN = frozenset(
-    ("create_time", "update_time", "write_token", "training_data_sha256", "quality_score")
-)
-
-
-@pytest.fixture(scope="module")
-async def memory_server(stores: Stack) -> AsyncIterator[RunningServer]:
-    """Memory with a database of its own, served by this process."""
-    with fresh_database(stores) as database:
-        await postgres.migrate(
-            database.owner_url, memory_database.schema_files(), schema=memory_database.SCHEMA
-        )
-        given = {k: v for k, v in database.environment.items() if "OWNER" not in k}
-        settings = load(MemorySettings, {**given, "LIFTOS_PORT": "0", "LIFTOS_JWT_SECRET": SECRET})
-        server = Server(memory_application(settings))
-        try:
-            await server.start()
-            yield RunningServer(f"{settings.host}:{server.port}", server)
-        finally:
-            await server.drain()
 
 
 @pytest.fixture(scope="module")
@@ -145,58 +123,8 @@ async def on_core(
     moved: Client, memory_server: RunningServer, settings: CausalSettings
 ) -> AsyncIterator[Callable[..., Any]]:
     """Clients of the service on Core."""
-    assert settings.redis_url is not None
-    own = load(
-        CausalSettings,
-        {
-            "LIFTOS_PORT": "0",
-            "LIFTOS_STORE": "core",
-            "LIFTOS_JWT_SECRET": SECRET,
-            "LIFTOS_MEMORY_ADDRESS": memory_server.target,
-            "LIFTOS_REDIS_URL": settings.redis_url.get_secret_value(),
-        },
-    )
-    server = Server(application(own))
-    try:
-        await server.start()
-        async with grpc.aio.insecure_channel(f"{own.host}:{server.port}") as channel:
-            stub = causal_service_pb2_grpc.CausalServiceStub(channel)
-
-            def client(*roles: str) -> StubClient:
-                return StubClient(stub, authorization(ORG, roles=roles or ("admin",)))
-
-            yield client
-    finally:
-        await server.drain()
-
-
-def _numbers(message: Message, where: str = "") -> dict[str, object]:
-    """Return every field of an answer by its path, but for what each store says of its own."""
-    found: dict[str, object] = {}
-    for field, value in message.ListFields():
-        path = f"{where}.{field.name}"
-        if field.name in _OWN:
-            continue
-        values = list(value) if field.is_repeated else [value]
-        for number, each in enumerate(values):
-            if isinstance(each, Message):
-                found |= _numbers(each, f"{path}[{number}]")
-            else:
-                found[f"{path}[{number}]"] = each
-    return found
-
-
-def _assert_equal(one: Message, other: Message) -> None:
-    """Words exactly; numbers but for what rounding to the sixth place, as Core keeps them, does."""
-    left, right = _numbers(one), _numbers(other)
-    assert left.keys() == right.keys()
-    for path, value in left.items():
-        if isinstance(value, float):
-            assert right[path] == pytest.approx(value, rel=1e-4, abs=1e-6), path
-        elif isinstance(value, int) and not isinstance(value, bool):
-            assert right[path] == pytest.approx(value, rel=1e-5, abs=2), path
-        elif not any(character.isdigit() for character in str(value)):
-            assert right[path] == value, path
+    async with serving_on_core(memory_server, settings) as client:
+        yield client
 
 
 @pytest.mark.parametrize(
@@ -216,7 +144,7 @@ async def test_attribution_is_the_same_on_both(
     request = analysis(**changes)
     one = (await causal("reader").AnalyzeAttribution(request)).attribution_result
     other = (await on_core("reader").AnalyzeAttribution(request)).attribution_result
-    _assert_equal(one, other)
+    assert_equal(one, other)
 
 
 async def test_models_budgets_and_results_are_kept_on_core(
@@ -226,7 +154,7 @@ async def test_models_budgets_and_results_are_kept_on_core(
     request = model(name)
     one = (await causal("writer").CreateModel(request)).attribution_model
     other = (await on_core("writer").CreateModel(request)).attribution_model
-    _assert_equal(one, other)
+    assert_equal(one, other)
     assert other.write_token
     assert (await on_core("writer").CreateModel(request)).attribution_model == other
     read = await on_core("reader").GetModel(causal_service_pb2.GetModelRequest(name=other.name))
@@ -245,7 +173,7 @@ async def test_models_budgets_and_results_are_kept_on_core(
         total_micros=300_000_000_000,
         goal=causal_pb2.BUDGET_GOAL_REVENUE,
     )
-    _assert_equal(
+    assert_equal(
         (await causal("reader").OptimizeBudget(asked)).budget_optimization,
         (await on_core("reader").OptimizeBudget(asked)).budget_optimization,
     )
@@ -279,7 +207,7 @@ async def test_experiments_and_lift_are_the_same_on_both(
     one = (await causal("writer").RunExperiment(request)).experiment
     other = (await on_core("writer").RunExperiment(request)).experiment
     assert one.state == causal_pb2.EXPERIMENT_STATE_ANALYZED
-    _assert_equal(one, other)
+    assert_equal(one, other)
     read = await on_core("reader").GetExperiment(
         causal_service_pb2.GetExperimentRequest(name=other.name)
     )
@@ -292,7 +220,7 @@ async def test_experiments_and_lift_are_the_same_on_both(
         store=True,
         request_id=str(uuid4()),
     )
-    _assert_equal(
+    assert_equal(
         (await causal("writer").MeasureLift(lift)).lift_measurement,
         (await on_core("writer").MeasureLift(lift)).lift_measurement,
     )

@@ -59,6 +59,7 @@ class Kind(Generic[Record]):
         fields: What filters see.
         order: What pages are ordered by, a text; later first where `newest_first`.
         newest_first: Whether the order descends.
+        is_served: Whether an artifact's body is a record that the module serves.
     """
 
     noun: str
@@ -70,6 +71,7 @@ class Kind(Generic[Record]):
     fields: Callable[[str, Record], Mapping[str, Value | None]]
     order: Callable[[Record], str]
     newest_first: bool = True
+    is_served: Callable[[Body], bool] = lambda _body: True
 
 
 class CoreRecords(Generic[Record]):
@@ -82,7 +84,9 @@ class CoreRecords(Generic[Record]):
     async def get(self, org: str, record_id: str) -> Record | None:
         """Return a record."""
         artifact = await self._artifact(org, record_id)
-        return None if artifact is None else self._record(artifact)
+        if artifact is None or not self._kind.is_served(plain(artifact.body)):
+            return None
+        return self._record(artifact)
 
     async def add(self, org: str, record: Record) -> Record:
         """Keep a new record."""
@@ -114,7 +118,11 @@ class CoreRecords(Generic[Record]):
             pages = self._clients.of(org).memory.list_artifacts(
                 filter=f'scope = "{self._kind.scope}"', page_size=1_000
             )
-            records = [self._record(artifact) async for artifact in pages]
+            records = [
+                self._record(artifact)
+                async for artifact in pages
+                if self._kind.is_served(plain(artifact.body))
+            ]
         found = [each for each in records if evaluate(where, self._kind.fields(org, each))]
         found.sort(key=lambda each: each.id)
         found.sort(key=self._kind.order, reverse=self._kind.newest_first)
@@ -241,6 +249,8 @@ RESULTS: Final[Kind[AttributionResult]] = Kind(
         "create_time": result.create_time.date(),
     },
     order=lambda result: _when(result.create_time),
+    # Results from before the module was rewritten say nothing but their shares.
+    is_served=lambda body: body.get("model_type") is not None,
 )
 
 _EXPERIMENT: Final = TypeAdapter(Experiment)
