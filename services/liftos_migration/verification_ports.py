@@ -64,6 +64,36 @@ class SourceRecord:
     fields: Mapping[str, Value]
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectDays:
+    """An object of the source's entries.
+
+    Attributes:
+        fields: What tells it apart, by column: platform, level and the ids that it has.
+        weeks: ISO weeks of which it has entries.
+    """
+
+    fields: Mapping[str, str]
+    weeks: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuality:
+    """How well the served index finds; shares are None where there was nothing to measure.
+
+    Attributes:
+        recall: Share of the exact ten nearest that it returns.
+        success: Share of known items among the first five hits.
+        query_count: Queries that were run.
+        document_count: Documents that were searched.
+    """
+
+    recall: float | None
+    success: float | None
+    query_count: int
+    document_count: int
+
+
 class SnapshotReader(Protocol):
     """Reads one snapshot of the source.
 
@@ -97,6 +127,10 @@ class SnapshotReader(Protocol):
 
     async def totals(self, projection: Projection) -> Mapping[str, Totals]:
         """Return the sums of entries by level."""
+        ...
+
+    async def objects(self, projection: Projection) -> Sequence[ObjectDays]:
+        """Return the objects that entries are of, in order."""
         ...
 
 
@@ -158,4 +192,42 @@ class CoreDigests(Protocol):
 
     async def exchange_rates(self) -> Mapping[tuple[str, str], str]:
         """Return all rates as decimal texts by currency and day, whoever wrote them."""
+        ...
+
+    async def search_quality(self) -> SearchQuality:
+        """Measure the served index with generated queries."""
+        ...
+
+    async def object_documents(self, fields: Mapping[str, str], write_token: str) -> int:
+        """Count the documents of an object that searches find by their embedding.
+
+        Raises:
+            StoreUnavailableError: The index does not cover the write, or cannot be reached.
+        """
+        ...
+
+    async def record_documents(
+        self, collection: Collection, scope: str, write_token: str
+    ) -> frozenset[str]:
+        """Return the ids of records of a scope whose document searches find by its embedding.
+
+        Raises:
+            StoreUnavailableError: See `object_documents`.
+        """
+        ...
+
+
+class ModuleProbe(Protocol):
+    """Asks one side of a module what it asks it in use."""
+
+    async def credits(self, org: str, first_day: str, last_day: str) -> Mapping[str, float]:
+        """Return the revenue that each channel is credited with.
+
+        Raises:
+            StoreUnavailableError: It does not answer.
+        """
+        ...
+
+    async def functions(self, org: str) -> Mapping[str, str]:
+        """Return what each reading method says where it fails; empty text where it works."""
         ...

@@ -32,6 +32,7 @@ from liftos_migration.domain.tables import Refusals, Tables
 from liftos_migration.domain.verification import EntityResult, Tier
 from liftos_migration.ledger_ports import Lease
 from liftos_migration.usecases.delivering import apply
+from liftos_migration.usecases.measuring import invariants, quality
 from liftos_migration.usecases.repairing import ComparedTables
 from liftos_migration.usecases.steps import StepContext
 from liftos_migration.usecases.verifying import verify_tables
@@ -419,3 +420,26 @@ async def test_a_table_that_nobody_decided_about_is_unverified(shop: Shop) -> No
     results, _ = await shop.verify(mapping=undecided)
     assert results["shop.derived"].unverified
     assert results["shop.derived"].accuracy == 0
+
+
+async def test_sums_and_quality_are_compared_beyond_rows(shop: Shop) -> None:
+    """By level, day and platform, to the last micro; every entry has its score."""
+    async with shop.connections.snapshot() as (connection, _):
+        inventory = await read_inventory(connection, ["shop"])
+        items = {item.object: item for item in inventory.tables()}
+        tables = Tables(MAPPING, items, ORG, MIGRATION)
+        source = PostgresSnapshot(connection, ["shop"])
+        late = date(2025, 1, 7)
+        campaign, outcome = await invariants(tables, source, shop.core)
+        assert campaign.passed, campaign
+        assert outcome.passed, outcome
+        assert outcome.detail == "60 sums by day and platform"
+        row = await _newest(shop, late, "c6")
+        await _write(shop, shop.core.origin, row | {"clicks": row["clicks"] + 1})
+        campaign, outcome = await invariants(tables, source, shop.core)
+        assert not campaign.passed
+        assert "2025-01-07, meta, USD: clicks" in campaign.detail
+        assert outcome.passed
+    (scored,) = await quality(shop.core)
+    assert scored.passed, scored
+    await shop.mend("shop.spend")

@@ -17,6 +17,7 @@ from liftos_migration.domain.projection import Projection, session_settings
 from liftos_migration.domain.sql_text import quoted
 from liftos_migration.verification_ports import (
     NotComparableError,
+    ObjectDays,
     RowCounts,
     SourceRecord,
     Totals,
@@ -24,6 +25,9 @@ from liftos_migration.verification_ports import (
 
 _PREFETCH: Final = 20
 """Records at a time; one may have 8 MiB."""
+_OBJECT: Final = tuple(
+    name for name in NATURAL_KEY if name in ("platform", "level") or name.endswith("_id")
+)
 _WRONG: Final = (asyncpg.DataError, asyncpg.SyntaxOrAccessError, asyncpg.CardinalityViolationError)
 """What says that a statement does not fit the rows or the schema, and no outage does."""
 
@@ -116,6 +120,21 @@ class PostgresSnapshot:
             sums = {name: int(row[name]) for name in summed if row[name] is not None}
             totals.setdefault(level, {})[tuple(group)] = {"entries": row["entries"], **sums}
         return totals
+
+    async def objects(self, projection: Projection) -> Sequence[ObjectDays]:
+        """Return the objects that entries are of, in order."""
+        columns = ", ".join(_OBJECT)
+        async with self._evaluating(projection.table):
+            rows = await self._connection.fetch(
+                f"""/* objects */
+                select {columns}, count(distinct date_trunc('week', date)) as weeks
+                from ({projection.select()}) projected group by {columns} order by {columns}
+                """  # noqa: S608 - names are ours
+            )
+        return [
+            ObjectDays({name: row[name] for name in _OBJECT if row[name]}, row["weeks"])
+            for row in rows
+        ]
 
     async def _arrow(
         self, projection: Projection, statement: str, schema: pa.Schema, *values: object

@@ -1,0 +1,190 @@
+"""Checks beyond rows: sums, quality, documents, search, and what the module itself answers."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Final
+
+from liftos_kit.core.errors import StoreUnavailableError
+from liftos_migration.domain.checks import (
+    Check,
+    CheckKind,
+    Gates,
+    at_least,
+    attribution_check,
+    covered_check,
+    invariant_check,
+    search_checks,
+)
+from liftos_migration.domain.mapping import Target
+from liftos_migration.domain.tables import Tables
+from liftos_migration.usecases.comparing_records import COLLECTIONS
+from liftos_migration.verification_ports import (
+    CoreDigests,
+    ModuleProbe,
+    NotComparableError,
+    ObjectDays,
+    SnapshotReader,
+    Totals,
+)
+
+_DAYS_AT_ONCE: Final = 4_000
+_OBJECTS: Final = 500
+"""Objects whose documents are counted; of more, a part in regular steps is."""
+_ATTRIBUTED_DAYS: Final = 365
+_SHORTEST_DAYS: Final = 56
+_AT_ONCE: Final = 8
+
+
+async def invariants(tables: Tables, source: SnapshotReader, core: CoreDigests) -> Sequence[Check]:
+    """Compare sums by level, day, platform and currency, while nothing is applied."""
+    ours: dict[str, dict[tuple[str, ...], dict[str, int]]] = {}
+    for mapping in tables.of(Target.ENTRIES):
+        try:
+            totals = await source.totals(tables.projection(mapping))
+        except NotComparableError as error:
+            return [
+                at_least(CheckKind.INVARIANTS, None, 1.0, subject=mapping.table, detail=str(error))
+            ]
+        for level, sums in totals.items():
+            _add(ours.setdefault(level, {}), sums)
+    checks = []
+    for level, sums in sorted(ours.items()):
+        days = sorted(group[0] for group in sums)
+        theirs = await _core_totals(core, level, days[0], days[-1])
+        checks.append(invariant_check(f"level {level}", sums, theirs))
+    return checks
+
+
+def _add(held: dict[tuple[str, ...], dict[str, int]], sums: Totals) -> None:
+    for group, columns in sums.items():
+        own = held.setdefault(group, {})
+        for name, value in columns.items():
+            own[name] = own.get(name, 0) + value
+
+
+async def _core_totals(core: CoreDigests, level: str, first: str, last: str) -> Totals:
+    totals: dict[tuple[str, ...], Mapping[str, int]] = {}
+    start, end = date.fromisoformat(first), date.fromisoformat(last)
+    while start <= end:
+        until = min(end, start + timedelta(days=_DAYS_AT_ONCE - 1))
+        totals |= await core.entry_totals(level, start.isoformat(), until.isoformat())
+        start = until + timedelta(days=1)
+    return totals
+
+
+async def quality(core: CoreDigests) -> Sequence[Check]:
+    """Count the entries that have a quality score."""
+    count, scored = await asyncio.gather(core.entry_count(), core.entry_count("quality.score >= 0"))
+    return [covered_check(CheckKind.QUALITY, scored, count, noun="entries have a quality score")]
+
+
+async def documents(
+    tables: Tables, objects: Sequence[ObjectDays], core: CoreDigests, write_token: str
+) -> Sequence[Check]:
+    """Count what searches find by embedding: for each object a profile and one for each week.
+
+    Args:
+        tables: All tables.
+        objects: Of all entries of the source.
+        core: What is on Core.
+        write_token: What the index has to cover.
+    """
+    step = -(-len(objects) // _OBJECTS) or 1
+    chosen = objects[::step]
+    have, of, lacking = 0, 0, ""
+    try:
+        for start in range(0, len(chosen), _AT_ONCE):
+            some = chosen[start : start + _AT_ONCE]
+            counts = await asyncio.gather(
+                *(core.object_documents(each.fields, write_token) for each in some)
+            )
+            for each, count in zip(some, counts, strict=True):
+                wanted = each.weeks + 1
+                have, of = have + min(count, wanted), of + wanted
+                if count < wanted and not lacking:
+                    lacking = f"; {' '.join(each.fields.values())} has {count} of {wanted}"
+        for mapping in tables.of(Target.ARTIFACTS, Target.NOTES):
+            collection = COLLECTIONS[mapping.target]
+            own, found = await asyncio.gather(
+                core.record_scopes(collection),
+                core.record_documents(collection, mapping.scope, write_token),
+            )
+            ids = {each for each, scope in own.items() if scope == mapping.scope}
+            have, of = have + len(ids & found), of + len(ids)
+            if ids - found and not lacking:
+                lacking = f"; {min(ids - found)} has none"
+    except StoreUnavailableError as error:
+        return [at_least(CheckKind.DOCUMENTS, None, 1.0, detail=error.message)]
+    return [
+        at_least(
+            CheckKind.DOCUMENTS,
+            1.0 if not of else have / of,
+            1.0,
+            sample_count=of if step > 1 else 0,
+            detail=f"{have:,} of {of:,} documents are found by their embedding{lacking}",
+        )
+    ]
+
+
+async def search(core: CoreDigests, gates: Gates) -> Sequence[Check]:
+    """Measure the served index."""
+    try:
+        found = await core.search_quality()
+    except StoreUnavailableError as error:
+        return [
+            at_least(kind, None, threshold, detail=error.message)
+            for kind, threshold in (
+                (CheckKind.SEARCH_RECALL, gates.minimum_recall),
+                (CheckKind.SEARCH_SUCCESS, gates.minimum_success),
+            )
+        ]
+    return search_checks(
+        recall=found.recall,
+        success=found.success,
+        queries=found.query_count,
+        documents=found.document_count,
+        gates=gates,
+    )
+
+
+async def module_answers(
+    org: str, days: Sequence[str], module: ModuleProbe, on_core: ModuleProbe
+) -> Sequence[Check]:
+    """Ask both sides of the module the same: its attribution, and whether its methods work.
+
+    Args:
+        org: Whose.
+        days: Of its entries, ascending, as `YYYY-MM-DD`.
+        module: The module on its own store.
+        on_core: The same on Core.
+    """
+    checks = []
+    try:
+        here, there = await asyncio.gather(module.functions(org), on_core.functions(org))
+        broken = dict.fromkeys(here.keys() - there.keys(), "is not there")
+        broken |= {name: told for name, told in there.items() if told and not here.get(name, "")}
+        detail = "; ".join(f"{name}: {told}" for name, told in sorted(broken.items()))
+        checks.append(
+            at_least(
+                CheckKind.FUNCTIONS,
+                1.0 if not here else 1 - len(broken) / len(here),
+                1.0,
+                detail=detail or f"{len(here):,} methods answer as before",
+            )
+        )
+    except StoreUnavailableError as error:
+        checks.append(at_least(CheckKind.FUNCTIONS, None, 1.0, detail=error.message))
+    if len(days) < _SHORTEST_DAYS:
+        return checks
+    last = date.fromisoformat(days[-1])
+    first = max(date.fromisoformat(days[0]), last - timedelta(days=_ATTRIBUTED_DAYS - 1))
+    between = first.isoformat(), last.isoformat()
+    try:
+        ours, theirs = await asyncio.gather(
+            module.credits(org, *between), on_core.credits(org, *between)
+        )
+    except StoreUnavailableError:
+        ours, theirs = {}, {}
+    checks.append(attribution_check(ours, theirs, subject=f"{between[0]} to {between[1]}"))
+    return checks
