@@ -28,6 +28,18 @@ _FIRST_PART: Final = re.compile(rb"[^:]*:|[^0-9]+")
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,180}")
 
 
+class ValueNotReadableError(Exception):
+    """A key cannot be copied.
+
+    Attributes:
+        key: Its name.
+    """
+
+    def __init__(self, key: bytes, problem: str) -> None:
+        super().__init__(f"the key {key.decode(errors='replace')} {problem}")
+        self.key = key
+
+
 @dataclass(frozen=True, slots=True)
 class PrefixCensus:
     """Keys that begin alike.

@@ -19,6 +19,7 @@ from liftos_migration.domain.redis_keys import (
     MAXIMUM_VALUE_BYTES,
     KeyValue,
     PrefixCensus,
+    ValueNotReadableError,
     instant,
     is_crowded,
     prefix_of,
@@ -28,18 +29,6 @@ from liftos_migration.domain.redis_keys import (
 _KEYS_AT_ONCE: Final = 500
 _ELEMENTS_AT_ONCE: Final = 1_000
 _OTHERS: Final = b"*"
-
-
-class ValueNotReadableError(Exception):
-    """A key cannot be copied.
-
-    Attributes:
-        key: Its name.
-    """
-
-    def __init__(self, key: bytes, problem: str) -> None:
-        super().__init__(f"the key {key.decode(errors='replace')} {problem}")
-        self.key = key
 
 
 @dataclass(slots=True)
