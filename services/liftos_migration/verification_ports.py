@@ -129,6 +129,14 @@ class SnapshotReader(Protocol):
         """Return the sums of entries by level."""
         ...
 
+    async def row_hashes(self, projection: Projection, keys: Sequence[Key]) -> Mapping[Key, bytes]:
+        """Return a hash, 16 bytes, over all rows of each record, as the source has them."""
+        ...
+
+    async def keys_of(self, projection: Projection, identity: Mapping[str, Value]) -> Sequence[Key]:
+        """Return the keys of at most 100 records with some values, by what tells them apart."""
+        ...
+
     async def objects(self, projection: Projection) -> Sequence[ObjectDays]:
         """Return the objects that entries are of, in order."""
         ...

@@ -59,16 +59,23 @@ class Tables:
 
 def without(whole: Projection, keys: Sequence[Key]) -> Projection:
     """Return a projection that does not read the rows of some records."""
-    if not keys:
-        return whole
+    return _limited(whole, keys, "not in") if keys else whole
+
+
+def limited_to(whole: Projection, keys: Sequence[Key]) -> Projection:
+    """Return a projection that reads the rows of some records alone; at least one."""
+    return _limited(whole, keys, "in")
+
+
+def _limited(whole: Projection, keys: Sequence[Key], comparison: str) -> Projection:
     columns = ", ".join(
         f"array[{', '.join(map(literal, column))}]::text[]" for column in zip(*keys, strict=True)
     )
-    names = ", ".join(f"refused{place}" for place, _ in enumerate(whole.key_types))
-    typed = ", ".join(f"refused{place}::{type_}" for place, type_ in enumerate(whole.key_types))
+    names = ", ".join(f"limit{place}" for place, _ in enumerate(whole.key_types))
+    typed = ", ".join(f"limit{place}::{type_}" for place, type_ in enumerate(whole.key_types))
     limit = (
-        f"({', '.join(whole.rows.key_sql)}) not in"  # noqa: S608 - literals
-        f" (select {typed} from unnest({columns}) refused ({names}))"
+        f"({', '.join(whole.rows.key_sql)}) {comparison}"  # noqa: S608 - literals
+        f" (select {typed} from unnest({columns}) limits ({names}))"
     )
     condition = f"({whole.rows.condition}) and {limit}" if whole.rows.condition else limit
     return replace(whole, rows=replace(whole.rows, condition=condition))

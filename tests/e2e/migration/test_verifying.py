@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import date
 from typing import Any, Final
@@ -14,6 +15,7 @@ from liftos.memory.v1.artifact_pb2 import Artifact
 from liftos.memory.v1.source_pb2 import ExchangeRate
 from liftos_client import Client, connect
 from liftos_kit.auth import issue_token
+from liftos_kit.core.errors import InvalidFieldsError
 from liftos_kit.testing.server import SECRET, RunningServer
 from liftos_local.stack import Stack
 from liftos_local.testing import TestDatabase, fresh_database
@@ -24,6 +26,8 @@ from liftos_migration.adapters.source.connections import SourceConnections
 from liftos_migration.adapters.source.rows import PostgresRows
 from liftos_migration.adapters.source.snapshot_reading import PostgresSnapshot
 from liftos_migration.domain.differences import ROUNDING, Difference, DifferenceKind, changed_by
+from liftos_migration.domain.inventory import Inventory
+from liftos_migration.domain.lineage import edges
 from liftos_migration.domain.mapping import Mapping as TableMappings
 from liftos_migration.domain.mapping import Rows, Rule, TableMapping, Target, Waiver
 from liftos_migration.domain.migrations import MigrationSpec, SourceStore, Throttle
@@ -32,10 +36,12 @@ from liftos_migration.domain.tables import Refusals, Tables
 from liftos_migration.domain.verification import EntityResult, Tier
 from liftos_migration.ledger_ports import Lease
 from liftos_migration.usecases.delivering import apply
+from liftos_migration.usecases.lineage import Lineage
 from liftos_migration.usecases.measuring import invariants, quality
 from liftos_migration.usecases.repairing import ComparedTables
 from liftos_migration.usecases.steps import StepContext
 from liftos_migration.usecases.verifying import verify_tables
+from liftos_migration.verification_ports import Collection
 
 ORG: Final = "acme"
 MIGRATION: Final = "shop"
@@ -443,3 +449,58 @@ async def test_sums_and_quality_are_compared_beyond_rows(shop: Shop) -> None:
     (scored,) = await quality(shop.core)
     assert scored.passed, scored
     await shop.mend("shop.spend")
+
+
+async def test_lineage_leads_from_rows_to_records_and_back(shop: Shop) -> None:
+    """By key of the source, and by name on Core; hashes are those that digests tell."""
+
+    @asynccontextmanager
+    async def opened(
+        org: str, spec: MigrationSpec
+    ) -> AsyncIterator[tuple[Inventory, PostgresSnapshot]]:
+        async with shop.connections.snapshot() as (connection, _):
+            inventory = await read_inventory(connection, ["shop"])
+            yield inventory, PostgresSnapshot(connection, ["shop"])
+
+    lineage = Lineage(opened, lambda *_: shop.core)
+    key = '{"day":"2025-01-03","campaign":"c2"}'
+    (down,) = await lineage.of_row(ORG, MIGRATION, SPEC, table="shop.spend", source_key=key)
+    (up,) = await lineage.of_record(ORG, MIGRATION, SPEC, target_record=down.target_record)
+    assert up == down
+    assert down.source_key == key
+    entry = await shop.memory.get_entry(down.target_record)
+    assert (entry.campaign_id, entry.date) == ("c2", "2025-01-03")
+    digests = {each async for each in shop.core.entry_hashes(1, [0])}
+    assert (down.target_record.rpartition("/")[2], down.target_hash) in digests
+    (model,) = await lineage.of_row(
+        ORG, MIGRATION, SPEC, table="shop.models", source_key='{"id":7}'
+    )
+    assert model.target_record == f"orgs/{ORG}/artifacts/model-7"
+    held = await shop.core.record_hashes(Collection.ARTIFACTS, "shop.models")
+    assert held["model-7"] == model.target_hash
+    assert await lineage.of_record(ORG, MIGRATION, SPEC, target_record=model.target_record) == [
+        model
+    ]
+    nobody = f"orgs/{ORG}/artifacts/model-98"
+    assert await lineage.of_record(ORG, MIGRATION, SPEC, target_record=nobody) == []
+    with pytest.raises(InvalidFieldsError, match=r'\{"day":…,"campaign":…\}'):
+        await lineage.of_row(ORG, MIGRATION, SPEC, table="shop.spend", source_key='{"id":7}')
+    with pytest.raises(InvalidFieldsError, match=r"shop\.orders"):
+        await lineage.of_row(ORG, MIGRATION, SPEC, table="shop.derived", source_key='{"id":7}')
+    with pytest.raises(InvalidFieldsError, match="name of an entry"):
+        await lineage.of_record(ORG, MIGRATION, SPEC, target_record="orgs/other/entries/1")
+
+
+async def test_lineage_of_columns_follows_from_the_rules(shop: Shop) -> None:
+    """Columns of the table that an expression names, and members of a field with it."""
+    async with shop.connections.snapshot() as (connection, _):
+        inventory = await read_inventory(connection, ["shop"])
+    items = {item.object: item for item in inventory.tables()}
+    (name,) = edges(MAPPING, items, table="shop.spend", target_field="campaign_name")
+    assert name.source_columns == ("campaign",)
+    body = edges(MAPPING, items, table="shop.models", target_field="body")
+    assert [(each.target_field, each.source_columns) for each in body] == [
+        ("body.settings", ("settings",)),
+        ("body.inputs", ("id",)),
+    ]
+    assert len(edges(MAPPING, items, table='shop."Odd Things"')) == 6

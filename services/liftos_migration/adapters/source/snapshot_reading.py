@@ -13,6 +13,7 @@ from liftos_mapping.entry_fields import ADDITIVE_METRICS, NATURAL_KEY
 from liftos_migration.adapters.source.reading import read_arrow
 from liftos_migration.domain.changes import Key
 from liftos_migration.domain.comparing import BucketSum
+from liftos_migration.domain.differences import Value
 from liftos_migration.domain.projection import Projection, session_settings
 from liftos_migration.domain.sql_text import quoted
 from liftos_migration.verification_ports import (
@@ -25,6 +26,7 @@ from liftos_migration.verification_ports import (
 
 _PREFETCH: Final = 20
 """Records at a time; one may have 8 MiB."""
+_KEYS_OF_RECORD: Final = 100
 _OBJECT: Final = tuple(
     name for name in NATURAL_KEY if name in ("platform", "level") or name.endswith("_id")
 )
@@ -120,6 +122,42 @@ class PostgresSnapshot:
             sums = {name: int(row[name]) for name in summed if row[name] is not None}
             totals.setdefault(level, {})[tuple(group)] = {"entries": row["entries"], **sums}
         return totals
+
+    async def row_hashes(self, projection: Projection, keys: Sequence[Key]) -> Mapping[Key, bytes]:
+        """Return a hash over all rows of each record."""
+        columns = [f"source.{quoted(column)}" for column in projection.key_columns]
+        names = ", ".join(f"given{place}" for place, _ in enumerate(columns))
+        arrays = ", ".join(f"${place}::text[]" for place, _ in enumerate(columns, 1))
+        typed = ", ".join(
+            f"given{place}::{type_}" for place, type_ in enumerate(projection.key_types)
+        )
+        texts = ", ".join(f"{column}::text" for column in columns)
+        async with self._evaluating(projection.table):
+            rows = await self._connection.fetch(
+                f"""/* row_hashes */
+                select {texts}, md5(string_agg(source::text, chr(10) order by source::text)) as h
+                from {projection.table} source
+                where ({", ".join(columns)}) in (select {typed} from unnest({arrays}) g ({names}))
+                group by {", ".join(columns)}
+                """,  # noqa: S608 - names come from the catalog
+                *([key[place] for key in keys] for place, _ in enumerate(columns)),
+            )
+        return {tuple(row)[:-1]: bytes.fromhex(row["h"]) for row in rows}
+
+    async def keys_of(self, projection: Projection, identity: Mapping[str, Value]) -> Sequence[Key]:
+        """Return the keys of records with some values."""
+        conditions = " and ".join(
+            f"{quoted(name)}::text = ${place}" for place, name in enumerate(identity, 1)
+        )
+        async with self._evaluating(projection.table):
+            rows = await self._connection.fetch(
+                f"""/* keys_of_record */
+                select {", ".join(projection.keys)} from ({projection.select()}) projected
+                where {conditions} limit {_KEYS_OF_RECORD}
+                """,  # noqa: S608 - names are ours
+                *map(str, identity.values()),
+            )
+        return [tuple(row) for row in rows]
 
     async def objects(self, projection: Projection) -> Sequence[ObjectDays]:
         """Return the objects that entries are of, in order."""
