@@ -1,5 +1,6 @@
 """What copying and catching up need: records of the source, Core, and what was done so far."""
 
+import hashlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -51,17 +52,14 @@ class Records:
     entries: pa.RecordBatch | None
     records: Sequence[Mapping[str, Any]]
 
-    @property
-    def size_bytes(self) -> int:
-        """About how large they are."""
+    def sha256(self) -> bytes:
+        """Return the digest of keys and values."""
+        digest = hashlib.sha256(repr(list(self.keys)).encode())
         if self.entries is not None:
-            return int(self.entries.nbytes)
-        return sum(
-            len(value)
-            for record in self.records
-            for value in record.values()
-            if isinstance(value, str | bytes)
-        )
+            digest.update(self.entries.serialize())
+        for record in self.records:
+            digest.update(repr(sorted(record.items())).encode())
+        return digest.digest()
 
 
 class RowReader(Protocol):
@@ -74,8 +72,11 @@ class RowReader(Protocol):
         """Return the tables of some schemas, and all else that they have."""
         ...
 
-    async def reads(self, connection: Any, projection: Projection) -> set[str]:  # noqa: ANN401
-        """Return the tables that a projection reads beside its own."""
+    async def reads(self, connection: Any, table: MovedTable, org: str) -> Sequence[str]:  # noqa: ANN401
+        """Return the tables that a projection reads beside the rows of its records.
+
+        Its own table is among them where it reads other rows of that.
+        """
         ...
 
     async def schema(self, connection: Any, schemas: Sequence[str]) -> Mapping[str, Sequence[str]]:  # noqa: ANN401
@@ -272,13 +273,13 @@ class Chunk:
         number: Within its part, from 1.
         last: The last key.
         row_count: Records, those that were refused among them.
-        size_bytes: Of them.
+        sha256: Digest of what was sent.
     """
 
     number: int
     last: Key
     row_count: int
-    size_bytes: int
+    sha256: bytes
 
 
 class CopyLedger(Protocol):
@@ -288,12 +289,17 @@ class CopyLedger(Protocol):
         """Return the parts of a table in order; none where it was not cut yet."""
         ...
 
-    async def cut(self, lease: Lease, table: str, bounds: Sequence[Key]) -> Sequence[Part]:
-        """Cut a table into parts at some keys; does nothing where it was cut before."""
+    async def cut(self, lease: Lease, table: str, bounds: Sequence[Key], *, row_count: int) -> None:
+        """Cut a table with so many rows into parts; does nothing where it was cut before."""
         ...
 
     async def copied(
-        self, lease: Lease, part: Part, chunk: Chunk, rejects: Sequence[Reject]
+        self,
+        lease: Lease,
+        part: Part,
+        chunk: Chunk,
+        rejects: Sequence[Reject],
+        key_columns: Sequence[str],
     ) -> None:
         """Keep a chunk with what was refused of it, in one transaction.
 
@@ -306,7 +312,12 @@ class CopyLedger(Protocol):
         ...
 
     async def judged(
-        self, lease: Lease, table: str, keys: Sequence[Key], rejects: Sequence[Reject]
+        self,
+        lease: Lease,
+        table: str,
+        keys: Sequence[Key],
+        rejects: Sequence[Reject],
+        key_columns: Sequence[str],
     ) -> None:
         """Keep what became of records that were read again.
 
@@ -315,6 +326,7 @@ class CopyLedger(Protocol):
             table: The mapped table.
             keys: Of all of them; open rejects of theirs that are not among `rejects` are resolved.
             rejects: Those that were refused.
+            key_columns: Names of the parts of keys.
         """
         ...
 

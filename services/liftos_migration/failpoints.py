@@ -17,6 +17,9 @@ VARIABLE: Final = "LIFTOS_FAILPOINT"
 
 NAMES: Final = frozenset(
     {
+        "catch_up.before_forget",
+        "copy.after_chunk_commit",
+        "copy.before_chunk_commit",
         "ledger.before_step_commit",
         "ledger.after_step_commit",
         "ledger.before_state_commit",

@@ -95,6 +95,14 @@ class CoreWriter:
             refused += await self._write_batch(batch)
         return refused
 
+    async def purge(self) -> None:
+        """Delete all that the migration wrote last."""
+        with _translated():
+            await self.fence()
+            await self._memory.purge_entries(self.origin, force=True)
+            for collection in _COLLECTIONS.values():
+                await self._memory.purge_records(collection, self.origin, force=True)
+
     async def delete_records(self, target: Target, ids: Sequence[str]) -> int:
         """Delete artifacts or notes that the migration wrote last; return how many there were."""
         deleted = 0

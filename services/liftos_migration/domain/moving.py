@@ -56,13 +56,15 @@ def moved_tables(mapping: Mapping, inventory: Inventory, org: str) -> tuple[Move
     )
 
 
-def watched(mapping: Mapping, tables: Sequence[MovedTable], reads: Map[str, set[str]]) -> Watched:
+def watched(
+    mapping: Mapping, tables: Sequence[MovedTable], reads: Map[str, Sequence[str]]
+) -> Watched:
     """Return what changes of each table make dirty.
 
     Args:
         mapping: Of all tables.
         tables: Those that move.
-        reads: For each of them, the tables that its query reads, itself left out.
+        reads: For each of them, the tables that its query reads beside the rows of its records.
     """
     marks: dict[str, dict[str, Mark]] = {}
     for table in tables:
@@ -72,9 +74,23 @@ def watched(mapping: Mapping, tables: Sequence[MovedTable], reads: Map[str, set[
             # Columns of the part that name the record which holds it.
             told = part.key_columns if len(part.key_columns) == len(keys) else ()
             marks.setdefault(part.table, {})[table.name] = Mark(table.name, told)
-        for read in reads.get(table.name, set()):
-            marks.setdefault(read, {}).setdefault(table.name, Mark(table.name, ()))
+        for read in reads.get(table.name, ()):
+            # Parts are read by the record's key; of all else it is not known which records read it.
+            if read == table.name or table.name not in marks.get(read, {}):
+                marks.setdefault(read, {})[table.name] = Mark(table.name, ())
     return {name: tuple(marks[name].values()) for name in sorted(marks)}
+
+
+def columns_told(inventory: Inventory) -> Map[str, tuple[str, ...]]:
+    """Return the columns of each table that its log tells: those that are not computed."""
+    return {
+        item.object: tuple(
+            column.name
+            for column in item.columns
+            if not column.default.startswith("generated always as")
+        )
+        for item in inventory.tables()
+    }
 
 
 def part_count(row_count: int, connections: int) -> int:

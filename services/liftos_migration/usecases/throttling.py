@@ -23,7 +23,7 @@ class Pacing:
 
     def __init__(
         self,
-        limits: Callable[[], Awaitable[Throttle]],
+        limits: Callable[[], Throttle],
         measure: Callable[[], Awaitable[Load]],
         tell: Callable[[str], None],
         *,
@@ -71,7 +71,7 @@ class Pacing:
         async with self._measuring:
             if now() - self._measured < _MEASURE_SECONDS:
                 return
-            self._limits = await self._read_limits()
+            self._limits = self._read_limits()
             self._load = await self._measure()
             self._verdict = judge(self._limits, self._load, copies=self._copies)
             self._pause = next_pause(self._pause, self._verdict)

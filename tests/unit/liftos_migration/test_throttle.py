@@ -67,7 +67,7 @@ async def test_a_share_of_the_time_is_kept_and_a_stop_ends_all_waiting() -> None
     limits = Throttle(maximum_share=0.5)
     now = asyncio.get_running_loop().time
 
-    async def read_limits() -> Throttle:
+    def read_limits() -> Throttle:
         return limits
 
     async def measure() -> Load:

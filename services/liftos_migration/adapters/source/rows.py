@@ -11,10 +11,12 @@ from liftos_kit import postgres
 from liftos_migration.adapters.source.catalog import read_inventory
 from liftos_migration.adapters.source.log import SQL
 from liftos_migration.adapters.source.reading import read_arrow
+from liftos_migration.adapters.source.tables_read import tables_read
 from liftos_migration.copy_ports import Records, RowUnreadableError
 from liftos_migration.domain.changes import Key
 from liftos_migration.domain.inventory import Inventory
 from liftos_migration.domain.mapping import Target
+from liftos_migration.domain.moving import MovedTable
 from liftos_migration.domain.projection import Projection
 from liftos_migration.domain.rejects import RecordError
 from liftos_migration.domain.sql_text import quoted
@@ -32,6 +34,15 @@ class PostgresRows:
     async def inventory(self, connection: asyncpg.Connection, schemas: Sequence[str]) -> Inventory:
         """Return the tables of some schemas, and all else that they have."""
         return await read_inventory(connection, schemas)
+
+    async def reads(
+        self, connection: asyncpg.Connection, table: MovedTable, org: str
+    ) -> Sequence[str]:
+        """Return the tables that a projection reads beside the rows of its records."""
+        if not table.has_records:
+            return ()
+        with postgres.translate_errors():
+            return await tables_read(connection, table.mapping, table.item, org)
 
     async def schema(
         self, connection: asyncpg.Connection, schemas: Sequence[str]
