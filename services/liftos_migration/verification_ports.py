@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import IntEnum
 from typing import Protocol, TypeAlias
 
@@ -11,6 +12,7 @@ from liftos_migration.domain.changes import Key
 from liftos_migration.domain.comparing import BucketSum
 from liftos_migration.domain.differences import Value
 from liftos_migration.domain.projection import Projection
+from liftos_migration.domain.redis_keys import KeyValue, ValueNotReadableError
 from liftos_migration.domain.tables import Refusals
 
 Totals: TypeAlias = Mapping[tuple[str, ...], Mapping[str, int]]
@@ -238,4 +240,22 @@ class ModuleProbe(Protocol):
 
     async def functions(self, org: str) -> Mapping[str, str]:
         """Return what each reading method says where it fails; empty text where it works."""
+        ...
+
+
+class KeySource(Protocol):
+    """A Redis that is read; see `liftos_migration.adapters.source.redis_census`."""
+
+    async def now(self) -> datetime:
+        """Return the time of its clock."""
+        ...
+
+    async def losses(self) -> tuple[str, int]:
+        """Return which run of the server this is, and how many keys it evicted."""
+        ...
+
+    def read(
+        self, prefix: str, others: Sequence[str]
+    ) -> AsyncIterator[KeyValue | ValueNotReadableError]:
+        """Yield the keys of a prefix with their values."""
         ...

@@ -5,11 +5,11 @@ differs is written, and they are compared again, until both sides are equal or h
 often enough: what still differs then is told.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 from liftos_migration.domain.differences import Difference
 from liftos_migration.domain.ledger import JsonObject
@@ -18,7 +18,6 @@ from liftos_migration.domain.migrations import SourceStore
 from liftos_migration.domain.records import ArtifactRecord
 from liftos_migration.domain.redis_keys import (
     KeyValue,
-    ValueNotReadableError,
     artifact_id,
     compare_keys,
     is_key,
@@ -30,7 +29,7 @@ from liftos_migration.domain.targets import ARTIFACT_KINDS
 from liftos_migration.domain.verification import EntityResult
 from liftos_migration.usecases.accounting import TableComparison
 from liftos_migration.usecases.steps import StepContext, StepFailedError
-from liftos_migration.verification_ports import Collection, CoreDigests
+from liftos_migration.verification_ports import Collection, CoreDigests, KeySource
 
 _LOOKS: Final = 3
 _KINDS: Final = {
@@ -38,24 +37,6 @@ _KINDS: Final = {
     KeyClass.STATE: ARTIFACT_KINDS.index("MODULE_MEMORY") + 1,
 }
 _TITLE_CHARACTERS: Final = 200
-
-
-class KeySource(Protocol):
-    """A Redis that is read; see `liftos_migration.adapters.source.redis_census`."""
-
-    async def now(self) -> datetime:
-        """Return the time of its clock."""
-        ...
-
-    async def losses(self) -> tuple[str, int]:
-        """Return which run of the server this is, and how many keys it evicted."""
-        ...
-
-    def read(
-        self, prefix: str, others: Sequence[str]
-    ) -> AsyncIterator[KeyValue | ValueNotReadableError]:
-        """Yield the keys of a prefix with their values."""
-        ...
 
 
 OpenKeys = Callable[[str, SourceStore], AbstractAsyncContextManager[KeySource]]

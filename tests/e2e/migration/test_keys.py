@@ -24,9 +24,9 @@ from liftos_migration.domain.mapping import Mapping as TableMappings
 from liftos_migration.domain.migrations import MigrationSpec, SourceStore, Throttle
 from liftos_migration.domain.verification import EntityResult
 from liftos_migration.ledger_ports import Lease
-from liftos_migration.usecases.key_records import KeyRecords, KeySource
+from liftos_migration.usecases.key_records import KeyRecords
 from liftos_migration.usecases.steps import StepContext
-from liftos_migration.verification_ports import Collection
+from liftos_migration.verification_ports import Collection, KeySource
 
 ORG: Final = "acme"
 MIGRATION: Final = "keys"
