@@ -334,7 +334,9 @@ Global___Verification: _TypeAlias = Verification  # noqa: Y015
 
 @_typing.final
 class EntityResult(_message.Message):
-    """EntityResult is how one table compares."""
+    """EntityResult is how one table compares. Its rows are those that are equal, missing, different,
+    rejected, waived or merged, each in exactly one of these counts.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -350,30 +352,42 @@ class EntityResult(_message.Message):
     COMPLETENESS_FIELD_NUMBER: _builtins.int
     SOURCE_ROOT_FIELD_NUMBER: _builtins.int
     TARGET_ROOT_FIELD_NUMBER: _builtins.int
+    MERGED_COUNT_FIELD_NUMBER: _builtins.int
+    UNVERIFIED_FIELD_NUMBER: _builtins.int
     table: _builtins.str
-    """schema.table."""
+    """schema.table, or how Redis keys begin."""
     source_count: _builtins.int
     """Rows of the source."""
     matched_count: _builtins.int
-    """Rows that are equal."""
+    """Records that are equal."""
     missing_count: _builtins.int
-    """Rows that did not arrive."""
+    """Records that did not arrive."""
     extra_count: _builtins.int
     """Records without a source row."""
     different_count: _builtins.int
-    """Rows with other values."""
+    """Records with other values."""
     rejected_count: _builtins.int
-    """Rows that were refused and are not resolved."""
+    """Records that were refused and are not resolved."""
     waived_count: _builtins.int
-    """Rows that were waived."""
+    """Rows that do not move, as the mapping says, and rejects that were waived."""
     accuracy: _builtins.float
-    """matched / source, 0 to 1; waived rows are left out of both."""
+    """matched / (matched + different + missing + rejected + extra), 0 to 1; 0 where it could not be
+    compared.
+    """
     completeness: _builtins.float
-    """(matched + different) / source, 0 to 1; waived rows are left out of both."""
+    """(matched + different) / (matched + different + missing + rejected), 0 to 1; 0 where it could not
+    be compared.
+    """
     source_root: _builtins.bytes
     """Digest over the table on the source side."""
     target_root: _builtins.bytes
     """Digest over the same on Memory's side."""
+    merged_count: _builtins.int
+    """Rows that share a record with another one: older versions of it, rows that are summed up, and
+    those that are part of another table's records.
+    """
+    unverified: _builtins.str
+    """Why it could not be compared; empty where it was."""
     def __init__(
         self,
         *,
@@ -389,10 +403,12 @@ class EntityResult(_message.Message):
         completeness: _builtins.float = ...,
         source_root: _builtins.bytes = ...,
         target_root: _builtins.bytes = ...,
+        merged_count: _builtins.int = ...,
+        unverified: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "completeness", b"completeness", "different_count", b"different_count", "extra_count", b"extra_count", "matched_count", b"matched_count", "missing_count", b"missing_count", "rejected_count", b"rejected_count", "source_count", b"source_count", "source_root", b"source_root", "table", b"table", "target_root", b"target_root", "waived_count", b"waived_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "completeness", b"completeness", "different_count", b"different_count", "extra_count", b"extra_count", "matched_count", b"matched_count", "merged_count", b"merged_count", "missing_count", b"missing_count", "rejected_count", b"rejected_count", "source_count", b"source_count", "source_root", b"source_root", "table", b"table", "target_root", b"target_root", "unverified", b"unverified", "waived_count", b"waived_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
