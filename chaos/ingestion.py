@@ -35,7 +35,7 @@ from tests.e2e.ingestion.truth_comparison import Figures, days_from, stored_figu
 
 from chaos.results import Tally
 from chaos.workers import Workers, ingestion_server
-from liftos.ingestion.v1.run_pb2 import Run, RunState
+from liftos.ingestion.v1.run_pb2 import Run, RunSlice, RunSliceState, RunState
 from liftos_client import Client, connect
 from liftos_kit.auth import issue_token
 from liftos_kit.secrets.keyring import generate_key
@@ -85,6 +85,13 @@ _TRIES: Final = 3
 _READ: Final = frozenset({RunState.RUN_STATE_SUCCEEDED, RunState.RUN_STATE_PARTIALLY_SUCCEEDED})
 _ENDED: Final = _READ | {RunState.RUN_STATE_FAILED, RunState.RUN_STATE_CANCELLED}
 _LONGEST_RUN_SECONDS: Final = 600.0
+_OPEN_SLICES: Final = frozenset(
+    {
+        RunSliceState.RUN_SLICE_STATE_PENDING,
+        RunSliceState.RUN_SLICE_STATE_RUNNING,
+        RunSliceState.RUN_SLICE_STATE_PARKED,
+    }
+)
 _LEVELS: Final[Mapping[Platform, tuple[Level, ...]]] = {
     Platform.META: (Level.ACCOUNT, Level.CAMPAIGN, Level.AD_GROUP, Level.AD),
     Platform.GOOGLE_ADS: (Level.ACCOUNT, Level.CAMPAIGN, Level.AD_GROUP, Level.AD),
@@ -120,6 +127,14 @@ _LONG: Final = frozenset(
 )
 _SPOILING: Final = frozenset({FaultKind.STATISTIC_NULL, FaultKind.STATISTIC_NAN})
 """They change what is stored, as they should; tests say how."""
+
+
+class NeverEndedError(Exception):
+    """A run is not over long after it should be; says as what it was told, and what it is."""
+
+    def __init__(self, *, told: Run, now: Run, slices: Sequence[RunSlice]) -> None:
+        open_ = [it for it in slices if it.state in _OPEN_SLICES]
+        super().__init__(f"told as:\n{told}is:\n{now}open:\n{''.join(map(str, open_))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -476,9 +491,14 @@ async def _run(source: _Source, days: Sequence[date]) -> Run:
         levels=[level.value for level in _LEVELS[source.platform]],
         force=True,
     )
-    async with asyncio.timeout(_LONGEST_RUN_SECONDS):
-        async for told in runs.watch_run(run.name):
-            run = told.run
+    try:
+        async with asyncio.timeout(_LONGEST_RUN_SECONDS):
+            async for told in runs.watch_run(run.name):
+                run = told.run
+    except TimeoutError:
+        slices = [it async for it in runs.list_slices(run.name)]
+        now = await runs.get_run(run.name)
+        raise NeverEndedError(told=run, now=now, slices=slices) from None
     return run
 
 
