@@ -1,5 +1,6 @@
 """The rules of a batch of entries, each broken in its own way."""
 
+import math
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -74,6 +75,14 @@ def test_good_rows_come_out_in_the_schema() -> None:
     assert (first["date_basis"], second["date_basis"]) == ("INTERACTION", "EVENT")
     assert second["value_micros"] == -3_000_000
     assert list(checked.digests) == entry_ids(checked.rows)
+
+
+def test_zero_has_one_form() -> None:
+    """Equal numbers are written alike, so that a digest of them is the same."""
+    checked = check({**GOOD, "search_impression_share": -0.0})
+    assert checked.errors == ()
+    (share,) = checked.rows["search_impression_share"].to_pylist()
+    assert math.copysign(1, share) == 1
 
 
 BROKEN: list[tuple[dict[str, Any], str, RowErrorCode]] = [
