@@ -105,12 +105,25 @@ async def drop_database(url: str, database: str) -> None:
         DumpError: Postgres refuses, or does not answer.
     """
     async with connected(url) as connection:
-        await connection.execute(f"drop database if exists {quoted(database)} with (force)")
+        await _drop(connection, database)
 
 
 def with_database(url: str, database: str) -> str:
     """Return the address of another database of the same server."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{quote(database, safe='')}"))
+
+
+async def _drop(connection: asyncpg.Connection, database: str) -> None:
+    # Not `with (force)`: it wants to end autovacuum too, which needs more rights than the plain
+    # statement, which waits for it.
+    await connection.execute(
+        """/* dump_end_sessions */
+        select pg_terminate_backend(pid) from pg_stat_activity
+        where datname = $1 and pg_has_role(usesysid, 'usage')
+        """,
+        database,
+    )
+    await connection.execute(f"drop database if exists {quoted(database)}")
 
 
 async def _create(connection: asyncpg.Connection, manifest: Manifest, database: str) -> None:
@@ -119,8 +132,8 @@ async def _create(connection: asyncpg.Connection, manifest: Manifest, database: 
         if role not in known:
             # No dump has passwords; whoever runs the server sets them.
             await connection.execute(f"create role {quoted(role)} {attributes}")
+    await _drop(connection, database)
     name = quoted(database)
-    await connection.execute(f"drop database if exists {name} with (force)")
     owner = f" owner {manifest.owner}" if manifest.has_access else ""
     await connection.execute(f"create database {name} template template0 encoding 'UTF8'{owner}")
 
