@@ -51,10 +51,11 @@ def work(settings: MemorySettings) -> int:
     Returns:
         The exit code: 0 after a clean end, 2 if the worker could not start or go on.
     """
-    return worker_process.work("liftos-memory-worker", settings, partial(_follow, settings))
+    return worker_process.work("liftos-memory-worker", settings, partial(follow_entries, settings))
 
 
-async def _follow(settings: MemorySettings, stop: asyncio.Event) -> None:
+async def follow_entries(settings: MemorySettings, stop: asyncio.Event) -> None:
+    """Write documents of what is stored and keep the index, until `stop`."""
     assert settings.postgres_url is not None, "checked by load"
     assert settings.milvus_url is not None, "checked by load"
     pool = await postgres.create_pool(
