@@ -2,13 +2,19 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 import asyncpg
 
 from liftos_migration.domain.preflight import Finding, Severity
 
-NO_WAY_BACK = "NO_WAY_BACK"
+NO_WAY_BACK: Final = "NO_WAY_BACK"
 """Code of what keeps from a cut-over, and from nothing before."""
+
+ROWS_FAIL: Final = "ROWS_FAIL"
+"""Code of rows that are refused one by one, and wait for a person then."""
+
+_WARNINGS: Final = (NO_WAY_BACK, ROWS_FAIL)
 
 
 class Findings:
@@ -25,7 +31,7 @@ class Findings:
         self.found: list[Finding] = []
 
     def add(self, code: str, place: str, found: str, *, wanted: str, remedy: str) -> None:
-        """Add what stands in the way of a start, or of a cut-over.
+        """Add what stands in the way of a start, or of what comes later.
 
         Args:
             code: Stable word.
@@ -34,9 +40,14 @@ class Findings:
             wanted: What is needed.
             remedy: What to do.
         """
-        severity = Severity.WARNING if code == NO_WAY_BACK else Severity.BLOCKER
+        severity = Severity.WARNING if code in _WARNINGS else Severity.BLOCKER
         name = f"{self._table} {place}" if place else self._table
         self.found.append(Finding(severity, code, name, found, wanted, remedy))
+
+    @property
+    def is_startable(self) -> bool:
+        """Whether nothing that was found blocks the start."""
+        return all(each.severity is not Severity.BLOCKER for each in self.found)
 
     @asynccontextmanager
     async def asking(

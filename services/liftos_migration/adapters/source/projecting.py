@@ -7,7 +7,7 @@ from typing import Final
 import asyncpg
 
 from liftos_kit import postgres
-from liftos_migration.adapters.source.findings import Findings
+from liftos_migration.adapters.source.findings import ROWS_FAIL, Findings
 from liftos_migration.adapters.source.way_back import WayBack
 from liftos_migration.domain import mapping as plan
 from liftos_migration.domain.inventory import Inventory, Item
@@ -68,7 +68,7 @@ async def mapping_problems(
                     findings = Findings(connection, table.table)
                     await _Check(connection, items[table.table], table, org, findings).all()
                     found += findings.found
-                    wrong |= {table.table} if findings.found else set()
+                    wrong |= set() if findings.is_startable else {table.table}
             for table in mapping.tables:
                 owner = table.part_of or table.table
                 if table.reverse is Reverse.INVERSE and not {table.table, owner} & wrong:
@@ -250,7 +250,7 @@ class _Check:
     async def _rows(self, rows: Projection) -> None:
         """What all rows have to keep."""
         async with self._findings.asking(
-            "ROWS_FAIL",
+            ROWS_FAIL,
             "",
             wanted="rows of which records can be made",
             remedy="let the expressions allow for such values, or filter the rows",
@@ -258,8 +258,13 @@ class _Check:
             await self._keys_are_told(rows)
             if self._table.rows is Rows.ONE and self._table.key_columns:
                 await self._keys_are_one(rows)
-            await self._records_are_one(rows)
-            await self._numbers_are_exact(rows)
+            if not self._findings.found:
+                await self._records_are_one(rows)
+                await self._numbers_are_exact(rows)
+            # Evaluates every field of every row.
+            await self._connection.fetchval(
+                f"select max(length(record::text)) from ({rows.select()}) record"  # noqa: S608
+            )
 
     async def _keys_are_told(self, rows: Projection) -> None:
         unknown = " or ".join(f"{column} is null" for column in rows.rows.key_sql)
