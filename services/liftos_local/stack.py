@@ -283,7 +283,7 @@ def _launch(
     try:
         check_programs(directory)
         load_secrets(directory)
-        stores = STORES
+        stores: tuple[str, ...] = STORES
         if module_org is not None:
             stores, services = STORES + MODULE_STORES, (*services, *causal_services(module_org))
         names = [*stores, *(name for spec in services for name in spec.port_names)]

@@ -5,11 +5,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from liftos_cli.demo.causal_module import MODULE_ORG, checks_of_module, use_module
 from liftos_cli.demo.channels import ORG
 from liftos_cli.demo.hand_commands import hand_commands
 from liftos_cli.demo.movements import Check
@@ -31,7 +33,8 @@ from liftos_cli.service_call import MEMORY, server_errors
 from liftos_cli.tokens import issue_token
 from liftos_client.connection import connect
 from liftos_local import stack
-from liftos_local.plan import PLATFORMS, SERVICES, STORES
+from liftos_local.directory import DataDirectory
+from liftos_local.plan import MODULE_STORES, PLATFORMS, SERVICES, STORES, causal_services
 from liftos_local.ports import PortPlan
 from liftos_local.state import ProcessState, StackState
 
@@ -39,6 +42,9 @@ app = command_app()
 
 _TOKEN_SECONDS: Final = 3_600
 _CATALOGUE: Final = {PLATFORMS.name: PLATFORMS, **SERVICES}
+_PROCESS_COUNT: Final = sum(
+    map(len, (STORES, _CATALOGUE, MODULE_STORES, causal_services(MODULE_ORG)))
+)
 
 
 @app.command(epilog="Example: liftos demo --data-dir /tmp/liftos-demo --keep")
@@ -60,8 +66,9 @@ def demo(
 
     Starts LiftOS on free ports, loads 208 weeks of marketing numbers, compares every one of them
     with the file, searches, and shows the trace of one request; then reads a week of three
-    simulated platforms and compares it with what they know. Ends with commands to go on by hand;
-    the data stays. The exit code is 1 if anything does not hold.
+    simulated platforms and compares it with what they know, and asks the Causal module, which is
+    under load on stores of its own. Ends with commands to go on by hand; the data stays. The exit
+    code is 1 if anything does not hold.
     """
     directory = (
         Path(tempfile.mkdtemp(prefix="liftos-demo-")) if data_dir is None else data_dir.absolute()
@@ -101,12 +108,13 @@ async def _walk(directory: Path, address: str, stages: Stages) -> Findings:
     token = _token(secret, ORG)
     async with connect(address, token=token) as client:
         findings = await walk(client, directory, stages)
-    ingestion = service_address(directory, "ingestion")
-    control = stack.status(directory).addresses["platforms-control"]
+    addresses = stack.status(directory).addresses
     async with connect(
-        address, token=_token(secret, SIMULATED_ORG), ingestion_target=ingestion
+        address, token=_token(secret, SIMULATED_ORG), ingestion_target=addresses["ingestion"]
     ) as client:
-        findings.reads = await read_platforms(client, Control(control), stages)
+        findings.reads = await read_platforms(
+            client, Control(addresses["platforms-control"]), stages
+        )
     findings.checks += [
         Check(
             f"{read.platform}: what is stored is what the platform knows",
@@ -115,6 +123,15 @@ async def _walk(directory: Path, address: str, stages: Stages) -> Findings:
         )
         for read in findings.reads
     ]
+    weeks = findings.file.weeks
+    findings.causal = await use_module(
+        addresses,
+        _token(secret, MODULE_ORG),
+        public=(ORG, token, weeks[0], weeks[-1] + timedelta(days=6)),
+        journal=DataDirectory(directory).run / "acknowledged.jsonl",
+        stages=stages,
+    )
+    findings.checks += checks_of_module(findings.causal)
     return findings
 
 
@@ -131,9 +148,8 @@ def _token(secret: str, org: str) -> str:
 @contextmanager
 def _running_stack(directory: Path, stages: Stages, *, keep: bool) -> Iterator[None]:
     """Run a stack; with `keep` it is stopped only where the demo could not go on."""
-    count = len(STORES) + len(_CATALOGUE)
     healthy: set[str] = set()
-    with stages.stage("Start", total=count, unit="processes healthy") as advance:
+    with stages.stage("Start", total=_PROCESS_COUNT, unit="processes healthy") as advance:
 
         def tell(process: str, state: ProcessState | str) -> None:
             if state == ProcessState.HEALTHY:
@@ -146,6 +162,7 @@ def _running_stack(directory: Path, stages: Stages, *, keep: bool) -> Iterator[N
                 ports=PortPlan.automatic(),
                 services=tuple(_CATALOGUE),
                 catalogue=_CATALOGUE,
+                module_org=MODULE_ORG,
                 on_progress=tell,
             )
         else:
@@ -154,6 +171,7 @@ def _running_stack(directory: Path, stages: Stages, *, keep: bool) -> Iterator[N
                 ports=PortPlan.automatic(),
                 services=tuple(_CATALOGUE),
                 catalogue=_CATALOGUE,
+                module_org=MODULE_ORG,
                 on_progress=tell,
             )
     if not keep:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from liftos.memory.v1.document_pb2 import SearchHit
 from liftos_cli.calendar_view import next_event, special
+from liftos_cli.demo.causal_module import print_module
 from liftos_cli.demo.channels import CHANNELS, CURRENCY, scale_of
 from liftos_cli.demo.data_set import print_data_set
 from liftos_cli.demo.for_modules import print_for_modules
@@ -44,6 +45,9 @@ def print_findings(findings: Findings) -> None:
     print_for_modules(findings.for_modules)
     _print_calendar(findings)
     _print_reads(findings)
+    if findings.causal is not None:
+        _print_title("The Causal module under load, and which channels deserve credit")
+        print_module(findings.causal)
     _print_title("One request through all parts: a day is added, and searched once it is indexed")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PLAIN_WIDTH
     print("\n".join(waterfall(findings.trace.spans, width=width)))
@@ -111,6 +115,17 @@ def findings_as_json(findings: Findings) -> dict[str, object]:
             }
             for read in findings.reads
         ],
+        "causal": None
+        if findings.causal is None
+        else {
+            "calls": dict(findings.causal.load.calls),
+            "failures": dict(findings.causal.load.failures),
+            "writes": findings.causal.load.writes,
+            "attribution": {
+                "module": as_json(findings.causal.own),
+                "core": as_json(findings.causal.on_core),
+            },
+        },
         "checks": [asdict(check) for check in findings.checks],
     }
 

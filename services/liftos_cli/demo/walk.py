@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from liftos.memory.v1.calendar_pb2 import CalendarDay
 from liftos.memory.v1.document_pb2 import SearchHit
 from liftos.memory.v1.memory_service_pb2 import MetricsRow, SearchDocumentsResponse
+from liftos_cli.demo.causal_module import CausalModule
 from liftos_cli.demo.channels import CURRENCY, MARKET_SOURCE, MARKET_SOURCE_NAME, REGIONS
 from liftos_cli.demo.client_trace import SERVICE, record_trace
 from liftos_cli.demo.daily_entries import (
@@ -152,6 +153,7 @@ class Findings:
         for_modules: What modules build on.
         checks: All that had to hold.
         reads: What was read from the simulated platforms.
+        causal: The Causal module; None before it was asked.
     """
 
     file: RoundedFile
@@ -168,6 +170,7 @@ class Findings:
     for_modules: ForModules
     checks: list[Check] = field(default_factory=list)
     reads: Sequence[PlatformRead] = ()
+    causal: CausalModule | None = None
 
 
 async def walk(client: Client, data_dir: Path, stages: Stages) -> Findings:

@@ -133,6 +133,16 @@ def test_it_shows_what_modules_build_on(demo: Ended) -> None:
         assert found in shown
 
 
+def test_it_shows_the_causal_module_on_both_stores(demo: Ended) -> None:
+    """Its load with what it acknowledged, and credit of channels by its own store and by Core."""
+    shown = demo.output.partition("The Causal module under load")[2]
+    shown = shown.partition("One request through all parts")[0]
+    assert re.search(r"\d+ calls of 14 methods in [\d.]+ s, \d+ writes acknowledged", shown)
+    own, _, core = shown.partition("Core, the public data set")
+    assert all(f"\n{channel} " in own for channel in ("meta", "google_ads", "klaviyo", "tiktok"))
+    assert all(f"\n{channel} " in core for channel in ("meta", "google_ads", "offline"))
+
+
 def test_progress_is_plain_lines_where_nobody_watches(demo: Ended) -> None:
     """Without a terminal stderr has lines, of starting, loading and indexing, and no bars."""
     for line in ("processes healthy", "of 21,222 rows", "of 3,052 documents", "All of it holds"):
@@ -218,6 +228,8 @@ def test_it_runs_again_on_its_data_and_can_be_kept(demo: Ended) -> None:
         assert all(check["holds"] for check in found["checks"])
         assert found["totals"]["newsletter"]["file"] == found["totals"]["newsletter"]["stored"]
         assert [len(search["hits"]) for search in found["searches"]] == [3, 3, 3]
+        assert found["causal"]["writes"] > 0
+        assert found["causal"]["failures"] == {}
         assert "liftos up" not in found["commands"]
         assert stack.status(demo.data_dir).state is StackState.HEALTHY
     finally:
