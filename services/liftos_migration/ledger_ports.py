@@ -171,9 +171,11 @@ class Ledger(Protocol):
         title: str,
         *,
         given: JsonObject,
-        snapshot: str = "",
     ) -> Step:
-        """Begin an attempt of a step; one that a lost worker left under way is ended first."""
+        """Begin an attempt of a step; one that a lost worker left under way is ended first.
+
+        From PREPARED on it rests on the newest snapshot whose restore was tested.
+        """
         ...
 
     async def finish(self, lease: Lease, step: Step, output: JsonObject) -> Step:

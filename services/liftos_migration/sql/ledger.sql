@@ -51,17 +51,12 @@ select org, migration from due_migrations(:limit);
 -- name: take_migration$
 select take_migration(:org, :migration, :owner, make_interval(secs => :seconds));
 
--- name: renew_lease^
-update migrations
-set lease_end_time = clock_timestamp() + make_interval(secs => :seconds),
-    progress = coalesce(:progress, progress),
-    progress_time = case when :progress::jsonb is null then progress_time else clock_timestamp() end
-where org = :org and migration = :migration and epoch = :epoch and lease_owner = :owner
-returning state, revision;
+-- name: renew_migration^
+select state, revision
+from renew_migration(:org, :migration, :epoch, make_interval(secs => :seconds), :progress);
 
--- name: release_lease!
-update migrations set lease_owner = '', lease_end_time = null
-where org = :org and migration = :migration and epoch = :epoch and lease_owner = :owner;
+-- name: release_migration$
+select release_migration(:org, :migration, :epoch);
 
 -- name: tell_reason!
 update migrations set state_reason = :state_reason, revision = revision + 1, update_time = clock_timestamp()
@@ -82,7 +77,10 @@ select :org, :migration,
        :phase, :title, :generation,
        1 + coalesce((select max(attempt) from steps where org = :org and migration = :migration and phase = :phase
                      and title = :title and generation = :generation), 0),
-       2, :epoch, :snapshot, :input
+       2, :epoch,
+       coalesce((select snapshot from snapshots where org = :org and migration = :migration and :phase::smallint >= 5
+                 and restore_seconds is not null order by create_time desc limit 1), ''),
+       :input
 returning *;
 
 -- name: moment$
@@ -94,6 +92,9 @@ set state = :state, output = :output, error = :error, end_time = :end_time, link
     previous_sha256 = :previous_sha256, sha256 = :sha256
 where org = :org and migration = :migration and sequence = :sequence and state = 2
 returning *;
+
+-- name: get_step^
+select * from steps where org = :org and migration = :migration and sequence = :sequence;
 
 -- name: next_decision$
 select 1 + coalesce(max(sequence), 0) from decisions where org = :org and migration = :migration;

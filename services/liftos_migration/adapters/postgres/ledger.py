@@ -45,9 +45,9 @@ class PostgresLedger:
 
     async def take(self, org: str, migration: str, *, owner: str, seconds: float) -> Lease | None:
         """Take a migration."""
-        async with postgres.transaction(self._pool, org=org) as connection:
+        with postgres.translate_errors():
             epoch = await SQL.take_migration(
-                connection, org=org, migration=migration, owner=owner, seconds=seconds
+                self._pool, org=org, migration=migration, owner=owner, seconds=seconds
             )
         return None if epoch is None else Lease(org, migration, owner, epoch)
 
@@ -55,12 +55,11 @@ class PostgresLedger:
         self, lease: Lease, *, seconds: float, progress: MigrationProgress | None
     ) -> Renewal:
         """Go on holding a migration."""
-        async with postgres.transaction(self._pool, org=lease.org) as connection:
-            row = await SQL.renew_lease(
-                connection,
+        with postgres.translate_errors():
+            row = await SQL.renew_migration(
+                self._pool,
                 **_keys(lease),
                 epoch=lease.epoch,
-                owner=lease.owner,
                 seconds=seconds,
                 progress=None if progress is None else to_json(MigrationProgress, progress),
             )
@@ -70,12 +69,8 @@ class PostgresLedger:
 
     async def release(self, lease: Lease) -> None:
         """Give a migration back."""
-        async with postgres.transaction(self._pool, org=lease.org) as connection:
-            await SQL.release_lease(
-                connection, **_keys(lease), epoch=lease.epoch, owner=lease.owner
-            )
-            # Whoever looks next may have it at once.
-            await SQL.wake_workers(connection, **_keys(lease))
+        with postgres.translate_errors():
+            await SQL.release_migration(self._pool, **_keys(lease), epoch=lease.epoch)
 
     async def read(self, lease: Lease) -> StoredMigration:
         """Return the migration."""
@@ -97,7 +92,6 @@ class PostgresLedger:
         title: str,
         *,
         given: JsonObject,
-        snapshot: str = "",
     ) -> Step:
         """Begin an attempt."""
         async with held(self._pool, lease) as connection:
@@ -119,7 +113,6 @@ class PostgresLedger:
                 title=title,
                 generation=head["generation"],
                 epoch=lease.epoch,
-                snapshot=snapshot,
                 input=storable(given),
             )
         return step_of(row)
@@ -252,8 +245,8 @@ async def _end(
         sha256=ended.sha256,
     )
     if row is None:
-        # Under this very lease nobody else ends it.
-        raise RuntimeError(f"step {step.sequence} is not under way")
+        # It was ended by this very call before, whose answer was lost.
+        return step_of(await SQL.get_step(connection, **_keys(lease), sequence=step.sequence))
     last = head_of(ended)
     await SQL.move_head(connection, **_keys(lease), head_link=last.link, head_sha256=last.sha256)
     return step_of(row)

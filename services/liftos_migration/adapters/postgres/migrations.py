@@ -194,19 +194,26 @@ class PostgresMigrations:
         async with postgres.transaction(
             self._pool, org=org, read_only=True, isolation="repeatable read"
         ) as connection:
-            row = await SQL.get_head(connection, org=org, migration=migration)
-            if row is None:
-                raise NotFoundError(migration_name(org, migration))
-            head = Head(row["head_link"], row["head_sha256"])
-            newest = await SQL.last_link(connection, org=org, migration=migration)
-            last = Head()
-            for after in range(0, newest, _ROWS_AT_ONCE):
-                rows = await _linked(connection, org, migration, after)
-                followed = follow(rows, last)
-                if isinstance(followed, BadLink):
-                    return followed
-                last = followed
-        return ends_at(last, head)
+            return await verify_ledger(connection, org, migration)
+
+
+async def verify_ledger(connection: asyncpg.Connection, org: str, migration: str) -> BadLink | None:
+    """Return where the chain of a migration breaks, as a transaction sees it.
+
+    Raises:
+        NotFoundError: There is no such migration.
+    """
+    row = await SQL.get_head(connection, org=org, migration=migration)
+    if row is None:
+        raise NotFoundError(migration_name(org, migration))
+    last = Head()
+    newest = await SQL.last_link(connection, org=org, migration=migration)
+    for after in range(0, newest, _ROWS_AT_ONCE):
+        followed = follow(await _linked(connection, org, migration, after), last)
+        if isinstance(followed, BadLink):
+            return followed
+        last = followed
+    return ends_at(last, Head(row["head_link"], row["head_sha256"]))
 
 
 async def _linked(

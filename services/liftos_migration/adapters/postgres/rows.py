@@ -48,14 +48,15 @@ _PLAN: Final = ("source", "mapping", "gates", "cut_over_gates", "budgets")
 """Parts of which a change asks for a new snapshot."""
 
 
-def to_json(kind: type[Value], value: Value) -> Any:  # noqa: ANN401 - any JSON value
+def to_json(kind: Any, value: object) -> Any:  # noqa: ANN401 - a type, and any JSON value
     """Return what a value is kept as in a column of type jsonb."""
     return _adapter(kind).dump_python(value, mode="json")
 
 
 def from_json(kind: type[Value], value: object) -> Value:
     """Return the value that a column of type jsonb holds."""
-    result: Value = _adapter(kind).validate_python(value)
+    hashable: Any = kind
+    result: Value = _adapter(hashable).validate_python(value)
     return result
 
 

@@ -347,15 +347,42 @@ create table request_ids (
 );
 create index request_ids_create_time on request_ids (create_time);
 
--- Takes a migration that wants to go on, where nobody holds it.
+-- Leases. Each is one statement, so that a worker that is frozen never holds a lock between two.
+-- Takes a migration that wants to go on, where nobody has it.
 create function take_migration(p_org text, p_migration text, p_owner text, p_lease interval) returns bigint
-language sql as $$
+language plpgsql as $$
+declare
+    taken bigint;
+begin
+    perform set_config('liftos.org', p_org, true);
     update migrations
     set epoch = epoch + 1, lease_owner = p_owner, lease_end_time = clock_timestamp() + p_lease
     where org = p_org and migration = p_migration and state not in (1, 14, 15, 16, 17, 19, 20)
       and (lease_end_time is null or lease_end_time < clock_timestamp())
-    returning epoch
-$$;
+    returning epoch into taken;
+    return taken;
+end $$;
+
+create function renew_migration(p_org text, p_migration text, p_epoch bigint, p_lease interval, p_progress jsonb)
+returns table (state smallint, revision bigint) language plpgsql as $$
+begin
+    perform set_config('liftos.org', p_org, true);
+    return query update migrations m
+    set lease_end_time = clock_timestamp() + p_lease, progress = coalesce(p_progress, m.progress),
+        progress_time = case when p_progress is null then m.progress_time else clock_timestamp() end
+    where m.org = p_org and m.migration = p_migration and m.epoch = p_epoch and m.lease_end_time is not null
+    returning m.state, m.revision;
+end $$;
+
+create function release_migration(p_org text, p_migration text, p_epoch bigint) returns void
+language plpgsql as $$
+begin
+    perform set_config('liftos.org', p_org, true);
+    update migrations set lease_owner = '', lease_end_time = null
+    where org = p_org and migration = p_migration and epoch = p_epoch;
+    -- Whoever looks next may have it at once.
+    perform pg_notify('liftos_migration', p_org || '/' || p_migration);
+end $$;
 
 -- The worker's view over all orgs.
 create function due_migrations(p_limit int) returns table (org text, migration text)
