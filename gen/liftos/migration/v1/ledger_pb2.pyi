@@ -146,8 +146,9 @@ Global___AcceptancePurpose: _TypeAlias = AcceptancePurpose  # noqa: Y015
 
 @_typing.final
 class Step(_message.Message):
-    """Step is one effect of the ledger, which can be done, verified and undone, and happens once
-    however often it is tried. Rows are chained by hash, so that a later edit shows.
+    """Step is one attempt at an effect, which can be done, verified and undone, and happens once however
+    often it is tried. Attempts that have ended and decisions are one chain of rows by hash, so that a
+    later edit shows.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -170,7 +171,7 @@ class Step(_message.Message):
     name: _builtins.str
     """orgs/{org}/migrations/{migration}/steps/{step}; the id is its number."""
     sequence: _builtins.int
-    """Its place, from 1."""
+    """Place of the attempt among all of the migration, from 1."""
     title: _builtins.str
     """What it does, such as "copy public.campaign_performance"."""
     phase: _migration_pb2.MigrationState.ValueType
@@ -178,7 +179,7 @@ class Step(_message.Message):
     state: Global___StepState.ValueType
     """Where it is."""
     attempt: _builtins.int
-    """Attempts so far, from 1."""
+    """Of this effect, from 1; begins anew where what was copied no longer counts."""
     epoch: _builtins.int
     """Epoch of the worker that did it."""
     snapshot: _builtins.str
@@ -186,9 +187,9 @@ class Step(_message.Message):
     error: _builtins.str
     """Why it failed and what to do; empty where it did not."""
     previous_sha256: _builtins.bytes
-    """Hash of the row before, 32 bytes."""
+    """Hash of the row before, be it an attempt or a decision, 32 bytes; empty while it runs."""
     sha256: _builtins.bytes
-    """Hash over previous_sha256 and the canonical form of this row."""
+    """Hash over previous_sha256 and the canonical form (RFC 8785) of this row; empty while it runs."""
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
         """What it was given."""
@@ -330,9 +331,9 @@ class Decision(_message.Message):
     dry_run: _builtins.bool
     """True where nothing was done."""
     previous_sha256: _builtins.bytes
-    """Hash of the row before, 32 bytes."""
+    """Hash of the row before, be it an attempt or a decision, 32 bytes."""
     sha256: _builtins.bytes
-    """Hash over previous_sha256 and the canonical form of this row."""
+    """Hash over previous_sha256 and the canonical form (RFC 8785) of this row."""
     @_builtins.property
     def readings(self) -> _containers.RepeatedCompositeFieldContainer[_trigger_pb2.TriggerReading]:
         """What each trigger said."""

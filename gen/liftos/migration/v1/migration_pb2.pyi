@@ -70,7 +70,7 @@ class _MigrationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Migrat
     MIGRATION_STATE_RESNAPSHOT_REQUIRED: _MigrationState.ValueType  # 17
     """The log of changes has a gap; ResumeMigration copies again."""
     MIGRATION_STATE_ROLLING_BACK: _MigrationState.ValueType  # 18
-    """Goes back; see rollback_level."""
+    """Goes back; see rollback_level. Ends in ROLLED_BACK, or after CancelMigration in CANCELLED."""
     MIGRATION_STATE_ROLLED_BACK: _MigrationState.ValueType  # 19
     """The module's own store serves all and has every acknowledged write."""
     MIGRATION_STATE_CANCELLED: _MigrationState.ValueType  # 20
@@ -122,7 +122,7 @@ enough.
 MIGRATION_STATE_RESNAPSHOT_REQUIRED: MigrationState.ValueType  # 17
 """The log of changes has a gap; ResumeMigration copies again."""
 MIGRATION_STATE_ROLLING_BACK: MigrationState.ValueType  # 18
-"""Goes back; see rollback_level."""
+"""Goes back; see rollback_level. Ends in ROLLED_BACK, or after CancelMigration in CANCELLED."""
 MIGRATION_STATE_ROLLED_BACK: MigrationState.ValueType  # 19
 """The module's own store serves all and has every acknowledged write."""
 MIGRATION_STATE_CANCELLED: MigrationState.ValueType  # 20
