@@ -149,7 +149,10 @@ class RowReader(Protocol):
         projection: Projection,
         keys: Sequence[Key],
     ) -> Sequence[Mapping[str, Any]]:
-        """Return what tells the records of some keys apart on Core, whether or not they exist."""
+        """Return what tells the records of some keys apart on Core, whether or not they exist.
+
+        Keys that no record can have are left out.
+        """
         ...
 
 

@@ -30,7 +30,7 @@ _LABELS: Final = 50
 _LABEL_CHARACTERS: Final = 64
 _RATE_DIGITS: Final = 12
 
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
+RECORD_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 
@@ -180,7 +180,7 @@ def rate_of(row: Row) -> RateRecord:
 
 
 def _id(text: str) -> str:
-    if not _ID.fullmatch(text):
+    if not RECORD_ID.fullmatch(text):
         raise RecordInvalidError(
             "id",
             "INVALID_ID",

@@ -82,6 +82,8 @@ class CopyTables:
         await context.core.fence()
         found = await moving(context, self._reader)
         tables = [table for table in found.tables if table.has_records]
+        async with context.source.snapshot() as (connection, _):
+            await self._catching_up.check_schema(context, connection)
         for table in tables:
             await self._cut(context, table)
         pacing = await self._catching_up.pacing(context, copies=True)

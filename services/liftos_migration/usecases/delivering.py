@@ -14,7 +14,13 @@ from liftos_migration.copy_ports import CoreRecord, CoreWriter, EntryStream, Rec
 from liftos_migration.domain.changes import Key
 from liftos_migration.domain.mapping import Target
 from liftos_migration.domain.projection import Projection
-from liftos_migration.domain.records import RecordInvalidError, artifact_of, note_of, rate_of
+from liftos_migration.domain.records import (
+    RECORD_ID,
+    RecordInvalidError,
+    artifact_of,
+    note_of,
+    rate_of,
+)
 from liftos_migration.domain.rejects import RecordError, Refused, Reject
 from liftos_migration.usecases.rejecting import read_around, rejected
 from liftos_migration.usecases.steps import StepFailedError
@@ -82,7 +88,9 @@ class Delivery:
         if not identities:
             return 0
         if self._stream is None:
-            ids = sorted({str(each["id"]) for each in identities})
+            # What is no id was never one of a record.
+            named = {str(each["id"]) for each in identities}
+            ids = sorted(each for each in named if RECORD_ID.fullmatch(each))
             return await self._core.delete_records(self.projection.target, ids)
         columns = [
             pa.array([each[field.name] for each in identities], field.type) for field in _KEY_SCHEMA

@@ -24,7 +24,6 @@ from liftos_migration.domain.migrations import (
     SourceStore,
     Throttle,
 )
-from liftos_migration.domain.moving import MovedTable
 from liftos_migration.domain.preflight import CaptureMode
 from liftos_migration.domain.states import MigrationState, Place
 from liftos_migration.ledger_ports import Verdict
@@ -126,6 +125,8 @@ class Move:
     source: SourceConnections
     client: Client
     context: StepContext
+    chunk_rows: int = 65_536
+    snapshot_seconds: float = 300.0
     progress: MigrationProgress = field(default_factory=MigrationProgress)
     copies: PostgresCopyLedger = field(init=False)
     catching_up: CatchingUp = field(init=False)
@@ -136,7 +137,7 @@ class Move:
     whole: ComparedTables = field(init=False)
 
     def __post_init__(self) -> None:
-        reader, tools = PostgresRows(), PostgresTools()
+        reader, tools = PostgresRows(self.chunk_rows), PostgresTools()
         self.copies = PostgresCopyLedger(self.pool)
         self.whole = ComparedTables(
             lambda _, migration: MemoryDigests(self.client.memory, f"migrations/{migration}"),
@@ -146,7 +147,13 @@ class Move:
         self.catching_up = CatchingUp(reader, tools, self.copies, self.whole)
         ledger = PostgresLedger(self.pool)
         self.prepare = PrepareCapture(reader, tools, ledger, self.copies)
-        self.copy = CopyTables(reader, self.copies, self.catching_up, self.whole)
+        self.copy = CopyTables(
+            reader,
+            self.copies,
+            self.catching_up,
+            self.whole,
+            snapshot_seconds=self.snapshot_seconds,
+        )
         self.catch_up = CatchUp(self.catching_up)
         self.keep_up = KeepUp(self.catching_up, reader)
 
@@ -176,59 +183,46 @@ class Move:
                 or set(each.keys) - (rejected[name].open if name in rejected else set())
             }
 
-    async def again(self, owner: str) -> "Move":
-        """Return the same migration as another worker takes it over, the lease of this one gone."""
-        async with self.pool.acquire() as connection, connection.transaction():
-            await connection.execute("select set_config('liftos.org', $1, true)", self.context.org)
-            await connection.execute("update migrations set lease_end_time = now() - interval '1s'")
-        lease = await PostgresLedger(self.pool).take(
-            self.context.org, self.context.migration, owner=owner, seconds=600
-        )
-        assert lease is not None
-        core = CoreWriter(
-            self.client.memory,
-            org=lease.org,
-            migration=lease.migration,
-            epoch=lease.epoch,
-        )
-        other = Move(self.pool, self.source, self.client, self.context)
-        other.context = replace(
-            self.context, lease=lease, core=core, stop=asyncio.Event(), progress=other.tell
-        )
-        return other
 
-
-async def make_move(
+async def taken(
     pool: asyncpg.Pool,
     source: SourceConnections,
     client: Client,
     name: str,
-    mode: CaptureMode,
     *,
-    mapping: Mapping = MAPPING,
-) -> Move:
-    """Create a migration and take it as a worker."""
-    spec = MigrationSpec(
-        "Shop", "shop", SourceStore("SHOP_DATABASE_URL"), mapping, capture_mode=mode
-    )
-    await PostgresMigrations(pool).create(client.org, name, spec, None)
-    verdict = Verdict("start", "ann", "it is time", place=Place(MigrationState.PREFLIGHT))
-    await PostgresMigrations(pool).decide(client.org, name, lambda _: verdict, None)
-    lease = await PostgresLedger(pool).take(client.org, name, owner="worker-1", seconds=600)
-    assert lease is not None
-    core = CoreWriter(client.memory, org=client.org, migration=name, epoch=lease.epoch)
+    owner: str = "worker-1",
+    lease_seconds: float = 600.0,
+    chunk_rows: int = 65_536,
+    snapshot_seconds: float = 300.0,
+) -> Move | None:
+    """Take a migration as a worker; None where another one has it."""
+    ledger = PostgresLedger(pool)
+    lease = await ledger.take(client.org, name, owner=owner, seconds=lease_seconds)
+    if lease is None:
+        return None
+    stored = await ledger.read(lease)
     context = StepContext(
         lease=lease,
-        spec=spec,
+        spec=stored.spec,
         source=source,
-        core=core,
+        core=CoreWriter(client.memory, org=client.org, migration=name, epoch=lease.epoch),
         stop=asyncio.Event(),
         progress=lambda _: None,
         throttle=Throttle,
     )
-    move = Move(pool, source, client, context)
+    move = Move(pool, source, client, context, chunk_rows, snapshot_seconds)
     move.context = replace(context, progress=move.tell)
     return move
 
 
-__all__ = ["MAPPING", "TABLES", "Move", "MovedTable", "make_move"]
+async def create(
+    pool: asyncpg.Pool, client: Client, name: str, mode: CaptureMode, mapping: Mapping = MAPPING
+) -> None:
+    """Create a migration that a worker may take."""
+    spec = MigrationSpec(
+        "Shop", "shop", SourceStore("SHOP_DATABASE_URL"), mapping, capture_mode=mode
+    )
+    migrations = PostgresMigrations(pool)
+    await migrations.create(client.org, name, spec, None)
+    verdict = Verdict("start", "ann", "it is time", place=Place(MigrationState.PREFLIGHT))
+    await migrations.decide(client.org, name, lambda _: verdict, None)

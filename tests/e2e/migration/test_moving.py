@@ -1,12 +1,14 @@
 """Tables copied and kept up with: what is on Core is what the source's own SQL makes of them."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
 import pytest
-from tests.e2e.migration.moving import TABLES, Move, make_move
+from tests.e2e.migration.module_writers import writing
+from tests.e2e.migration.moving import TABLES, Move, create, taken
 
 from liftos_client import Client, connect
 from liftos_kit import postgres
@@ -18,6 +20,8 @@ from liftos_local.testing import TestDatabase, fresh_database
 from liftos_migration.adapters.postgres.database import SCHEMA
 from liftos_migration.adapters.source.connections import SourceConnections
 from liftos_migration.domain.preflight import CaptureMode
+from liftos_migration.domain.states import MigrationState
+from liftos_migration.usecases.steps import StepFailedError
 
 FILL = """
 insert into days select 'c' || c, date '2026-01-01' + d, (c * 1.25 + d)::text, c * d
@@ -58,7 +62,7 @@ async def client(memory_server: RunningServer) -> AsyncIterator[Client]:
 async def source(stores: Stack) -> AsyncIterator[SourceConnections]:
     """A filled module's database."""
     with fresh_database(stores) as fresh:
-        connections = SourceConnections(stores.postgres_admin_url(fresh.name), maximum=6)
+        connections = SourceConnections(stores.postgres_admin_url(fresh.name), maximum=20)
         async with connections.connect() as connection:
             await connection.execute(TABLES + FILL)
         yield connections
@@ -72,7 +76,9 @@ async def move(
     client: Client,
 ) -> AsyncIterator[Move]:
     """A migration in each mode."""
-    made = await make_move(pool, source, client, "shop", request.param)
+    await create(pool, client, "shop", request.param)
+    made = await taken(pool, source, client, "shop")
+    assert made is not None
     yield made
     await made.prepare.undo(made.context)
 
@@ -124,3 +130,98 @@ async def _weight(client: Client) -> Any:
     """Return a weight of a model that is kept in a part."""
     body: Any = plain((await client.memory.get_artifact("model-m2")).body)
     return body["weights"]["3"]
+
+
+async def test_what_writers_do_meanwhile_arrives_too(move: Move, source: SourceConnections) -> None:
+    """Long, aborted and nested transactions, moved keys and emptied tables, all the way."""
+    async with writing(source):
+        await asyncio.sleep(0.5)
+        await move.prepare.do(move.context)
+        await asyncio.sleep(0.5)
+        await move.copy.do(move.context)
+        for _ in range(12):
+            await move.catching_up.round(move.context)
+            await asyncio.sleep(0.05)
+    await move.catch_up.do(move.context)
+    assert await move.differing() == {}
+    async with source.connect() as connection:
+        written = await connection.fetchval("select count(*) from days where campaign like 'c1__'")
+    assert written > 0, "keys moved"
+
+
+async def test_records_that_do_not_fit_are_put_aside_and_the_others_land(
+    move: Move, source: SourceConnections, client: Client
+) -> None:
+    """What SQL cannot evaluate, what no record can hold, what Core refuses; mended, they come."""
+    async with source.connect() as connection:
+        await connection.execute(
+            """insert into days values
+                ('bad', '2026-01-01', 'abc', 1), ('bad', '2026-01-02', '', 1),
+                ('bad', '2026-01-03', '1e30', 1), ('bad', '2026-01-04', '1', -5),
+                ('good', '2026-01-01', '1', 1), ('bad', '0044-03-15 BC', '1', 1);
+            insert into remarks values
+                (900, 'T', ''), (901, 'T', repeat('x', 20001)), (902, '', 'ok');
+            insert into models values ('no/id', 'Name', '{}'), ('nan', 'Name', '{"n": 1e400}')"""
+        )
+    await move.all()
+    rejects = await move.copies.refusals(client.org, "shop")
+    assert {key[1] for key in rejects["public.days"].open} == {
+        "2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04", "0044-03-15 BC"
+    }  # fmt: skip
+    assert {key[0] for key in rejects["public.remarks"].open} == {"900", "901"}
+    assert {key[0] for key in rejects["public.models"].open} == {"no/id", "nan"}
+    assert await move.copies.open_rejects(move.context.lease) == 9
+    assert await move.differing() == {}
+    good = [e async for e in client.memory.list_entries(filter='campaign_id = "good"')]
+    assert [entry.metrics.spend_micros for entry in good] == [1_000_000]
+    async with source.connect() as connection:
+        await connection.execute(
+            """update days set spend = '2', clicks = 2 where campaign = 'bad';
+            delete from days where day < '2000-01-01';
+            update days set spend = 'worse' where campaign = 'good';
+            update remarks set body = 'words' where id in (900, 901);
+            delete from models where id in ('no/id', 'nan')"""
+        )
+    await move.catching_up.round(move.context)
+    rejects = await move.copies.refusals(client.org, "shop")
+    assert set(rejects) == {"public.days"}
+    assert rejects["public.days"].open == {("good", "2026-01-01")}
+    assert await move.differing() == {}
+    assert [e async for e in client.memory.list_entries(filter='campaign_id = "good"')] == []
+    assert len([e async for e in client.memory.list_entries(filter='campaign_id = "bad"')]) == 4
+
+
+async def test_a_changed_schema_stops_everything_with_what_changed(
+    move: Move, source: SourceConnections
+) -> None:
+    """Nothing of after the change is taken; put back as it was, it goes on."""
+    await move.all()
+    async with source.connect() as connection:
+        await connection.execute("update days set spend = '5' where campaign = 'c1'")
+        await connection.execute("alter table days add column more text")
+        with pytest.raises(StepFailedError) as stopped:
+            await move.catching_up.round(move.context)
+        assert stopped.value.code == "SCHEMA_CHANGED"
+        assert "public.days has now column more text" in stopped.value.message
+        with pytest.raises(StepFailedError, match="more text"):
+            await move.copy.do(move.context)
+        await connection.execute("alter table days drop column more")
+    await move.catching_up.round(move.context)
+    assert await move.differing() == {}
+
+
+async def test_changes_that_were_lost_ask_for_another_copy(
+    move: Move, source: SourceConnections
+) -> None:
+    """A slot or an outbox that is gone is told, and never made again in silence."""
+    await move.all()
+    kept = await move.copies.capture(move.context.lease)
+    assert kept is not None
+    async with source.connect() as connection:
+        if kept.mode is CaptureMode.LOG:
+            await connection.execute(f"select pg_drop_replication_slot('{kept.identity.capture}')")
+        else:
+            await connection.execute(f"drop table liftos_migration.{kept.identity.capture}_outbox")
+    with pytest.raises(StepFailedError) as stopped:
+        await move.catching_up.round(move.context)
+    assert stopped.value.state is MigrationState.RESNAPSHOT_REQUIRED

@@ -23,7 +23,11 @@ _WAITING: Final = 2
 
 
 async def read_arrow(
-    connection: asyncpg.Connection, sql: str, schema: pa.Schema, *values: object
+    connection: asyncpg.Connection,
+    sql: str,
+    schema: pa.Schema,
+    *values: object,
+    maximum_rows: int = MAXIMUM_ROWS,
 ) -> AsyncIterator[pa.RecordBatch]:
     """Stream the rows of a query.
 
@@ -35,9 +39,10 @@ async def read_arrow(
         sql: One statement with as many columns as the schema, in its order.
         schema: Types; lists come as texts of JSON.
         values: For `$1` and so on of the statement.
+        maximum_rows: Of one batch.
 
     Yields:
-        Batches of at most `MAXIMUM_ROWS` rows and a few MiB, in the order of the query.
+        Batches of a few MiB at most, in the order of the query.
 
     Raises:
         asyncpg.PostgresError: The query fails. What came before was yielded.
@@ -57,7 +62,7 @@ async def read_arrow(
 
     reader = asyncio.create_task(feed())
     try:
-        pieces = _Pieces()
+        pieces = _Pieces(maximum_rows)
         while (data := await queue.get()) is not None:
             if pieces.add(data):
                 yield await _batch(pieces.take(), schema)
@@ -92,7 +97,8 @@ async def read_records(
 class _Pieces:
     """Collects text until it is a batch of whole rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, maximum_rows: int) -> None:
+        self._maximum_rows = maximum_rows
         self._pieces: list[bytes] = []
         self._size = 0
         self._rows = 0
@@ -106,7 +112,7 @@ class _Pieces:
         self._rows += data.count(b"\n")
         self._is_quoted ^= data.count(b'"') % 2 == 1
         whole = not self._is_quoted and data.endswith(b"\n")
-        return whole and (self._size >= _MAXIMUM_BYTES or self._rows >= MAXIMUM_ROWS)
+        return whole and (self._size >= _MAXIMUM_BYTES or self._rows >= self._maximum_rows)
 
     def take(self) -> bytes:
         """Return what was collected, and begin anew."""

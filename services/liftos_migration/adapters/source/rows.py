@@ -10,7 +10,7 @@ import pyarrow as pa
 from liftos_kit import postgres
 from liftos_migration.adapters.source.catalog import read_inventory
 from liftos_migration.adapters.source.log import SQL
-from liftos_migration.adapters.source.reading import read_arrow
+from liftos_migration.adapters.source.reading import MAXIMUM_ROWS, read_arrow
 from liftos_migration.adapters.source.tables_read import tables_read
 from liftos_migration.copy_ports import Records, RowUnreadableError
 from liftos_migration.domain.changes import Key
@@ -29,7 +29,14 @@ _ROW_FAULTS: Final = ("22", "54", "P0", "38", "39", "2F")
 
 
 class PostgresRows:
-    """Reads records; see `liftos_migration.copy_ports.RowReader`."""
+    """Reads records; see `liftos_migration.copy_ports.RowReader`.
+
+    Args:
+        chunk_rows: Entries of one batch, at most.
+    """
+
+    def __init__(self, chunk_rows: int = MAXIMUM_ROWS) -> None:
+        self._chunk_rows = chunk_rows
 
     async def inventory(self, connection: asyncpg.Connection, schemas: Sequence[str]) -> Inventory:
         """Return the tables of some schemas, and all else that they have."""
@@ -97,13 +104,19 @@ class PostgresRows:
             # What fails must leave the snapshot readable.
             async with connection.transaction():
                 if projection.target is Target.ENTRIES:
-                    async for batch in read_arrow(connection, select, projection.schema, *values):
+                    async for batch in read_arrow(
+                        connection,
+                        select,
+                        projection.schema,
+                        *values,
+                        maximum_rows=self._chunk_rows,
+                    ):
                         yield _entries(projection, batch)
                 else:
                     with postgres.translate_errors():
                         async for records in _records(connection, projection, select, values):
                             yield records
-        except (asyncpg.PostgresError, pa.ArrowInvalid, json.JSONDecodeError) as error:
+        except (asyncpg.PostgresError, ValueError) as error:
             raise _fault(error) from error
 
     async def keyed(
@@ -118,7 +131,7 @@ class PostgresRows:
             if projection.target is Target.ENTRIES:
                 return _entries(projection, _batch(projection.schema, rows))
             return _keyed_records(projection, rows)
-        except (asyncpg.PostgresError, pa.ArrowInvalid, json.JSONDecodeError) as error:
+        except (asyncpg.PostgresError, ValueError) as error:
             raise _fault(error) from error
 
     async def raw(
@@ -163,11 +176,20 @@ class PostgresRows:
         self, connection: asyncpg.Connection, projection: Projection, keys: Sequence[Key]
     ) -> Sequence[Mapping[str, Any]]:
         """Return what tells the records of some keys apart on Core, there or not."""
-        rows = await self._fetch(
-            connection,
-            projection.identities_sql(),
-            *([list(column) for column in zip(*keys, strict=True)]),
-        )
+        columns = [list(column) for column in zip(*keys, strict=True)]
+        try:
+            async with connection.transaction():
+                rows = await self._fetch(connection, projection.identities_sql(), *columns)
+        except (asyncpg.PostgresError, ValueError) as error:
+            _fault(error)
+            if len(keys) == 1:
+                # What cannot be told was never written.
+                return []
+            middle = len(keys) // 2
+            return [
+                *await self.identities(connection, projection, keys[:middle]),
+                *await self.identities(connection, projection, keys[middle:]),
+            ]
         return [{name: row[name] for name in projection.identity} for row in rows]
 
     async def _fetch(
