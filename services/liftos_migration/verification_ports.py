@@ -131,6 +131,16 @@ class SnapshotReader(Protocol):
         """Return the sums of entries by level."""
         ...
 
+    async def record_count(self, projection: Projection) -> int:
+        """Count the records that a projection gives."""
+        ...
+
+    async def identities(
+        self, projection: Projection, keys: Sequence[Key]
+    ) -> Mapping[Key, Mapping[str, Value]]:
+        """Return what tells the records of some keys apart on Core, whether or not they exist."""
+        ...
+
     async def row_hashes(self, projection: Projection, keys: Sequence[Key]) -> Mapping[Key, bytes]:
         """Return a hash, 16 bytes, over all rows of each record, as the source has them."""
         ...

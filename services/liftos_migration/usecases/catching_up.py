@@ -19,7 +19,7 @@ from liftos_migration.capture_ports import (
     WritersWaitedForError,
 )
 from liftos_migration.copy_ports import CopyLedger, KeptCapture, RowReader, WholeTables
-from liftos_migration.domain.changes import Key
+from liftos_migration.domain.changes import DirtyRecords, Key
 from liftos_migration.domain.ledger import JsonObject
 from liftos_migration.domain.migrations import MigrationProgress, TableProgress
 from liftos_migration.domain.moving import MovedTable, schema_changes, source_name
@@ -81,6 +81,7 @@ class CatchingUp:
         self._whole = whole
         self._latency = latency
         self._locks: dict[tuple[str, str], asyncio.Lock] = {}
+        self._touched: dict[tuple[str, str], DirtyRecords] = {}
 
     async def round(self, context: StepContext, found: Moving | None = None) -> Round:
         """Bring Core to what the source is now.
@@ -136,6 +137,14 @@ class CatchingUp:
                         )
                         yield connection, Round(taken, applied, now() - began, horizon.snapshot)
                         return
+
+    def track(self, context: StepContext) -> None:
+        """Remember from here on which records are written; call it while both sides are held."""
+        self._touched[context.org, context.migration] = DirtyRecords()
+
+    def touched(self, context: StepContext) -> DirtyRecords | None:
+        """Return the records that were written since `track`; None where that was not called."""
+        return self._touched.get((context.org, context.migration))
 
     async def mend(self, context: StepContext, names: Sequence[str] = ()) -> int:
         """Compare whole tables with Core, and write again what differs; return how many records.
@@ -226,6 +235,8 @@ class CatchingUp:
         for table in tables:
             if not table.has_records:
                 applied += await self._whole.write_artifact(context, connection, table)
+                if (touched := self.touched(context)) is not None:
+                    touched.add_whole(table.name, "it was written whole")
         with_records = [table for table in tables if table.has_records]
         if with_records:
             differing = await self._whole.differing(context, connection, found.tables, with_records)
@@ -244,6 +255,10 @@ class CatchingUp:
         extra: Sequence[Mapping[str, Any]],
     ) -> int:
         applied = 0
+        if (touched := self.touched(context)) is not None:
+            touched.add(table.name, keys)
+            if extra:
+                touched.add_whole(table.name, "records were deleted that no row gives")
         for start in range(0, max(len(keys), 1), _KEYS_AT_A_TIME):
             some = keys[start : start + _KEYS_AT_A_TIME]
             done = await apply(

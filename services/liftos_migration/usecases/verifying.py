@@ -208,7 +208,7 @@ async def _entry_pairs(
             each.entry_id,
             each.kind,
             each.key,
-            _entry_fields(ours[each.key]) if each.key in ours else None,
+            entry_fields(ours[each.key]) if each.key in ours else None,
             record,
             differences.CLAIMED_TWICE if each.is_claimed_twice else "",
             is_read=True,
@@ -241,7 +241,7 @@ async def _read(
     return found
 
 
-def _entry_fields(fields: Mapping[str, Value]) -> Mapping[str, Value]:
+def entry_fields(fields: Mapping[str, Value]) -> Mapping[str, Value]:
     """Return projected fields as Core has them: what is not set is left out."""
     told: dict[str, Value] = {}
     for name, value in fields.items():

@@ -123,6 +123,32 @@ class PostgresSnapshot:
             totals.setdefault(level, {})[tuple(group)] = {"entries": row["entries"], **sums}
         return totals
 
+    async def record_count(self, projection: Projection) -> int:
+        """Count the records that a projection gives."""
+        keys = ", ".join(projection.rows.key_sql)
+        where = f" where {projection.rows.condition}" if projection.rows.condition else ""
+        async with self._evaluating(projection.table):
+            count: int = await self._connection.fetchval(
+                f"""/* record_count */
+                select count(*) from (select distinct {keys} from {projection.table}{where}) keys
+                """  # noqa: S608 - names come from the catalog
+            )
+        return count
+
+    async def identities(
+        self, projection: Projection, keys: Sequence[Key]
+    ) -> Mapping[Key, Mapping[str, Value]]:
+        """Return what tells the records of some keys apart on Core, whether or not they exist."""
+        width = len(projection.key_columns)
+        async with self._evaluating(projection.table):
+            rows = await self._connection.fetch(
+                projection.identities_sql(),
+                *([key[place] for key in keys] for place in range(width)),
+            )
+        return {
+            tuple(row)[:width]: {name: row[name] for name in projection.identity} for row in rows
+        }
+
     async def row_hashes(self, projection: Projection, keys: Sequence[Key]) -> Mapping[Key, bytes]:
         """Return a hash over all rows of each record."""
         columns = [f"source.{quoted(column)}" for column in projection.key_columns]
