@@ -167,7 +167,7 @@ insert into shop.rates select 'EUR', date '2024-12-01' + d, 1.05 + (d % 10) / 10
 
 insert into shop.letters
 select md5('letter ' || n)::uuid, case when n % 5 = 0 then null else 1 + n % 60 end, 'Letter ' || n,
-       'Dear shop, number ' || n || E' is "broken".\nYours', case when n % 2 = 0 then null else array['complaint', 'n' || n] end,
+       'Dear shop, number ' || n || E' is "broken": please send me another one.\nYours', case when n % 2 = 0 then null else array['complaint', 'n' || n] end,
        timestamptz '2025-02-01 10:00+01' + n * interval '1 hour'
 from generate_series(1, 25) n;
 

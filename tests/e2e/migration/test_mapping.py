@@ -4,6 +4,7 @@ import json
 import math
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,11 @@ from liftos_migration.adapters.source.catalog import read_inventory
 from liftos_migration.adapters.source.connections import SourceConnections
 from liftos_migration.adapters.source.projecting import mapping_problems
 from liftos_migration.adapters.source.reading import read_arrow
+from liftos_migration.adapters.source.sampling import sample_records, sample_rows
 from liftos_migration.adapters.source.tables_read import tables_read
 from liftos_migration.convert.mappings import mapping_of
 from liftos_migration.domain.coverage import forgotten, unknown
+from liftos_migration.domain.drafting import draft
 from liftos_migration.domain.inventory import Inventory
 from liftos_migration.domain.mapping import (
     InverseRule,
@@ -41,6 +44,7 @@ from liftos_migration.domain.mapping import (
 from liftos_migration.domain.mapping_rules import violations
 from liftos_migration.domain.projection import Projection, projection
 from liftos_migration.domain.tables import without
+from liftos_migration.domain.targets import TARGET_FIELDS
 
 HERE = Path(__file__).parent
 ORG = "acme"
@@ -290,6 +294,65 @@ async def test_a_row_that_does_not_come_back_is_found(
     (lossy,) = found
     count = await shop.fetchval("select count(*) from shop.ad_spend where spend_cents % 10 <> 0")
     assert f"{count:,} of 2,400 rows come back otherwise, in spend_cents ({count:,})" in lossy.found
+
+
+@pytest.mark.parametrize("module", ["shop", "causal"])
+async def test_a_draft_is_a_mapping_that_the_source_takes(
+    shop: asyncpg.Connection, module_database: TestDatabase, module: str
+) -> None:
+    """Each table is spoken of, each guess is a question, and what is decided can be read."""
+    schema = "shop" if module == "shop" else "public"
+    async with AsyncExitStack() as stack:
+        connection = shop
+        if module == "causal":
+            opened = SourceConnections(module_database.owner_url)
+            connection = await stack.enter_async_context(opened.connect())
+        found = await read_inventory(connection, [schema])
+        rows = {item.object: await sample_rows(connection, item, 50) for item in found.tables()}
+        drafted = draft(found, rows, module)
+        assert violations(drafted.mapping) == []
+        assert await mapping_problems(connection, drafted.mapping, found, ORG) == []
+        asked = {question.object for question in drafted.questions}
+        assert {each.code for each in forgotten(drafted.mapping, found)} <= {
+            "NOT_MAPPED",
+            "COLUMNS_NOT_MAPPED",
+        }
+        assert {each.object for each in forgotten(drafted.mapping, found)} <= asked
+        targets = {each.table: each.target for each in drafted.mapping.tables}
+        assert targets.keys() == {item.object for item in found.tables()}
+        assert targets.items() >= DRAFTED[module].items()
+        items = {item.object: item for item in found.tables()}
+        samples = [
+            sample
+            for table in drafted.mapping.tables
+            if TARGET_FIELDS[table.target]
+            for sample in await sample_records(connection, table, items[table.table], ORG, 2)
+        ]
+        assert samples
+        for sample in samples:
+            assert sample.errors == ()
+            assert sample.source_row
+            assert sample.target_record
+
+
+DRAFTED = {
+    "shop": {
+        "shop.ad_spend": Target.ENTRIES,
+        "shop.weather": Target.ENTRIES,
+        "shop.rates": Target.EXCHANGE_RATES,
+        "shop.letters": Target.NOTES,
+        "shop.customers": Target.ARTIFACTS,
+        "shop.audit_log": Target.TABLE_ARTIFACT,
+    },
+    "causal": {
+        "public.campaign_performance": Target.ENTRIES,
+        "public.external_factors": Target.ENTRIES,
+        "public.exchange_rates": Target.EXCHANGE_RATES,
+        "public.attribution_models": Target.ARTIFACTS,
+        "public.model_settings": Target.ARTIFACTS,
+        "public.channel_daily": Target.UNDECIDED,
+    },
+}
 
 
 @pytest.fixture(scope="module")
