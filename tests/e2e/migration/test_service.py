@@ -194,6 +194,25 @@ class TestLooking:
             it.object for it in sorted(items, key=lambda it: (it.kind, it.object))
         ]
 
+    async def test_a_mapping_is_drafted_with_what_a_person_has_to_decide(
+        self, migrations: Client, draft: Migration
+    ) -> None:
+        """Beside rows and what they become; it can be taken as it is."""
+        client = migrations.migration
+        drafted = await client.draft_mapping(draft.name, sample_count=2)
+        tables = {each.table for each in drafted.mapping.tables}
+        asked = {each.object for each in drafted.questions}
+        assert "public.campaign_performance" in tables & asked
+        [first, second] = [
+            each for each in drafted.samples if each.table == "public.campaign_performance"
+        ]
+        assert first.source_row["campaign_id"] == first.target_record["campaign_id"]
+        assert first.source_row != second.source_row
+        assert not [error for each in drafted.samples for error in each.errors]
+        draft.mapping.CopyFrom(drafted.mapping)
+        changed = await client.update_migration(draft, update_mask=["mapping"])
+        assert len(changed.mapping.tables) == len(tables)
+
     async def test_another_org_may_not_name_the_source(
         self, migrations: Client, draft: Migration
     ) -> None:
