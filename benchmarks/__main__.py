@@ -5,6 +5,7 @@ from pathlib import Path
 
 from benchmarks import (
     cache,
+    copying,
     embedding,
     exports,
     ingestion,
@@ -25,6 +26,7 @@ PARTS = {
     "insights": insights.measure,
     "exports": exports.measure,
     "ingestion": ingestion.measure,
+    "copying": copying.measure,
     "verification": verification.measure,
 }
 

@@ -72,6 +72,10 @@ class Bench:
             server_settings={"search_path": "memory"},
         )
 
+    def admin_url(self, database: str = "postgres") -> str:
+        """Return the address of a database for Postgres' superuser."""
+        return self._running.postgres_admin_url(database)
+
     async def empty(self) -> None:
         """Throw away all entries."""
         owner = await self.owner()

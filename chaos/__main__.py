@@ -5,10 +5,10 @@ import asyncio
 import sys
 from pathlib import Path
 
-from chaos import ingestion
+from chaos import copy, ingestion
 from chaos.results import Tally, print_table, write_json
 
-PARTS = {"ingestion": ingestion.run}
+PARTS = {"copy": copy.run, "ingestion": ingestion.run}
 
 
 def main() -> int:
