@@ -114,7 +114,7 @@ def print_migration(migration: Migration) -> None:
 
 def tell(migration: Migration) -> None:
     """Print where a migration is, in one sentence."""
-    reason = f": {migration.state_reason}" if migration.state_reason else ""
+    reason = f": {migration.state_reason}".rstrip(".") if migration.state_reason else ""
     print(f"{short_name(migration.name)}: {enum_word_of(migration, 'state')}{reason}.")
 
 

@@ -11,23 +11,34 @@ from liftos_kit.core.paging import PageTokens
 from liftos_kit.health import StoreProbe
 from liftos_kit.server import Application, Services
 from liftos_kit.servicer_parts import combine
+from liftos_migration.adapters.core_digests import MemoryDigests
+from liftos_migration.adapters.memory_clients import memory_clients
 from liftos_migration.adapters.postgres.database import SCHEMA, SCHEMA_VERSION
 from liftos_migration.adapters.postgres.inspections import PostgresInspections
 from liftos_migration.adapters.postgres.migrations import PostgresMigrations
+from liftos_migration.adapters.postgres.snapshots import PostgresSnapshotRecords
+from liftos_migration.adapters.postgres.verifications import PostgresVerifications
 from liftos_migration.adapters.source.checking import PostgresMappingChecker
 from liftos_migration.adapters.source.inspecting import PostgresInspector
+from liftos_migration.adapters.source.opening import SourceOpener
+from liftos_migration.adapters.source.sampling import PostgresSampler
+from liftos_migration.servicer.drafting import DraftingServicer
+from liftos_migration.servicer.lineage import LineageServicer
 from liftos_migration.servicer.migrations import MigrationsServicer
 from liftos_migration.servicer.plans import PlansServicer
+from liftos_migration.servicer.snapshots import SnapshotsServicer
+from liftos_migration.servicer.verifications import VerificationsServicer
 from liftos_migration.settings import MigrationSettings
+from liftos_migration.usecases.drafting import Drafting
 from liftos_migration.usecases.inspecting import Inspecting
+from liftos_migration.usecases.lineage import Lineage
 from liftos_migration.usecases.migrations import MigrationAdministration
 from liftos_migration.usecases.preflighting import Preflighting
+from liftos_migration.usecases.verifications import VerificationAdministration
 
 SERVICE_NAME: Final = "liftos.migration.v1.MigrationService"
 
 _LATER: Final = (
-    *("DraftMapping", "GetLineage", "ListSnapshots"),
-    *("Verify", "GetVerification", "ListVerifications", "ListDifferences", "Repair"),
     *("ListRejects", "ResolveRejects", "WaiveRejects"),
     *("StartShadow", "StopShadow", "GetShadowStats", "ShiftTraffic", "CutOver", "Drill"),
     *("Rollback", "Complete", "SetTriggers", "ReportIssue", "ListIssueReports", "Accept"),
@@ -65,6 +76,7 @@ async def open_services(settings: MigrationSettings) -> Services:
     clock = SystemClock()
     page_tokens = PageTokens(settings.page_token_key)
     references = settings.source_references()
+    clients = memory_clients(settings)
     inspector = PostgresInspector(references, settings.source_files_directory)
     checker = PostgresMappingChecker(references)
     inspections = PostgresInspections(pool)
@@ -78,6 +90,30 @@ async def open_services(settings: MigrationSettings) -> Services:
                 preflighting=preflighting,
                 clock=clock,
                 page_tokens=page_tokens,
+            ),
+            VerificationsServicer(
+                administration=VerificationAdministration(
+                    administration, PostgresVerifications(pool)
+                ),
+                page_tokens=page_tokens,
+            ),
+            LineageServicer(
+                administration=administration,
+                lineage=Lineage(
+                    SourceOpener(references).snapshot,
+                    lambda org, migration: MemoryDigests(
+                        clients.of(org).memory, f"migrations/{migration}"
+                    ),
+                ),
+            ),
+            SnapshotsServicer(
+                administration=administration,
+                snapshots=PostgresSnapshotRecords(pool),
+                page_tokens=page_tokens,
+            ),
+            DraftingServicer(
+                administration=administration,
+                drafting=Drafting(inspector, PostgresSampler(references)),
             ),
             PlansServicer(
                 administration=administration,
@@ -95,5 +131,5 @@ async def open_services(settings: MigrationSettings) -> Services:
     return Services(
         register=register,
         probes=(StoreProbe("postgres", lambda: pool.fetchval("/* ping */ select 1")),),
-        close=(pool.close,),
+        close=(clients.close, pool.close),
     )

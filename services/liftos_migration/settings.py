@@ -29,6 +29,8 @@ class MigrationSettings(CallerSettings):
     lease_seconds: Annotated[float, Field(ge=1, le=300, allow_inf_nan=False)] = 15.0
     """How long a migration stays with a worker that does not answer any more."""
 
+    causal_address: str = ""
+    """Where the Causal module answers from Core, as host:port; unset compares no answers."""
     source_environment_prefixes: str = ""
     """Which org may name which variables as its sources: `acme:CAUSAL_,acme:SHOP_`."""
     source_files_directory: Path | None = None

@@ -3,6 +3,7 @@
 from typing import Final
 
 from liftos_kit.core.filters import FieldType, FilterField
+from liftos_migration.domain.differences import DifferenceKind
 from liftos_migration.domain.inventory import ItemKind
 from liftos_migration.domain.ledger import StepState
 from liftos_migration.domain.states import MigrationState
@@ -32,4 +33,9 @@ ITEM_FIELDS: Final = {
     "object": _TEXT,
     "mapped": _BOOLEAN,
     "waived": _BOOLEAN,
+}
+DIFFERENCE_FIELDS: Final = {
+    "table": _TEXT,
+    "kind": FilterField(FieldType.ENUM, tuple(kind.name for kind in DifferenceKind)),
+    "cause": _TEXT,
 }

@@ -133,6 +133,7 @@ def migration_settings(
                 "LIFTOS_MEMORY_ADDRESS": memory_server.target,
                 "LIFTOS_SOURCE_ENVIRONMENT_PREFIXES": "acme:CAUSAL_",
                 "LIFTOS_SNAPSHOT_DIRECTORY": str(snapshots),
+                "LIFTOS_SNAPSHOT_RESTORE_URL": stores.postgres_admin_url("postgres"),
             },
         )
 
