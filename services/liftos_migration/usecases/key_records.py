@@ -5,6 +5,7 @@ differs is written, and they are compared again, until both sides are equal or h
 often enough: what still differs then is told.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from liftos_migration.usecases.steps import StepContext, StepFailedError
 from liftos_migration.verification_ports import Collection, CoreDigests, KeySource
 
 _LOOKS: Final = 3
+_AT_ONCE: Final = 16
 _KINDS: Final = {
     KeyClass.CONFIGURATION: ARTIFACT_KINDS.index("CONFIGURATION") + 1,
     KeyClass.STATE: ARTIFACT_KINDS.index("MODULE_MEMORY") + 1,
@@ -100,11 +102,10 @@ class KeyRecords:
         before = await source.losses()
         for look in range(looks):
             seen = await _look(source, core, mapping, others)
-            if not seen.differences or look == looks - 1:
+            if looks == 1 or look < looks - 1:
+                await _write(context, mapping, seen)
+            if not seen.differences:
                 break
-            await _write(context, mapping, seen)
-        if looks == 1 and seen.differences:
-            await _write(context, mapping, seen)
         lost = await source.losses() != before
         return TableComparison(_result(mapping, seen, lost=lost), tuple(seen.differences))
 
@@ -138,9 +139,18 @@ async def _look(
         else:
             seen.unreadable[each.key] = str(each)
     held = await core.record_hashes(Collection.ARTIFACTS, mapping.scope)
-    for record_id in held:
-        if is_key(record_id):
-            record = await core.record(Collection.ARTIFACTS, record_id)
+    equal = {
+        artifact_id(key): value
+        for key, value in seen.source.items()
+        if held.get(artifact_id(key)) == _artifact(mapping, value).hash()
+    }
+    seen.target = {value.key: value for value in equal.values()}
+    others_held = [each for each in held if is_key(each) and each not in equal]
+    for start in range(0, len(others_held), _AT_ONCE):
+        some = others_held[start : start + _AT_ONCE]
+        for record in await asyncio.gather(
+            *(core.record(Collection.ARTIFACTS, each) for each in some)
+        ):
             body = record.fields.get("body") if record is not None else None
             if record is None or not isinstance(body, Mapping):
                 continue

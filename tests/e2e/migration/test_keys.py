@@ -167,13 +167,19 @@ async def test_what_changed_since_is_brought_up_to_date(keys: Keys) -> None:
 
 async def test_a_key_that_is_over_is_no_difference_and_does_not_stay(keys: Keys) -> None:
     """Once it expired it is deleted on Core too."""
-    await keys.source.set("state:brief", "b", px=1_500)
+    await keys.source.set("state:brief", "b", ex=600)
     await keys.records.copy(keys.context)
-    assert (await keys.memory.get_artifact("redis-key:state:brief")).content == b'"b"'
-    await asyncio.sleep(1.6)
+    brief = await keys.memory.get_artifact("redis-key:state:brief")
+    assert brief.content == b'"b"'
+    # As if it had been copied earlier.
+    brief.body["expire_time"] = "2026-01-01T00:00:00+00:00"
+    await keys.memory.batch_upsert_artifacts([brief], origin=keys.core.origin)
+    await keys.source.delete("state:brief")
     results, found = await keys.compare()
     assert found == []
     assert results["state:"].accuracy == 1
+    left = await keys.core.record_hashes(Collection.ARTIFACTS, "shop.state")
+    assert "redis-key:state:brief" not in left
 
 
 async def test_a_key_that_is_too_large_is_refused_and_told(keys: Keys) -> None:
