@@ -122,9 +122,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """What a worker hears when it renews its lease: the state, and the revision."""
+    """What a worker hears when it renews its lease; see `StoredMigration`."""
 
     state: MigrationState
+    generation: int
     revision: int
 
 

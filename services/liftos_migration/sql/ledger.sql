@@ -52,7 +52,7 @@ select org, migration from due_migrations(:limit);
 select take_migration(:org, :migration, :owner, make_interval(secs => :seconds));
 
 -- name: renew_migration^
-select state, revision
+select state, generation, revision
 from renew_migration(:org, :migration, :epoch, make_interval(secs => :seconds), :progress);
 
 -- name: release_migration$

@@ -1,10 +1,10 @@
 """The work on one migration: its steps in order, and what goes on beside them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import replace
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import structlog
 
@@ -38,6 +38,8 @@ from liftos_migration.usecases.steps import (
     StepStoppedError,
     StepWork,
 )
+
+Result = TypeVar("Result")
 
 WORKER: Final = "worker"
 """Who decides, where the worker does."""
@@ -110,7 +112,7 @@ class Advance:
     async def _through_states(self, source: Source, core: Any) -> None:  # noqa: ANN401
         stored = await self._hold.read()
         while stored.state in WORKING and not self._hold.stop.is_set():
-            with self._hold.leg(stored.state) as leg:
+            with self._hold.leg(stored) as leg:
                 context = StepContext(
                     lease=self._lease,
                     spec=stored.spec,
@@ -159,16 +161,16 @@ class Advance:
                 task.cancel()
             await asyncio.wait({watch, *tasks}, timeout=_CANCEL_SECONDS)
         errors = [task.exception() for task in tasks]
-        # A stop is told by the others' failure, where there is one.
-        for error in sorted(filter(None, errors), key=lambda e: isinstance(e, StepStoppedError)):
-            raise error
+        failures = [error for error in errors if isinstance(error, Exception)]
+        if failures:
+            raise min(failures, key=_weight)
 
     async def _continue(self, work: ContinuousWork, context: StepContext) -> None:
         """Run what goes on beside steps, again where a store is away."""
         waits = _AGAIN.waits_seconds(lambda low, high: (low + high) / 2)
         waiting = False
         while not context.stop.is_set():
-            running = asyncio.create_task(work.run(context))
+            running = asyncio.create_task(_one_error(work.run(context)))
             try:
                 with self._traced(work.title):
                     done, _ = await asyncio.wait({running}, timeout=_STEADY_SECONDS)
@@ -218,7 +220,7 @@ class Advance:
 
     async def _move(self, stored: StoredMigration, after: MigrationState) -> None:
         def decide(present: StoredMigration) -> Verdict | None:
-            if present.place != stored.place:
+            if (present.place, present.generation) != (stored.place, stored.generation):
                 return None  # a person decided otherwise meanwhile
             return Verdict(
                 action="go on",
@@ -296,7 +298,7 @@ class Advance:
         title: str,
         step: Step,
         context: StepContext,
-        attempt: Callable[[], Awaitable[JsonObject]],
+        attempt: Callable[[], Coroutine[Any, Any, JsonObject]],
     ) -> JsonObject:
         """Run an attempt of a step, again where a store is away; one that ends early is recorded.
 
@@ -308,7 +310,7 @@ class Advance:
         waited = False
         while True:
             try:
-                output: JsonObject = await attempt()
+                output: JsonObject = await _one_error(attempt())
             except StoreUnavailableError as error:
                 waited = True
                 await self._wait(title, error, context, next(waits))
@@ -361,6 +363,37 @@ class Advance:
 
         _log.warning("migration_stopped", code=error.code, reason=str(error))
         await self._ledger.decide(self._lease, decide)
+
+
+async def _one_error(work: Coroutine[Any, Any, Result]) -> Result:
+    """Do some work; of errors of several tasks at once the one that matters most is raised."""
+    try:
+        return await work
+    except ExceptionGroup as group:
+        raise min(_leaves(group), key=_weight) from group
+
+
+def _leaves(group: ExceptionGroup[Exception]) -> Iterator[Exception]:
+    for error in group.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def _weight(error: Exception) -> int:
+    """Return the place of an error among several: what ends more comes first."""
+    match error:
+        case LeaseLostError():
+            return 0
+        case StepStoppedError():
+            return 4
+        case StoreUnavailableError():
+            return 3
+        case StepFailedError() | DomainError():
+            return 2
+        case _:
+            return 1
 
 
 def _failure(error: Exception, title: str) -> StepFailedError:

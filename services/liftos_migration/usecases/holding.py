@@ -20,9 +20,10 @@ _CANCEL_SECONDS: Final = 5.0
 
 @dataclass(slots=True, eq=False)
 class Leg:
-    """Work in one state: `stop` ends it after the batch in hand."""
+    """Work in one state and generation: `stop` ends it after the batch in hand."""
 
     state: MigrationState
+    generation: int
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -69,9 +70,9 @@ class Hold:
         return self.stored
 
     @contextmanager
-    def leg(self, state: MigrationState) -> Iterator[Leg]:
+    def leg(self, stored: StoredMigration) -> Iterator[Leg]:
         """Run a block that ends when the worker stops, or a person changes the state."""
-        leg = Leg(state)
+        leg = Leg(stored.state, stored.generation)
         self._leg = leg
         if self.stop.is_set():
             leg.stop.set()
@@ -117,7 +118,7 @@ class Hold:
         )
         self._told = progress
         leg = self._leg
-        if leg is not None and renewal.state is not leg.state:
+        if leg is not None and (renewal.state, renewal.generation) != (leg.state, leg.generation):
             leg.stop.set()
         if self.stored is not None and renewal.revision != self.stored.revision:
             self.stored = await self._ledger.read(self.lease)

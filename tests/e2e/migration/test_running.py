@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -30,7 +30,7 @@ from liftos_local.testing import TestDatabase, fresh_database
 from liftos_migration.adapters.postgres.database import SCHEMA, schema_files
 from liftos_migration.adapters.postgres.ledger import PostgresLedger
 from liftos_migration.adapters.postgres.migrations import PostgresMigrations
-from liftos_migration.domain.ledger import JsonObject, StepState
+from liftos_migration.domain.ledger import JsonObject, Step, StepState
 from liftos_migration.domain.migrations import MigrationSpec, SourceStore, Throttle
 from liftos_migration.domain.states import MigrationState, Place, RollbackLevel
 from liftos_migration.failpoints import VARIABLE
@@ -41,7 +41,9 @@ from liftos_migration.usecases.steps import Source, StepContext, StepFailedError
 
 ORG: Final = "acme"
 SPEC: Final = MigrationSpec("Attribution", "causal", SourceStore("CAUSAL_DATABASE_URL"))
-LEASE_SECONDS: Final = 0.6
+SHORT_SECONDS: Final = 0.6
+LONG_SECONDS: Final = 60.0
+"""Leases of workers that are to die, and of those that are not, however slow the machine is."""
 S: Final = MigrationState
 
 
@@ -148,12 +150,17 @@ class Desk:
         )
         return rows
 
+    async def steps(self, name: str) -> Sequence[Step]:
+        """Return all attempts of steps."""
+        steps, _ = await self.store.list_steps(ORG, name, where=None, cursor=None, limit=1_000)
+        return steps
+
     async def check_done_once(self, name: str) -> None:
         """Check that each step had its effect once, and that the ledger says how."""
         rows = await self.effects(name)
         assert len(rows) == len(TITLES) * ROWS
         assert {row["write_count"] for row in rows} == {1}
-        steps, _ = await self.store.list_steps(ORG, name, where=None, cursor=None, limit=1_000)
+        steps = await self.steps(name)
         done = [(step.phase, step.title) for step in steps if step.state is StepState.DONE]
         assert done == list(TITLES)
         assert {step.state for step in steps} <= {StepState.DONE, StepState.FAILED}
@@ -179,13 +186,13 @@ async def desk(pool: asyncpg.Pool) -> AsyncIterator[Desk]:
 
 @asynccontextmanager
 async def program(
-    database: TestDatabase, name: str, failpoint: str = ""
+    database: TestDatabase, name: str, failpoint: str = "", *, lease: float = SHORT_SECONDS
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run a worker as a process of its own; see `counting`."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(Path(__file__).with_name("counting.py")),
-        *(database.url, name, str(LEASE_SECONDS)),
+        *(database.url, name, str(lease)),
         env={
             **{key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ},
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
@@ -233,9 +240,7 @@ DEATHS: Final = (
     "ledger.before_step_commit:kill@2",
     "ledger.after_step_commit:kill",
     "ledger.before_state_commit:kill",
-    "step.after_verify:kill@2",
     "ledger.after_state_commit:kill@2",
-    "ledger.after_step_commit:kill@2",
 )
 
 
@@ -248,9 +253,9 @@ async def test_a_worker_that_is_killed_anywhere_leaves_nothing_undone_or_twice(
         async with program(database, f"worker-{number}", failpoint) as process:
             code = await asyncio.wait_for(process.wait(), 20)
         assert code == -signal.SIGKILL, failpoint
-    async with program(database, "survivor") as process:
+    async with program(database, "survivor", lease=LONG_SECONDS) as process:
         stored = await desk.wait("killed", S.VERIFIED)
-        assert stored.epoch == len(DEATHS) + 1
+        assert stored.epoch > len(DEATHS)
         await desk.check_done_once("killed")
         process.terminate()
         assert await process.wait() == 0
@@ -272,7 +277,7 @@ async def test_a_worker_that_is_killed_on_the_way_back_leaves_nothing_behind(
     ):
         async with program(database, failpoint, failpoint) as process:
             assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL, failpoint
-    async with program(database, "last"):
+    async with program(database, "last", lease=LONG_SECONDS):
         await desk.wait("back", S.CANCELLED)
     assert await desk.effects("back") == []
     assert await desk.store.verify_ledger(ORG, "back") is None
@@ -283,32 +288,20 @@ async def test_a_worker_that_was_frozen_longer_than_its_lease_changes_nothing(
 ) -> None:
     """Its successor ends the work; thawed in the middle of its own, it finds itself overtaken."""
     await desk.start("frozen")
-    async with program(database, "frozen", "step.before_do:sleep=0.1@5") as frozen:
-        await desk.wait("frozen", S.COPYING)
+    async with program(database, "frozen", lease=3.0) as frozen:
+        await desk.wait_for_effects("frozen", "copy a")
         frozen.send_signal(signal.SIGSTOP)
-        held = await desk.get("frozen")
-        assert (held.lease_owner, held.epoch) == ("frozen", 1)
-        async with program(database, "successor") as successor:
+        epoch = (await desk.get("frozen")).epoch
+        async with program(database, "successor", lease=LONG_SECONDS) as successor:
             await desk.wait("frozen", S.VERIFIED)
             await desk.check_done_once("frozen")
-            before = await desk.effects("frozen")
-            ledger = await desk.store.list_steps(
-                ORG, "frozen", where=None, cursor=None, limit=1_000
-            )
-            rounds = await desk.pool.fetchval(
-                "select count from rounds where migration = 'frozen' and epoch = 1"
-            )
+            effects, steps = await desk.effects("frozen"), await desk.steps("frozen")
+            assert {row["epoch"] for row in effects} == {epoch, epoch + 1}
             frozen.send_signal(signal.SIGCONT)
-            await asyncio.sleep(4 * LEASE_SECONDS)
+            await asyncio.sleep(2.0)
             after = await desk.get("frozen")
-            assert (after.lease_owner, after.epoch) == ("successor", 2)
-            assert await desk.effects("frozen") == before
-            assert ledger == await desk.store.list_steps(
-                ORG, "frozen", where=None, cursor=None, limit=1_000
-            )
-            assert rounds == await desk.pool.fetchval(
-                "select count from rounds where migration = 'frozen' and epoch = 1"
-            )
+            assert (after.lease_owner, after.epoch) == ("successor", epoch + 1)
+            assert (await desk.effects("frozen"), await desk.steps("frozen")) == (effects, steps)
             # It lives, and waits for something to do.
             assert frozen.returncode is None
             for process in (frozen, successor):
@@ -323,7 +316,10 @@ async def test_two_workers_share_migrations_and_never_one(
     names = [f"shared-{number}" for number in range(6)]
     for name in names:
         await desk.start(name)
-    async with program(database, "left") as left, program(database, "right") as right:
+    async with (
+        program(database, "left", lease=LONG_SECONDS) as left,
+        program(database, "right", lease=LONG_SECONDS) as right,
+    ):
         for name in names:
             stored = await desk.wait(name, S.VERIFIED)
             assert stored.epoch == 1
@@ -356,9 +352,28 @@ async def test_a_pause_stops_after_the_batch_in_hand_and_a_resume_goes_on_there(
     rows = await desk.effects("paused")
     assert len(rows) == len(TITLES) * ROWS
     assert {row["write_count"] for row in rows} == {1}
-    steps, _ = await desk.store.list_steps(ORG, "paused", where=None, cursor=None, limit=100)
+    steps = await desk.steps("paused")
     assert any("the next attempt goes on" in step.error for step in steps)
     assert await desk.store.verify_ledger(ORG, "paused") is None
+
+
+async def test_a_migration_that_begins_anew_in_a_moment_is_not_gone_on_with_as_it_was(
+    pool: asyncpg.Pool, desk: Desk
+) -> None:
+    """A worker may not have heard of the pause between."""
+    await desk.start("anew")
+    async with worker(pool, counting_plan(pool, pause_seconds=0.1)):
+        await desk.wait_for_effects("anew", "look")
+        await desk.pause("anew")
+        await desk.decide(
+            "anew",
+            lambda it: Verdict("resume", "ann", "", it.place.resumed(), "", begins_anew=True),
+        )
+        await desk.wait("anew", S.VERIFIED)
+    steps = await desk.steps("anew")
+    done = [(step.title, step.generation) for step in steps if step.state is StepState.DONE]
+    assert [title for title, generation in done if generation == 2] == [t for _, t in TITLES]
+    assert {title for title, generation in done if generation == 1} <= {"look"}
 
 
 async def test_a_worker_that_is_told_to_end_gives_its_migration_back(
@@ -416,6 +431,18 @@ FAILURES: Final = [
         id="refused",
     ),
     pytest.param(ZeroDivisionError("by zero"), (S.PAUSED, "ZeroDivisionError"), id="broke"),
+    pytest.param(
+        ExceptionGroup(
+            "tasks",
+            [
+                StoreUnavailableError("the source"),
+                ExceptionGroup("more", [StepFailedError("BAD", "It is bad.", "Mend it.")]),
+                StepStoppedError(),
+            ],
+        ),
+        (S.PAUSED, "It is bad. Mend it."),
+        id="several-at-once",
+    ),
     # There is nothing on Core yet that could have a gap.
     pytest.param(
         StepFailedError("LOST", "The log is lost.", "Resume.", state=S.RESNAPSHOT_REQUIRED),
@@ -442,7 +469,7 @@ async def test_a_step_that_fails_stops_its_migration_and_says_what_to_do(
         stored = await desk.wait(name, state)
         assert reason in stored.state_reason
         assert stored.place.resume_state is S.PREFLIGHT
-        (step,), _ = await desk.store.list_steps(ORG, name, where=None, cursor=None, limit=10)
+        (step,) = await desk.steps(name)
         assert step.state is StepState.FAILED
         assert reason in step.error
         await desk.resume(name)
@@ -472,7 +499,7 @@ async def test_a_lost_capture_asks_for_a_new_copy_and_does_the_steps_of_it_again
         )
         stored = await desk.wait("lost", S.VERIFIED)
     assert stored.generation == 2
-    steps, _ = await desk.store.list_steps(ORG, "lost", where=None, cursor=None, limit=10)
+    steps = await desk.steps("lost")
     assert [(step.title, step.generation, step.state) for step in steps] == [
         ("keep", 1, StepState.DONE),
         ("prepare", 1, StepState.DONE),
@@ -486,14 +513,15 @@ async def test_a_store_that_is_away_is_waited_for(pool: asyncpg.Pool, desk: Desk
     """In the same attempt; people are told, and told no more when it is back."""
     await desk.start("waiting")
     away = StoreUnavailableError("the source")
-    plan = ListedPlan([Scripted([away, away, {"rows": 1}])])
+    together = ExceptionGroup("tasks", [StepStoppedError(), StoreUnavailableError("the source")])
+    plan = ListedPlan([Scripted([away, together, {"rows": 1}])])
     async with worker(pool, plan):
         stored = await desk.wait("waiting", lambda it: bool(it.state_reason))
         assert "scripted waits, and goes on by itself" in stored.state_reason
         assert stored.state is S.PREFLIGHT
         stored = await desk.wait("waiting", S.VERIFIED)
         assert stored.state_reason == ""
-    (step,), _ = await desk.store.list_steps(ORG, "waiting", where=None, cursor=None, limit=10)
+    (step,) = await desk.steps("waiting")
     assert (step.attempt, step.state) == (1, StepState.DONE)
 
 
@@ -549,7 +577,7 @@ async def test_a_cancelled_migration_is_taken_back_in_the_opposite_order(
         stored = await desk.wait("cancelled", S.CANCELLED)
     assert (stored.rollback_level, stored.purge) == (RollbackLevel.R0, True)
     assert (kept.undone, ready.undone, copy.undone, never.undone) == ([True], [True], [True], [])
-    steps, _ = await desk.store.list_steps(ORG, "cancelled", where=None, cursor=None, limit=10)
+    steps = await desk.steps("cancelled")
     assert [step.title for step in steps if step.state is StepState.UNDONE] == [
         "copy",
         "prepare",
@@ -631,5 +659,5 @@ async def test_a_changed_throttle_is_heard_of_within_a_second_and_progress_is_to
         changed_at = time.monotonic()
         await desk.wait("throttled", S.VERIFIED)
         assert time.monotonic() - changed_at < 3
-    (step,), _ = await desk.store.list_steps(ORG, "throttled", where=None, cursor=None, limit=10)
+    (step,) = await desk.steps("throttled")
     assert step.output == {"share": 0.25}

@@ -65,7 +65,7 @@ class PostgresLedger:
             )
         if row is None:
             raise LeaseLostError
-        return Renewal(MigrationState(row["state"]), row["revision"])
+        return Renewal(MigrationState(row["state"]), row["generation"], row["revision"])
 
     async def release(self, lease: Lease) -> None:
         """Give a migration back."""

@@ -364,14 +364,14 @@ begin
 end $$;
 
 create function renew_migration(p_org text, p_migration text, p_epoch bigint, p_lease interval, p_progress jsonb)
-returns table (state smallint, revision bigint) language plpgsql as $$
+returns table (state smallint, generation int, revision bigint) language plpgsql as $$
 begin
     perform set_config('liftos.org', p_org, true);
     return query update migrations m
     set lease_end_time = clock_timestamp() + p_lease, progress = coalesce(p_progress, m.progress),
         progress_time = case when p_progress is null then m.progress_time else clock_timestamp() end
     where m.org = p_org and m.migration = p_migration and m.epoch = p_epoch and m.lease_end_time is not null
-    returning m.state, m.revision;
+    returning m.state, m.generation, m.revision;
 end $$;
 
 create function release_migration(p_org text, p_migration text, p_epoch bigint) returns void
