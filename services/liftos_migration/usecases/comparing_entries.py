@@ -28,7 +28,9 @@ from liftos_migration.domain.verification import (
 from liftos_migration.verification_ports import CoreDigests, NotComparableError, SnapshotReader
 
 _MANY: Final = 0.2
-"""Share of differing buckets from which on all hashes are read at once."""
+_MOST: Final = 1_000
+"""Share, and number, of differing buckets from which on all hashes are read at once: Core reads
+its entries anew for so many buckets."""
 _READ_ONE_BY_ONE: Final = 2_000
 """Extra entries from which on all natural keys are listed rather than read one by one."""
 _AT_ONCE: Final = 16
@@ -108,7 +110,8 @@ async def compare_entries(
     if tier is Tier.EXACT:
         found = await _differing(readable, source, core, bucket_count=1, buckets=(0,))
     elif wrong:
-        whole = len(wrong) > _MANY * len(together.keys() | core_sums.keys())
+        share = len(wrong) / len(together.keys() | core_sums.keys())
+        whole = share > _MANY or len(wrong) > _MOST
         found = await _differing(
             readable,
             source,
