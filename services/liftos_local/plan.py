@@ -41,6 +41,7 @@ class ServiceSpec:
         postgres: name of the server that holds its database.
         drain_seconds: how long it may take to stop.
         ports: names of ports beside that of the process; an argument names one in braces.
+        settings: variables of this process alone that the stack leaves open.
     """
 
     name: str
@@ -53,6 +54,7 @@ class ServiceSpec:
     postgres: str = STORES[0]
     drain_seconds: float = 25.0
     ports: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def port_names(self) -> tuple[str, ...]:
@@ -244,7 +246,7 @@ def process_environment(
     spec: ServiceSpec, plan: Plan, directory: DataDirectory, secrets: Secrets
 ) -> dict[str, str]:
     """Return the variables of one process: settings of the plan, the stack's, and its own."""
-    variables = {**plan.settings, **stack_environment(plan, directory, secrets)}
+    variables = {**plan.settings, **spec.settings, **stack_environment(plan, directory, secrets)}
     if f"{spec.name}-metrics" in plan.ports:
         variables["LIFTOS_METRICS_PORT"] = str(plan.ports[f"{spec.name}-metrics"])
     if spec.listens:
@@ -298,6 +300,7 @@ def _migration_environment(
     if plan.module_org is not None:
         variables |= source_environment(plan, secrets)
         variables["LIFTOS_SOURCE_ENVIRONMENT_PREFIXES"] = f"{plan.module_org}:CAUSAL_"
+        variables["LIFTOS_CAUSAL_ADDRESS"] = plan.address("causal-core")
     return variables
 
 

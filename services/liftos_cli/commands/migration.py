@@ -16,7 +16,12 @@ from liftos.migration.v1.migration_pb2 import (
     Throttle,
 )
 from liftos.migration.v1.plan_pb2 import CaptureMode
-from liftos_cli.commands import migration_ledger, migration_plans, migration_verifications
+from liftos_cli.commands import (
+    migration_ledger,
+    migration_plans,
+    migration_rehearsal,
+    migration_verifications,
+)
 from liftos_cli.consent import YesOption, require_consent
 from liftos_cli.errors import CommandError, ExitCode
 from liftos_cli.figures import enum_word_of, short_name
@@ -437,5 +442,5 @@ def _row(migration: Migration) -> list[str]:
     ]
 
 
-for _part in (migration_plans, migration_verifications, migration_ledger):
+for _part in (migration_plans, migration_rehearsal, migration_verifications, migration_ledger):
     app.add_typer(_part.app)
