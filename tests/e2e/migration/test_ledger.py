@@ -410,3 +410,22 @@ async def test_any_edit_of_the_ledger_is_found(
         assert found is not None, edit
     assert len(edits) == len(Step.__slots__) + len(Decision.__slots__) + 4
     assert await migrations.verify_ledger(ORG, "edited") is None
+
+
+async def test_every_table_begins_with_the_org_and_hides_the_others(
+    owner: asyncpg.Connection, pool: asyncpg.Pool
+) -> None:
+    """So that no statement can forget it, and the data can be spread by it."""
+    tables = await owner.fetch(
+        """select c.relname, c.relrowsecurity, (
+               select a.attname from pg_index i
+               join pg_attribute a on a.attrelid = c.oid and a.attnum = i.indkey[0]
+               where i.indrelid = c.oid and i.indisprimary) as first_of_key
+           from pg_class c where c.relnamespace = 'migration'::regnamespace
+             and c.relkind = 'r' and c.relname <> 'schema_versions'"""
+    )
+    assert len(tables) >= 16
+    assert {(row["relrowsecurity"], row["first_of_key"]) for row in tables} == {(True, "org")}
+    async with postgres.transaction(pool, org=None) as connection:
+        for row in tables:
+            assert await connection.fetchval(f"select count(*) from {row['relname']}") == 0
