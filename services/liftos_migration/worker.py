@@ -20,6 +20,7 @@ from liftos_migration.adapters.core_digests import MemoryDigests
 from liftos_migration.adapters.memory_clients import memory_clients
 from liftos_migration.adapters.postgres.copying import PostgresCopyLedger
 from liftos_migration.adapters.postgres.database import SCHEMA, SCHEMA_VERSION
+from liftos_migration.adapters.postgres.housekeeping import keep_house
 from liftos_migration.adapters.postgres.inspections import PostgresInspections
 from liftos_migration.adapters.postgres.ledger import PostgresLedger
 from liftos_migration.adapters.postgres.snapshots import PostgresSnapshotRecords
@@ -107,6 +108,7 @@ async def advance_migrations(settings: MigrationSettings, stop: asyncio.Event) -
         async with asyncio.TaskGroup() as programs:
             programs.create_task(running.run(stop, wake), name="migrations")
             programs.create_task(wake_on_change(postgres_url, wake, stop), name="wake-ups")
+            programs.create_task(keep_house(pool, stop), name="housekeeping")
     finally:
         await clients.close()
         await pool.close()

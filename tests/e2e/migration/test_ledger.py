@@ -20,6 +20,7 @@ from liftos_migration.adapters.postgres.database import (
     held,
     schema_files,
 )
+from liftos_migration.adapters.postgres.housekeeping import forget_old_requests
 from liftos_migration.adapters.postgres.ledger import PostgresLedger
 from liftos_migration.adapters.postgres.migrations import PostgresMigrations, verify_ledger
 from liftos_migration.domain.ledger import Decision, Step, StepState
@@ -429,3 +430,19 @@ async def test_every_table_begins_with_the_org_and_hides_the_others(
     async with postgres.transaction(pool, org=None) as connection:
         for row in tables:
             assert await connection.fetchval(f"select count(*) from {row['relname']}") == 0
+
+
+async def test_requests_are_forgotten_once_they_are_not_answered_again(
+    owner: asyncpg.Connection, pool: asyncpg.Pool
+) -> None:
+    """Of all orgs, after a day."""
+    await owner.execute(
+        """insert into request_ids (org, method, request_id, payload_digest, create_time)
+           select org, 'CreateMigration', gen_random_uuid(), '', now() - age
+           from unnest(array['acme', 'globex']) org,
+                unnest(array[interval '3 days', interval '25 hours', interval '23 hours']) age"""
+    )
+    assert await forget_old_requests(pool) == 4
+    ages = await owner.fetch("select org, now() - create_time as age from request_ids")
+    assert sorted(row["org"] for row in ages) == ["acme", "globex"]
+    assert await forget_old_requests(pool) == 0
