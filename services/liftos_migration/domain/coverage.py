@@ -1,6 +1,5 @@
 """What a mapping says of each part of a source, so that none is forgotten."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -8,8 +7,8 @@ from typing import Final
 from liftos_migration.domain.inventory import Inventory, Item, ItemKind
 from liftos_migration.domain.mapping import KeyClass, Mapping, TableMapping, Target
 from liftos_migration.domain.preflight import Finding, Severity
+from liftos_migration.domain.sql_text import References, SqlTextError, name_parts, references
 
-_WORD: Final = re.compile(r"[^\W\d][\w$]*", re.ASCII)
 _MOVING: Final = (ItemKind.TABLE, ItemKind.REDIS_KEYS)
 """Parts that hold data; all others follow from them, or are told for people alone."""
 
@@ -34,8 +33,8 @@ class CoveredItem:
 def covered(mapping: Mapping, item: Item) -> CoveredItem:
     """Return a part with what a mapping says of it.
 
-    A column counts as read where a rule of its table, or of one that the table is a part of, has
-    its name.
+    A column counts as read where a rule of its table names it. Of a part, a rule of the whole does
+    so with the name under which it reads the part.
     """
     waived = mapping.waived(item.object) is not None
     if item.kind is ItemKind.REDIS_KEYS:
@@ -55,17 +54,40 @@ def covered(mapping: Mapping, item: Item) -> CoveredItem:
 def _unread(mapping: Mapping, table: TableMapping, item: Item) -> tuple[str, ...]:
     if table.target is Target.TABLE_ARTIFACT:
         return ()
-    readers = [table]
-    if table.part_of and (whole := mapping.table(table.part_of)) is not None:
-        readers.append(whole)
-    words = {
-        word for each in readers for sql in each.expressions() for word in _WORD.findall(sql)
-    } | {*table.key_columns, *item.key_columns}
+    schema, name = name_parts(item.object)
+    read = {*(table.key_columns or item.key_columns), *_columns(table, {"", name})}
+    whole = mapping.table(table.part_of) if table.target is Target.PART else None
+    if whole is not None:
+        # Within the rules of the whole, columns of its parts are those of a subquery.
+        aliases = {
+            alias
+            for sql in whole.expressions()
+            for alias, (in_schema, read_table) in _references(sql).tables.items()
+            if read_table == name and in_schema in ("", schema)
+        }
+        read |= _columns(whole, aliases)
     return tuple(
         column.name
         for column in item.columns
-        if column.name not in words and mapping.waived(f"{item.object}.{column.name}") is None
+        if column.name not in read and mapping.waived(f"{item.object}.{column.name}") is None
     )
+
+
+def _columns(table: TableMapping, qualifiers: set[str]) -> set[str]:
+    """Return the columns that the rules of a table name with one of these qualifiers."""
+    return {
+        column
+        for sql in table.expressions()
+        for qualifier, column in _references(sql).columns
+        if qualifier in qualifiers
+    }
+
+
+def _references(sql: str) -> References:
+    try:
+        return references(sql)
+    except SqlTextError:  # which the rules of mappings tell
+        return References(frozenset(), {}, frozenset())
 
 
 def forgotten(mapping: Mapping, inventory: Inventory) -> Sequence[Finding]:
