@@ -58,8 +58,16 @@ class Tables:
 
 
 def without(whole: Projection, keys: Sequence[Key]) -> Projection:
-    """Return a projection that does not read the rows of some records."""
-    return _limited(whole, keys, "not in") if keys else whole
+    """Return a projection that does not read the rows of some records.
+
+    Where a key of them has a null in it, no rows with such keys are read.
+    """
+    known = [key for key in keys if None not in key]
+    rest = _limited(whole, known, "not in") if known else whole
+    if len(known) < len(keys):
+        condition = " and ".join(f"{column} is not null" for column in whole.rows.key_sql)
+        rest = _where(rest, condition)
+    return rest
 
 
 def limited_to(whole: Projection, keys: Sequence[Key]) -> Projection:
@@ -77,5 +85,9 @@ def _limited(whole: Projection, keys: Sequence[Key], comparison: str) -> Project
         f"({', '.join(whole.rows.key_sql)}) {comparison}"  # noqa: S608 - literals
         f" (select {typed} from unnest({columns}) limits ({names}))"
     )
+    return _where(whole, limit)
+
+
+def _where(whole: Projection, limit: str) -> Projection:
     condition = f"({whole.rows.condition}) and {limit}" if whole.rows.condition else limit
     return replace(whole, rows=replace(whole.rows, condition=condition))

@@ -420,6 +420,23 @@ async def test_refused_records_are_counted_and_others_are_compared(shop: Shop) -
     shop.refused = {}
 
 
+async def test_rows_whose_key_is_null_are_left_out_once_they_are_refused(shop: Shop) -> None:
+    """Nothing can name them one by one."""
+    async with shop.connections.connect() as connection:
+        await connection.execute(
+            "alter table shop.spend alter column campaign drop not null;"
+            "insert into shop.spend values (9998, 'acme', '2025-03-02', null, '1', 1, now())"
+        )
+    assert (await shop.verify())[0]["shop.spend"].missing_count == 1
+    gone = frozenset({("2025-03-02", None), ("2025-01-02", "c1")})
+    shop.refused = {"shop.spend": Refusals(open=gone)}  # type: ignore[arg-type]
+    spend = (await shop.verify())[0]["shop.spend"]
+    assert (spend.missing_count, spend.rejected_count, spend.extra_count) == (0, 2, 1)
+    shop.refused = {}
+    async with shop.connections.connect() as connection:
+        await connection.execute("delete from shop.spend where id = 9998")
+
+
 async def test_a_table_that_nobody_decided_about_is_unverified(shop: Shop) -> None:
     """It does not pass by being left out."""
     undecided = replace(MAPPING, waivers=())

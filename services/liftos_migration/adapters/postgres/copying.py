@@ -105,7 +105,9 @@ class PostgresCopyLedger:
         found: dict[str, dict[int, set[Key]]] = {}
         async with postgres.transaction(self._pool, org=org, read_only=True) as connection:
             async for row in _SQL.list_refusals(connection, org=org, migration=migration):
-                key = tuple(str(value) for value in read_key(row["key"]).values())
+                key: Any = tuple(
+                    None if value is None else str(value) for value in read_key(row["key"]).values()
+                )
                 found.setdefault(row["table_name"], {}).setdefault(row["state"], set()).add(key)
         return {
             table: Refusals(frozenset(states.get(_OPEN, ())), frozenset(states.get(_WAIVED, ())))
