@@ -232,6 +232,10 @@ BROKEN: dict[str, tuple[str, Callable[[TableMapping], TableMapping], str, str]] 
         "shop.customers", _rule("body.lifetime", "lifetime + 12345678901234567"), "NUMBER_INEXACT",
         "rows hold a number",
     ),
+    "a part that tells half of a key": (
+        "shop.order_lines", lambda table: replace(table, key_columns=("order_id",)), "PART_KEY",
+        "1 columns for the 2 of shop.orders: id, placed_on",
+    ),
     "a way back that forgets a column": (
         "shop.customers", _without_inverse("email"), "NO_WAY_BACK", "no rule of email",
     ),

@@ -615,7 +615,8 @@ class TableMapping(_message.Message):
     def key_columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What identifies a record, where the primary key does not. Rules of fields that identify a record
         on Core (the natural key of an entry, an id, currency and date of a rate) name these columns, all
-        of them, and nothing else: of a deleted row no more is known.
+        of them, and nothing else: of a deleted row no more is known. For PART: the columns with the key of
+        the record that holds the row, in its order; none lets all records be compared where a row changes.
         """
 
     @_builtins.property

@@ -67,6 +67,7 @@ async def mapping_problems(
                 if table.table in items:
                     findings = Findings(connection, table.table)
                     await _Check(connection, items[table.table], table, org, findings).all()
+                    _key_of_whole(mapping, items, table, findings)
                     found += findings.found
                     wrong |= set() if findings.is_startable else {table.table}
             for table in mapping.tables:
@@ -78,6 +79,25 @@ async def mapping_problems(
                     await WayBack(connection, whole, items, table, org).prove(findings)
                     found += findings.found
     return found
+
+
+def _key_of_whole(
+    mapping: plan.Mapping, items: Mapping[str, Item], table: TableMapping, findings: Findings
+) -> None:
+    """Hold the key of a part against that of the records which hold its rows."""
+    whole, item = mapping.table(table.part_of), items.get(table.part_of)
+    if table.target is not Target.PART or whole is None or item is None or not table.key_columns:
+        return
+    keys = whole.key_columns or item.key_columns
+    if len(keys) != len(table.key_columns):
+        findings.add(
+            "PART_KEY",
+            "key_columns",
+            f"{len(table.key_columns)} columns for the {len(keys)} of {table.part_of}:"
+            f" {', '.join(keys)}",
+            wanted="columns with the key of the record, in its order",
+            remedy="name one for each, or none: then all records are compared where a row changes",
+        )
 
 
 class _Check:
