@@ -15,6 +15,7 @@ from liftos_migration.usecases.advancing import Advance, Connect, Plan
 from liftos_migration.usecases.holding import Hold
 
 _LOOK_SECONDS: Final = 2.0
+_LOOKED_AT: Final = 100
 _CANCEL_SECONDS: Final = 5.0
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.migration")
@@ -65,6 +66,7 @@ class Running:
         self._times = times or RunnerTimes()
         self._traced = traced
         self._in_hand: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._waiting: list[str] = []
 
     async def run(self, stop: asyncio.Event, wake: asyncio.Event) -> None:
         """Work until `stop`; then end after the batches in hand.
@@ -94,11 +96,12 @@ class Running:
             await self._end()
 
     async def _take_due(self, stop: asyncio.Event) -> None:
-        free = self._concurrency - len(self._in_hand)
-        if free <= 0:
-            return
-        for org, migration in await self._ledger.due(limit=free + len(self._in_hand)):
-            if (org, migration) in self._in_hand or len(self._in_hand) >= self._concurrency:
+        waiting = []
+        for org, migration in await self._ledger.due(limit=_LOOKED_AT):
+            if (org, migration) in self._in_hand:
+                continue
+            if len(self._in_hand) >= self._concurrency:
+                waiting.append(f"{org}/{migration}")
                 continue
             lease = await self._ledger.take(
                 org, migration, owner=self._owner, seconds=self._times.lease_seconds
@@ -106,6 +109,10 @@ class Running:
             if lease is not None:
                 task = asyncio.create_task(self._advance(lease, stop), name=f"{org}/{migration}")
                 self._in_hand[org, migration] = task
+        if waiting and waiting != self._waiting:
+            # One that keeps up with its source stays in hand, so that others may wait for ever.
+            _log.warning("migrations_wait", migrations=waiting, in_hand=self._concurrency)
+        self._waiting = waiting
 
     def _let_go(self) -> None:
         for key, task in list(self._in_hand.items()):

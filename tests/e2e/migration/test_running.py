@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import asyncpg
 import pytest
+import structlog
 from tests.e2e.migration.counting import (
     ROWS,
     TABLES,
@@ -213,7 +214,11 @@ async def program(
 
 @asynccontextmanager
 async def worker(
-    pool: asyncpg.Pool, plan: Plan, connect: Connect = unconnected, *, lease_seconds: float = 5.0
+    pool: asyncpg.Pool,
+    plan: Plan,
+    connect: Connect = unconnected,
+    *,
+    concurrency: int = 4,
 ) -> AsyncIterator[asyncio.Event]:
     """Run a worker in this process; yields what stops it, and checks that it ends well."""
     stop, wake = asyncio.Event(), asyncio.Event()
@@ -222,7 +227,8 @@ async def worker(
         plan,
         connect,
         owner="worker",
-        times=RunnerTimes(lease_seconds=lease_seconds, grace_seconds=5),
+        concurrency=concurrency,
+        times=RunnerTimes(lease_seconds=LONG_SECONDS, grace_seconds=5),
     )
     task = asyncio.create_task(running.run(stop, wake))
     try:
@@ -337,7 +343,7 @@ async def test_a_pause_stops_after_the_batch_in_hand_and_a_resume_goes_on_there(
 ) -> None:
     """Nothing is done twice, and the ledger tells both."""
     await desk.start("paused")
-    async with worker(pool, counting_plan(pool, pause_seconds=0.3), lease_seconds=1.0):
+    async with worker(pool, counting_plan(pool, pause_seconds=0.3)):
         await desk.wait_for_effects("paused", "copy a")
         await desk.pause("paused")
         stored = await desk.wait("paused", lambda it: it.lease_owner == "")
@@ -381,7 +387,7 @@ async def test_a_worker_that_is_told_to_end_gives_its_migration_back(
 ) -> None:
     """After the batch in hand, so that another one goes on at once and not after the lease."""
     await desk.start("given-back")
-    async with worker(pool, counting_plan(pool, pause_seconds=0.1), lease_seconds=60.0):
+    async with worker(pool, counting_plan(pool, pause_seconds=0.1)):
         await desk.wait("given-back", S.PREPARED)
     stored = await desk.get("given-back")
     assert (stored.lease_owner, stored.state in {S.PREPARED, S.COPYING}) == ("", True)
@@ -615,6 +621,22 @@ async def test_a_source_that_cannot_be_named_stops_the_migration(
         stored = await desk.wait("unnamed", S.PAUSED)
     assert "the variable X is not set" in stored.state_reason
     assert await desk.effects("unnamed") == []
+
+
+async def test_more_migrations_than_a_worker_may_have_in_hand_wait_and_that_is_told(
+    pool: asyncpg.Pool, desk: Desk
+) -> None:
+    """Until one of them is given back."""
+    for name in ("first", "second"):
+        await desk.start(name)
+    with structlog.testing.capture_logs() as logs:
+        async with worker(pool, counting_plan(pool), concurrency=1):
+            await desk.wait("first", S.VERIFIED)
+            assert (await desk.get("second")).lease_owner == ""
+            await desk.pause("first")
+            await desk.wait("second", S.VERIFIED)
+    told = [entry["migrations"] for entry in logs if entry["event"] == "migrations_wait"]
+    assert told == [["acme/second"]]
 
 
 @dataclass(slots=True)
