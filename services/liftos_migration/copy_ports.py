@@ -53,8 +53,8 @@ class Records:
     records: Sequence[Mapping[str, Any]]
 
     def sha256(self) -> bytes:
-        """Return the digest of keys and values."""
-        digest = hashlib.sha256(repr(list(self.keys)).encode())
+        """Return the digest of their values."""
+        digest = hashlib.sha256()
         if self.entries is not None:
             digest.update(self.entries.serialize())
         for record in self.records:

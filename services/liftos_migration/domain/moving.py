@@ -14,7 +14,7 @@ from liftos_migration.domain.projection import Projection, projection
 RECORDS: Final = frozenset({Target.ENTRIES, Target.ARTIFACTS, Target.NOTES, Target.EXCHANGE_RATES})
 """Targets of which a row, or a few, make a record."""
 
-_ROWS_PER_PART: Final = 250_000
+_ROWS_PER_PART: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ exactly what the snapshot sees, whatever came twice, in another order, or was cu
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
@@ -18,7 +18,13 @@ from liftos_migration.capture_ports import (
     SchemaDriftError,
     WritersWaitedForError,
 )
-from liftos_migration.copy_ports import CopyLedger, KeptCapture, RowReader, WholeTables
+from liftos_migration.copy_ports import (
+    CopyLedger,
+    CoreRefusedError,
+    KeptCapture,
+    RowReader,
+    WholeTables,
+)
 from liftos_migration.domain.changes import DirtyRecords, Key
 from liftos_migration.domain.ledger import JsonObject
 from liftos_migration.domain.migrations import MigrationProgress, TableProgress
@@ -109,7 +115,7 @@ class CatchingUp:
             kept = await self._kept(context)
             capture = self._capture(context, kept, moved)
             while True:
-                async with _told(), context.source.snapshot() as (connection, horizon):
+                async with _telling(), context.source.snapshot() as (connection, horizon):
                     now = asyncio.get_running_loop().time
                     began = now()
                     await self.check_schema(context, connection)
@@ -179,7 +185,7 @@ class CatchingUp:
         capture = self._capture(context, kept, found)
 
         async def measure() -> Load:
-            async with _told():
+            with told():
                 status = await capture.check(kept.identity)
             latency = None if self._latency is None else await self._latency(context)
             context.progress(lambda it: replace(it, retained_bytes=status.retained_bytes))
@@ -357,10 +363,23 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
 
 
 @asynccontextmanager
-async def _told() -> AsyncIterator[None]:
-    """Turn what a capture says into what stops a step."""
+async def _telling() -> AsyncIterator[None]:
+    with told():
+        yield
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn what a source or Core says into what stops a step."""
     try:
         yield
+    except CoreRefusedError as error:
+        raise StepFailedError(
+            "CORE_REFUSED",
+            f"Core refuses what is written: {error}",
+            "Mend that and resume; where it is a fault of Core, its log says more, such as that its"
+            " disk is full.",
+        ) from error
     except CaptureLostError as error:
         raise StepFailedError(
             "CHANGES_LOST",

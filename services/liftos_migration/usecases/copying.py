@@ -12,6 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from liftos_kit.core.errors import StoreUnavailableError
 from liftos_migration.copy_ports import (
     Chunk,
     CopyLedger,
@@ -27,7 +28,8 @@ from liftos_migration.domain.moving import MovedTable, part_count
 from liftos_migration.domain.rejects import Reject
 from liftos_migration.domain.states import MigrationState
 from liftos_migration.failpoints import failpoint
-from liftos_migration.usecases.catching_up import CatchingUp
+from liftos_migration.ledger_ports import LeaseLostError
+from liftos_migration.usecases.catching_up import CatchingUp, told
 from liftos_migration.usecases.delivering import Delivery, delivering
 from liftos_migration.usecases.preparing import Moving, moving
 from liftos_migration.usecases.rejecting import read_around, rejected
@@ -155,7 +157,9 @@ class CopyTables:
 
         async def one(part: Part) -> None:
             async with free:
-                if not (leg.over.is_set() or context.stop.is_set()):
+                if leg.over.is_set() or context.stop.is_set():
+                    return
+                with told():
                     await self._part(context, found, part, (leg, pacing))
 
         async def end() -> None:
@@ -167,8 +171,8 @@ class CopyTables:
             async with asyncio.TaskGroup() as group:
                 for part in parts:
                     group.create_task(one(part))
-        except* StepFailedError as failed:
-            raise failed.exceptions[0] from None
+        except ExceptionGroup as failed:
+            raise _first(failed) from None
         finally:
             ending.cancel()
 
@@ -181,9 +185,14 @@ class CopyTables:
             copy = _PartCopy(self._reader, self._copies, context, delivery, part=part)
             is_at_end = False
             while not (is_at_end or _is_over(context, at)):
-                async with context.source.snapshot() as (connection, _):
-                    await self._catching_up.check_schema(context, connection)
-                    is_at_end = await copy.run(connection, at)
+                try:
+                    async with context.source.snapshot() as (connection, _):
+                        await self._catching_up.check_schema(context, connection)
+                        is_at_end = await copy.run(connection, at)
+                except StoreUnavailableError:
+                    # A statement that is broken off takes its connection with it.
+                    if not _is_over(context, at):
+                        raise
             await copy.settle_all()
             if is_at_end:
                 await self._copies.finished(context.lease, copy.part)
@@ -285,6 +294,18 @@ class _PartCopy:
             row_count=part.row_count + row_count,
         )
         _tell_part(self._context, self.part, row_count, len(rejects))
+
+
+def _first(failed: BaseExceptionGroup[Exception]) -> BaseException:
+    """Return the failure of parts that says most: others may have followed from it."""
+    for kind in (LeaseLostError, StepFailedError, StoreUnavailableError, Exception):
+        found = failed.subgroup(kind)
+        if found is not None:
+            first: BaseException = found
+            while isinstance(first, BaseExceptionGroup):
+                first = first.exceptions[0]
+            return first
+    return failed
 
 
 def _is_over(context: StepContext, at: tuple[_Leg, Pacing]) -> bool:

@@ -2,7 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -13,15 +14,17 @@ from tests.e2e.migration.moving import TABLES, Move, create, taken
 from liftos_client import Client, connect
 from liftos_kit import postgres
 from liftos_kit.auth import issue_token
+from liftos_kit.core.errors import StoreUnavailableError
 from liftos_kit.structs import plain
 from liftos_kit.testing.server import SECRET, RunningServer
 from liftos_local.stack import Stack
 from liftos_local.testing import TestDatabase, fresh_database
 from liftos_migration.adapters.postgres.database import SCHEMA
 from liftos_migration.adapters.source.connections import SourceConnections
+from liftos_migration.domain.migrations import MigrationProgress
 from liftos_migration.domain.preflight import CaptureMode
 from liftos_migration.domain.states import MigrationState
-from liftos_migration.usecases.steps import StepFailedError
+from liftos_migration.usecases.steps import StepFailedError, StepStoppedError
 
 FILL = """
 insert into days select 'c' || c, date '2026-01-01' + d, (c * 1.25 + d)::text, c * d
@@ -225,3 +228,72 @@ async def test_changes_that_were_lost_ask_for_another_copy(
     with pytest.raises(StepFailedError) as stopped:
         await move.catching_up.round(move.context)
     assert stopped.value.state is MigrationState.RESNAPSHOT_REQUIRED
+
+
+async def test_a_source_that_breaks_off_is_gone_on_with(
+    move: Move, source: SourceConnections
+) -> None:
+    """Connections that are cut in the midst cost another attempt, and no record."""
+    await move.prepare.do(move.context)
+    done = asyncio.Event()
+
+    async def cut() -> None:
+        async with source.connect() as connection:
+            await connection.execute("set application_name = 'cutter'")
+            for _ in range(6):
+                await asyncio.sleep(0.1)
+                await connection.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity"
+                    " where application_name = 'liftos-migration' and datname = current_database()"
+                )
+        done.set()
+
+    cutting = asyncio.create_task(cut())
+    failures = 0
+    while True:
+        try:
+            await move.copy.do(move.context)
+            await move.catch_up.do(move.context)
+        except StoreUnavailableError:
+            failures += 1
+            await asyncio.sleep(0.05)
+        else:
+            if done.is_set():
+                break
+    await cutting
+    assert failures > 0
+    assert await move.differing() == {}
+
+
+async def test_a_copy_that_is_stopped_goes_on_at_its_chunk(
+    pool: asyncpg.Pool, source: SourceConnections, client: Client
+) -> None:
+    """It ends after the batch in hand, and the next worker copies the rest alone."""
+    await create(pool, client, "stopped", CaptureMode.LOG)
+    first = await taken(pool, source, client, "stopped", chunk_rows=100)
+    assert first is not None
+    await first.prepare.do(first.context)
+    async with source.connect() as connection:
+        await connection.execute(
+            "insert into days select 's' || c, date '2025-01-01' + d, '1', 1"
+            " from generate_series(1, 60) c, generate_series(0, 299) d"
+        )
+
+    def stop(change: Callable[[MigrationProgress], MigrationProgress]) -> None:
+        first.tell(change)
+        if any(table.copied_count for table in first.progress.tables):
+            first.context.stop.set()
+
+    first.context = replace(first.context, progress=stop)
+    with pytest.raises(StepStoppedError):
+        await first.copy.do(first.context)
+    lease = first.context.lease
+    before = {part.number: part for part in await first.copies.parts(lease, "public.days")}
+    assert 0 < sum(part.row_count for part in before.values()) < 20_400
+    first.context = replace(first.context, stop=asyncio.Event(), progress=first.tell)
+    output = await first.copy.do(first.context)
+    after = await first.copies.parts(lease, "public.days")
+    assert sum(part.row_count for part in after) == 20_400
+    assert output["chunks"] > sum(part.chunk_count for part in before.values())
+    assert await first.differing() == {}
+    await first.prepare.undo(first.context)

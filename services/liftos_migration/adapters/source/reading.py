@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from io import BytesIO
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ async def read_arrow(
     schema: pa.Schema,
     *values: object,
     maximum_rows: int = MAXIMUM_ROWS,
-) -> AsyncIterator[pa.RecordBatch]:
+) -> AsyncGenerator[pa.RecordBatch, None]:
     """Stream the rows of a query.
 
     Null stays null, and empty text empty text. The source is read no faster than batches are

@@ -1,7 +1,8 @@
 """Records of a table of the source, read by its projection."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, Final, cast
 
 import asyncpg
@@ -114,8 +115,10 @@ class PostgresRows:
                         yield _entries(projection, batch)
                 else:
                     with postgres.translate_errors():
-                        async for records in _records(connection, projection, select, values):
-                            yield records
+                        read = _records(connection, projection, select, values)
+                        async with aclosing(read) as batches:
+                            async for records in batches:
+                                yield records
         except (asyncpg.PostgresError, ValueError) as error:
             raise _fault(error) from error
 
@@ -202,7 +205,7 @@ class PostgresRows:
 
 async def _records(
     connection: asyncpg.Connection, projection: Projection, select: str, values: Sequence[str]
-) -> AsyncIterator[Records]:
+) -> AsyncGenerator[Records, None]:
     held: list[asyncpg.Record] = []
     size = 0
     async for row in connection.cursor(select, *values, prefetch=_RECORDS_AT_A_TIME // 10):
