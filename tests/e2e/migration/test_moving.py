@@ -21,7 +21,7 @@ from liftos_local.stack import Stack
 from liftos_local.testing import TestDatabase, fresh_database
 from liftos_migration.adapters.postgres.database import SCHEMA
 from liftos_migration.adapters.source.connections import SourceConnections
-from liftos_migration.domain.migrations import MigrationProgress
+from liftos_migration.domain.migrations import MigrationProgress, Throttle
 from liftos_migration.domain.preflight import CaptureMode
 from liftos_migration.domain.states import MigrationState
 from liftos_migration.usecases.steps import StepFailedError, StepStoppedError
@@ -297,3 +297,46 @@ async def test_a_copy_that_is_stopped_goes_on_at_its_chunk(
     assert output["chunks"] > sum(part.chunk_count for part in before.values())
     assert await first.differing() == {}
     await first.prepare.undo(first.context)
+
+
+async def test_a_frozen_module_is_copied_and_thawed(
+    pool: asyncpg.Pool, source: SourceConnections, client: Client
+) -> None:
+    """Writes are refused from before the copy on, and pass again once it is taken back."""
+    await create(pool, client, "frozen", CaptureMode.FREEZE)
+    move = await taken(pool, source, client, "frozen")
+    assert move is not None
+    await move.all()
+    async with source.connect() as connection:
+        with pytest.raises(asyncpg.PostgresError, match="being moved"):
+            await connection.execute("delete from days")
+        assert await move.differing() == {}
+        await move.prepare.undo(move.context)
+        await connection.execute("delete from lists")
+        assert not await connection.fetchval("select to_regnamespace('liftos_migration')")
+
+
+async def test_changes_are_applied_between_chunks_where_the_source_keeps_too_many(
+    pool: asyncpg.Pool, source: SourceConnections, client: Client
+) -> None:
+    """A copy never waits for what only it can let go of, and says what slows it down."""
+    await create(pool, client, "kept", CaptureMode.LOG)
+    move = await taken(pool, source, client, "kept", chunk_rows=100)
+    assert move is not None
+    reasons: set[str] = set()
+
+    def tell(change: Callable[[MigrationProgress], MigrationProgress]) -> None:
+        move.tell(change)
+        reasons.add(move.progress.throttle_reason)
+
+    limits = [replace(Throttle(), maximum_retained_bytes=1)]
+    move.context = replace(move.context, progress=tell, throttle=lambda: limits[-1])
+    await move.prepare.do(move.context)
+    copying = asyncio.create_task(move.copy.do(move.context))
+    await asyncio.sleep(3.0)
+    # A slot always keeps a little, so that the least limit holds for ever.
+    limits.append(Throttle())
+    await copying
+    assert any("of changes for us" in reason for reason in reasons)
+    assert await move.differing() == {}
+    await move.prepare.undo(move.context)
