@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import helm_python
 import kubernetes_validate
+import kubernetes_validate.utils
 import pytest
 import yaml
 from tests.deploy.chart import (
@@ -34,6 +36,8 @@ from liftos_memory.settings import MemorySettings
 from liftos_migration.settings import MigrationSettings
 
 KUBERNETES_VERSIONS = ("1.29", "1.37")
+# Each file is 10 ms of parsing, for every object anew.
+SCHEMA_FILES = cache(kubernetes_validate.utils.schema_contents)
 every_case = pytest.mark.parametrize("case", CASES)
 
 
@@ -86,8 +90,11 @@ def peers(rule: Manifest) -> list[Manifest]:
 
 @every_case
 @pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
-def test_objects_fit_the_kubernetes_schema(case: str, version: str) -> None:
+def test_objects_fit_the_kubernetes_schema(
+    case: str, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every object is valid, with no unknown field, on the oldest and the newest Kubernetes."""
+    monkeypatch.setattr(kubernetes_validate.utils, "schema_contents", SCHEMA_FILES)
     for item in objects_of(case):
         kubernetes_validate.validate(item, version, strict=True)
 
@@ -441,7 +448,10 @@ def test_a_module_has_stores_of_its_own_and_moves_to_core(tmp_path: Path) -> Non
     for role in ("server", "worker"):
         (pod,) = pods_of((deployment(objects, f"migration-{role}"),))
         given = given_to(pod, objects, tmp_path)
-        references = load(MigrationSettings, given).source_references(given)
+        settings_of_migration = load(MigrationSettings, given)
+        references = settings_of_migration.source_references(given)
+        at = "lift-liftos-core-causal-core-headless.production:8009"
+        assert settings_of_migration.causal_address == at
         assert references.url("acme", "CAUSAL_DATABASE_URL", path="source")
         secret = pod.environment["CAUSAL_DATABASE_URL"]["valueFrom"]["secretKeyRef"]
         assert secret == {"name": "causal-module", "key": "migration-url"}
@@ -904,6 +914,8 @@ def test_callers_are_let_in_where_they_call() -> None:
     for called, callers in {
         "memory": {"ingestion", "migration", "causal-core"},
         "ingestion": {"causal-core"},
+        "causal-module": {"migration"},
+        "causal-core": {"migration"},
     }.items():
         (server,) = pods_of((deployment(objects, f"{called}-server"),))
         reaching = {

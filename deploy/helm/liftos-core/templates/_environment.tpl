@@ -101,6 +101,9 @@ that it calls, and the files that `liftos-core.volumeMounts` mounts. Takes {root
 - {name: LIFTOS_{{ upper $called }}_ADDRESS, value: "{{ include "liftos-core.fullname" $root }}-{{ $called }}-headless.{{ $root.Release.Namespace }}:{{ int (index $values.services $called).port }}"}
 {{- end }}
 {{- end }}
+{{- if and (has "causal-core" $connections) (index $values.services "causal-core").enabled }}
+- {name: LIFTOS_CAUSAL_ADDRESS, value: "{{ include "liftos-core.fullname" $root }}-causal-core-headless.{{ $root.Release.Namespace }}:{{ int (index $values.services "causal-core").port }}"}
+{{- end }}
 {{- if has "memory" $connections }}
 {{- if $values.tls.enabled }}
 - {name: LIFTOS_MEMORY_CA_FILE, value: /etc/liftos/tls/{{ $values.tls.caKey }}}

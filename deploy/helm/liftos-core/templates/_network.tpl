@@ -2,9 +2,11 @@
 {{- define "liftos-core.egress" -}}
 {{- $root := .root -}}
 {{- range $name := .names }}
-{{- if has $name (list "memory" "ingestion") }}
+{{- $server := index $root.Values.services $name }}
+{{- if and $server (not $server.enabled) }}
+{{- else if $server }}
 - ports:
-    - {port: {{ int (index $root.Values.services $name).port }}, protocol: TCP}
+    - {port: {{ int $server.port }}, protocol: TCP}
   to:
     - podSelector:
         matchLabels:
