@@ -16,6 +16,7 @@ from liftos_migration.adapters.memory_clients import memory_clients
 from liftos_migration.adapters.postgres.database import SCHEMA, SCHEMA_VERSION
 from liftos_migration.adapters.postgres.inspections import PostgresInspections
 from liftos_migration.adapters.postgres.migrations import PostgresMigrations
+from liftos_migration.adapters.postgres.rejects import PostgresRejects
 from liftos_migration.adapters.postgres.snapshots import PostgresSnapshotRecords
 from liftos_migration.adapters.postgres.verifications import PostgresVerifications
 from liftos_migration.adapters.source.checking import PostgresMappingChecker
@@ -26,6 +27,7 @@ from liftos_migration.servicer.drafting import DraftingServicer
 from liftos_migration.servicer.lineage import LineageServicer
 from liftos_migration.servicer.migrations import MigrationsServicer
 from liftos_migration.servicer.plans import PlansServicer
+from liftos_migration.servicer.rejects import RejectsServicer
 from liftos_migration.servicer.snapshots import SnapshotsServicer
 from liftos_migration.servicer.verifications import VerificationsServicer
 from liftos_migration.settings import MigrationSettings
@@ -34,12 +36,12 @@ from liftos_migration.usecases.inspecting import Inspecting
 from liftos_migration.usecases.lineage import Lineage
 from liftos_migration.usecases.migrations import MigrationAdministration
 from liftos_migration.usecases.preflighting import Preflighting
+from liftos_migration.usecases.rejects import RejectAdministration
 from liftos_migration.usecases.verifications import VerificationAdministration
 
 SERVICE_NAME: Final = "liftos.migration.v1.MigrationService"
 
 _LATER: Final = (
-    *("ListRejects", "ResolveRejects", "WaiveRejects"),
     *("StartShadow", "StopShadow", "GetShadowStats", "ShiftTraffic", "CutOver", "Drill"),
     *("Rollback", "Complete", "SetTriggers", "ReportIssue", "ListIssueReports", "Accept"),
     *("GetReport", "VerifyReport", "GetRoutingPolicy", "WatchRoutingPolicy", "SetRoutingPolicy"),
@@ -105,6 +107,10 @@ async def open_services(settings: MigrationSettings) -> Services:
                         clients.of(org).memory, f"migrations/{migration}"
                     ),
                 ),
+            ),
+            RejectsServicer(
+                administration=RejectAdministration(administration, PostgresRejects(pool), clock),
+                page_tokens=page_tokens,
             ),
             SnapshotsServicer(
                 administration=administration,

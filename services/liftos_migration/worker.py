@@ -23,6 +23,7 @@ from liftos_migration.adapters.postgres.database import SCHEMA, SCHEMA_VERSION
 from liftos_migration.adapters.postgres.housekeeping import keep_house
 from liftos_migration.adapters.postgres.inspections import PostgresInspections
 from liftos_migration.adapters.postgres.ledger import PostgresLedger
+from liftos_migration.adapters.postgres.rejects import PostgresRejects
 from liftos_migration.adapters.postgres.snapshots import PostgresSnapshotRecords
 from liftos_migration.adapters.postgres.verifications import PostgresVerifications
 from liftos_migration.adapters.postgres.waking import wake_on_change
@@ -43,6 +44,7 @@ from liftos_migration.usecases.inspecting import Inspecting, InventoryStep
 from liftos_migration.usecases.key_records import CopyKeys, KeyRecords
 from liftos_migration.usecases.preflighting import Preflighting, PreflightStep
 from liftos_migration.usecases.preparing import PrepareCapture
+from liftos_migration.usecases.rejects import TryWhatIsAsked
 from liftos_migration.usecases.repairing import ComparedTables
 from liftos_migration.usecases.running import RunnerTimes, Running
 from liftos_migration.usecases.snapshotting import Snapshots, TakeSnapshot
@@ -177,7 +179,11 @@ def _plan(
             CatchUp(catching_up),
             VerifyBeforeVerified(verifying, runs),
         ),
-        continuous=(KeepUp(catching_up, reader), VerifyWhatIsAsked(verifying, runs)),
+        continuous=(
+            KeepUp(catching_up, reader),
+            VerifyWhatIsAsked(verifying, runs),
+            TryWhatIsAsked(catching_up, PostgresRejects(pool)),
+        ),
     )
 
 

@@ -1,6 +1,5 @@
 """`liftos migration rejects`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +10,6 @@ from liftos_cli.figures import counted, enum_word_of, short_name
 from liftos_cli.lazy_group import command_app
 from liftos_cli.listing import page_size, print_list, take
 from liftos_cli.migration_call import MigrationArgument, MigrationCall, calls_migration
-from liftos_cli.object_files import read_object
 from liftos_cli.options import FilterOption, LimitOption
 from liftos_cli.output import Column, print_json
 
@@ -63,23 +61,14 @@ async def resolve(
     names: NamesArgument = None,
     *,
     filter_: FilterOption = "",
-    row: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="What to take in its place, in YAML or JSON; with one id only.",
-            show_default=False,
-        ),
-    ] = None,
     reason: Annotated[str, typer.Option(help="Kept with each row.")] = "",
 ) -> None:
-    """Try refused rows again. Exit code 1 where one is refused again."""
+    """Try refused rows again, as the source has them by now. Exit code 1 where one is refused."""
     _require_choice(names, filter_)
     answer = await call.migration.resolve_rejects(
         migration,
         names=names or [],
         filter=filter_,
-        corrected_row=None if row is None else read_object(row),
         reason=reason,
     )
     if call.json:

@@ -1,11 +1,10 @@
 """Rows that could not be taken in."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from liftos.migration.v1 import migration_service_pb2 as pb
 from liftos.migration.v1.verification_pb2 import Reject
-from liftos_client.arguments import chosen_request_id, struct_of, text_list
+from liftos_client.arguments import chosen_request_id, text_list
 from liftos_client.migration.base import MigrationCalls
 from liftos_client.pages import Pages
 
@@ -39,18 +38,16 @@ class RejectMethods(MigrationCalls):
         *,
         names: Sequence[str] = (),
         filter: str = "",  # noqa: A002
-        corrected_row: Mapping[str, Any] | None = None,
         reason: str = "",
         request_id: str = "",
         timeout_seconds: float | None = None,
     ) -> pb.ResolveRejectsResponse:
-        """Try refused rows again: names or ids, or a filter.
+        """Try refused rows again, as the source has them by now: names or ids, or a filter.
 
         Args:
             migration: Whose.
             names: These rows, at most 1,000.
             filter: Over table, phase, state, in place of names.
-            corrected_row: What to take in its place; only with a single name.
             reason: Kept with each row.
             request_id: UUID; by default a new one.
             timeout_seconds: Deadline.
@@ -62,7 +59,6 @@ class RejectMethods(MigrationCalls):
             parent=self._migration_name(migration),
             names=self._reject_names(migration, names),
             filter=filter,
-            corrected_row=None if corrected_row is None else struct_of(corrected_row),
             reason=reason,
             request_id=chosen_request_id(request_id),
         )

@@ -6,6 +6,7 @@ from liftos_kit.core.filters import FieldType, FilterField
 from liftos_migration.domain.differences import DifferenceKind
 from liftos_migration.domain.inventory import ItemKind
 from liftos_migration.domain.ledger import StepState
+from liftos_migration.domain.rejects import RejectState
 from liftos_migration.domain.states import MigrationState
 
 _TEXT: Final = FilterField(FieldType.TEXT)
@@ -38,4 +39,9 @@ DIFFERENCE_FIELDS: Final = {
     "table": _TEXT,
     "kind": FilterField(FieldType.ENUM, tuple(kind.name for kind in DifferenceKind)),
     "cause": _TEXT,
+}
+REJECT_FIELDS: Final = {
+    "table": _TEXT,
+    "phase": _TEXT,
+    "state": FilterField(FieldType.ENUM, tuple(state.name for state in RejectState)),
 }

@@ -2,8 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 from liftos_migration.domain.changes import Key
+
+
+class RejectState(IntEnum):
+    """What became of a refused record; the numbers are the contract's."""
+
+    OPEN = 1
+    RESOLVED = 2
+    WAIVED = 3
 
 
 @dataclass(frozen=True, slots=True)

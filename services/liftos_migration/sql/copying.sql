@@ -40,7 +40,10 @@ on conflict (org, migration, table_name, key) where state = 1
 do update set row = excluded.row, errors = excluded.errors, attempt_count = rejects.attempt_count + 1, update_time = now();
 
 -- name: resolve_rejects!
-update rejects set state = 2, reason = 'The source has it otherwise now.', subject = 'worker',
+update rejects set state = 2,
+    -- Whoever asked for it stays named.
+    reason = case when subject = '' then 'The source has it otherwise now.' else reason end,
+    subject = case when subject = '' then 'worker' else subject end,
     update_time = now(), end_time = now()
 where org = :org and migration = :migration and table_name = :table and state = 1 and key = any(:keys);
 

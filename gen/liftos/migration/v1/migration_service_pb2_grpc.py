@@ -469,7 +469,8 @@ class MigrationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResolveRejects(self, request, context):
-        """ResolveRejects tries refused rows again, corrected where the call says how. FAILED_PRECONDITION
+        """ResolveRejects tries refused rows again, as the source has them by now: what is on Core is what
+        the source says, so that rows are corrected there, or by the mapping. FAILED_PRECONDITION
         (STATE_TRANSITION_INVALID) where one is not open.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

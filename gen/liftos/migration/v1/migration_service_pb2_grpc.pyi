@@ -117,7 +117,8 @@ class MigrationServiceStub:
     ListRejects: _grpc.UnaryUnaryMultiCallable[_migration_service_pb2.ListRejectsRequest, _migration_service_pb2.ListRejectsResponse]
     """ListRejects pages through refused rows."""
     ResolveRejects: _grpc.UnaryUnaryMultiCallable[_migration_service_pb2.ResolveRejectsRequest, _migration_service_pb2.ResolveRejectsResponse]
-    """ResolveRejects tries refused rows again, corrected where the call says how. FAILED_PRECONDITION
+    """ResolveRejects tries refused rows again, as the source has them by now: what is on Core is what
+    the source says, so that rows are corrected there, or by the mapping. FAILED_PRECONDITION
     (STATE_TRANSITION_INVALID) where one is not open.
     """
     WaiveRejects: _grpc.UnaryUnaryMultiCallable[_migration_service_pb2.WaiveRejectsRequest, _migration_service_pb2.WaiveRejectsResponse]
@@ -265,7 +266,8 @@ class MigrationServiceAsyncStub(MigrationServiceStub):
     ListRejects: _aio.UnaryUnaryMultiCallable[_migration_service_pb2.ListRejectsRequest, _migration_service_pb2.ListRejectsResponse]  # type: ignore[assignment]
     """ListRejects pages through refused rows."""
     ResolveRejects: _aio.UnaryUnaryMultiCallable[_migration_service_pb2.ResolveRejectsRequest, _migration_service_pb2.ResolveRejectsResponse]  # type: ignore[assignment]
-    """ResolveRejects tries refused rows again, corrected where the call says how. FAILED_PRECONDITION
+    """ResolveRejects tries refused rows again, as the source has them by now: what is on Core is what
+    the source says, so that rows are corrected there, or by the mapping. FAILED_PRECONDITION
     (STATE_TRANSITION_INVALID) where one is not open.
     """
     WaiveRejects: _aio.UnaryUnaryMultiCallable[_migration_service_pb2.WaiveRejectsRequest, _migration_service_pb2.WaiveRejectsResponse]  # type: ignore[assignment]
@@ -560,7 +562,8 @@ class MigrationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _migration_service_pb2.ResolveRejectsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_migration_service_pb2.ResolveRejectsResponse, _abc.Awaitable[_migration_service_pb2.ResolveRejectsResponse]]:
-        """ResolveRejects tries refused rows again, corrected where the call says how. FAILED_PRECONDITION
+        """ResolveRejects tries refused rows again, as the source has them by now: what is on Core is what
+        the source says, so that rows are corrected there, or by the mapping. FAILED_PRECONDITION
         (STATE_TRANSITION_INVALID) where one is not open.
         """
 
