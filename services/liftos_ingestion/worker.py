@@ -43,6 +43,7 @@ from liftos_ingestion.usecases.verifying import Verifying
 from liftos_ingestion.usecases.waking import make_good, read_named, reconcile_named, watch_lags
 from liftos_ingestion.usecases.watching_over import WatchingOver
 from liftos_kit import postgres, telemetry, worker_process
+from liftos_kit.forgetting import keep_forgetting
 from liftos_kit.jobs.postgres_queue import PostgresJobQueue
 from liftos_kit.jobs.queue import Delivery
 from liftos_kit.jobs.worker import WorkerTimes
@@ -172,6 +173,7 @@ async def _read_what_is_due(settings: IngestionSettings, stop: asyncio.Event) ->
             programs.create_task(scheduling.run(stop), name="schedules")
             programs.create_task(sender.run(stop), name="alerts")
             programs.create_task(verifying.run(stop), name="verifications")
+            programs.create_task(keep_forgetting(pool, stop), name="old requests")
             programs.create_task(
                 WatchingOver(PostgresWatchedOrgs(pool), sources, clock).run(stop),
                 name="watch over",

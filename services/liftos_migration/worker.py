@@ -13,6 +13,7 @@ import structlog
 
 from liftos_client import OrgClients
 from liftos_kit import postgres, telemetry, worker_process
+from liftos_kit.forgetting import keep_forgetting
 from liftos_kit.service_tokens import service_tokens
 from liftos_migration.adapters.causal_probe import causal_probe
 from liftos_migration.adapters.core import CoreWriter
@@ -20,7 +21,6 @@ from liftos_migration.adapters.core_digests import MemoryDigests
 from liftos_migration.adapters.memory_clients import memory_clients
 from liftos_migration.adapters.postgres.copying import PostgresCopyLedger
 from liftos_migration.adapters.postgres.database import SCHEMA, SCHEMA_VERSION
-from liftos_migration.adapters.postgres.housekeeping import keep_house
 from liftos_migration.adapters.postgres.inspections import PostgresInspections
 from liftos_migration.adapters.postgres.ledger import PostgresLedger
 from liftos_migration.adapters.postgres.rejects import PostgresRejects
@@ -110,7 +110,7 @@ async def advance_migrations(settings: MigrationSettings, stop: asyncio.Event) -
         async with asyncio.TaskGroup() as programs:
             programs.create_task(running.run(stop, wake), name="migrations")
             programs.create_task(wake_on_change(postgres_url, wake, stop), name="wake-ups")
-            programs.create_task(keep_house(pool, stop), name="housekeeping")
+            programs.create_task(keep_forgetting(pool, stop), name="old requests")
     finally:
         await clients.close()
         await pool.close()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from liftos_kit import postgres
 from liftos_kit.core.errors import AlreadyExistsError, NotFoundError
+from liftos_kit.forgetting import forget_old_requests
 from liftos_local.stack import Stack
 from liftos_local.testing import TestDatabase, fresh_database
 from liftos_migration.adapters.postgres.database import (
@@ -20,7 +21,6 @@ from liftos_migration.adapters.postgres.database import (
     held,
     schema_files,
 )
-from liftos_migration.adapters.postgres.housekeeping import forget_old_requests
 from liftos_migration.adapters.postgres.ledger import PostgresLedger
 from liftos_migration.adapters.postgres.migrations import PostgresMigrations, verify_ledger
 from liftos_migration.domain.ledger import Decision, Step, StepState

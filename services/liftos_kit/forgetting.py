@@ -1,4 +1,4 @@
-"""Keeps Migration's tables from growing with what is of no use any more."""
+"""Forgets requests whose answers are not given again; see `liftos_kit.postgres_requests`."""
 
 import asyncio
 from datetime import timedelta
@@ -27,7 +27,7 @@ async def forget_old_requests(pool: asyncpg.Pool) -> int:
     return count
 
 
-async def keep_house(pool: asyncpg.Pool, stop: asyncio.Event) -> None:
+async def keep_forgetting(pool: asyncpg.Pool, stop: asyncio.Event) -> None:
     """Forget old requests now and every hour, until `stop`."""
     await repeat(
         lambda: forget_old_requests(pool),
