@@ -321,7 +321,7 @@ class CopyLedger(Protocol):
         keys: Sequence[Key],
         rejects: Sequence[Reject],
         key_columns: Sequence[str],
-    ) -> None:
+    ) -> int:
         """Keep what became of records that were read again.
 
         Args:
@@ -330,6 +330,9 @@ class CopyLedger(Protocol):
             keys: Of all of them; open rejects of theirs that are not among `rejects` are resolved.
             rejects: Those that were refused.
             key_columns: Names of the parts of keys.
+
+        Returns:
+            How many records of the table wait for a person.
         """
         ...
 

@@ -50,6 +50,9 @@ where org = :org and migration = :migration and table_name = :table and state = 
 -- name: count_open_rejects$
 select count(*) from rejects where org = :org and migration = :migration and state = 1;
 
+-- name: count_open_rejects_of$
+select count(*) from rejects where org = :org and migration = :migration and state = 1 and table_name = :table;
+
 -- name: newest_capture_modes$
 select capture_modes from preflights where org = :org and migration = :migration order by check_time desc limit 1;
 

@@ -35,7 +35,7 @@ from liftos_migration.failpoints import failpoint
 from liftos_migration.usecases.delivering import Applied, apply
 from liftos_migration.usecases.preparing import Moving, SourceTools, moving
 from liftos_migration.usecases.steps import StepContext, StepFailedError
-from liftos_migration.usecases.throttling import Pacing
+from liftos_migration.usecases.throttling import Meter, Pacing
 
 _KEYS_AT_A_TIME: Final = 5_000
 _IDLE_SECONDS: Final = 0.5
@@ -87,6 +87,7 @@ class CatchingUp:
         self._whole = whole
         self._latency = latency
         self._locks: dict[tuple[str, str], asyncio.Lock] = {}
+        self._meters: dict[tuple[str, str], Meter] = {}
         self._touched: dict[tuple[str, str], DirtyRecords] = {}
 
     async def round(self, context: StepContext, found: Moving | None = None) -> Round:
@@ -166,6 +167,12 @@ class CatchingUp:
         wanted = [table.name for table in found.tables if not names or table.name in names]
         async with self.aligned(context, found) as (connection, _):
             return await self._whole_tables(context, connection, found, wanted)
+
+    def tell_rate(self, context: StepContext, rows: int) -> None:
+        """Tell how fast rows are copied and applied, these among them."""
+        meter = self._meters.setdefault((context.org, context.migration), Meter())
+        rate = meter.rate(rows)
+        context.progress(lambda it: replace(it, rows_per_second=rate))
 
     async def check_schema(self, context: StepContext, connection: Any) -> None:  # noqa: ANN401
         """Check that columns and keys are those that the mapping was made for.
@@ -276,11 +283,12 @@ class CatchingUp:
                 extra=extra if start == 0 else (),
                 stream=f"changes/{source_name(context.org, table.name)}",
             )
-            await self._copies.judged(
+            refused = await self._copies.judged(
                 context.lease, table.name, some, done.rejects, table.projection.key_columns
             )
             applied += done.written + done.deleted
-            _tell(context, table.name, done)
+            _tell(context, table.name, done, refused)
+            self.tell_rate(context, done.written + done.deleted)
         return applied
 
 
@@ -401,11 +409,15 @@ def _drifted(changes: Sequence[str]) -> StepFailedError:
     )
 
 
-def _tell(context: StepContext, table: str, done: Applied) -> None:
+def _tell(context: StepContext, table: str, done: Applied, refused: int) -> None:
     def counted(progress: MigrationProgress) -> MigrationProgress:
         own = next((it for it in progress.tables if it.table == table), TableProgress(table))
         return progress.with_tables(
-            replace(own, applied_count=own.applied_count + done.written + done.deleted)
+            replace(
+                own,
+                applied_count=own.applied_count + done.written + done.deleted,
+                reject_count=refused,
+            )
         )
 
     context.progress(counted)

@@ -7,9 +7,10 @@ snapshot gets old.
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 from liftos_kit.core.errors import StoreUnavailableError
@@ -182,7 +183,14 @@ class CopyTables:
         table = found.table(part.table)
         stream = f"{_plain(part.table)}/{part.number}"
         async with delivering(table.projection, context.core, stream) as delivery:
-            copy = _PartCopy(self._reader, self._copies, context, delivery, part=part)
+            copy = _PartCopy(
+                self._reader,
+                self._copies,
+                context,
+                delivery,
+                part=part,
+                tell_rate=partial(self._catching_up.tell_rate, context),
+            )
             is_at_end = False
             while not (is_at_end or _is_over(context, at)):
                 try:
@@ -209,7 +217,9 @@ class _PartCopy:
         delivery: Delivery,
         *,
         part: Part,
+        tell_rate: Callable[[int], None],
     ) -> None:
+        self._tell_rate = tell_rate
         self._reader = reader
         self._copies = copies
         self._context = context
@@ -294,6 +304,7 @@ class _PartCopy:
             row_count=part.row_count + row_count,
         )
         _tell_part(self._context, self.part, row_count, len(rejects))
+        self._tell_rate(row_count)
 
 
 def _first(failed: BaseExceptionGroup[Exception]) -> BaseException:

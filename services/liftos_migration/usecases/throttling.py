@@ -1,6 +1,7 @@
 """Waiting between pieces of work, as the limits of a migration ask."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -8,6 +9,22 @@ from liftos_migration.domain.migrations import Throttle
 from liftos_migration.domain.throttle import Load, Verdict, judge, next_pause
 
 _MEASURE_SECONDS: Final = 1.0
+_RATE_SECONDS: Final = 10.0
+
+
+class Meter:
+    """Rows a second, over the last ten seconds."""
+
+    def __init__(self) -> None:
+        self._counted: deque[tuple[float, int]] = deque()
+
+    def rate(self, rows: int) -> float:
+        """Count rows, and return how many there were a second."""
+        now = asyncio.get_running_loop().time()
+        self._counted.append((now, rows))
+        while now - self._counted[0][0] > _RATE_SECONDS:
+            self._counted.popleft()
+        return sum(count for _, count in self._counted) / _RATE_SECONDS
 
 
 class Pacing:

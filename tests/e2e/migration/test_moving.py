@@ -189,6 +189,10 @@ async def test_records_that_do_not_fit_are_put_aside_and_the_others_land(
     rejects = await move.copies.refusals(client.org, "shop")
     assert set(rejects) == {"public.days"}
     assert rejects["public.days"].open == {("good", "2026-01-01")}
+    told = {table.table: table for table in move.progress.tables}
+    assert (told["public.days"].reject_count, told["public.remarks"].reject_count) == (1, 0)
+    assert told["public.days"].copied_count == 2_406
+    assert move.progress.rows_per_second > 0
     assert await move.differing() == {}
     assert [e async for e in client.memory.list_entries(filter='campaign_id = "good"')] == []
     assert len([e async for e in client.memory.list_entries(filter='campaign_id = "bad"')]) == 4

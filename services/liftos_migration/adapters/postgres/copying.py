@@ -82,7 +82,7 @@ class PostgresCopyLedger:
         keys: Sequence[Key],
         rejects: Sequence[Reject],
         key_columns: Sequence[str],
-    ) -> None:
+    ) -> int:
         """Keep what became of records that were read again."""
         refused = {each.key for each in rejects}
         async with held(self._pool, lease) as connection:
@@ -93,6 +93,8 @@ class PostgresCopyLedger:
                 keys=[_text(key, key_columns) for key in keys if key not in refused],
             )
             await _keep(connection, lease, table, rejects, key_columns, phase="apply")
+            count: int = await _SQL.count_open_rejects_of(connection, **_keys(lease), table=table)
+            return count
 
     async def open_rejects(self, lease: Lease) -> int:
         """Return how many rejects wait for a person."""
