@@ -134,7 +134,8 @@ async def _chosen(
         NotFoundError: One of those that are named is not there.
         StateTransitionError: One of them is not open.
     """
-    condition, given = "reject = any($3::uuid[])", [list(choice.ids)]
+    condition = "reject = any($3::uuid[])"
+    given: Sequence[object] = [list(choice.ids)]
     if not choice.ids:
         condition, given = to_sql(choice.where, columns=_REJECTS.fields, first_parameter=3)
         condition = f"state = {RejectState.OPEN:d} and ({condition})"
