@@ -47,7 +47,7 @@ from liftos_migration.usecases.preparing import PrepareCapture
 from liftos_migration.usecases.rejects import TryWhatIsAsked
 from liftos_migration.usecases.repairing import ComparedTables
 from liftos_migration.usecases.running import RunnerTimes, Running
-from liftos_migration.usecases.snapshotting import Snapshots, TakeSnapshot
+from liftos_migration.usecases.snapshotting import AfterSnapshot, Snapshots, TakeSnapshot
 from liftos_migration.usecases.steps import ContinuousWork, Source, StepContext, StepWork
 from liftos_migration.usecases.verification_work import (
     VerifyBeforeVerified,
@@ -160,20 +160,19 @@ def _plan(
         probes=partial(_probed, settings),
     )
     checker = PostgresMappingChecker(references)
+    snapshots = Snapshots(
+        _snapshot_store(settings, references),
+        PostgresSnapshotRecords(pool),
+        ledger,
+        inspector,
+        timedelta(seconds=settings.snapshot_maximum_age_seconds),
+    )
     return _Plan(
         steps=(
             PreflightStep(Preflighting(inspector, checker, inspections), inspections),
             InventoryStep(Inspecting(inspector, inspections), inspections),
-            TakeSnapshot(
-                Snapshots(
-                    _snapshot_store(settings, references),
-                    PostgresSnapshotRecords(pool),
-                    ledger,
-                    inspector,
-                    timedelta(seconds=settings.snapshot_maximum_age_seconds),
-                )
-            ),
-            PrepareCapture(reader, tools, ledger, copies),
+            TakeSnapshot(snapshots),
+            AfterSnapshot(PrepareCapture(reader, tools, ledger, copies), snapshots),
             CopyTables(reader, copies, catching_up, whole),
             CopyKeys(keys),
             CatchUp(catching_up),

@@ -43,12 +43,14 @@ class DumpRequest:
 
     Attributes:
         schemas: Which; none for the whole database.
+        bare_schemas: Schemas without their rows, where they exist: what others refer to.
         has_access: Whether owners, rights and policies belong to it.
         jobs: How many connections read tables at a time, 1 to 16.
         labels: Words that the manifest keeps.
     """
 
     schemas: tuple[str, ...] = ()
+    bare_schemas: tuple[str, ...] = ()
     has_access: bool = False
     jobs: int = 2
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -85,6 +87,8 @@ async def take_dump(
             snapshot = facts["snapshot"]
             options = dump_options(request.schemas, snapshot, has_access=request.has_access)
             files = [
+                *(f"--schema={quoted(schema)}" for schema in request.bare_schemas),
+                *(f"--exclude-table-data={quoted(schema)}.*" for schema in request.bare_schemas),
                 "--format=directory",
                 f"--file={folder / shelf.DATA}",
                 f"--jobs={request.jobs}",

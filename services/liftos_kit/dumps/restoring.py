@@ -18,6 +18,8 @@ from liftos_kit.dumps.manifest import Manifest, TableSum, check_files
 from liftos_kit.dumps.programs import Programs, client_programs, run_program
 from liftos_kit.dumps.sums import Progress, connected, definitions_digest, table_sums, tables_of
 
+_TRIES: Final = 40
+_TRY_AGAIN_SECONDS: Final = 0.25
 _OF_ROLES: Final = re.compile(r"^\d+; \d+ \d+ (?:POLICY|EVENT TRIGGER) ")
 
 
@@ -132,10 +134,18 @@ async def _create(connection: asyncpg.Connection, manifest: Manifest, database: 
         if role not in known:
             # No dump has passwords; whoever runs the server sets them.
             await connection.execute(f"create role {quoted(role)} {attributes}")
-    await _drop(connection, database)
-    name = quoted(database)
     owner = f" owner {manifest.owner}" if manifest.has_access else ""
-    await connection.execute(f"create database {name} template template0 encoding 'UTF8'{owner}")
+    create = f"create database {quoted(database)} template template0 encoding 'UTF8'{owner}"
+    for _ in range(_TRIES):
+        await _drop(connection, database)
+        try:
+            await connection.execute(create)
+        except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
+            # What somebody asked for who was killed is still being made.
+            await asyncio.sleep(_TRY_AGAIN_SECONDS)
+        else:
+            return
+    await connection.execute(create)
 
 
 async def _fill(

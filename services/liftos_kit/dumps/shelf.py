@@ -140,7 +140,7 @@ def draft(directory: Path) -> Iterator[Path]:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(directory / f"{_HIDDEN}{_LOCK}"):
             _sweep(directory)
-            now = datetime.now(UTC).strftime("%Y%m%dt%H%M%Sz")
+            now = datetime.now(UTC).strftime("%Y%m%dt%H%M%S%fz")
             folder = directory / f"{_HIDDEN}{now}-{secrets.token_hex(3)}"
             folder.mkdir(mode=0o700)
             # Held for as long as this process lives, so that nobody takes it for left behind.

@@ -62,7 +62,10 @@ order by 1;
 -- name: inventory_triggers
 select format('%I.%I', n.nspname, t.relname) as owner, g.tgname as name, pg_get_triggerdef(g.oid) as definition
 from pg_trigger g join pg_class t on t.oid = g.tgrelid join pg_namespace n on n.oid = t.relnamespace
-where not g.tgisinternal and g.tgrelid = any(:oids) order by 1, 2;
+join pg_proc f on f.oid = g.tgfoid
+-- Those that a migration made itself are no part of the source.
+where not g.tgisinternal and g.tgrelid = any(:oids) and f.pronamespace <> coalesce(to_regnamespace('liftos_migration'), 0)
+order by 1, 2;
 
 -- name: inventory_view_needs
 select distinct r.ev_class as view, format('%I.%I', n.nspname, t.relname) as needs

@@ -14,7 +14,7 @@ from liftos_migration.domain.states import MigrationState
 from liftos_migration.inspection_ports import SourceInspector
 from liftos_migration.ledger_ports import Ledger
 from liftos_migration.snapshot_ports import SnapshotRecords, SnapshotRequest, SnapshotStore
-from liftos_migration.usecases.steps import StepContext, StepFailedError, StepStoppedError
+from liftos_migration.usecases.steps import StepContext, StepFailedError, StepStoppedError, StepWork
 
 T = TypeVar("T")
 
@@ -170,3 +170,42 @@ class TakeSnapshot:
     async def undo(self, context: StepContext) -> None:
         """Delete the snapshots of the migration."""
         await self.snapshots.delete(context)
+
+
+@dataclass(frozen=True, slots=True)
+class AfterSnapshot:
+    """A step that changes something on the source, which can be restored as it was before.
+
+    A snapshot that still fits is used again; one that is too old, or of other definitions, is
+    followed by another one before the step begins.
+
+    Attributes:
+        step: What is done.
+        snapshots: Where its snapshot comes from.
+    """
+
+    step: StepWork
+    snapshots: Snapshots
+
+    @property
+    def title(self) -> str:
+        """What the step does."""
+        return self.step.title
+
+    @property
+    def phase(self) -> MigrationState:
+        """The state that the step belongs to."""
+        return self.step.phase
+
+    async def do(self, context: StepContext) -> JsonObject:
+        """Do the step once there is a snapshot to rest on."""
+        await self.snapshots.ensure(context)
+        return await self.step.do(context)
+
+    async def verify(self, context: StepContext) -> None:
+        """Check what the step did."""
+        await self.step.verify(context)
+
+    async def undo(self, context: StepContext) -> None:
+        """Take the step back."""
+        await self.step.undo(context)

@@ -28,11 +28,12 @@ from liftos_migration.adapters.source.connections import SourceConnections
 from liftos_migration.adapters.source.dumping import DumpedSnapshots
 from liftos_migration.adapters.source.inspecting import PostgresInspector
 from liftos_migration.adapters.source.references import SourceReferences
+from liftos_migration.domain.ledger import JsonObject
 from liftos_migration.domain.migrations import MigrationSpec, SourceStore, Throttle
 from liftos_migration.domain.states import MigrationState, Place
 from liftos_migration.ledger_ports import LeaseLostError, Verdict
 from liftos_migration.snapshot_ports import SnapshotRequest
-from liftos_migration.usecases.snapshotting import Snapshots, TakeSnapshot
+from liftos_migration.usecases.snapshotting import AfterSnapshot, Snapshots, TakeSnapshot
 from liftos_migration.usecases.steps import StepContext, StepFailedError, StepStoppedError
 
 ORG: Final = "acme"
@@ -253,6 +254,50 @@ async def test_old_snapshots_go(desk: Desk) -> None:
     assert await desk.kept(context) == [(taken[2], True), (taken[1], True)]
     listed = await desk.store.list(ORG, "pruned")
     assert [each.id for each in listed] == taken[1:]
+
+
+class _AlterSource:
+    """A step that changes the source."""
+
+    title = "alter the source"
+    phase = MigrationState.PREPARED
+
+    async def do(self, context: StepContext) -> JsonObject:
+        async with context.source.connect() as connection:
+            await connection.execute("alter table shop.notes add column seen boolean")
+        return {"altered": True}
+
+    async def verify(self, context: StepContext) -> None:
+        """Nothing can go wrong with it."""
+
+    async def undo(self, context: StepContext) -> None:
+        async with context.source.connect() as connection:
+            await connection.execute("alter table shop.notes drop column seen")
+
+
+async def test_a_step_that_changes_the_source_has_a_snapshot_from_before(desk: Desk) -> None:
+    """The one that there is, or another where it is too old; triggers of ours change nothing."""
+    context = await desk.context("rests")
+    first = (await desk.step.do(context))["snapshot"]
+    async with context.source.connect() as connection:
+        await connection.execute(
+            "create schema liftos_migration; create table liftos_migration.seen as select 1 as n;"
+            "create function liftos_migration.seen() returns trigger language plpgsql"
+            " as $$ begin return null; end $$;"
+            "create trigger seen after insert on shop.notes"
+            " execute function liftos_migration.seen()"
+        )
+    step = AfterSnapshot(_AlterSource(), desk.snapshots)
+    assert (step.title, step.phase) == ("alter the source", MigrationState.PREPARED)
+    assert await step.do(context) == {"altered": True}
+    await step.verify(context)
+    assert [each for each, _ in await desk.kept(context)] == [first]
+    await step.undo(context)
+    late = replace(desk.snapshots, maximum_age=timedelta(seconds=0))
+    await AfterSnapshot(_AlterSource(), late).do(context)
+    kept = await desk.kept(context)
+    assert len(kept) == 2
+    assert (first, True) in kept
 
 
 CHILD: Final = """

@@ -10,6 +10,7 @@ from liftos_kit.dumps.dumping import DumpRequest, take_dump
 from liftos_kit.dumps.errors import DumpError, DumpProblem
 from liftos_kit.dumps.restoring import check_dump, drop_database, scratch_database
 from liftos_kit.dumps.shelf import Dump, list_dumps, prune, read_dump
+from liftos_migration.adapters.source.objects import SCHEMA
 from liftos_migration.adapters.source.references import SourceReferences
 from liftos_migration.domain.snapshots import Snapshot
 from liftos_migration.snapshot_ports import Progress, SnapshotRequest
@@ -55,6 +56,8 @@ class DumpedSnapshots:
             self._folder(org, migration),
             DumpRequest(
                 schemas=request.source.schemas,
+                # What triggers call by which changes are seen.
+                bare_schemas=(SCHEMA,),
                 jobs=self._jobs,
                 labels={_SCHEMA: request.schema_sha256, _PLAN: request.plan_sha256},
             ),
