@@ -127,7 +127,7 @@ def verify(
     say("It gives back what was backed up.")
 
 
-@app.command(epilog="Example: liftos backup restore 20260131t020000z-4f1d02 --yes")
+@app.command(epilog="Example: liftos backup restore 20260131t020000123456z-4f1d02 --yes")
 def restore(
     id_: IdArgument = "",
     *,
