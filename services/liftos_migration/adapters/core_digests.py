@@ -1,6 +1,6 @@
 """What a migration wrote to Core, read through Memory's API: digests first, single records then."""
 
-import json
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -48,12 +48,12 @@ class MemoryDigests:
 
     async def newest_write(self) -> str:
         """Return a token of all that was written so far."""
-        with _translated():
+        with translated():
             return await self._memory.newest_write()
 
     async def entry_sums(self, bucket_count: int) -> Mapping[int, BucketSum]:
         """Return sums over the hashes of entries."""
-        with _translated():
+        with translated():
             answer = await self._memory.digest_entries(
                 bucket_count,
                 filter=self._filter,
@@ -69,7 +69,7 @@ class MemoryDigests:
         self, bucket_count: int, buckets: Sequence[int]
     ) -> AsyncIterator[tuple[str, bytes]]:
         """Yield the ids and hashes of entries of some buckets."""
-        with _translated():
+        with translated():
             for start in range(0, len(buckets), _BUCKETS_AT_ONCE):
                 pages = self._memory.list_entry_digests(
                     bucket_count,
@@ -84,7 +84,7 @@ class MemoryDigests:
 
     async def entry(self, entry_id: str) -> CoreRecord | None:
         """Return an entry, whoever wrote it."""
-        with _translated():
+        with translated():
             try:
                 entry = await self._memory.get_entry(entry_id)
             except NotFoundError:
@@ -93,7 +93,7 @@ class MemoryDigests:
 
     async def entry_count(self, condition: str = "") -> int:
         """Count entries of the migration."""
-        with _translated():
+        with translated():
             where = f"{self._filter} AND {condition}" if condition else self._filter
             answer = await self._memory.digest_entries(
                 1, filter=where, timeout_seconds=_LONG_SECONDS
@@ -102,7 +102,7 @@ class MemoryDigests:
 
     async def entries(self) -> AsyncIterator[tuple[str, CoreRecord]]:
         """Yield ids and natural keys of all entries of the migration."""
-        with _translated():
+        with translated():
             pages = self._memory.list_entries(
                 filter=self._filter,
                 read_mask=["name", "origin", *NATURAL_KEY],
@@ -114,7 +114,7 @@ class MemoryDigests:
 
     async def entry_totals(self, level: str, first_day: str, last_day: str) -> Totals:
         """Return the sums of entries of a level."""
-        with _translated():
+        with translated():
             totals: dict[tuple[str, ...], dict[str, int]] = {}
             pages = self._memory.query_metrics(
                 first_day,
@@ -138,7 +138,7 @@ class MemoryDigests:
 
     async def record_hashes(self, collection: Collection, scope: str) -> Mapping[str, bytes]:
         """Return the hashes of the records of a scope by id, whoever wrote them."""
-        with _translated():
+        with translated():
             pages = self._memory.list_record_digests(
                 _COLLECTIONS[collection],
                 1,
@@ -151,7 +151,7 @@ class MemoryDigests:
 
     async def record_scopes(self, collection: Collection) -> Mapping[str, str]:
         """Return the scopes of the migration's own records by id."""
-        with _translated():
+        with translated():
             pages: Any
             if collection is Collection.ARTIFACTS:
                 pages = self._memory.list_artifacts(filter=self._filter, page_size=1_000)
@@ -161,7 +161,7 @@ class MemoryDigests:
 
     async def record(self, collection: Collection, record_id: str) -> CoreRecord | None:
         """Return a record, whoever wrote it."""
-        with _translated():
+        with translated():
             try:
                 if collection is Collection.NOTES:
                     note = await self._memory.get_note(record_id)
@@ -188,13 +188,13 @@ class MemoryDigests:
 
     async def exchange_rates(self) -> Mapping[tuple[str, str], str]:
         """Return all rates as decimal texts by currency and day, whoever wrote them."""
-        with _translated():
+        with translated():
             pages = self._memory.list_exchange_rates(page_size=1_000)
             return {(rate.currency_code, rate.date): rate.rate async for rate in pages}
 
     async def search_quality(self) -> SearchQuality:
         """Measure the served index with generated queries."""
-        with _translated():
+        with translated():
             answer = await self._memory.evaluate_search(timeout_seconds=_LONG_SECONDS)
         return SearchQuality(
             answer.recall_at_10 if answer.HasField("recall_at_10") else None,
@@ -205,8 +205,8 @@ class MemoryDigests:
 
     async def object_documents(self, fields: Mapping[str, str], write_token: str) -> int:
         """Count the documents of an object that searches find by their embedding."""
-        with _translated():
-            where = " AND ".join(f"{name} = {json.dumps(value)}" for name, value in fields.items())
+        with translated():
+            where = " AND ".join(f"{name} = {_literal(value)}" for name, value in fields.items())
             found = await self._found(("PROFILE", "WEEKLY_DIGEST"), where, write_token)
             return len(found)
 
@@ -214,13 +214,13 @@ class MemoryDigests:
         self, collection: Collection, scope: str, write_token: str
     ) -> frozenset[str]:
         """Return the ids of records of a scope whose document searches find by its embedding."""
-        with _translated():
+        with translated():
             kind = "ARTIFACT" if collection is Collection.ARTIFACTS else "NOTE"
             found = await self._found((kind,), f'scope = "{scope}"', write_token)
             return frozenset(_id(each.record) for each in found)
 
     async def _found(self, kinds: Sequence[str], where: str, write_token: str) -> list[Document]:
-        with _translated():
+        with translated():
             hits = self._memory.search_documents(
                 # Whatever is asked: all that the filter lets through comes, by vectors alone.
                 "everything",
@@ -235,7 +235,7 @@ class MemoryDigests:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Turn a Core that does not answer into what says so."""
     try:
         yield
@@ -271,3 +271,8 @@ def _entry_fields(entry: Entry) -> Mapping[str, Value]:
 
 def _action(action: Message) -> Value:
     return MessageToDict(action, preserving_proto_field_name=True)
+
+
+def _literal(text: str) -> str:
+    """Return a text as filters write it: they escape these characters and no others."""
+    return '"' + re.sub(r'(["\\*])', r"\\\1", text) + '"'

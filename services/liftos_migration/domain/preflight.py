@@ -380,7 +380,9 @@ def _way_back(mapping: TargetMapping) -> Iterator[Finding]:
 
 
 def _table(facts: SourceFacts, table: Item, mapped: TableMapping | None) -> Iterator[Finding]:
-    told_apart = table.key_columns or (mapped is not None and mapped.key_columns)
+    # What becomes one artifact is compared and written as a whole.
+    is_whole = mapped is not None and mapped.target is Target.TABLE_ARTIFACT
+    told_apart = table.key_columns or is_whole or (mapped is not None and mapped.key_columns)
     if not told_apart and facts.identities.get(table.object) not in ("full", "index"):
         yield Finding(
             Severity.BLOCKER,

@@ -223,7 +223,12 @@ async def _objects(tables: Tables, source: SnapshotReader) -> Sequence[ObjectDay
     found: list[ObjectDays] = []
     for mapping in tables.of(Target.ENTRIES):
         with suppress(NotComparableError):
-            found += await source.objects(tables.projection(mapping))
+            found += [
+                each
+                for each in await source.objects(tables.projection(mapping))
+                # A filter cannot name others, so that searches cannot be asked for them.
+                if all(value.isprintable() for value in each.fields.values())
+            ]
     return found
 
 
