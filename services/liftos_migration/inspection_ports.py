@@ -70,6 +70,18 @@ class MappingChecker(Protocol):
         ...
 
 
+class Platforms(Protocol):
+    """Knows the platforms of Core."""
+
+    async def known(self, org: str) -> frozenset[str]:
+        """Return the words that entries of an org may carry as platform.
+
+        Raises:
+            StoreUnavailableError: Memory does not answer.
+        """
+        ...
+
+
 class Inspections(Protocol):
     """Keeps what was found.
 

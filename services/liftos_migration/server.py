@@ -12,6 +12,7 @@ from liftos_kit.health import StoreProbe
 from liftos_kit.server import Application, Services
 from liftos_kit.servicer_parts import combine
 from liftos_migration.adapters.core_digests import MemoryDigests
+from liftos_migration.adapters.core_platforms import MemoryPlatforms
 from liftos_migration.adapters.memory_clients import memory_clients
 from liftos_migration.adapters.postgres.database import SCHEMA, SCHEMA_VERSION
 from liftos_migration.adapters.postgres.inspections import PostgresInspections
@@ -80,7 +81,7 @@ async def open_services(settings: MigrationSettings) -> Services:
     references = settings.source_references()
     clients = memory_clients(settings)
     inspector = PostgresInspector(references, settings.source_files_directory)
-    checker = PostgresMappingChecker(references)
+    checker = PostgresMappingChecker(references, MemoryPlatforms(clients))
     inspections = PostgresInspections(pool)
     administration = MigrationAdministration(PostgresMigrations(pool), clock)
     preflighting = Preflighting(inspector, checker, inspections)

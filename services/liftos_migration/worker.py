@@ -18,6 +18,7 @@ from liftos_kit.service_tokens import service_tokens
 from liftos_migration.adapters.causal_probe import causal_probe
 from liftos_migration.adapters.core import CoreWriter
 from liftos_migration.adapters.core_digests import MemoryDigests
+from liftos_migration.adapters.core_platforms import MemoryPlatforms
 from liftos_migration.adapters.memory_clients import memory_clients
 from liftos_migration.adapters.postgres.copying import PostgresCopyLedger
 from liftos_migration.adapters.postgres.database import SCHEMA, SCHEMA_VERSION
@@ -31,6 +32,7 @@ from liftos_migration.adapters.source.checking import PostgresMappingChecker
 from liftos_migration.adapters.source.connections import SourceConnections
 from liftos_migration.adapters.source.dumping import DumpedSnapshots
 from liftos_migration.adapters.source.inspecting import PostgresInspector
+from liftos_migration.adapters.source.latency import ModuleLatency
 from liftos_migration.adapters.source.opening import SourceOpener
 from liftos_migration.adapters.source.references import SourceReferences
 from liftos_migration.adapters.source.rows import PostgresRows
@@ -90,11 +92,12 @@ async def advance_migrations(settings: MigrationSettings, stop: asyncio.Event) -
     )
     clients = memory_clients(settings)
     references = settings.source_references()
+    latency = ModuleLatency()
     try:
         await postgres.require_version(pool, SCHEMA_VERSION, schema=SCHEMA)
         running = Running(
             PostgresLedger(pool),
-            _plan(settings, pool, clients, references),
+            _plan(settings, pool, clients, references, latency),
             partial(_connected, clients, references),
             # A process that is started again is another owner, whatever it is called.
             owner=f"{settings.effective_worker_name}/{secrets.token_hex(4)}",
@@ -112,6 +115,7 @@ async def advance_migrations(settings: MigrationSettings, stop: asyncio.Event) -
             programs.create_task(wake_on_change(postgres_url, wake, stop), name="wake-ups")
             programs.create_task(keep_forgetting(pool, stop), name="old requests")
     finally:
+        await latency.close()
         await clients.close()
         await pool.close()
 
@@ -137,6 +141,7 @@ def _plan(
     pool: asyncpg.Pool,
     clients: OrgClients,
     references: SourceReferences,
+    latency: ModuleLatency,
 ) -> _Plan:
     inspector = PostgresInspector(references, settings.source_files_directory)
     inspections = PostgresInspections(pool)
@@ -147,7 +152,7 @@ def _plan(
         return MemoryDigests(clients.of(org).memory, f"migrations/{migration}")
 
     whole = ComparedTables(digests, PostgresSnapshot, copies)
-    catching_up = CatchingUp(reader, tools, copies, whole)
+    catching_up = CatchingUp(reader, tools, copies, whole, latency=latency)
     keys = KeyRecords(SourceOpener(references).keys, digests)
     verifying = Verifying(
         catching_up=catching_up,
@@ -159,7 +164,7 @@ def _plan(
         keys=keys,
         probes=partial(_probed, settings),
     )
-    checker = PostgresMappingChecker(references)
+    checker = PostgresMappingChecker(references, MemoryPlatforms(clients))
     snapshots = Snapshots(
         _snapshot_store(settings, references),
         PostgresSnapshotRecords(pool),

@@ -69,6 +69,7 @@ class SourceFacts:
         server_version: As a number, 150018 for 15.18.
         role: The user that looks.
         database: Its name.
+        encoding: How the database encodes texts, such as UTF8.
         wal_level: `replica` or `logical`.
         can_replicate: Whether the role may read the log.
         can_create_schema: Whether it may make a schema for triggers and progress.
@@ -89,6 +90,7 @@ class SourceFacts:
     server_version: int | None
     role: str
     database: str
+    encoding: str | None
     wal_level: str | None
     can_replicate: bool | None
     can_create_schema: bool | None
@@ -242,6 +244,16 @@ def _server(facts: SourceFacts) -> Iterator[Finding]:
             "a pooler that keeps no session" if facts.session_is_pooled else "not known",
             "sessions that hold a snapshot",
             "name the server itself, or a pooler in session mode, in the database reference",
+        )
+    if facts.encoding != "UTF8":
+        yield Finding(
+            Severity.BLOCKER,
+            "ENCODING",
+            "",
+            facts.encoding or "not known",
+            "UTF8: hashes are over the bytes of texts, and Core's are in UTF-8",
+            f"dump {facts.database}, restore it into a database that is created with"
+            " ENCODING 'UTF8', and name that one in the database reference",
         )
     offset = facts.clock_offset_seconds
     if offset is None or abs(offset) > _CLOCK_SECONDS:

@@ -76,7 +76,8 @@ order by 2;
 
 -- name: source_facts^
 select current_setting('server_version_num')::int as server_version, current_user::text as role,
-       current_database()::text as database, current_setting('wal_level') as wal_level,
+       current_database()::text as database, current_setting('server_encoding') as encoding,
+       current_setting('wal_level') as wal_level,
        (select rolreplication or rolsuper from pg_roles where rolname = current_user) as can_replicate,
        has_database_privilege(current_database(), 'CREATE') as can_create_schema,
        current_setting('max_replication_slots')::int - (select count(*) from pg_replication_slots)::int as slots_free,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -16,13 +17,15 @@ from liftos.migration.v1.migration_pb2 import (
 )
 from liftos.migration.v1.plan_pb2 import (
     CaptureMode,
+    Finding,
     FindingSeverity,
     InventoryKind,
     Mapping,
     MappingTarget,
     Waiver,
 )
-from liftos_client import Client
+from liftos_cli.mapping_files import read_mapping_file
+from liftos_client import Client, connect
 from liftos_client.errors import (
     AlreadyExistsError,
     EtagMismatchError,
@@ -32,8 +35,12 @@ from liftos_client.errors import (
     RequestIdReusedError,
     StateTransitionError,
 )
+from liftos_kit.auth import issue_token
+from liftos_kit.testing.server import SECRET, RunningServer
 
 SCHEMA = "public"
+CAUSAL = Path("services/liftos_causal/migration.yaml")
+BLOCKER = FindingSeverity.FINDING_SEVERITY_BLOCKER
 DRAFT = Migration(
     display_name="Causal to Core",
     module="causal",
@@ -148,8 +155,7 @@ class TestLooking:
         blockers = {
             each.object
             for each in report.findings
-            if each.severity == FindingSeverity.FINDING_SEVERITY_BLOCKER
-            and each.code == "NOT_MAPPED"
+            if each.severity == BLOCKER and each.code == "NOT_MAPPED"
         }
         assert f"{SCHEMA}.campaign_performance" in blockers
         assert all(each.remedy for each in report.findings)
@@ -173,6 +179,38 @@ class TestLooking:
         told = [each for each in report.findings if "no_such_column" in each.found]
         assert told
         assert told[0].object.startswith(f"{SCHEMA}.exchange_rates")
+
+    async def test_platforms_that_core_does_not_know_block(
+        self, migrations: Client, memory_server: RunningServer, draft: Migration
+    ) -> None:
+        """Each is named once, with the command that registers it; then nothing is left to say."""
+        _, mapping = read_mapping_file(CAUSAL)
+        draft.mapping.CopyFrom(mapping)
+        said = {"public.shop_orders_daily": "'tiktok'", "public.external_factors": "'Weather'"}
+        for table in draft.mapping.tables:
+            for rule in table.rules:
+                if table.table in said and rule.target_field == "platform":
+                    rule.expression = said[table.table]
+        changed = await migrations.migration.update_migration(draft, update_mask=["mapping"])
+
+        async def unknown() -> dict[str, Finding]:
+            report = await migrations.migration.preflight(changed.name)
+            assert report.startable == all(it.severity != BLOCKER for it in report.findings)
+            return {
+                it.object: it
+                for it in report.findings
+                if it.code == "PLATFORM_UNKNOWN" and it.severity == BLOCKER
+            }
+
+        found = await unknown()
+        assert set(found) == {"tiktok", "Weather"}
+        assert "public.campaign_performance, public.shop_orders_daily" in found["tiktok"].found
+        assert found["tiktok"].remedy == "liftos platforms add tiktok --name 'Tiktok'"
+        assert "small letters" in found["Weather"].remedy
+        token = issue_token(secret=SECRET.encode(), org="acme", subject="ada", roles=["admin"])
+        async with connect(memory_server.target, token=token) as client:
+            await client.memory.upsert_source("tiktok", display_name="TikTok")
+        assert set(await unknown()) == {"Weather"}
 
     async def test_the_inventory_is_complete_and_says_what_is_missing(
         self, migrations: Client, draft: Migration

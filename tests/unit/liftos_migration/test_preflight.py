@@ -20,6 +20,7 @@ _GOOD = SourceFacts(
     server_version=150_018,
     role="mover",
     database="module",
+    encoding="UTF8",
     wal_level="logical",
     can_replicate=True,
     can_create_schema=True,
@@ -65,6 +66,8 @@ def test_what_is_not_known_is_a_finding(name: str) -> None:
     ("changes", "code", "severity"),
     [
         ({"server_version": 130_000}, "SERVER_VERSION", Severity.BLOCKER),
+        ({"encoding": "LATIN1"}, "ENCODING", Severity.BLOCKER),
+        ({"encoding": "SQL_ASCII"}, "ENCODING", Severity.BLOCKER),
         ({"is_standby": True}, "STANDBY", Severity.BLOCKER),
         ({"session_is_pooled": True}, "POOLER", Severity.BLOCKER),
         ({"prepared_transactions": 2}, "PREPARED_TRANSACTIONS", Severity.BLOCKER),

@@ -34,6 +34,7 @@ async def read_facts(connection: asyncpg.Connection, tables: Sequence[str]) -> S
         server_version=row["server_version"],
         role=row["role"],
         database=row["database"],
+        encoding=row["encoding"],
         wal_level=row["wal_level"],
         can_replicate=row["can_replicate"],
         can_create_schema=row["can_create_schema"],
