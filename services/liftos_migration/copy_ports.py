@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import pyarrow as pa
 
@@ -363,6 +363,10 @@ class CopyLedger(Protocol):
         ...
 
 
+NOT_COMPARABLE: Final = "NOT_COMPARABLE"
+"""Code of a step that failed since a table cannot be compared, a record of it perhaps."""
+
+
 class WholeTables(Protocol):
     """Compares whole tables where changes do not tell which records they are of.
 
@@ -386,6 +390,9 @@ class WholeTables(Protocol):
 
         Returns:
             By name, those among them that differ.
+
+        Raises:
+            StepFailedError: `NOT_COMPARABLE`, a table or a record of it cannot be read.
         """
         ...
 

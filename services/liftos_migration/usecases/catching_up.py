@@ -5,7 +5,7 @@ exactly what the snapshot sees, whatever came twice, in another order, or was cu
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -19,8 +19,10 @@ from liftos_migration.capture_ports import (
     WritersWaitedForError,
 )
 from liftos_migration.copy_ports import (
+    NOT_COMPARABLE,
     CopyLedger,
     CoreRefusedError,
+    Differing,
     KeptCapture,
     RowReader,
     WholeTables,
@@ -34,6 +36,7 @@ from liftos_migration.domain.throttle import Load
 from liftos_migration.failpoints import failpoint
 from liftos_migration.usecases.delivering import Applied, apply
 from liftos_migration.usecases.preparing import Moving, SourceTools, moving
+from liftos_migration.usecases.rejecting import unreadable_keys
 from liftos_migration.usecases.steps import StepContext, StepFailedError
 from liftos_migration.usecases.throttling import Meter, Pacing
 
@@ -69,7 +72,7 @@ class CatchingUp:
         tools: Makes what sees changes.
         copies: Keeps what was refused, and how far it is.
         whole: Compares whole tables.
-        latency: Measures how fast a source's module answers, in seconds; None where it cannot.
+        latency: Measures how fast a source's module answers, in seconds; None where nobody asks.
     """
 
     def __init__(
@@ -79,7 +82,7 @@ class CatchingUp:
         copies: CopyLedger,
         whole: WholeTables,
         *,
-        latency: Callable[[StepContext], Any] | None = None,
+        latency: Callable[[StepContext], Awaitable[float | None]],
     ) -> None:
         self._reader = reader
         self._tools = tools
@@ -194,10 +197,9 @@ class CatchingUp:
         async def measure() -> Load:
             with told():
                 status = await capture.check(kept.identity)
-            latency = None if self._latency is None else await self._latency(context)
             context.progress(lambda it: replace(it, retained_bytes=status.retained_bytes))
             return Load(
-                latency,
+                await self._latency(context),
                 status.replica_lag_seconds,
                 status.retained_bytes,
                 status.oldest_transaction_seconds,
@@ -252,12 +254,41 @@ class CatchingUp:
                     touched.add_whole(table.name, "it was written whole")
         with_records = [table for table in tables if table.has_records]
         if with_records:
-            differing = await self._whole.differing(context, connection, found.tables, with_records)
+            differing, put_aside = await self._differing(context, connection, found, with_records)
+            applied += put_aside
             for name, differs in sorted(differing.items()):
                 applied += await self._bring(
                     context, connection, found.table(name), differs.keys, differs.extra
                 )
         return applied
+
+    async def _differing(
+        self,
+        context: StepContext,
+        connection: Any,  # noqa: ANN401
+        found: Moving,
+        tables: Sequence[MovedTable],
+    ) -> tuple[Mapping[str, Differing], int]:
+        """Compare tables; put records aside first that keep a table from being compared.
+
+        Returns:
+            What differs, and how many records were brought up to date before.
+        """
+        try:
+            return await self._whole.differing(context, connection, found.tables, tables), 0
+        except StepFailedError as error:
+            if error.code != NOT_COMPARABLE:
+                raise
+            applied, count = 0, 0
+            for table in found.tables:
+                # Entries of all tables are compared together.
+                if table.has_records:
+                    keys = await unreadable_keys(self._reader, connection, table.projection)
+                    count += len(keys)
+                    applied += await self._bring(context, connection, table, keys, [])
+            if not count:
+                raise
+        return await self._whole.differing(context, connection, found.tables, tables), applied
 
     async def _bring(
         self,

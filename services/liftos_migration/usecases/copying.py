@@ -33,15 +33,13 @@ from liftos_migration.ledger_ports import LeaseLostError
 from liftos_migration.usecases.catching_up import CatchingUp, told
 from liftos_migration.usecases.delivering import Delivery, delivering
 from liftos_migration.usecases.preparing import Moving, moving
-from liftos_migration.usecases.rejecting import read_around, rejected
+from liftos_migration.usecases.rejecting import WINDOW, read_around, rejected
 from liftos_migration.usecases.steps import StepContext, StepFailedError
 from liftos_migration.usecases.throttling import Pacing
 
 _SNAPSHOT_SECONDS: Final = 300.0
 """How old a snapshot gets; an old one keeps the source from cleaning up."""
 _LOOK_SECONDS: Final = 1.0
-_WINDOW: Final = 2_000
-"""Records among which one that cannot be read is looked for."""
 
 
 @dataclass(slots=True)
@@ -255,7 +253,7 @@ class _PartCopy:
     async def _around(self, connection: Any) -> bool:  # noqa: ANN401
         """Copy a window with a record that cannot be read; tell whether anything was there."""
         keys = await self._reader.keys(
-            connection, self._projection, self._sent, self.part.up_to, _WINDOW
+            connection, self._projection, self._sent, self.part.up_to, WINDOW
         )
         if not keys:
             return False

@@ -1,12 +1,16 @@
 """Records that cannot be read or taken in: found one by one, so that all others go on."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import aclosing
+from typing import Any, Final
 
 from liftos_migration.copy_ports import Records, RowReader, RowUnreadableError
 from liftos_migration.domain.changes import Key
 from liftos_migration.domain.projection import Projection
 from liftos_migration.domain.rejects import RecordError, Reject
+
+WINDOW: Final = 2_000
+"""Records among which one that cannot be read is looked for."""
 
 
 async def read_around(
@@ -34,6 +38,30 @@ async def read_around(
     left, left_rejects = await read_around(reader, connection, projection, keys[:middle])
     right, right_rejects = await read_around(reader, connection, projection, keys[middle:])
     return [*left, *right], [*left_rejects, *right_rejects]
+
+
+async def unreadable_keys(
+    reader: RowReader,
+    connection: Any,  # noqa: ANN401 - the reader's
+    projection: Projection,
+) -> Sequence[Key]:
+    """Read a whole table, and return the keys of the records that cannot be read."""
+    found: list[Key] = []
+    last: Key | None = None
+    while True:
+        try:
+            async with aclosing(reader.range(connection, projection, last, None)) as batches:
+                async for records in batches:
+                    last = records.keys[-1]
+        except RowUnreadableError:
+            keys = await reader.keys(connection, projection, last, None, WINDOW)
+            if not keys:
+                return found
+            _, rejects = await read_around(reader, connection, projection, keys)
+            found += [each.key for each in rejects]
+            last = keys[-1]
+        else:
+            return found
 
 
 async def rejected(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from liftos_migration.copy_ports import Differing
+from liftos_migration.copy_ports import NOT_COMPARABLE, Differing
 from liftos_migration.domain.differences import DifferenceKind
 from liftos_migration.domain.mapping import Target
 from liftos_migration.domain.moving import MovedTable
@@ -73,7 +73,7 @@ class ComparedTables:
             }
         except NotComparableError as error:
             raise StepFailedError(
-                "NOT_COMPARABLE", str(error), "Resume once that is done."
+                NOT_COMPARABLE, str(error), "Resume once that is done."
             ) from error
         for name in wanted:
             refused = refusals.get(name, Refusals()).open

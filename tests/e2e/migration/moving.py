@@ -14,6 +14,7 @@ from liftos_migration.adapters.postgres.copying import PostgresCopyLedger
 from liftos_migration.adapters.postgres.ledger import PostgresLedger
 from liftos_migration.adapters.postgres.migrations import PostgresMigrations
 from liftos_migration.adapters.source.connections import SourceConnections
+from liftos_migration.adapters.source.latency import ModuleLatency
 from liftos_migration.adapters.source.rows import PostgresRows
 from liftos_migration.adapters.source.snapshot_reading import PostgresSnapshot
 from liftos_migration.adapters.source.tools import PostgresTools
@@ -144,7 +145,9 @@ class Move:
             PostgresSnapshot,
             self.copies,
         )
-        self.catching_up = CatchingUp(reader, tools, self.copies, self.whole)
+        self.catching_up = CatchingUp(
+            reader, tools, self.copies, self.whole, latency=ModuleLatency()
+        )
         ledger = PostgresLedger(self.pool)
         self.prepare = PrepareCapture(reader, tools, ledger, self.copies)
         self.copy = CopyTables(

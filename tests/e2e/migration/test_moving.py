@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -21,10 +22,11 @@ from liftos_local.stack import Stack
 from liftos_local.testing import TestDatabase, fresh_database
 from liftos_migration.adapters.postgres.database import SCHEMA
 from liftos_migration.adapters.source.connections import SourceConnections
+from liftos_migration.adapters.source.latency import ModuleLatency
 from liftos_migration.domain.migrations import MigrationProgress, Throttle
 from liftos_migration.domain.preflight import CaptureMode
 from liftos_migration.domain.states import MigrationState
-from liftos_migration.usecases.steps import StepFailedError, StepStoppedError
+from liftos_migration.usecases.steps import StepContext, StepFailedError, StepStoppedError
 
 FILL = """
 insert into days select 'c' || c, date '2026-01-01' + d, (c * 1.25 + d)::text, c * d
@@ -196,6 +198,18 @@ async def test_records_that_do_not_fit_are_put_aside_and_the_others_land(
     assert await move.differing() == {}
     assert [e async for e in client.memory.list_entries(filter='campaign_id = "good"')] == []
     assert len([e async for e in client.memory.list_entries(filter='campaign_id = "bad"')]) == 4
+    async with source.connect() as connection:
+        await connection.execute(
+            """truncate days, remarks;
+            insert into days values ('late', '2026-02-01', 'odd', 1), ('late', '2026-02-02', '3', 1)
+            """
+        )
+    await move.catching_up.round(move.context)
+    rejects = await move.copies.refusals(client.org, "shop")
+    assert rejects["public.days"].open == {("late", "2026-02-01")}
+    assert await move.differing() == {}
+    left = [e async for e in client.memory.list_entries(filter='platform = "meta"')]
+    assert [entry.metrics.spend_micros for entry in left] == [3_000_000]
 
 
 async def test_a_changed_schema_stops_everything_with_what_changed(
@@ -269,6 +283,43 @@ async def test_a_source_that_breaks_off_is_gone_on_with(
     assert await move.differing() == {}
 
 
+async def test_work_slows_down_while_the_module_does_not_answer_in_time(
+    pool: asyncpg.Pool, source: SourceConnections, client: Client, memory_server: RunningServer
+) -> None:
+    """Asked at its probe target, or by a row of its database; what is not there is the slowest."""
+    await create(pool, client, "slow", CaptureMode.LOG)
+    move = await taken(pool, source, client, "slow")
+    assert move is not None
+    await move.prepare.do(move.context)
+
+    def limited(limit: timedelta, target: str) -> StepContext:
+        spec = move.context.spec
+        return replace(
+            move.context,
+            spec=replace(spec, source=replace(spec.source, probe_target=target)),
+            throttle=lambda: Throttle(maximum_source_latency=limit),
+        )
+
+    assert await ModuleLatency()(move.context) is None
+    for target in ("", memory_server.target):
+        latency = ModuleLatency()
+        assert 0 < (await latency(limited(timedelta(seconds=20), target)) or 0) < 20
+        await latency.close()
+    latency = ModuleLatency()
+    assert await latency(limited(timedelta(seconds=20), "127.0.0.1:1")) == 40
+    await latency.close()
+    context = limited(timedelta(milliseconds=50), "")
+    pacing = await move.catching_up.pacing(context, copies=True)
+    now = asyncio.get_running_loop().time
+    async with source.connect() as connection, connection.transaction():
+        await connection.execute("lock table days")
+        began = now()
+        await pacing.worked(0.0)
+        assert now() - began >= 0.2
+    assert move.progress.throttle_reason == "source p95 100 ms > 50 ms"
+    await move.prepare.undo(move.context)
+
+
 async def test_a_copy_that_is_stopped_goes_on_at_its_chunk(
     pool: asyncpg.Pool, source: SourceConnections, client: Client
 ) -> None:
@@ -285,7 +336,9 @@ async def test_a_copy_that_is_stopped_goes_on_at_its_chunk(
 
     def stop(change: Callable[[MigrationProgress], MigrationProgress]) -> None:
         first.tell(change)
-        if any(table.copied_count for table in first.progress.tables):
+        # Other tables may be copied before the first chunk of this one.
+        told = {table.table: table.copied_count for table in first.progress.tables}
+        if told.get("public.days"):
             first.context.stop.set()
 
     first.context = replace(first.context, progress=stop)

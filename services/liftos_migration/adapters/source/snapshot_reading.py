@@ -30,7 +30,13 @@ _KEYS_OF_RECORD: Final = 100
 _OBJECT: Final = tuple(
     name for name in NATURAL_KEY if name in ("platform", "level") or name.endswith("_id")
 )
-_WRONG: Final = (asyncpg.DataError, asyncpg.SyntaxOrAccessError, asyncpg.CardinalityViolationError)
+_WRONG: Final = (
+    asyncpg.DataError,
+    asyncpg.SyntaxOrAccessError,
+    asyncpg.CardinalityViolationError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.PLPGSQLError,
+)
 """What says that a statement does not fit the rows or the schema, and no outage does."""
 
 
