@@ -58,11 +58,13 @@ def progress_line(migration: Migration, step: Step, now: datetime) -> str:
     parts = [f"{short_name(migration.name)} {_state_text(migration)}"]
     if step.title and step.title.lower() != _state_text(migration):
         parts[0] += f" ({step.title})"
-    parts += filter(None, (_copied(progress), _applied(progress), _verified(progress)))
+    parts += filter(None, (_copied(migration), _applied(progress), _verified(progress)))
     if progress.open_reject_count:
         parts.append(f"{counted(progress.open_reject_count, 'row')} refused")
     if progress.throttle_reason:
         parts.append(f"throttled: {progress.throttle_reason}")
+    if progress.waits_for:
+        parts.append(f"waits for {progress.waits_for}")
     if progress.HasField("estimated_end_time"):
         seconds = (progress.estimated_end_time.ToDatetime(tzinfo=UTC) - now).total_seconds()
         parts.append(f"eta {length(Duration(seconds=max(0, round(seconds))))}")
@@ -136,6 +138,7 @@ def _told_when_changed() -> ShowMigration:
             migration.state_reason,
             step.name,
             migration.progress.throttle_reason.partition(" ")[0],
+            migration.progress.waits_for,
         )
         if now != told:
             told = now
@@ -148,7 +151,8 @@ def _state_text(migration: Migration) -> str:
     return enum_word_of(migration, "state").lower().replace("_", " ")
 
 
-def _copied(progress: MigrationProgress) -> str:
+def _copied(migration: Migration) -> str:
+    progress = migration.progress
     total = sum(table.row_count for table in progress.tables)
     copied = sum(table.copied_count for table in progress.tables)
     if not total or not copied:
@@ -161,6 +165,8 @@ def _copied(progress: MigrationProgress) -> str:
         short_table(table.table)
         for table in progress.tables
         if 0 < table.copied_count < table.row_count
+        # Later they have fewer records than rows, and nothing is copied any more.
+        and migration.state == MigrationState.MIGRATION_STATE_COPYING
     ]
     if working:
         more = f" +{len(working) - _SHOWN_TABLES}" if len(working) > _SHOWN_TABLES else ""

@@ -218,22 +218,16 @@ class CoreDigests(Protocol):
         """Measure the served index with generated queries."""
         ...
 
-    async def object_documents(self, fields: Mapping[str, str], write_token: str) -> int:
-        """Count the documents of an object that searches find by their embedding.
-
-        Raises:
-            StoreUnavailableError: The index does not cover the write, or cannot be reached.
-        """
+    async def is_indexed(self, write_token: str) -> bool:
+        """Tell whether searches cover a write; waits for some seconds until they do."""
         ...
 
-    async def record_documents(
-        self, collection: Collection, scope: str, write_token: str
-    ) -> frozenset[str]:
-        """Return the ids of records of a scope whose document searches find by its embedding.
+    async def object_documents(self, fields: Mapping[str, str]) -> int:
+        """Count the documents of an object that searches find by their embedding."""
+        ...
 
-        Raises:
-            StoreUnavailableError: See `object_documents`.
-        """
+    async def record_documents(self, collection: Collection, scope: str) -> frozenset[str]:
+        """Return the ids of records of a scope whose document searches find by its embedding."""
         ...
 
 

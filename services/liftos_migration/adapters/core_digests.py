@@ -16,6 +16,7 @@ from liftos_client.errors import (
     DeadlineExceededError,
     NotFoundError,
     OverloadedError,
+    ReadNotFreshError,
     UnavailableError,
 )
 from liftos_client.memory import MemoryClient
@@ -28,6 +29,8 @@ from liftos_migration.verification_ports import Collection, CoreRecord, SearchQu
 
 _LONG_SECONDS: Final = 600.0
 """Sums over all entries of a large org take their time."""
+_INDEX_SECONDS: Final = 4.0
+"""How long a look at what the index covers may take, so that it is told how far it is."""
 _BUCKETS_AT_ONCE: Final = 1_000
 _HASHES_AT_ONCE: Final = 50_000
 _COLLECTIONS: Final = {Collection.ARTIFACTS: "ARTIFACTS", Collection.NOTES: "NOTES"}
@@ -203,23 +206,36 @@ class MemoryDigests:
             answer.document_count,
         )
 
-    async def object_documents(self, fields: Mapping[str, str], write_token: str) -> int:
+    async def is_indexed(self, write_token: str) -> bool:
+        """Tell whether searches cover a write; waits for some seconds until they do."""
+        with translated():
+            hits = self._memory.search_documents(
+                "everything",
+                mode="NEURAL",
+                page_size=1,
+                at_least_as_fresh=write_token,
+                timeout_seconds=_INDEX_SECONDS,
+            )
+            try:
+                await anext(hits.pages())
+            except (ReadNotFreshError, DeadlineExceededError):
+                return False
+            return True
+
+    async def object_documents(self, fields: Mapping[str, str]) -> int:
         """Count the documents of an object that searches find by their embedding."""
         with translated():
             where = " AND ".join(f"{name} = {_literal(value)}" for name, value in fields.items())
-            found = await self._found(("PROFILE", "WEEKLY_DIGEST"), where, write_token)
-            return len(found)
+            return len(await self._found(("PROFILE", "WEEKLY_DIGEST"), where))
 
-    async def record_documents(
-        self, collection: Collection, scope: str, write_token: str
-    ) -> frozenset[str]:
+    async def record_documents(self, collection: Collection, scope: str) -> frozenset[str]:
         """Return the ids of records of a scope whose document searches find by its embedding."""
         with translated():
             kind = "ARTIFACT" if collection is Collection.ARTIFACTS else "NOTE"
-            found = await self._found((kind,), f'scope = "{scope}"', write_token)
+            found = await self._found((kind,), f'scope = "{scope}"')
             return frozenset(_id(each.record) for each in found)
 
-    async def _found(self, kinds: Sequence[str], where: str, write_token: str) -> list[Document]:
+    async def _found(self, kinds: Sequence[str], where: str) -> list[Document]:
         with translated():
             hits = self._memory.search_documents(
                 # Whatever is asked: all that the filter lets through comes, by vectors alone.
@@ -228,8 +244,6 @@ class MemoryDigests:
                 kinds=kinds,
                 filter=where,
                 page_size=100,
-                at_least_as_fresh=write_token,
-                timeout_seconds=_LONG_SECONDS,
             )
             return [hit.document async for hit in hits]
 

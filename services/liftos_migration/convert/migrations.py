@@ -46,6 +46,7 @@ def _progress(stored: StoredMigration) -> pb.MigrationProgress:
         reverse_lag=duration(progress.reverse_lag),
         retained_bytes=progress.retained_bytes,
         throttle_reason=progress.throttle_reason,
+        waits_for=progress.waits_for,
         accuracy=progress.accuracy or 0.0,
         completeness=progress.completeness or 0.0,
         percent=progress.percent,

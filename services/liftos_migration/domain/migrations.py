@@ -166,6 +166,7 @@ class MigrationProgress:
     reverse_lag: timedelta | None = None
     retained_bytes: int = 0
     throttle_reason: str = ""
+    waits_for: str = ""
     accuracy: float | None = None
     completeness: float | None = None
     percent: float = 0.0

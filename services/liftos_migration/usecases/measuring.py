@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
 
@@ -16,7 +17,7 @@ from liftos_migration.domain.checks import (
     invariant_check,
     search_checks,
 )
-from liftos_migration.domain.mapping import Target
+from liftos_migration.domain.mapping import TableMapping, Target
 from liftos_migration.domain.tables import Tables
 from liftos_migration.usecases.comparing_records import COLLECTIONS
 from liftos_migration.verification_ports import (
@@ -79,52 +80,76 @@ async def quality(core: CoreDigests) -> Sequence[Check]:
     return [covered_check(CheckKind.QUALITY, scored, count, noun="entries have a quality score")]
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Documents that searches find by their embedding.
+
+    Attributes:
+        have: How many.
+        of: How many there have to be.
+        lacking: One that lacks some, with a separator before it; empty where none does.
+    """
+
+    have: int = 0
+    of: int = 0
+    lacking: str = ""
+
+    def __add__(self, other: "Found") -> "Found":
+        return Found(self.have + other.have, self.of + other.of, self.lacking or other.lacking)
+
+
 async def documents(
-    tables: Tables, objects: Sequence[ObjectDays], core: CoreDigests, write_token: str
+    tables: Tables, objects: Sequence[ObjectDays], core: CoreDigests
 ) -> Sequence[Check]:
     """Count what searches find by embedding: for each object a profile and one for each week.
 
     Args:
         tables: All tables.
         objects: Of all entries of the source.
-        core: What is on Core.
-        write_token: What the index has to cover.
+        core: What is on Core; the index covers it.
     """
-    step = -(-len(objects) // _OBJECTS) or 1
-    chosen = objects[::step]
-    have, of, lacking = 0, 0, ""
     try:
-        for start in range(0, len(chosen), _AT_ONCE):
-            some = chosen[start : start + _AT_ONCE]
-            counts = await asyncio.gather(
-                *(core.object_documents(each.fields, write_token) for each in some)
-            )
-            for each, count in zip(some, counts, strict=True):
-                wanted = each.weeks + 1
-                have, of = have + min(count, wanted), of + wanted
-                if count < wanted and not lacking:
-                    lacking = f"; {' '.join(each.fields.values())} has {count} of {wanted}"
+        found = await found_of_objects(objects, core, maximum=_OBJECTS)
         for mapping in tables.of(Target.ARTIFACTS, Target.NOTES):
-            collection = COLLECTIONS[mapping.target]
-            own, found = await asyncio.gather(
-                core.record_scopes(collection),
-                core.record_documents(collection, mapping.scope, write_token),
-            )
-            ids = {each for each, scope in own.items() if scope == mapping.scope}
-            have, of = have + len(ids & found), of + len(ids)
-            if ids - found and not lacking:
-                lacking = f"; {min(ids - found)} has none"
+            found += await _found_of_records(mapping, core)
     except StoreUnavailableError as error:
         return [at_least(CheckKind.DOCUMENTS, None, 1.0, detail=error.message)]
     return [
         at_least(
             CheckKind.DOCUMENTS,
-            1.0 if not of else have / of,
+            1.0 if not found.of else found.have / found.of,
             1.0,
-            sample_count=of if step > 1 else 0,
-            detail=f"{have:,} of {of:,} documents are found by their embedding{lacking}",
+            sample_count=found.of if len(objects) > _OBJECTS else 0,
+            detail=f"{found.have:,} of {found.of:,} documents are found by their"
+            f" embedding{found.lacking}",
         )
     ]
+
+
+async def found_of_objects(
+    objects: Sequence[ObjectDays], core: CoreDigests, *, maximum: int
+) -> Found:
+    """Count the documents of objects, of no more than so many of them in regular steps."""
+    chosen = objects[:: -(-len(objects) // maximum) or 1]
+    found = Found()
+    for start in range(0, len(chosen), _AT_ONCE):
+        some = chosen[start : start + _AT_ONCE]
+        counts = await asyncio.gather(*(core.object_documents(each.fields) for each in some))
+        for each, count in zip(some, counts, strict=True):
+            wanted = each.weeks + 1
+            told = f"; {' '.join(each.fields.values())} has {count} of {wanted}"
+            found += Found(min(count, wanted), wanted, told if count < wanted else "")
+    return found
+
+
+async def _found_of_records(mapping: TableMapping, core: CoreDigests) -> Found:
+    collection = COLLECTIONS[mapping.target]
+    own, found = await asyncio.gather(
+        core.record_scopes(collection), core.record_documents(collection, mapping.scope)
+    )
+    ids = {each for each, scope in own.items() if scope == mapping.scope}
+    lacking = f"; {min(ids - found)} has none" if ids - found else ""
+    return Found(len(ids & found), len(ids), lacking)
 
 
 async def search(core: CoreDigests, gates: Gates) -> Sequence[Check]:

@@ -1,8 +1,8 @@
 """The worker's part of verifications: run those that are asked for, and one before VERIFIED."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from liftos_migration.usecases.catching_up import CatchingUp
 from liftos_migration.usecases.key_records import KeyRecords
 from liftos_migration.usecases.measuring import (
     documents,
+    found_of_objects,
     invariants,
     module_answers,
     quality,
@@ -52,8 +53,10 @@ VERIFIABLE: Final = frozenset(
 """States in which Core follows the source, so that both can be compared at the same point."""
 
 _LOOK_SECONDS: Final = 0.5
-_INDEX_SECONDS: Final = 900.0
-"""How long the index may take to have all that was written."""
+_STILL_SECONDS: Final = 900.0
+"""How long the search index may stand still while it does not have all that was written."""
+_SAMPLED_OBJECTS: Final = 40
+"""Objects whose documents tell how far the index is."""
 
 
 Probes = Callable[
@@ -192,19 +195,38 @@ class Verifying:
         token: str,
     ) -> Sequence[Check]:
         """Check documents and search, once the index has what was written."""
+        await self._index_follows(context, objects, core, token)
+        with _waiting(context, "the count of documents that searches find"):
+            found = await documents(tables, objects, core)
+        with _waiting(context, "the measurement of searches"):
+            return [*found, *await search(core, context.spec.gates)]
+
+    async def _index_follows(
+        self, context: StepContext, objects: Sequence[ObjectDays], core: CoreDigests, token: str
+    ) -> None:
+        """Return once the search index has what was written, or stands still."""
         now = asyncio.get_running_loop().time
-        deadline = now() + _INDEX_SECONDS
-        while True:
-            found = await documents(tables, objects, core, token)
-            if all(check.measured is not None for check in found) or now() > deadline:
-                return [*found, *await search(core, context.spec.gates)]
-            context.check_stop()
-            await _pause(context.stop, _LOOK_SECONDS)
+        have, moved_at = -1, now()
+        with _waiting(context, "the search index"):
+            while not await core.is_indexed(token) and now() - moved_at < _STILL_SECONDS:
+                context.check_stop()
+                found = await found_of_objects(objects, core, maximum=_SAMPLED_OBJECTS)
+                if found.have > have:
+                    have, moved_at = found.have, now()
+                _wait_for(
+                    context,
+                    f"the search index, which has {found.have:,} of {found.of:,} documents of a"
+                    " sample",
+                )
+                await _pause(context.stop, _LOOK_SECONDS)
 
     async def _answered(self, context: StepContext, days: Sequence[str]) -> Sequence[Check]:
         """Check what the module itself answers, on both sides."""
         async with self._probes(context) as probes:
-            return [] if probes is None else await module_answers(context.org, days, *probes)
+            if probes is None:
+                return []
+            with _waiting(context, "the module's own answers on both sides"):
+                return await module_answers(context.org, days, *probes)
 
 
 async def _days(context: StepContext, tables: Tables, source: SnapshotReader) -> Sequence[str]:
@@ -307,6 +329,20 @@ class VerifyBeforeVerified:
             done = await self._verifying.run(context, asked)
             if done.verification == wanted.verification:
                 return done
+
+
+def _wait_for(context: StepContext, told: str) -> None:
+    context.progress(lambda it: replace(it, waits_for=told))
+
+
+@contextmanager
+def _waiting(context: StepContext, told: str) -> Iterator[None]:
+    """Tell what is waited for while a block runs."""
+    _wait_for(context, told)
+    try:
+        yield
+    finally:
+        _wait_for(context, "")
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

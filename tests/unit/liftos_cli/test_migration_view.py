@@ -53,6 +53,7 @@ def test_the_line_says_how_far_everything_is() -> None:
         lag=Duration(nanos=300_000_000),
         retained_bytes=12 * 2**20,
         throttle_reason="source p95 31 > 25 ms",
+        waits_for="the search index, which has 3 of 9 documents of a sample",
         open_reject_count=1,
         estimated_end_time=end,
         downtime=Duration(),
@@ -66,6 +67,7 @@ def test_the_line_says_how_far_everything_is() -> None:
         " | verify 388/391 ok 1 dirty 2 bad"
         " | 1 row refused"
         " | throttled: source p95 31 > 25 ms"
+        " | waits for the search index, which has 3 of 9 documents of a sample"
         " | eta 3 min 12 s"
         " | downtime 0.0 s/7200.0 s"
         " | rollback est 0.4 s/1800.0 s"

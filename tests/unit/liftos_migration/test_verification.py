@@ -138,15 +138,23 @@ def test_sums_are_compared_to_the_last_micro() -> None:
 
 
 def test_success_of_search_needs_enough_queries() -> None:
-    """Too few of them say nothing."""
+    """Too few of them say nothing; of few documents every second one has to be asked for."""
 
-    def of(queries: int) -> Check:
+    def of(queries: int, documents: int) -> Check:
         return search_checks(
-            recall=1.0, success=0.96, queries=queries, documents=50, gates=Gates()
+            recall=1.0, success=0.96, queries=queries, documents=documents, gates=Gates()
         )[1]
 
-    assert of(200).passed
-    assert of(199).measured is None
+    assert of(200, 5_000).passed
+    assert of(199, 5_000).measured is None
+    assert of(26, 51).passed
+    assert of(25, 51).measured is None
+
+
+def test_where_there_is_no_document_none_is_missed() -> None:
+    """A module without objects and records can be verified too."""
+    checks = search_checks(recall=None, success=None, queries=0, documents=0, gates=Gates())
+    assert all(check.passed for check in checks)
 
 
 @pytest.mark.parametrize(

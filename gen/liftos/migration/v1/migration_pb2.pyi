@@ -602,6 +602,7 @@ class MigrationProgress(_message.Message):
     ESTIMATED_ROLLBACK_FIELD_NUMBER: _builtins.int
     ESTIMATED_END_TIME_FIELD_NUMBER: _builtins.int
     OBSERVE_TIME_FIELD_NUMBER: _builtins.int
+    WAITS_FOR_FIELD_NUMBER: _builtins.int
     rows_per_second: _builtins.float
     """Rows copied or applied in the last ten seconds."""
     retained_bytes: _builtins.int
@@ -616,6 +617,8 @@ class MigrationProgress(_message.Message):
     """Share of reads that Core serves, 0 to 100."""
     open_reject_count: _builtins.int
     """Rows that wait for a person."""
+    waits_for: _builtins.str
+    """What it waits for, and how far that is; empty where it waits for nothing."""
     @_builtins.property
     def tables(self) -> _containers.RepeatedCompositeFieldContainer[Global___TableProgress]:
         """Each table, by name."""
@@ -661,10 +664,11 @@ class MigrationProgress(_message.Message):
         estimated_rollback: _duration_pb2.Duration | None = ...,
         estimated_end_time: _timestamp_pb2.Timestamp | None = ...,
         observe_time: _timestamp_pb2.Timestamp | None = ...,
+        waits_for: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["downtime", b"downtime", "estimated_end_time", b"estimated_end_time", "estimated_rollback", b"estimated_rollback", "lag", b"lag", "observe_time", b"observe_time", "reverse_lag", b"reverse_lag"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "completeness", b"completeness", "downtime", b"downtime", "estimated_end_time", b"estimated_end_time", "estimated_rollback", b"estimated_rollback", "lag", b"lag", "observe_time", b"observe_time", "open_reject_count", b"open_reject_count", "percent", b"percent", "retained_bytes", b"retained_bytes", "reverse_lag", b"reverse_lag", "rows_per_second", b"rows_per_second", "tables", b"tables", "throttle_reason", b"throttle_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "completeness", b"completeness", "downtime", b"downtime", "estimated_end_time", b"estimated_end_time", "estimated_rollback", b"estimated_rollback", "lag", b"lag", "observe_time", b"observe_time", "open_reject_count", b"open_reject_count", "percent", b"percent", "retained_bytes", b"retained_bytes", "reverse_lag", b"reverse_lag", "rows_per_second", b"rows_per_second", "tables", b"tables", "throttle_reason", b"throttle_reason", "waits_for", b"waits_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
