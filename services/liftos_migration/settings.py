@@ -24,8 +24,9 @@ class MigrationSettings(CallerSettings):
 
     worker_name: str = ""
     """Told in the ledger; the host and the process if unset."""
-    worker_concurrency: Annotated[int, Field(ge=1, le=50)] = 4
-    """Migrations that one worker advances at a time."""
+    worker_concurrency: Annotated[int, Field(ge=1, le=50)] = 16
+    """Migrations that one worker advances or keeps up with their source. One that copies holds a
+    few batches for each of its connections, one that keeps up hardly anything."""
     lease_seconds: Annotated[float, Field(ge=1, le=300, allow_inf_nan=False)] = 15.0
     """How long a migration stays with a worker that does not answer any more."""
 

@@ -17,6 +17,7 @@ from liftos_migration.usecases.holding import Hold
 _LOOK_SECONDS: Final = 2.0
 _LOOKED_AT: Final = 100
 _CANCEL_SECONDS: Final = 5.0
+_WAITS: Final = "waits for a worker with a free hand"
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("liftos.migration")
 
@@ -102,6 +103,8 @@ class Running:
                 continue
             if len(self._in_hand) >= self._concurrency:
                 waiting.append(f"{org}/{migration}")
+                if waiting[-1] not in self._waiting:
+                    await self._tell_that_it_waits(org, migration)
                 continue
             lease = await self._ledger.take(
                 org, migration, owner=self._owner, seconds=self._times.lease_seconds
@@ -113,6 +116,22 @@ class Running:
             # One that keeps up with its source stays in hand, so that others may wait for ever.
             _log.warning("migrations_wait", migrations=waiting, in_hand=self._concurrency)
         self._waiting = waiting
+
+    async def _tell_that_it_waits(self, org: str, migration: str) -> None:
+        """Tell people of a migration for which no hand is free; nobody has it afterwards."""
+        lease = await self._ledger.take(
+            org, migration, owner=self._owner, seconds=self._times.lease_seconds
+        )
+        if lease is None:
+            return
+        with suppress(LeaseLostError):
+            await self._ledger.say(
+                lease,
+                f"{_WAITS}: {self._owner} has {self._concurrency} in hand. Those that keep up with"
+                " their source stay there: pause or end one, start another worker, or raise"
+                " LIFTOS_WORKER_CONCURRENCY",
+            )
+        await self._ledger.release(lease)
 
     def _let_go(self) -> None:
         for key, task in list(self._in_hand.items()):
@@ -140,6 +159,8 @@ class Running:
             _log.info("migration_taken", epoch=lease.epoch)
             work = Advance(self._ledger, self._plan, self._connect, hold, self._traced)
             try:
+                if (await self._ledger.read(lease)).state_reason.startswith(_WAITS):
+                    await self._ledger.say(lease, "")
                 await hold.run(work.run())
             except LeaseLostError:
                 _log.warning("migration_lost", epoch=lease.epoch)

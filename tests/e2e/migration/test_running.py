@@ -632,9 +632,13 @@ async def test_more_migrations_than_a_worker_may_have_in_hand_wait_and_that_is_t
     with structlog.testing.capture_logs() as logs:
         async with worker(pool, counting_plan(pool), concurrency=1):
             await desk.wait("first", S.VERIFIED)
-            assert (await desk.get("second")).lease_owner == ""
+            waits = await desk.wait(
+                "second", lambda it: it.lease_owner == "" and it.state_reason != ""
+            )
+            assert "has 1 in hand" in waits.state_reason
             await desk.pause("first")
-            await desk.wait("second", S.VERIFIED)
+            ended = await desk.wait("second", S.VERIFIED)
+            assert ended.state_reason == ""
     told = [entry["migrations"] for entry in logs if entry["event"] == "migrations_wait"]
     assert told == [["acme/second"]]
 
