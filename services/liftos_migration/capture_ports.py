@@ -41,6 +41,20 @@ class WritersWaitedForError(Exception):
     """A lock could not be taken soon enough; nothing was changed, and another attempt may do."""
 
 
+class SourceForbidsError(Exception):
+    """What sees changes may not be made with the rights of the role.
+
+    Attributes:
+        problem: What is missing.
+        statement: What the owner of the tables has to run.
+    """
+
+    def __init__(self, problem: str, statement: str) -> None:
+        super().__init__(f"{problem} Let the owner of the tables run: {statement}")
+        self.problem = problem
+        self.statement = statement
+
+
 @dataclass(frozen=True, slots=True)
 class SourceIdentity:
     """Which server and which position of it a capture belongs to.

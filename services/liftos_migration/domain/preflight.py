@@ -78,6 +78,8 @@ class SourceFacts:
         selectable: Whether each table may be read.
         triggerable: Whether each table may be given triggers.
         writable: Whether each table may be written, which the way back needs.
+        owners: Owner of each table, as SQL writes it.
+        owned: Whether the role may act as the owner of each table, which publishing it needs.
         identities: How the log tells rows of each table apart: default, full, index or nothing.
         oldest_transaction_seconds: Age of the oldest open transaction.
         prepared_transactions: Transactions that were prepared and not ended.
@@ -99,6 +101,8 @@ class SourceFacts:
     selectable: Mapping[str, bool]
     triggerable: Mapping[str, bool]
     writable: Mapping[str, bool]
+    owners: Mapping[str, str]
+    owned: Mapping[str, bool]
     identities: Mapping[str, str]
     oldest_transaction_seconds: float | None
     prepared_transactions: int | None
@@ -175,7 +179,7 @@ def preflight(
         *_server(facts),
         *_emptiness(inventory),
         *_access(facts, tables),
-        *_capture(facts, modes),
+        *_capture(facts, tables, modes),
         *(
             finding
             for table in tables
@@ -206,6 +210,8 @@ def _modes(facts: SourceFacts, tables: Sequence[Item]) -> Iterator[CaptureMode]:
         and (facts.senders_free or 0) >= _FREE_SLOTS
         and facts.is_standby is False
         and facts.session_is_pooled is False
+        and facts.can_create_schema is True
+        and all(facts.owned.get(table.object) is True for table in tables)
     )
     if reads_log:
         yield CaptureMode.LOG
@@ -330,7 +336,9 @@ def _access(facts: SourceFacts, tables: Sequence[Item]) -> Iterator[Finding]:
             )
 
 
-def _capture(facts: SourceFacts, modes: Sequence[CaptureMode]) -> Iterator[Finding]:
+def _capture(
+    facts: SourceFacts, tables: Sequence[Item], modes: Sequence[CaptureMode]
+) -> Iterator[Finding]:
     log = CaptureMode.LOG in modes
     severity = Severity.INFO if log else Severity.WARNING
     if facts.wal_level != "logical":
@@ -351,6 +359,27 @@ def _capture(facts: SourceFacts, modes: Sequence[CaptureMode]) -> Iterator[Findi
             f"{facts.role} may not read the log" if facts.can_replicate is False else "not known",
             "REPLICATION",
             f"ALTER ROLE {facts.role} REPLICATION",
+        )
+    for table in tables:
+        if facts.owned.get(table.object) is not True:
+            yield Finding(
+                severity,
+                "OWNER_MISSING",
+                table.object,
+                f"{facts.role} may not publish its changes",
+                "the rights of its owner, to read changes from the log",
+                f"GRANT {facts.owners.get(table.object, 'its owner')} TO {facts.role}",
+            )
+    if facts.can_create_schema is not True:
+        yield Finding(
+            severity,
+            "CREATE_MISSING",
+            "",
+            f"{facts.role} may make nothing in {facts.database}"
+            if facts.can_create_schema is False
+            else "not known",
+            "CREATE, for a publication or for triggers",
+            f"GRANT CREATE ON DATABASE {facts.database} TO {facts.role}",
         )
     for code, free, setting in (
         ("SLOTS", facts.slots_free, "max_replication_slots"),

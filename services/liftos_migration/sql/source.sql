@@ -93,5 +93,6 @@ select current_setting('server_version_num')::int as server_version, current_use
 select object, has_table_privilege(object, 'SELECT') as selectable, has_table_privilege(object, 'TRIGGER') as triggerable,
        has_table_privilege(object, 'INSERT, UPDATE, DELETE') and has_table_privilege(object, 'UPDATE')
            and has_table_privilege(object, 'DELETE') and has_table_privilege(object, 'INSERT') as writable,
+       c.relowner::regrole::text as owner, pg_has_role(c.relowner, 'USAGE') as owned,
        case c.relreplident when 'd' then 'default' when 'f' then 'full' when 'i' then 'index' else 'nothing' end as identity
 from unnest((:tables)::text[]) object join pg_class c on c.oid = object::regclass;

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from liftos_migration.capture_ports import Capture, WritersWaitedForError
+from liftos_migration.capture_ports import Capture, SourceForbidsError, WritersWaitedForError
 from liftos_migration.copy_ports import CopyLedger, KeptCapture, RowReader
 from liftos_migration.domain.changes import Watched
 from liftos_migration.domain.ledger import JsonObject
@@ -141,6 +141,12 @@ class PrepareCapture:
             identity = await self._capture(context, mode, found).prepare()
         except WritersWaitedForError as error:
             raise _waited(error) from error
+        except SourceForbidsError as error:
+            raise StepFailedError(
+                "SOURCE_FORBIDS",
+                error.problem,
+                f"Let the owner of the tables run: {error.statement}. Then resume.",
+            ) from error
         kept = KeptCapture(mode, identity, found.schema, generation)
         await self._copies.keep_capture(context.lease, kept)
         return {"mode": mode.name, "capture": identity.capture, "system": identity.system,

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 from tests.e2e.migration.module_writers import writing
-from tests.e2e.migration.moving import TABLES, Move, create, taken
+from tests.e2e.migration.moving import MAPPING, TABLES, Move, create, taken
 
 from liftos_client import Client, connect
 from liftos_kit import postgres
@@ -21,10 +21,12 @@ from liftos_kit.testing.server import SECRET, RunningServer
 from liftos_local.stack import Stack
 from liftos_local.testing import TestDatabase, fresh_database
 from liftos_migration.adapters.postgres.database import SCHEMA
+from liftos_migration.adapters.source.catalog import read_inventory
 from liftos_migration.adapters.source.connections import SourceConnections
+from liftos_migration.adapters.source.facts import read_facts
 from liftos_migration.adapters.source.latency import ModuleLatency
 from liftos_migration.domain.migrations import MigrationProgress, Throttle
-from liftos_migration.domain.preflight import CaptureMode
+from liftos_migration.domain.preflight import CaptureMode, Preflight, preflight
 from liftos_migration.domain.states import MigrationState
 from liftos_migration.usecases.steps import StepContext, StepFailedError, StepStoppedError
 
@@ -281,6 +283,60 @@ async def test_a_source_that_breaks_off_is_gone_on_with(
     await cutting
     assert failures > 0
     assert await move.differing() == {}
+
+
+async def test_a_role_with_what_preflight_asks_for_is_enough(
+    stores: Stack, pool: asyncpg.Pool, client: Client
+) -> None:
+    """Without that, preparing says what the owner has to run, and leaves nothing behind."""
+    role, owner = f"mover_{secrets.token_hex(4)}", f"owner_{secrets.token_hex(4)}"
+    with fresh_database(stores) as fresh:
+        address = stores.postgres_admin_url(fresh.name)
+        admin = await asyncpg.connect(address)
+        await admin.execute(TABLES + FILL)
+        await admin.execute(
+            f"create role {role} login password 'mover-password'; create role {owner};"
+            f" grant select on all tables in schema public to {role}"
+        )
+        for table in ("days", "fetched", "models", "model_parts", "remarks", "rates", "lists"):
+            await admin.execute(f"alter table {table} owner to {owner}")
+        host = address.rpartition("@")[2]
+        source = SourceConnections(f"postgresql://{role}:mover-password@{host}")
+        await create(pool, client, "granted", CaptureMode.LOG)
+        move = await taken(pool, source, client, "granted")
+        assert move is not None
+        try:
+            with pytest.raises(StepFailedError, match="create publication liftos_granted_") as told:
+                await move.prepare.do(move.context)
+            assert told.value.code == "SOURCE_FORBIDS"
+            wanted = {"REPLICATION_MISSING", "OWNER_MISSING", "CREATE_MISSING"}
+            before = await _looked_at(source)
+            assert before.capture_modes == ()
+            for finding in before.findings:
+                if finding.code in wanted:
+                    await admin.execute(finding.remedy)
+            assert {finding.code for finding in before.findings} >= wanted
+            assert (await _looked_at(source)).capture_modes[0] is CaptureMode.LOG
+            await move.all()
+            await admin.execute("delete from days where campaign = 'c1'; delete from models")
+            assert (await move.catching_up.round(move.context)).applied > 0
+            assert await move.differing() == {}
+            await move.prepare.undo(move.context)
+            for left in ("pg_publication", f"pg_replication_slots where database = '{fresh.name}'"):
+                assert await admin.fetchval(f"select count(*) from {left}") == 0
+        finally:
+            await admin.execute(
+                f"reassign owned by {owner} to current_user;"
+                f" drop owned by {role}, {owner}; drop role {role}, {owner}"
+            )
+            await admin.close()
+
+
+async def _looked_at(source: SourceConnections) -> Preflight:
+    async with source.connect() as connection:
+        inventory = await read_inventory(connection, ["public"])
+        facts = await read_facts(connection, [table.object for table in inventory.tables()])
+    return preflight(facts, inventory, MAPPING)
 
 
 async def test_work_slows_down_while_the_module_does_not_answer_in_time(

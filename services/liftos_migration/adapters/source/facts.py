@@ -43,6 +43,8 @@ async def read_facts(connection: asyncpg.Connection, tables: Sequence[str]) -> S
         selectable={each["object"]: each["selectable"] for each in privileges},
         triggerable={each["object"]: each["triggerable"] for each in privileges},
         writable={each["object"]: each["writable"] for each in privileges},
+        owners={each["object"]: each["owner"] for each in privileges},
+        owned={each["object"]: each["owned"] for each in privileges},
         identities={each["object"]: each["identity"] for each in privileges},
         oldest_transaction_seconds=row["oldest_transaction_seconds"],
         prepared_transactions=row["prepared_transactions"],

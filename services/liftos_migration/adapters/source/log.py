@@ -20,6 +20,7 @@ from liftos_migration.capture_ports import (
     Changes,
     Horizon,
     SchemaDriftError,
+    SourceForbidsError,
     SourceIdentity,
     WritersWaitedForError,
 )
@@ -82,6 +83,8 @@ class LogCapture:
         where their owner allows it.
 
         Raises:
+            SourceForbidsError: The role may not do so, or a publication that somebody made lacks
+                changes.
             WritersWaitedForError: A transaction was open for too long.
         """
         async with self._connect() as connection:
@@ -145,26 +148,40 @@ class LogCapture:
                 await SQL.advance_slot(connection, slot=self._name, lsn=lsn_number(position))
 
     async def remove(self) -> None:
-        """Drop slot and publication, and let tables write into the log what they wrote before."""
+        """Drop slot and publication, and let tables write into the log what they wrote before.
+
+        A publication of another role stays.
+        """
         async with self._connect() as connection:
             await self._free(connection)
             await SQL.drop_slot(connection, slot=self._name)
-            comment = await connection.fetchval(
-                "select obj_description(oid, 'pg_publication') from pg_publication"
-                " where pubname = $1",
+            made = await connection.fetchrow(
+                "select obj_description(oid, 'pg_publication') as undo from pg_publication"
+                " where pubname = $1 and pubowner = current_user::regrole",
                 self._name,
             )
+            if made is None:
+                return
             async with connection.transaction():
-                for statement in (comment or "").split(_BETWEEN):
+                for statement in (made["undo"] or "").split(_BETWEEN):
                     if statement:
                         await connection.execute(statement)
-                await connection.execute(f"drop publication if exists {self._name}")
+                await connection.execute(f"drop publication {self._name}")
 
     async def _publish(self, connection: asyncpg.Connection) -> None:
         """Make the publication, which keeps in its comment how identities are taken back."""
-        if [row async for row in SQL.publications(connection, publication=self._name)]:
-            return
+        create = (
+            f"create publication {self._name} for table {', '.join(self._watched)}"
+            " with (publish_via_partition_root = true)"
+        )
         relations = [row async for row in SQL.relations(connection, tables=list(self._watched))]
+        async for row in SQL.publications(connection, publication=self._name):
+            if not _has_all(row, relations):
+                raise SourceForbidsError(
+                    f"The publication {self._name} does not have all changes of all tables.",
+                    f"drop publication {self._name}; {create}",
+                )
+            return
         statements, undo = [], []
         for row in relations:
             if (
@@ -175,17 +192,20 @@ class LogCapture:
                 for table in (row["object"], *row["partitions"]):
                     statements.append(f"alter table {table} replica identity full")
                     undo.append(f"alter table {table} replica identity {before}")
-        async with connection.transaction():
-            # Waiting for this lock would keep everybody else waiting too.
-            await connection.execute("set local lock_timeout = '2s'")
-            for statement in statements:
-                await connection.execute(statement)
-            await connection.execute(
-                f"create publication {self._name} for table {', '.join(self._watched)}"
-                " with (publish_via_partition_root = true)"
-            )
-            words = postgres.quote_literal(_BETWEEN.join(undo))
-            await connection.execute(f"comment on publication {self._name} is {words}")
+        try:
+            async with connection.transaction():
+                # Waiting for this lock would keep everybody else waiting too.
+                await connection.execute("set local lock_timeout = '2s'")
+                for statement in statements:
+                    await connection.execute(statement)
+                await connection.execute(create)
+                words = postgres.quote_literal(_BETWEEN.join(undo))
+                await connection.execute(f"comment on publication {self._name} is {words}")
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise SourceForbidsError(
+                f"The role may not publish changes of all tables: {error}.",
+                "; ".join((*statements, create)),
+            ) from error
 
     async def _identity(self, connection: asyncpg.Connection) -> SourceIdentity:
         server = await SQL.server_identity(connection)
@@ -382,6 +402,19 @@ def lsn_number(text: str) -> int:
     """Return a place in the log as a number."""
     high, low = text.split("/")
     return (int(high, 16) << 32) + int(low, 16)
+
+
+def _has_all(publication: asyncpg.Record, relations: Iterable[asyncpg.Record]) -> bool:
+    """Tell whether a publication has all changes of some tables, whole and under their names."""
+    return (
+        publication["whole"]
+        and not publication["restricted"]
+        and all(publication["via_root"] or not each["partitions"] for each in relations)
+        and (
+            publication["all_tables"]
+            or {each["oid"] for each in relations} <= set(publication["oids"])
+        )
+    )
 
 
 def _tells_keys(relation: asyncpg.Record, marks: Iterable[Mark]) -> bool:
