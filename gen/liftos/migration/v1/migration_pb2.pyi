@@ -525,7 +525,10 @@ class Throttle(_message.Message):
     """
     @_builtins.property
     def maximum_source_latency(self) -> _duration_pb2.Duration:
-        """95th percentile of the module's own answers above which it slows down; unset does not look."""
+        """95th percentile of the module's own answers, of the last ten seconds, above which it slows down;
+        unset does not look. The health service at the source's probe_target is asked; without one, a
+        row of the source's first table is read. What takes more than twice this counts as that.
+        """
 
     @_builtins.property
     def maximum_replica_lag(self) -> _duration_pb2.Duration:
