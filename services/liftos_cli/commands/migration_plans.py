@@ -65,7 +65,11 @@ async def plan(
 @app.command(epilog="Example: liftos migration preflight causal")
 @calls_migration
 async def preflight(call: MigrationCall, migration: MigrationArgument) -> None:
-    """Find out what the source allows; nothing is written. Exit code 1 where something blocks."""
+    """Find out what the source allows; nothing is written. Exit code 1 where something blocks.
+
+    All its rows are read: a minute or two for a million. --timeout allows for more than 300 s.
+    """
+    say("Reading all rows of the source: a minute or two for a million.")
     report = await call.migration.preflight(migration)
     if call.json:
         print_json(report)
