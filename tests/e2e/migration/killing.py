@@ -98,8 +98,14 @@ async def killed_move(
         ),
     }  # fmt: skip
     async with writing(source, seed=seed):
-        for number in range(kills):
-            await _live_and_die(environment, folder / f"mover-{number}.log", chance)
+        following = asyncio.create_task(_started(environment, folder / "mover-1.log"))
+        for number in range(1, kills + 1):
+            worker = await following
+            if number < kills:
+                # It waits for the lease meanwhile, as a second replica does.
+                log = folder / f"mover-{number + 1}.log"
+                following = asyncio.create_task(_started(environment, log))
+            await _live_and_die(worker, chance)
     await asyncio.sleep(LEASE_SECONDS)
     move = await taken(pool, source, client, migration, owner="last", chunk_rows=CHUNK_ROWS)
     assert move is not None, "the lease has ended"
@@ -120,7 +126,15 @@ async def killed_move(
     )
 
 
-async def _live_and_die(environment: Mapping[str, str], log: Path, chance: random.Random) -> None:
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """A worker that looks for a migration to move, and where it writes what goes wrong."""
+
+    process: asyncio.subprocess.Process
+    log: Path
+
+
+async def _started(environment: Mapping[str, str], log: Path) -> _Worker:
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
             *guarded((sys.executable, "-m", "tests.e2e.migration.mover")),
@@ -129,15 +143,20 @@ async def _live_and_die(environment: Mapping[str, str], log: Path, chance: rando
             stderr=errors,
         )
     assert process.stdout is not None
-    ready = await process.stdout.readline()
-    await asyncio.sleep(chance.uniform(LEASE_SECONDS, 4 * LEASE_SECONDS))
-    ended = process.returncode
-    if ended is None:
-        process.kill()
-        await process.wait()
-    if not ready or ended is not None:
+    if not await process.stdout.readline():
         words = await asyncio.to_thread(log.read_text)
+        raise AssertionError(f"a worker did not start: {words[-3000:]}")
+    return _Worker(process, log)
+
+
+async def _live_and_die(worker: _Worker, chance: random.Random) -> None:
+    # Its predecessor's lease has to end first.
+    await asyncio.sleep(LEASE_SECONDS * chance.uniform(1.25, 4))
+    if worker.process.returncode is not None:
+        words = await asyncio.to_thread(worker.log.read_text)
         raise AssertionError(f"a worker ended by itself: {words[-3000:]}")
+    worker.process.kill()
+    await worker.process.wait()
 
 
 async def _chunks(pool: asyncpg.Pool, org: str, migration: str) -> int:
