@@ -25,9 +25,11 @@ from liftos_migration.adapters.source.catalog import read_inventory
 from liftos_migration.adapters.source.connections import SourceConnections
 from liftos_migration.adapters.source.facts import read_facts
 from liftos_migration.adapters.source.latency import ModuleLatency
+from liftos_migration.adapters.source.rows import PostgresRows
 from liftos_migration.domain.migrations import MigrationProgress, Throttle
 from liftos_migration.domain.preflight import CaptureMode, Preflight, preflight
 from liftos_migration.domain.states import MigrationState
+from liftos_migration.usecases.preparing import moving
 from liftos_migration.usecases.steps import StepContext, StepFailedError, StepStoppedError
 
 FILL = """
@@ -146,8 +148,9 @@ async def test_what_writers_do_meanwhile_arrives_too(move: Move, source: SourceC
         await move.prepare.do(move.context)
         await asyncio.sleep(0.5)
         await move.copy.do(move.context)
-        for _ in range(12):
-            await move.catching_up.round(move.context)
+        found = await moving(move.context, PostgresRows())
+        for _ in range(8):
+            await move.catching_up.round(move.context, found)
             await asyncio.sleep(0.05)
     await move.catch_up.do(move.context)
     assert await move.differing() == {}
@@ -288,7 +291,7 @@ async def test_a_source_that_breaks_off_is_gone_on_with(
 async def test_a_role_with_what_preflight_asks_for_is_enough(
     stores: Stack, pool: asyncpg.Pool, client: Client
 ) -> None:
-    """Without that, preparing says what the owner has to run, and leaves nothing behind."""
+    """Without that, preparing says what the owner has to run, and goes on where they did."""
     role, owner = f"mover_{secrets.token_hex(4)}", f"owner_{secrets.token_hex(4)}"
     with fresh_database(stores) as fresh:
         address = stores.postgres_admin_url(fresh.name)
@@ -309,6 +312,14 @@ async def test_a_role_with_what_preflight_asks_for_is_enough(
             with pytest.raises(StepFailedError, match="create publication liftos_granted_") as told:
                 await move.prepare.do(move.context)
             assert told.value.code == "SOURCE_FORBIDS"
+            statement = told.value.remedy.partition(": ")[2].removesuffix(". Then resume.")
+            await admin.execute(f"alter role {role} replication; {statement}")
+            await move.prepare.do(move.context)
+            await admin.execute("update days set clicks = 5 where campaign = 'c2'")
+            assert (await move.catching_up.round(move.context)).applied == 60
+            await move.prepare.undo(move.context)
+            name = await admin.fetchval("select pubname from pg_publication")
+            await admin.execute(f"drop publication {name}; alter role {role} noreplication")
             wanted = {"REPLICATION_MISSING", "OWNER_MISSING", "CREATE_MISSING"}
             before = await _looked_at(source)
             assert before.capture_modes == ()
