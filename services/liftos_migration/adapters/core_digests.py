@@ -29,7 +29,7 @@ from liftos_migration.verification_ports import Collection, CoreRecord, SearchQu
 
 _LONG_SECONDS: Final = 600.0
 """Sums over all entries of a large org take their time."""
-_INDEX_SECONDS: Final = 4.0
+_INDEX_SECONDS: Final = 6.0
 """How long a look at what the index covers may take, so that it is told how far it is."""
 _BUCKETS_AT_ONCE: Final = 1_000
 _HASHES_AT_ONCE: Final = 50_000

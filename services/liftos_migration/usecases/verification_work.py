@@ -55,7 +55,7 @@ VERIFIABLE: Final = frozenset(
 _LOOK_SECONDS: Final = 0.5
 _STILL_SECONDS: Final = 900.0
 """How long the search index may stand still while it does not have all that was written."""
-_SAMPLED_OBJECTS: Final = 40
+_SAMPLED_OBJECTS: Final = 16
 """Objects whose documents tell how far the index is."""
 
 

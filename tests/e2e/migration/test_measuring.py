@@ -94,20 +94,19 @@ async def test_every_object_and_record_has_its_documents(indexed: Client) -> Non
     token = await core.newest_write()
     objects = [_campaign(number, 3) for number in (1, 2, 3)]
     async with asyncio.timeout(60):
-        while True:
-            (check,) = await documents(TABLES, objects, core, token)
-            if check.measured is not None:
-                break
-            await asyncio.sleep(0.2)
+        while not await core.is_indexed(token):
+            pass
+    (check,) = await documents(TABLES, objects, core)
     assert check.passed, check
     assert check.detail == "14 of 14 documents are found by their embedding"
-    (lacking,) = await documents(TABLES, [*objects[:2], _campaign(3, 4)], core, token)
+    (lacking,) = await documents(TABLES, [*objects[:2], _campaign(3, 4)], core)
     assert not lacking.passed
     assert lacking.detail.endswith("meta CAMPAIGN a1 c3 has 4 of 5")
     recall, success = await search(core, Gates())
     assert recall.kind is CheckKind.SEARCH_RECALL
     assert recall.passed, recall
-    assert success.measured is None, "14 documents give too few queries"
+    assert success.sample_count >= 7, "every second document is asked for"
+    assert success.measured is not None
 
 
 @pytest.fixture(scope="module")
