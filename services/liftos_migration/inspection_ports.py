@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from liftos_kit.core.filters import Filter
@@ -103,6 +103,12 @@ class Inspections(Protocol):
 
     async def keep_preflight_of_step(self, lease: Lease, found: Preflight) -> StoredPreflight:
         """Keep a report of a worker."""
+        ...
+
+    async def fresh_preflight(
+        self, org: str, migration: str, *, maximum_age: timedelta
+    ) -> tuple[Preflight, timedelta] | None:
+        """Return the newest report of the plan as it is now, and its age; None if it is older."""
         ...
 
     async def keep_inventory(

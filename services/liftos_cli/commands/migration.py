@@ -265,7 +265,10 @@ async def start(
 
     With --watch the exit code is 1 unless it gets there.
     """
-    say("Reading all rows of the source first: a minute or two for a million.")
+    say(
+        "Looking at the source first, unless `preflight` just did: a minute or two for a million"
+        " rows."
+    )
     answer = await call.migration.start_migration(migration, dry_run=dry_run)
     if watch:
         await _follow(call, migration, until)

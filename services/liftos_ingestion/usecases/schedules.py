@@ -7,9 +7,10 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from liftos_ingestion.domain.schedules import cron_problem, fire_times, zone_problem
+from liftos_ingestion.domain.schedules import fire_times, zone_problem
 from liftos_ingestion.schedule_ports import ScheduleSpec, ScheduleStore, StoredSchedule
 from liftos_kit.core.clock import Clock
+from liftos_kit.core.cron import cron_problem
 from liftos_kit.core.errors import (
     EtagMismatchError,
     FieldViolation,

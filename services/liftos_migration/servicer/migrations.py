@@ -18,13 +18,9 @@ from liftos_migration.convert.migrations import migration_message
 from liftos_migration.convert.specs import spec_fields, spec_of, throttle_of
 from liftos_migration.domain.filters import DECISION_FIELDS, MIGRATION_FIELDS, STEP_FIELDS
 from liftos_migration.domain.names import migration_id
+from liftos_migration.domain.spec_rules import require_valid
 from liftos_migration.ledger_ports import StoredMigration
-from liftos_migration.usecases.migrations import (
-    Decided,
-    MigrationAdministration,
-    draft,
-    require_valid,
-)
+from liftos_migration.usecases.migrations import Decided, MigrationAdministration, draft
 from liftos_migration.usecases.preflighting import Preflighting
 
 
@@ -142,14 +138,15 @@ class MigrationsServicer:
         org, id_ = _named(request)
         answer = _decided(org, id_, pb.StartMigrationResponse)
         stored = await self._administration.get(org, id_)
-        found = await self._preflighting.look(org, stored.spec)
+        found, age = await self._preflighting.of_start(org, id_, stored.spec)
         decided = await self._administration.start(
             org,
             id_,
             subject=current_principal().subject,
             revision=revision_of(request.etag, field="etag"),
             dry_run=request.dry_run,
-            found=found.preflight,
+            found=found,
+            age=age,
             repeatable=repeatable("StartMigration", request, answer),
         )
         return answer_to(decided, answer, pb.StartMigrationResponse)

@@ -6,6 +6,14 @@ select org, migration, plan_sha256, :findings, :capture_modes::smallint[], :star
 from migrations where org = :org and migration = :migration
 returning check_time;
 
+-- name: fresh_preflight^
+-- Of the plan as it is now.
+select p.*, extract(epoch from clock_timestamp() - p.check_time)::float8 as age_seconds
+from preflights p
+join migrations m on m.org = p.org and m.migration = p.migration and m.plan_sha256 = p.plan_sha256
+where p.org = :org and p.migration = :migration and p.check_time > clock_timestamp() - :maximum_age::interval
+order by p.check_time desc limit 1;
+
 -- name: replace_inventory!
 with gone as (delete from inventory_items where org = :org and migration = :migration)
 insert into inventories (org, migration, sha256) values (:org, :migration, :sha256)

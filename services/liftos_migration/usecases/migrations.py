@@ -3,15 +3,13 @@
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NoReturn
 
 from liftos_kit.core.clock import Clock
 from liftos_kit.core.errors import (
     EtagMismatchError,
-    FieldViolation,
     GateUnmetError,
-    InvalidFieldsError,
     NotFoundError,
     StateTransitionError,
     UnmetGate,
@@ -22,10 +20,10 @@ from liftos_kit.core.repeatable import AnsweredBeforeError, Repeatable
 from liftos_migration.domain.filters import STEP_FIELDS
 from liftos_migration.domain.ledger import Decision, Head, Step
 from liftos_migration.domain.mapping import Mapping
-from liftos_migration.domain.mapping_rules import violations
 from liftos_migration.domain.migrations import MigrationProgress, MigrationSpec, Throttle
 from liftos_migration.domain.names import migration_name
 from liftos_migration.domain.preflight import Preflight, Severity
+from liftos_migration.domain.spec_rules import require_valid, require_valid_throttle
 from liftos_migration.domain.states import (
     ALLOWED,
     ENDED,
@@ -150,9 +148,11 @@ class MigrationAdministration:
         """Say how hard a migration may work.
 
         Raises:
+            InvalidFieldsError: A length of time is less than nothing.
             NotFoundError: There is none.
             StateTransitionError: It has ended.
         """
+        require_valid_throttle(throttle)
 
         def changed(before: StoredMigration) -> MigrationSpec:
             if before.state in ENDED:
@@ -236,6 +236,7 @@ class MigrationAdministration:
         revision: int | None,
         dry_run: bool,
         found: Preflight,
+        age: timedelta,
         repeatable: Repeatable[Decided] | None,
     ) -> Decided | bytes:
         """Let workers run a draft up to VERIFIED.
@@ -246,7 +247,8 @@ class MigrationAdministration:
             subject: Who starts it.
             revision: As it was read; None takes the newest.
             dry_run: Only write the decision.
-            found: What the source allows, asked just before.
+            found: What the source allows.
+            age: How long ago that was found.
             repeatable: The request.
 
         Raises:
@@ -273,7 +275,8 @@ class MigrationAdministration:
             return Verdict(
                 action="start",
                 subject=subject,
-                reason=f"{len(found.findings)} findings, none of which blocks",
+                reason=f"{len(found.findings)} findings, none of which blocks,"
+                f" as of {age.total_seconds():.0f} s ago",
                 place=None if dry_run else Place(MigrationState.PREFLIGHT),
                 state_reason="",
                 dry_run=dry_run,
@@ -426,33 +429,6 @@ class MigrationAdministration:
             return await self._store.decide(org, migration, decide, repeatable)
         except AnsweredBeforeError as answered:
             return answered.response
-
-
-def require_valid(spec: MigrationSpec) -> None:
-    """Refuse a specification that breaks rules which need no source.
-
-    Raises:
-        InvalidFieldsError: Names all of them.
-    """
-    found = [*violations(spec.mapping, path="migration.mapping")]
-    if spec.gates.hold_accuracy > spec.gates.minimum_accuracy:
-        found.append(
-            FieldViolation(
-                "migration.gates.hold_accuracy",
-                "is above minimum_accuracy; between the two a migration holds",
-                "gates.hold_accuracy",
-            )
-        )
-    kinds = [trigger.kind for trigger in spec.triggers]
-    found += [
-        FieldViolation(
-            f"migration.triggers[{index}].kind", f"{kind.name} stands twice", "triggers.unique"
-        )
-        for index, kind in enumerate(kinds)
-        if kind in kinds[:index]
-    ]
-    if found:
-        raise InvalidFieldsError(found)
 
 
 def draft(migration: str, spec: MigrationSpec, now: datetime) -> StoredMigration:

@@ -1,6 +1,7 @@
 """Whether a migration can go on, asked of its source."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from liftos_kit.core.repeatable import AnsweredBeforeError, Repeatable
@@ -17,6 +18,9 @@ from liftos_migration.inspection_ports import (
     StoredPreflight,
 )
 from liftos_migration.usecases.steps import StepContext, StepFailedError
+
+FRESH: Final = timedelta(minutes=10)
+"""How old a report may be that a start rests on; the worker looks again."""
 
 _TOLD: Final = 5
 
@@ -94,6 +98,21 @@ class Preflighting:
             return await self._store.keep_preflight(org, migration, found.preflight, repeatable)
         except AnsweredBeforeError as answered:
             return answered.response
+
+    async def of_start(
+        self, org: str, migration: str, spec: MigrationSpec
+    ) -> tuple[Preflight, timedelta]:
+        """Return what a start rests on, and its age: a fresh report of the plan, or a new look.
+
+        A report that blocks is not taken: what it found may be mended by now.
+
+        Raises:
+            InvalidFieldsError, StoreUnavailableError: See `look`.
+        """
+        kept = await self._store.fresh_preflight(org, migration, maximum_age=FRESH)
+        if kept is not None and kept[0].startable:
+            return kept
+        return (await self.look(org, spec)).preflight, timedelta()
 
 
 @dataclass(frozen=True, slots=True)

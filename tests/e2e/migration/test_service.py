@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
+import asyncpg
 import pytest
 from tests.e2e.migration.conftest import REFERENCE
 
@@ -37,6 +38,8 @@ from liftos_client.errors import (
 )
 from liftos_kit.auth import issue_token
 from liftos_kit.testing.server import SECRET, RunningServer
+from liftos_local.stack import Stack
+from liftos_local.testing import TestDatabase
 
 SCHEMA = "public"
 CAUSAL = Path("services/liftos_causal/migration.yaml")
@@ -285,6 +288,26 @@ class TestSteering:
         answer = await migrations.migration.start_migration(ready.name, dry_run=True)
         assert answer.decision.dry_run
         assert answer.migration.state == MigrationState.MIGRATION_STATE_DRAFT
+
+    async def test_a_fresh_report_of_the_same_plan_will_do(
+        self, migrations: Client, ready: Migration, stores: Stack, module_database: TestDatabase
+    ) -> None:
+        """The source is looked at again only where the plan is another one."""
+        client = migrations.migration
+        assert (await client.preflight(ready.name)).startable
+        owner = await asyncpg.connect(stores.postgres_admin_url(module_database.name))
+        try:
+            await owner.execute("create table public.unheard (id int primary key)")
+            answer = await client.start_migration(ready.name, dry_run=True)
+            assert answer.decision.reason.endswith("s ago")
+            answer.migration.budgets.maximum_pause.FromSeconds(20)
+            await client.update_migration(answer.migration, update_mask=["budgets"])
+            with pytest.raises(GateUnmetError) as raised:
+                await client.start_migration(ready.name, dry_run=True)
+            assert "public.unheard" in raised.value.field_violations[0].rule
+        finally:
+            await owner.execute("drop table if exists public.unheard")
+            await owner.close()
 
     async def test_it_goes_through_its_first_steps_and_stops_when_told(
         self, migrations: Client, ready: Migration, working: None

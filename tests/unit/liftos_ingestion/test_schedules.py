@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liftos_ingestion.domain.schedules import cron_problem, due_fire_time, fire_times, zone_problem
+from liftos_ingestion.domain.schedules import due_fire_time, fire_times, zone_problem
+from liftos_kit.core.cron import cron_problem
 
 _ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia")
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 import asyncpg
@@ -15,11 +16,12 @@ from liftos_kit.core.repeatable import Repeatable
 from liftos_kit.postgres_pages import Listing, Order, Row, read_page, word_of
 from liftos_kit.postgres_requests import begin, once
 from liftos_migration.adapters.postgres.database import held
+from liftos_migration.adapters.postgres.rows import from_json
 from liftos_migration.domain.coverage import CoveredItem
 from liftos_migration.domain.inventory import Column, Inventory, Item, ItemKind
 from liftos_migration.domain.ledger import storable
 from liftos_migration.domain.names import migration_name
-from liftos_migration.domain.preflight import Preflight
+from liftos_migration.domain.preflight import CaptureMode, Finding, Preflight
 from liftos_migration.inspection_ports import InventorySummary, StoredPreflight
 from liftos_migration.ledger_ports import Lease
 
@@ -66,6 +68,26 @@ class PostgresInspections:
         """Keep a report of a worker."""
         async with held(self._pool, lease) as connection:
             return await _keep_preflight(connection, lease.org, lease.migration, found)
+
+    async def fresh_preflight(
+        self, org: str, migration: str, *, maximum_age: timedelta
+    ) -> tuple[Preflight, timedelta] | None:
+        """Return the newest report of the plan as it is now, and its age."""
+        async with postgres.transaction(self._pool, org=org, read_only=True) as connection:
+            row = await _SQL.fresh_preflight(
+                connection, org=org, migration=migration, maximum_age=maximum_age
+            )
+        if row is None:
+            return None
+        found = Preflight(
+            findings=from_json(tuple[Finding, ...], row["findings"]),
+            capture_modes=tuple(map(CaptureMode, row["capture_modes"])),
+            cut_over_allowed=row["cut_over_allowed"],
+            row_count=row["row_count"],
+            size_bytes=row["size_bytes"],
+            clock_offset_seconds=row["clock_offset_seconds"],
+        )
+        return found, timedelta(seconds=row["age_seconds"])
 
     async def keep_inventory(
         self,
