@@ -31,6 +31,11 @@ from liftos.common.v1.marketing_pb2 import DateRange
 
 WRITERS: Final = 4
 CALLS_PER_SECOND: Final = 20.0
+DAYS: Final = 730
+
+_LEAST_DAYS: Final = 56
+"""Fewer give no attribution."""
+_LIFT_DAYS: Final = 42
 
 _DEADLINE_SECONDS: Final = 30.0
 _MODEL: Final = "load"
@@ -90,6 +95,7 @@ class Load:
         metadata: Of each call.
         last_day: Newest day with numbers.
         journal: For writes.
+        days: Days with numbers up to the newest; what is asked stays within them.
         seed: Of what is chosen.
     """
 
@@ -101,6 +107,7 @@ class Load:
         metadata: tuple[tuple[str, str], ...],
         last_day: date,
         journal: Journal,
+        days: int = DAYS,
         seed: int = 1,
     ) -> None:
         self._stub = stub
@@ -108,6 +115,7 @@ class Load:
         self._metadata = metadata
         self._last_day = last_day
         self._journal = journal
+        self._day_count = days
         self._chance = random.Random(seed)  # noqa: S311 - repeatable on purpose
         self.count = LoadCount()
 
@@ -250,7 +258,8 @@ class Load:
         self._written("configuration", stored.name, int(stored.etag))
 
     async def _measure_lift(self) -> None:
-        end = self._last_day - timedelta(days=self._chance.randint(0, 60))
+        back = min(60, self._day_count - _LIFT_DAYS)
+        end = self._last_day - timedelta(days=self._chance.randint(0, back))
         start = end - timedelta(days=13)
         answer = await self._send(
             "MeasureLift",
@@ -288,8 +297,15 @@ class Load:
         self.count.writes += 1
 
     def _days(self, count: int) -> causal_pb2.TrainingData:
-        first = self._last_day - timedelta(days=count - 1)
+        first = self._last_day - timedelta(days=min(count, self._day_count) - 1)
         return causal_pb2.TrainingData(date_range=_range(first, self._last_day))
+
+
+def _days(text: str) -> int:
+    days = int(text)
+    if days < _LEAST_DAYS:
+        raise argparse.ArgumentTypeError(f"at least {_LEAST_DAYS} days are needed, not {days}")
+    return days
 
 
 def _range(start: date, end: date) -> DateRange:
@@ -309,6 +325,7 @@ async def _run(arguments: argparse.Namespace) -> int:
                 metadata=metadata,
                 last_day=arguments.last_day,
                 journal=journal,
+                days=arguments.days,
             )
             await load.prepare()
             loop = asyncio.get_running_loop()
@@ -355,6 +372,9 @@ def main() -> int:
         type=date.fromisoformat,
         default=yesterday,
         help="newest day with numbers; by default yesterday",
+    )
+    parser.add_argument(
+        "--days", type=_days, default=DAYS, help="days with numbers up to the newest, at least 56"
     )
     parser.add_argument("--seconds", type=float, help="how long; by default until Ctrl-C")
     parser.add_argument("--rate", type=float, default=CALLS_PER_SECOND, help="calls a second")
