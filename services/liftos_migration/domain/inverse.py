@@ -4,7 +4,7 @@ What is proved before a cut-over is that the inverse of each record that the pro
 row that it came from.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,14 +37,28 @@ def record_types(target: Target) -> Mapping[str, str]:
 
 def records_sql(projection: Projection) -> str:
     """Return the query of all records of a projection, with every field of the target."""
-    types = record_types(projection.target)
-    columns = ", ".join(
-        f"({projection.values[name]})::{type_} as {quoted(name)}"
-        if name in projection.values
-        else f"null::{type_} as {quoted(name)}"
-        for name, type_ in types.items()
-    )
+    columns = _columns(projection, projection.values)
     return f"select {columns} from ({projection.rows.sql('')}) source"  # noqa: S608
+
+
+def identities_sql(projection: Projection) -> str:
+    """Return the query of the identity of each row; all other fields are null in it.
+
+    Rows of the same record come each by themselves, with the same identity.
+    """
+    rows = projection.rows
+    where = f" where {rows.condition}" if rows.condition else ""
+    source = rows.of(f"{rows.table}{where}", projection.identity)
+    return f"select {_columns(projection, projection.identity)} from ({source}) source"  # noqa: S608
+
+
+def _columns(projection: Projection, names: Collection[str]) -> str:
+    return ", ".join(
+        f"({projection.values[name]})::{type_} as {quoted(name)}"
+        if name in names
+        else f"null::{type_} as {quoted(name)}"
+        for name, type_ in record_types(projection.target).items()
+    )
 
 
 @dataclass(frozen=True, slots=True)

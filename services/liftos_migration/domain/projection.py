@@ -165,6 +165,18 @@ class Projection:
         )
         return f"select {named} from ({rows}) source where {known}"  # noqa: S608
 
+    def identities_of_rows_sql(self) -> str:
+        """Return the query of the identity of each record of the table, unsorted.
+
+        Its columns are `identity`. It evaluates nothing else, and reads each key once.
+        """
+        keys = ", ".join(f"{sql} as {quoted(column)}" for column, sql in self._named_keys())
+        where = f" where {self.rows.condition}" if self.rows.condition else ""
+        distinct = f"select distinct {keys} from {self.table}{where}"  # noqa: S608
+        rows = self.rows.of(f"({distinct}) {table_name(self.table)}", self.identity)
+        named = ", ".join(f"{self.values[name]} as {quoted(name)}" for name in self.identity)
+        return f"select {named} from ({rows}) source"  # noqa: S608
+
     def sums_sql(self, bucket_count: int) -> str:
         """Return the query of the sums of all buckets, as `DigestEntries` with KEY_MD5 tells them.
 
@@ -196,6 +208,9 @@ class Projection:
     select {columns}, ({number} % {bucket_count})::int as bucket, {row_md5_sql(stored)} as hash
     from ({self.rows.sql("")}) source offset 0
 ) hashed where bucket = any($1::int[])"""  # noqa: S608
+
+    def _named_keys(self) -> Iterator[tuple[str, str]]:
+        return zip(self.key_columns, self.rows.key_sql, strict=True)
 
     def _limits(self, *, where_keys: bool, after: bool, up_to: bool) -> str:
         columns = ", ".join(self.rows.key_sql)

@@ -276,7 +276,7 @@ class _Check:
             remedy="let the expressions allow for such values, or filter the rows",
         ):
             await self._keys_are_told(rows)
-            if self._table.rows is Rows.ONE and self._table.key_columns:
+            if self._table.rows is Rows.ONE and not self._is_primary(rows):
                 await self._keys_are_one(rows)
             if not self._findings.found:
                 await self._records_are_one(rows)
@@ -286,7 +286,15 @@ class _Check:
                 f"select max(length(record::text)) from ({rows.select()}) record"  # noqa: S608
             )
 
+    def _is_primary(self, rows: Projection) -> bool:
+        """Tell whether the database itself keeps the key unique."""
+        own = self._item.key_columns
+        return bool(own) and set(own) <= set(rows.key_columns)
+
     async def _keys_are_told(self, rows: Projection) -> None:
+        may_be_null = {column.name for column in self._item.columns if column.is_nullable}
+        if not may_be_null & set(rows.key_columns):
+            return
         unknown = " or ".join(f"{column} is null" for column in rows.rows.key_sql)
         where = f"({rows.rows.condition}) and ({unknown})" if rows.rows.condition else unknown
         count = await self._connection.fetchval(
@@ -319,9 +327,10 @@ class _Check:
 
     async def _records_are_one(self, rows: Projection) -> None:
         names = ", ".join(map(quoted, rows.identity))
+        # They follow from the key alone, so that no other field has to be evaluated.
         again = await self._connection.fetch(
             f"""select row({names})::text as record, count(*) as count
-            from ({rows.select()}) record group by {names} having count(*) > 1
+            from ({rows.identities_of_rows_sql()}) record group by {names} having count(*) > 1
             order by 2 desc, 1 limit {_TOLD}"""  # noqa: S608
         )
         if again:

@@ -10,6 +10,7 @@ from liftos_migration.domain import mapping as plan
 from liftos_migration.domain.inventory import Item
 from liftos_migration.domain.inverse import (
     Inverse,
+    identities_sql,
     inverse,
     moved_rows_sql,
     record_types,
@@ -17,7 +18,7 @@ from liftos_migration.domain.inverse import (
 )
 from liftos_migration.domain.mapping import TableMapping, Target
 from liftos_migration.domain.projection import projection
-from liftos_migration.domain.sql_text import bound, quoted
+from liftos_migration.domain.sql_text import bound, quoted, references
 
 _PLACE: Final = "inverse"
 _TOLD: Final = 3
@@ -139,10 +140,18 @@ class WayBack:
                 continue
             if other.table == self._table.table or item is None:
                 continue
-            records = records_sql(projection(other, item, self._org))
+            condition = bound(back.condition, self._org)
+            rows = projection(other, item, self._org)
+            named = {name for _, name in references(back.condition).columns}
+            if named & {*record_types(back.target), "record"} <= set(rows.identity):
+                # What follows from the key is told without the other fields, of constants at once.
+                identities = identities_sql(rows)
+                if not await self._connection.fetchval(
+                    f"select exists (select from ({identities}) record where {condition})"  # noqa: S608
+                ):
+                    continue
             count = await self._connection.fetchval(
-                f"select count(*) from ({records}) record"  # noqa: S608
-                f" where {bound(back.condition, self._org)}"
+                f"select count(*) from ({records_sql(rows)}) record where {condition}"  # noqa: S608
             )
             if count:
                 findings.add(
