@@ -8,8 +8,6 @@ from typing import Any, Final
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from liftos_migration.usecases.steps import StepContext
-
 _PROBES_AT_A_TIME: Final = 5
 _REMEMBERED: Final = 50
 """Answers that count: those of about the last ten seconds, five each second."""
@@ -29,7 +27,7 @@ class ModuleLatency:
         self._answers: dict[tuple[str, str], deque[float]] = {}
         self._channels: dict[str, grpc.aio.Channel] = {}
 
-    async def __call__(self, context: StepContext) -> float | None:
+    async def __call__(self, context: Any) -> float | None:  # noqa: ANN401 - that of a step
         """Return the 95th percentile of recent answers, in seconds; None where no limit is set."""
         limit = context.throttle().maximum_source_latency
         if limit is None:
