@@ -19,8 +19,6 @@ class MigrationSettings(CallerSettings):
     port: Port = 8010
     postgres_connections: Annotated[int, Field(ge=4, le=200)] = 12
     """Connections to Core's Postgres per process, at most."""
-    executor_threads: Annotated[int, Field(ge=1, le=64)] = 2
-    """Threads that hash and read tables, per process."""
 
     worker_name: str = ""
     """Told in the ledger; the host and the process if unset."""

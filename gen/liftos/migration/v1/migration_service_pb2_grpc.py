@@ -374,7 +374,8 @@ class MigrationServiceServicer:
 
     def StartMigration(self, request, context):
         """StartMigration runs from DRAFT up to VERIFIED. FAILED_PRECONDITION (GATE_UNMET) where
-        preflight finds a blocker.
+        preflight finds a blocker. A report of the same plan without one, of the last ten minutes, will
+        do; otherwise the source is looked at first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

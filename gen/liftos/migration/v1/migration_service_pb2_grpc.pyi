@@ -83,7 +83,8 @@ class MigrationServiceStub:
     """GetLineage says which columns a field comes from, or which rows a record comes from."""
     StartMigration: _grpc.UnaryUnaryMultiCallable[_migration_service_pb2.StartMigrationRequest, _migration_service_pb2.StartMigrationResponse]
     """StartMigration runs from DRAFT up to VERIFIED. FAILED_PRECONDITION (GATE_UNMET) where
-    preflight finds a blocker.
+    preflight finds a blocker. A report of the same plan without one, of the last ten minutes, will
+    do; otherwise the source is looked at first.
     """
     PauseMigration: _grpc.UnaryUnaryMultiCallable[_migration_service_pb2.PauseMigrationRequest, _migration_service_pb2.PauseMigrationResponse]
     """PauseMigration stops after the batch in hand. FAILED_PRECONDITION (STATE_TRANSITION_INVALID)."""
@@ -232,7 +233,8 @@ class MigrationServiceAsyncStub(MigrationServiceStub):
     """GetLineage says which columns a field comes from, or which rows a record comes from."""
     StartMigration: _aio.UnaryUnaryMultiCallable[_migration_service_pb2.StartMigrationRequest, _migration_service_pb2.StartMigrationResponse]  # type: ignore[assignment]
     """StartMigration runs from DRAFT up to VERIFIED. FAILED_PRECONDITION (GATE_UNMET) where
-    preflight finds a blocker.
+    preflight finds a blocker. A report of the same plan without one, of the last ten minutes, will
+    do; otherwise the source is looked at first.
     """
     PauseMigration: _aio.UnaryUnaryMultiCallable[_migration_service_pb2.PauseMigrationRequest, _migration_service_pb2.PauseMigrationResponse]  # type: ignore[assignment]
     """PauseMigration stops after the batch in hand. FAILED_PRECONDITION (STATE_TRANSITION_INVALID)."""
@@ -450,7 +452,8 @@ class MigrationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_migration_service_pb2.StartMigrationResponse, _abc.Awaitable[_migration_service_pb2.StartMigrationResponse]]:
         """StartMigration runs from DRAFT up to VERIFIED. FAILED_PRECONDITION (GATE_UNMET) where
-        preflight finds a blocker.
+        preflight finds a blocker. A report of the same plan without one, of the last ten minutes, will
+        do; otherwise the source is looked at first.
         """
 
     @_abc_1.abstractmethod
