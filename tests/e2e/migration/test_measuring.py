@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Final
 
 import grpc
@@ -10,7 +11,9 @@ import pandas as pd
 import pytest
 from tests.e2e.migration.conftest import LAST_DAY
 
+from liftos.causal.v1 import causal_service_pb2_grpc
 from liftos.memory.v1.artifact_pb2 import ARTIFACT_KIND_MODEL, Artifact, Note
+from liftos_causal.load import Journal, Load
 from liftos_causal.server import application as causal_application
 from liftos_causal.settings import CausalSettings
 from liftos_client import Client, connect
@@ -162,3 +165,27 @@ async def test_a_method_that_fails_on_core_alone_is_told(causal_address: str) ->
         functions = (await module_answers(ORG, [], module, refused))[0]
     assert functions.measured == 0
     assert "GetConfiguration: UNAUTHENTICATED" in functions.detail
+
+
+async def test_a_load_asks_for_days_that_have_numbers(causal_address: str, tmp_path: Path) -> None:
+    """A module of two months is put under the same load as one of two years."""
+    stop = asyncio.Event()
+    async with grpc.aio.insecure_channel(causal_address) as channel:
+        with Journal(tmp_path / "journal.jsonl") as journal:
+            load = Load(
+                causal_service_pb2_grpc.CausalServiceStub(channel),
+                org=ORG,
+                metadata=(("authorization", f"Bearer {_token(ORG)}"),),
+                last_day=LAST_DAY,
+                journal=journal,
+                days=60,
+            )
+            await load.prepare()
+            running = asyncio.create_task(load.run(stop, rate=60.0))
+            async with asyncio.timeout(60):
+                while len(load.count.calls) + len(load.count.failures) < 14:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            stop.set()
+            count = await running
+    assert not count.failures
+    assert count.writes > 0
