@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from liftos_migration.copy_ports import RowReader
-from liftos_migration.domain.checks import Check, entity_checks, verdict
+from liftos_migration.domain.checks import Check, CheckKind, entity_checks, verdict
 from liftos_migration.domain.ledger import JsonObject
 from liftos_migration.domain.mapping import Target
 from liftos_migration.domain.states import MigrationState
@@ -51,6 +51,11 @@ VERIFIABLE: Final = frozenset(
     }
 )
 """States in which Core follows the source, so that both can be compared at the same point."""
+
+_OF_SEARCH: Final = frozenset(
+    {CheckKind.DOCUMENTS, CheckKind.SEARCH_RECALL, CheckKind.SEARCH_SUCCESS}
+)
+_OF_MODULE: Final = frozenset({CheckKind.FUNCTIONS, CheckKind.ATTRIBUTION})
 
 _LOOK_SECONDS: Final = 0.5
 _STILL_SECONDS: Final = 900.0
@@ -143,12 +148,14 @@ class Verifying:
             compared += await self._keys.compare(context)
         entities = worst_first(each.result for each in compared)
         checks = [*entity_checks(entities, context.spec.gates), *sums]
-        if is_whole:
+        wanted = frozenset(asked.check_kinds or CheckKind)
+        if is_whole and CheckKind.QUALITY in wanted:
             checks += await quality(core)
+        if is_whole and wanted & _OF_SEARCH:
             checks += await self._searched(context, tables, objects, core, token)
+        if is_whole and wanted & _OF_MODULE:
             checks += await self._answered(context, days)
-        if asked.check_kinds:
-            checks = [check for check in checks if check.kind in asked.check_kinds]
+        checks = [check for check in checks if check.kind in wanted]
         return Outcome(
             verdict(entities, checks),
             entities,
