@@ -34,8 +34,8 @@ where m.org = :org and m.migration = :migration
 
 -- name: keep_rejects!
 insert into rejects (org, migration, table_name, key, phase, row, errors)
-select :org, :migration, :table, key, :phase, row, errors
-from unnest((:keys)::text[], (:rows)::jsonb[], (:errors)::jsonb[]) given (key, row, errors)
+select :org, :migration, :table, key, :phase, row, told -> 'errors'
+from unnest((:keys)::text[], (:rows)::jsonb[], (:errors)::jsonb[]) given (key, row, told)
 on conflict (org, migration, table_name, key) where state = 1
 do update set row = excluded.row, errors = excluded.errors, attempt_count = rejects.attempt_count + 1, update_time = now();
 

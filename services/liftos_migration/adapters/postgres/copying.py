@@ -191,8 +191,9 @@ async def _keep(
 ) -> None:
     if not rejects:
         return
+    # Lists within the list would be taken for one array of two dimensions.
     errors: list[Any] = [
-        [{"rule": e.rule, "message": e.message, "field": e.field} for e in each.errors]
+        {"errors": [{"rule": e.rule, "message": e.message, "field": e.field} for e in each.errors]}
         for each in rejects
     ]
     await _SQL.keep_rejects(

@@ -418,9 +418,13 @@ def _has_all(publication: asyncpg.Record, relations: Iterable[asyncpg.Record]) -
 
 
 def _tells_keys(relation: asyncpg.Record, marks: Iterable[Mark]) -> bool:
-    """Tell whether the log has the keys of records that a table's old rows belonged to."""
+    """Tell whether the log has the keys of records that a table's old rows belonged to.
+
+    A published table without any identity would refuse updates and deletes.
+    """
     wanted = {column for mark in marks for column in mark.key_columns}
-    return relation["identity"] == "f" or wanted <= set(relation["identity_columns"])
+    columns = set(relation["identity_columns"])
+    return relation["identity"] == "f" or (bool(columns) and wanted <= columns)
 
 
 async def _flushed(connection: asyncpg.Connection, lsn: int) -> None:

@@ -25,9 +25,9 @@ from liftos_migration.domain.sql_text import quoted
 _RECORDS_AT_A_TIME: Final = 500
 _RECORDS_BYTES: Final = 4 * 1024 * 1024
 
-_ROW_FAULTS: Final = ("21", "22", "54", "P0", "38", "39", "2F")
-"""Classes of SQLSTATE that a value can cause: several rows where one is wanted, data, limits, and
-what functions raise."""
+_ROW_FAULTS: Final = ("0A", "21", "22", "54", "P0", "38", "39", "2F")
+"""Classes of SQLSTATE that a value can cause: a NaN as a whole number, several rows where one is
+wanted, data, limits, and what functions raise."""
 
 
 class PostgresRows:
