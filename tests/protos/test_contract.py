@@ -94,11 +94,6 @@ RULES_OVER_FIELDS: Final[dict[str, tuple[type[Message], str, str]]] = {
         "names: 'a' filter: 'b'",
         "filter: 'b'",
     ),
-    "resolve_rejects.corrected_row": (
-        migration_service_pb2.ResolveRejectsRequest,
-        "names: ['a', 'b'] corrected_row: {}",
-        "names: 'a' corrected_row: {}",
-    ),
     "waive_rejects.selection": (migration_service_pb2.WaiveRejectsRequest, "", "names: 'a'"),
     "budget_constraint.order": (
         causal_pb2.BudgetConstraint,

@@ -328,14 +328,14 @@ async def test_two_workers_share_migrations_and_never_one(
     ):
         for name in names:
             stored = await desk.wait(name, S.VERIFIED)
-            assert stored.epoch == 1
+            # One that had to wait was held once before, to say so.
+            assert {row["epoch"] for row in await desk.effects(name)} == {stored.epoch}
             await desk.check_done_once(name)
         owners = {(await desk.get(name)).lease_owner for name in names}
         assert owners == {"left", "right"}
         for process in (left, right):
             process.terminate()
             assert await process.wait() == 0
-    assert {row["epoch"] for name in names for row in await desk.effects(name)} == {1}
 
 
 async def test_a_pause_stops_after_the_batch_in_hand_and_a_resume_goes_on_there(
@@ -388,7 +388,7 @@ async def test_a_worker_that_is_told_to_end_gives_its_migration_back(
     """After the batch in hand, so that another one goes on at once and not after the lease."""
     await desk.start("given-back")
     async with worker(pool, counting_plan(pool, pause_seconds=0.1)):
-        await desk.wait("given-back", S.PREPARED)
+        await desk.wait("given-back", lambda it: it.state in {S.PREPARED, S.COPYING})
     stored = await desk.get("given-back")
     assert (stored.lease_owner, stored.state in {S.PREPARED, S.COPYING}) == ("", True)
     async with worker(pool, counting_plan(pool)):
