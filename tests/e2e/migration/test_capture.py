@@ -37,6 +37,7 @@ create table readings (at date not null, sensor int not null, v float8, primary 
 create table readings_old partition of readings for values from (minvalue) to ('2026-01-01');
 create table readings_new partition of readings for values from ('2026-01-01') to (maxvalue);
 create table settings (k text primary key, v text);
+create table remarks (words text);
 """
 
 WATCHED: Final[Watched] = {
@@ -47,6 +48,7 @@ WATCHED: Final[Watched] = {
     "public.readings": (Mark("public.readings", ("at", "sensor")),),
     # Read by the query of items, without a key of theirs.
     "public.settings": (Mark("public.settings", ("k",)), Mark("public.items", ())),
+    "public.remarks": (Mark("public.remarks", ()),),
 }
 
 COLUMNS: Final = {
@@ -55,6 +57,7 @@ COLUMNS: Final = {
     "public.parts": ("item", "no", "note"),
     "public.readings": ("at", "sensor", "v"),
     "public.settings": ("k", "v"),
+    "public.remarks": ("words",),
 }
 
 Kind = Callable[[str], Capture]
@@ -174,6 +177,18 @@ async def test_what_tells_no_key_makes_the_whole_table_dirty(
         await connection.execute("truncate readings")
         keys, whole = await _dirty(source, capture)
         assert (keys, whole) == ({}, {"public.readings"})
+
+
+async def test_a_table_without_a_key_can_still_be_written(
+    source: SourceConnections, capture: Capture
+) -> None:
+    """Postgres refuses changes of a published table whose rows it cannot tell apart."""
+    async with source.connect() as connection:
+        await connection.execute("insert into remarks values ('a'), ('b')")
+        await capture.prepare()
+        for change in ("update remarks set words = 'c'", "delete from remarks"):
+            await connection.execute(change)
+            assert await _dirty(source, capture) == ({}, {"public.remarks"})
 
 
 async def test_large_values_that_did_not_change_do_not_hide_a_key(

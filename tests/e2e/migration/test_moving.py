@@ -168,6 +168,7 @@ async def test_records_that_do_not_fit_are_put_aside_and_the_others_land(
             """insert into days values
                 ('bad', '2026-01-01', 'abc', 1), ('bad', '2026-01-02', '', 1),
                 ('bad', '2026-01-03', '1e30', 1), ('bad', '2026-01-04', '1', -5),
+                ('bad', '2026-01-05', 'NaN', 1),
                 ('good', '2026-01-01', '1', 1), ('bad', '0044-03-15 BC', '1', 1);
             insert into remarks values
                 (900, 'T', ''), (901, 'T', repeat('x', 20001)), (902, '', 'ok');
@@ -176,11 +177,11 @@ async def test_records_that_do_not_fit_are_put_aside_and_the_others_land(
     await move.all()
     rejects = await move.copies.refusals(client.org, "shop")
     assert {key[1] for key in rejects["public.days"].open} == {
-        "2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04", "0044-03-15 BC"
+        "2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04", "2026-01-05", "0044-03-15 BC"
     }  # fmt: skip
     assert {key[0] for key in rejects["public.remarks"].open} == {"900", "901"}
     assert {key[0] for key in rejects["public.models"].open} == {"no/id", "nan"}
-    assert await move.copies.open_rejects(move.context.lease) == 9
+    assert await move.copies.open_rejects(move.context.lease) == 10
     assert await move.differing() == {}
     good = [e async for e in client.memory.list_entries(filter='campaign_id = "good"')]
     assert [entry.metrics.spend_micros for entry in good] == [1_000_000]
@@ -198,11 +199,11 @@ async def test_records_that_do_not_fit_are_put_aside_and_the_others_land(
     assert rejects["public.days"].open == {("good", "2026-01-01")}
     told = {table.table: table for table in move.progress.tables}
     assert (told["public.days"].reject_count, told["public.remarks"].reject_count) == (1, 0)
-    assert told["public.days"].copied_count == 2_406
+    assert told["public.days"].copied_count == 2_407
     assert move.progress.rows_per_second > 0
     assert await move.differing() == {}
     assert [e async for e in client.memory.list_entries(filter='campaign_id = "good"')] == []
-    assert len([e async for e in client.memory.list_entries(filter='campaign_id = "bad"')]) == 4
+    assert len([e async for e in client.memory.list_entries(filter='campaign_id = "bad"')]) == 5
     async with source.connect() as connection:
         await connection.execute(
             """truncate days, remarks;
